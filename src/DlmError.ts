@@ -1,0 +1,206 @@
+/**
+ * Everything that can go wrong, as tagged errors.
+ *
+ * Each carries the name that it is about, says in its message what to do, and
+ * says in `retryable` whether the same request can succeed later.
+ */
+import * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
+import { Action } from "./Protocol.ts"
+
+const about = { fileName: Schema.String, action: Action }
+
+/**
+ * No answer came: the server could not be reached, did not answer in time, or
+ * closed the connection before its answer was whole.
+ *
+ * The request may have been carried out. Every request may be repeated with
+ * the same owner, so a retry is safe.
+ */
+export class TransportError extends Schema.TaggedError<TransportError>()("TransportError", {
+  ...about,
+  reason: Schema.Literals(["OpenFailed", "OpenTimeout", "AnswerTimeout", "Closed"]),
+  /** What was read of an answer before the connection closed, at most 200 characters. */
+  received: Schema.optionalKey(Schema.String),
+  cause: Schema.optionalKey(Schema.Defect())
+}) {
+  readonly retryable = true
+  override get message(): string {
+    switch (this.reason) {
+      case "OpenFailed":
+        return `${this.action} ${quote(this.fileName)}: no lock server can be reached` +
+          `${detail(this.cause)}. Check that it runs, and the host and port`
+      case "OpenTimeout":
+        return `${this.action} ${quote(this.fileName)}: connecting to the lock server took too long. ` +
+          "Check the host and port, and the network between"
+      case "AnswerTimeout":
+        return `${this.action} ${quote(this.fileName)}: the lock server did not answer in time. ` +
+          "It may have done what was asked; asking again is safe"
+      case "Closed":
+        return `${this.action} ${quote(this.fileName)}: the connection closed before the answer was whole. ` +
+          "It may have been done; asking again is safe"
+    }
+  }
+}
+
+/**
+ * The answer is not in the protocol, or is none to the action that was asked.
+ *
+ * `received` is what was read, at most 200 characters. Most likely something
+ * else than a JackrabbitDLM server listens there.
+ */
+export class ProtocolError extends Schema.TaggedError<ProtocolError>()("ProtocolError", {
+  ...about,
+  received: Schema.String
+}) {
+  readonly retryable = false
+  override get message(): string {
+    return `${this.action} ${quote(this.fileName)}: the answer is not in the JackrabbitDLM protocol: ` +
+      `${JSON.stringify(this.received)}. Check that the host and port are those of a lock server`
+  }
+}
+
+/** The name is held by another owner. */
+export class NotOwner extends Schema.TaggedError<NotOwner>()("NotOwner", about) {
+  readonly retryable = false
+  override get message(): string {
+    return `${this.action} ${quote(this.fileName)}: held by another owner. Wait for its release or its expiry`
+  }
+}
+
+/** Nothing of that name exists: it was never put, was erased or unlocked, or has expired. */
+export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", about) {
+  readonly retryable = false
+  override get message(): string {
+    return `${this.action} ${quote(this.fileName)}: there is nothing of that name. Put it first; it may have expired`
+  }
+}
+
+/** The lock is the caller's, and holds no data. */
+export class NoData extends Schema.TaggedError<NoData>()("NoData", about) {
+  readonly retryable = false
+  override get message(): string {
+    return `${this.action} ${quote(this.fileName)}: the lock holds no data. Put some first`
+  }
+}
+
+/**
+ * The server calls the entry corrupt. It says so to an `Erase` of a lock that
+ * holds no data, and drops that lock.
+ */
+export class Corruption extends Schema.TaggedError<Corruption>()("Corruption", about) {
+  readonly retryable = false
+  override get message(): string {
+    return `${this.action} ${quote(this.fileName)}: the entry held no readable data, and was dropped. ` +
+      "To free a lock use unlock"
+  }
+}
+
+/** The server refused the request as malformed, over a limit, or not authenticated: it never says which. */
+export class Refused extends Schema.TaggedError<Refused>()("Refused", about) {
+  readonly retryable = false
+  override get message(): string {
+    return `${this.action} ${quote(this.fileName)}: refused (BadPayload). Check the time to live (3543 s without an ` +
+      "identity), the size of the data (16384 characters without one), and the identity's name and secret"
+  }
+}
+
+/** The server does not know the action. */
+export class UnsupportedAction extends Schema.TaggedError<UnsupportedAction>()("UnsupportedAction", about) {
+  readonly retryable = false
+  override get message(): string {
+    return `${this.action} ${quote(this.fileName)}: the server does not know this action. Update the server`
+  }
+}
+
+/** The server is short of memory. It may have some later. */
+export class ServerBusy extends Schema.TaggedError<ServerBusy>()("ServerBusy", about) {
+  readonly retryable = true
+  override get message(): string {
+    return `${this.action} ${quote(this.fileName)}: the lock server is short of memory. Try again later`
+  }
+}
+
+/**
+ * The server answered that the lock is held, and named an owner that is not
+ * the caller: two answers were mixed up, so nothing is known to be held.
+ */
+export class ForeignOwner extends Schema.TaggedError<ForeignOwner>()("ForeignOwner", about) {
+  readonly retryable = false
+  override get message(): string {
+    return `${this.action} ${quote(this.fileName)}: the answer names another owner, so the lock is not taken to be ` +
+      "held. Something between client and server mixes up answers"
+  }
+}
+
+/** The lock was held by others for all of the time that the caller would wait. */
+export class AcquireTimeout extends Schema.TaggedError<AcquireTimeout>()("AcquireTimeout", {
+  fileName: Schema.String,
+  waited: Schema.Duration
+}) {
+  readonly retryable = true
+  override get message(): string {
+    return `${quote(this.fileName)} was held by others for all of ${
+      Duration.format(this.waited)
+    }. Wait longer, or later`
+  }
+}
+
+/**
+ * A held lock is no longer safe to rely on.
+ *
+ * - `Expired` no renewal was confirmed before the local deadline
+ * - `Refused` the server says that it is not ours any more
+ * - `MaxHold` it was held for as long as was allowed
+ */
+export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
+  fileName: Schema.String,
+  reason: Schema.Literals(["Expired", "Refused", "MaxHold"]),
+  cause: Schema.optionalKey(Schema.Defect())
+}) {
+  readonly retryable = false
+  override get message(): string {
+    const why = {
+      Expired: "no renewal was confirmed before its deadline",
+      Refused: "the server no longer holds it for us",
+      MaxHold: "it was held for as long as maxHold allows"
+    }[this.reason]
+    return `the lock on ${quote(this.fileName)} is lost: ${why}. What it protects may be in other hands`
+  }
+}
+
+/** An option has a value that cannot be used. */
+export class InvalidOption extends Schema.TaggedError<InvalidOption>()("InvalidOption", {
+  fileName: Schema.String,
+  option: Schema.String,
+  problem: Schema.String
+}) {
+  readonly retryable = false
+  override get message(): string {
+    return `${quote(this.fileName)}: the option ${this.option} ${this.problem}`
+  }
+}
+
+/** Data could not be encoded, decoded, or did not fit its schema: a wrong key, changed data, or another format. */
+export class DataError extends Schema.TaggedError<DataError>()("DataError", {
+  fileName: Schema.String,
+  codec: Schema.String,
+  phase: Schema.Literals(["encode", "decode"]),
+  problem: Schema.String,
+  cause: Schema.optionalKey(Schema.Defect())
+}) {
+  readonly retryable = false
+  override get message(): string {
+    return `the data of ${quote(this.fileName)} could not be ${this.phase}d (${this.codec}): ${this.problem}`
+  }
+}
+
+const quote = (name: string): string => JSON.stringify(name)
+
+const detail = (cause: unknown): string => cause instanceof Error && cause.message !== "" ? ` (${cause.message})` : ""
+
+/** What every Talker can fail with. */
+export type TalkError = TransportError | ProtocolError
+
+/** What every request of a Locker can fail with, whatever it asks. */
+export type RequestError = TalkError | Refused | UnsupportedAction | ServerBusy

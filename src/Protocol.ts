@@ -1,0 +1,227 @@
+/**
+ * The requests and answers of JackrabbitDLM, as Schemas, and their lines.
+ *
+ * Field names are those of the wire. Whatever comes from the other side passes
+ * a schema here before anything acts on it.
+ */
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
+import * as Wire from "./Wire.ts"
+
+/** The port that a JackrabbitDLM server listens on by default. */
+export const defaultPort = 37373
+
+/** The name and version that the reference server gives in the `ID` of its answer to `Version`. */
+export const serverName = "JackrabbitDLM/0.0.0.2.855"
+
+/** What can be asked of the server. The wire takes any case. */
+export const Action = Schema.Literals(["Lock", "Unlock", "TestLock", "Put", "Get", "Erase", "Version"])
+
+/** What can be asked of the server. */
+export type Action = typeof Action.Type
+
+const actionsByLowerCase: ReadonlyMap<string, Action> = new Map(
+  Action.literals.map((action) => [action.toLowerCase(), action])
+)
+
+const numeric = /^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$/
+
+/**
+ * A time in seconds. It is written as a string, as the reference's clients do,
+ * and read from a number or a numeric string. `nan` and `inf` are refused.
+ */
+export const Seconds = Schema.Union([Schema.Finite, Schema.String.check(Schema.isPattern(numeric))]).pipe(
+  Schema.decodeTo(Schema.Finite, {
+    decode: SchemaGetter.transform((seconds) => Number(seconds)),
+    encode: SchemaGetter.transform((seconds) => String(seconds))
+  })
+)
+
+const text = Schema.optionalKey(Schema.String)
+
+const requestFields = {
+  /** The owner: whoever knows it is the owner. */
+  ID: Schema.String,
+  /** The name of the lock or of the data entry: one name space. */
+  FileName: Schema.String,
+  /** The time to live in seconds. Required on every action, also where it means nothing. */
+  Expire: Seconds,
+  /** The data of a `Put`, as printable text. */
+  DataStore: text,
+  /** The name of an identity, together with `Identity`. */
+  Name: text,
+  /** The secret of an identity, at least 1023 characters. */
+  Identity: Schema.optionalKey(Schema.RedactedFromValue(Schema.String))
+}
+
+/**
+ * A request to the server.
+ *
+ * @example
+ * ```ts
+ * import { Protocol } from "effect-dlm"
+ *
+ * const request: Protocol.Request = { ID: "me", FileName: "orders.csv", Action: "Lock", Expire: 30 }
+ * ```
+ */
+export const Request = Schema.Struct({ ...requestFields, Action })
+
+/** A request to the server. */
+export type Request = typeof Request.Type
+
+// As it comes from strangers: any case of the action, and null for an absent DataStore.
+const ReceivedRequest = Schema.Struct({
+  ...requestFields,
+  DataStore: Schema.optionalKey(Schema.NullOr(Schema.String)),
+  Action: Schema.String
+})
+
+const answer = <const Status extends string, const Fields extends Schema.Struct.Fields>(
+  status: Status,
+  fields: Fields
+) => Schema.Struct({ Status: Schema.tag(status), ...fields })
+
+/**
+ * An answer of the server, a union by `Status`:
+ *
+ * - `Locked` the lock is the caller's, whose `ID` it repeats
+ * - `Unlocked` it was the caller's (with `ID`), or nobody's (without)
+ * - `NotOwner` it is another's
+ * - `NO` the server is short of memory: ask again later
+ * - `Done` a put, a get (with `DataStore`) or an erase went well
+ * - `NoData` a lock without data
+ * - `NotFound` nothing of that name
+ * - `Corruption` an erase of a lock without data
+ * - `BadPayload` malformed, over a limit, or authentication failed: it never says which
+ * - `BadAction` an action that the server does not know
+ * - `Version` the server's name in `ID`
+ */
+export const Response = Schema.Union([
+  answer("Locked", { ID: Schema.String }),
+  answer("Unlocked", { ID: text }),
+  answer("NotOwner", {}),
+  answer("NO", {}),
+  answer("Done", { ID: text, DataStore: text }),
+  answer("NoData", { ID: text }),
+  answer("NotFound", {}),
+  answer("Corruption", {}),
+  answer("BadPayload", {}),
+  answer("BadAction", {}),
+  answer("Version", { ID: Schema.String })
+]).pipe(Schema.toTaggedUnion("Status"))
+
+/** An answer of the server. */
+export type Response = typeof Response.Type
+
+const encodeRequestUnsafe = Schema.encodeSync(Request)
+const decodeReceivedRequest = Schema.decodeUnknownResult(ReceivedRequest)
+const decodeResponseValue = Schema.decodeUnknownResult(Response)
+
+/** Writes a request as a line of the wire. */
+export const encodeRequest = (request: Request): Uint8Array =>
+  Wire.encodeLine(JSON.stringify(encodeRequestUnsafe(request)))
+
+/** Writes an answer as a line of the wire. */
+export const encodeResponse = (response: Response): Uint8Array => Wire.encodeLine(JSON.stringify(response))
+
+/**
+ * A line that is no request, and the answer that the server gives to it.
+ *
+ * `problem` is for counting and logging: it holds no part of the line.
+ */
+export class BadRequest extends Schema.TaggedError<BadRequest>()("BadRequest", {
+  Status: Schema.Literals(["BadPayload", "BadAction"]),
+  problem: Schema.Literals(["Encoding", "Json", "Depth", "Fields", "Action"])
+}) {
+  override get message(): string {
+    return `no request: ${this.problem}`
+  }
+}
+
+const badPayload = (problem: BadRequest["problem"]) => Result.fail(new BadRequest({ Status: "BadPayload", problem }))
+
+const parseJson = (json: string): Result.Result<unknown, unknown> =>
+  Result.try({ try: (): unknown => JSON.parse(json), catch: (cause) => cause })
+
+/**
+ * Reads a line as a request.
+ *
+ * Unknown fields are ignored, and may nest `maxDepth` levels deep at the most.
+ *
+ * @example
+ * ```ts
+ * import { Result } from "effect"
+ * import { Protocol } from "effect-dlm"
+ *
+ * const line = Protocol.encodeRequest({ ID: "me", FileName: "orders.csv", Action: "Lock", Expire: 30 })
+ * Result.isSuccess(Protocol.decodeRequest(line.subarray(0, -1), 32)) // true
+ * ```
+ */
+export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result<Request, BadRequest> => {
+  const json = Wire.decodeLine(line)
+  if (Result.isFailure(json)) return badPayload("Encoding")
+  const value = parseJson(json.success)
+  if (Result.isFailure(value)) return badPayload("Json")
+  if (nestsDeeperThan(json.success, value.success, maxDepth)) return badPayload("Depth")
+  const received = decodeReceivedRequest(value.success)
+  if (Result.isFailure(received)) return badPayload("Fields")
+  const { Action: name, DataStore, ...fields } = received.success
+  const action = actionsByLowerCase.get(name.toLowerCase())
+  if (action === undefined) return Result.fail(new BadRequest({ Status: "BadAction", problem: "Action" }))
+  return Result.succeed(
+    typeof DataStore === "string" ? { ...fields, Action: action, DataStore } : { ...fields, Action: action }
+  )
+}
+
+// A request of the protocol is flat, so the text is only searched where a field nests.
+const nestsDeeperThan = (json: string, value: unknown, maxDepth: number): boolean => {
+  if (typeof value !== "object" || value === null) return false
+  if (!Object.values(value).some((field) => typeof field === "object" && field !== null)) return false
+  let depth = 0
+  let inString = false
+  for (let i = 0; i < json.length; i++) {
+    const character = json[i]
+    if (inString) {
+      if (character === "\\") i++
+      else if (character === "\"") inString = false
+    } else if (character === "\"") inString = true
+    else if (character === "{" || character === "[") {
+      if (++depth > maxDepth) return true
+    } else if (character === "}" || character === "]") depth--
+  }
+  return false
+}
+
+/** Why a line is no answer. */
+export class BadResponse extends Schema.TaggedError<BadResponse>()("BadResponse", {
+  problem: Schema.Literals(["Encoding", "Json", "Fields"]),
+  received: Schema.String
+}) {
+  override get message(): string {
+    return `no answer of the protocol (${this.problem}): ${this.received}`
+  }
+}
+
+const shown = 200
+const lossyUtf8 = new TextDecoder()
+
+/** What was read, as text of at most 200 characters, for an error message. */
+export const excerpt = (read: Uint8Array | string): string => {
+  const text = typeof read === "string" ? read : lossyUtf8.decode(read.subarray(0, shown + 1))
+  return text.length > shown ? `${text.slice(0, shown)}…` : text
+}
+
+/** Reads a line as an answer. */
+export const decodeResponse = (line: Uint8Array): Result.Result<Response, BadResponse> => {
+  const json = Wire.decodeLine(line)
+  if (Result.isFailure(json)) return Result.fail(new BadResponse({ problem: "Encoding", received: excerpt(line) }))
+  const value = parseJson(json.success)
+  if (Result.isFailure(value)) {
+    return Result.fail(new BadResponse({ problem: "Json", received: excerpt(json.success) }))
+  }
+  return Result.mapError(
+    decodeResponseValue(value.success),
+    () => new BadResponse({ problem: "Fields", received: excerpt(json.success) })
+  )
+}

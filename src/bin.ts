@@ -1,0 +1,19 @@
+#!/usr/bin/env node
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as References from "effect/References"
+import { main } from "./cli/index.ts"
+
+main.pipe(
+  // Standard output is the command's own.
+  Effect.provideService(References.LogToStderr, true),
+  Effect.provide(NodeServices.layer),
+  NodeRuntime.runMain({
+    // Being told to stop is no failure.
+    teardown: (exit, onExit) =>
+      onExit(Number(process.exitCode ?? (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? 0 : 70)))
+  })
+)

@@ -1,0 +1,78 @@
+/**
+ * The flags that several subcommands share.
+ */
+import * as Flag from "effect/cli/Flag"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Path from "effect/Path"
+import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
+import * as NodeTalker from "../node/NodeTalker.ts"
+import { defaultPort } from "../Protocol.ts"
+import * as Identities from "../vault/Identities.ts"
+
+export const host = Flag.String("host").pipe(
+  Flag.withDescription("Host of the lock server (DLM_HOST, or 127.0.0.1)"),
+  Flag.optional
+)
+
+const portNumber = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65535 }))
+
+export const port = Flag.Int("port").pipe(
+  Flag.withSchema(portNumber),
+  Flag.withDescription(`Port of the lock server (DLM_PORT, or ${defaultPort})`),
+  Flag.optional
+)
+
+export const json = Flag.Boolean("json").pipe(
+  Flag.withDescription("Print one line of JSON"),
+  Flag.withDefault(false)
+)
+
+const units: Record<string, Duration.Unit> = { ms: "millis", s: "seconds", m: "minutes", h: "hours", d: "days" }
+const durationText = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/
+
+/** A duration as people type it: `500ms`, `30s`, `5m`, `1h`; a bare number is seconds. */
+const DurationText = Schema.String.check(
+  Schema.isPattern(durationText, { message: "Expected a duration such as 500ms, 30s, 5m or 1h" })
+).pipe(
+  Schema.decodeTo(Schema.Duration, {
+    decode: SchemaGetter.transform((text) => {
+      const [, amount, unit] = durationText.exec(text)!
+      return Duration.fromInputUnsafe(`${Number(amount)} ${units[unit ?? "s"]!}`)
+    }),
+    encode: SchemaGetter.transform((duration) => `${Duration.toMillis(duration)}ms`)
+  })
+)
+
+export const duration = (name: string) => Flag.String(name).pipe(Flag.withSchema(DurationText))
+
+export const ttl = duration("ttl").pipe(
+  Flag.withDescription("Time to live of the lock or datum, such as 500ms, 30s, 5m"),
+  Flag.withDefault(Duration.seconds(30))
+)
+
+export const identity = Flag.File("identity", { mustExist: true }).pipe(
+  Flag.withDescription("File of the identity to present, as made by: dlm identity NAME"),
+  Flag.optional
+)
+
+/** Where the flags and Config say that the server is. */
+export const talker = (flags: { readonly host: Option.Option<string>; readonly port: Option.Option<number> }) =>
+  Effect.map(NodeTalker.config, (config) =>
+    NodeTalker.layer({
+      ...config,
+      host: Option.getOrElse(flags.host, () => config.host),
+      port: Option.getOrElse(flags.port, () => config.port)
+    }))
+
+/** The identity in the file, if one is named. */
+export const presentedIdentity = Effect.fnUntraced(function*(file: Option.Option<string>) {
+  if (Option.isNone(file)) return undefined
+  const path = yield* Path.Path
+  return {
+    name: path.basename(file.value, Identities.fileExtension),
+    secret: yield* Identities.readSecret(file.value)
+  }
+})

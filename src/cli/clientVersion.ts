@@ -1,0 +1,4 @@
+/**
+ * The version of this package.
+ */
+export const version = "0.1.0"

@@ -1,0 +1,33 @@
+/**
+ * `dlm identity`: makes an identity.
+ */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Console from "effect/Console"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Identities from "../vault/Identities.ts"
+import { defaults } from "../vault/Limits.ts"
+import * as Flags from "./Flags.ts"
+
+export const identity = Command.make("identity", {
+  name: Argument.String("name").pipe(Argument.withDescription("1 to 64 of the characters A-Z a-z 0-9 _ -")),
+  identities: Flag.Directory("identities").pipe(
+    Flag.withDescription("Folder to write it to, made where it is missing"),
+    Flag.withDefault("identities")
+  ),
+  maxSize: Flag.Int("max-size").pipe(
+    Flag.withSchema(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
+    Flag.withDescription("How long its data may be, in characters"),
+    Flag.withDefault(defaults.maxDataCharacters)
+  ),
+  json: Flags.json
+}, (flags) =>
+  Effect.gen(function*() {
+    const file = yield* Identities.create(flags.identities, flags.name, { maxDataCharacters: flags.maxSize })
+    yield* Console.log(flags.json ? JSON.stringify({ file }) : `made ${file}`)
+  }).pipe(Effect.provide(SecureRandom.layerWebCrypto))).pipe(
+    Command.withDescription("Make an identity, for dlm serve --identities and for --identity")
+  )

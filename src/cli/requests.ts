@@ -1,0 +1,135 @@
+/**
+ * `dlm lock`, `unlock`, `test`, `put`, `get`, `erase` and `version`: one request each.
+ */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Console from "effect/Console"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import { NotOwner } from "../DlmError.ts"
+import * as Locker from "../Locker.ts"
+import { version as clientVersion } from "./clientVersion.ts"
+import * as Flags from "./Flags.ts"
+import { fromError } from "./Status.ts"
+
+const common = {
+  host: Flags.host,
+  port: Flags.port,
+  json: Flags.json,
+  identity: Flags.identity
+}
+
+const name = Argument.String("name").pipe(Argument.withDescription("Name of the lock or datum"))
+
+const id = Flag.String("id").pipe(
+  Flag.withDescription("The owner. Whoever knows it is the owner, so it should be long and random")
+)
+
+interface RequestFlags {
+  readonly host: Option.Option<string>
+  readonly port: Option.Option<number>
+  readonly identity: Option.Option<string>
+  readonly json: boolean
+  readonly name: string
+  readonly id: string
+  readonly ttl?: Duration.Duration
+}
+
+const locker = Effect.fnUntraced(function*(flags: RequestFlags) {
+  const options = { id: flags.id, ttl: flags.ttl, identity: yield* Flags.presentedIdentity(flags.identity) }
+  return yield* Effect.provide(Locker.make(flags.name, options), yield* Flags.talker(flags))
+})
+
+// With --json an error is a line of JSON on standard output too, beside the plain one on standard error.
+const reporting = (json: boolean) =>
+<A, E extends { readonly _tag: string; readonly message: string }, R>(
+  self: Effect.Effect<A, E, R>
+) =>
+  Effect.mapError(self, fromError).pipe(
+    Effect.tapError(({ error, message }) => json ? Console.log(JSON.stringify({ error, message })) : Effect.void)
+  )
+
+const print = (json: boolean, text: string, fields: object) => Console.log(json ? JSON.stringify(fields) : text)
+
+export const lock = Command.make("lock", { ...common, name, id, ttl: Flags.ttl }, (flags) =>
+  Effect.gen(function*() {
+    const { lock } = yield* locker(flags)
+    yield* lock
+    yield* print(flags.json, "locked", { status: "locked", name: flags.name, id: flags.id })
+  }).pipe(reporting(flags.json))).pipe(Command.withDescription("Take a lock, or renew it, without waiting"))
+
+export const unlock = Command.make("unlock", { ...common, name, id }, (flags) =>
+  Effect.gen(function*() {
+    const { unlock } = yield* locker(flags)
+    const released = yield* unlock
+    yield* print(flags.json, released ? "unlocked" : "unlocked: nothing was held", {
+      status: "unlocked",
+      name: flags.name,
+      released
+    })
+  }).pipe(reporting(flags.json))).pipe(Command.withDescription("Give a lock, and its data, back"))
+
+export const test = Command.make("test", { ...common, name, id }, (flags) =>
+  Effect.gen(function*() {
+    const { holder } = yield* locker(flags)
+    switch (yield* holder) {
+      case "Me":
+        return yield* print(flags.json, "locked by this id", { status: "locked", name: flags.name })
+      case "Nobody":
+        return yield* print(flags.json, "free", { status: "free", name: flags.name })
+      case "Another":
+        return yield* new NotOwner({ fileName: flags.name, action: "TestLock" })
+    }
+  }).pipe(reporting(flags.json))).pipe(
+    Command.withDescription("Tell who holds a lock, without taking it: exit status 75 where it is another")
+  )
+
+export const put = Command.make("put", {
+  ...common,
+  name,
+  data: Argument.String("data").pipe(Argument.withDescription("The text, or - for standard input")),
+  id,
+  ttl: Flags.ttl
+}, (flags) =>
+  Effect.gen(function*() {
+    const { put } = yield* locker(flags)
+    yield* put(flags.data === "-" ? yield* standardInput : flags.data)
+    yield* print(flags.json, "done", { status: "done", name: flags.name })
+  }).pipe(reporting(flags.json))).pipe(Command.withDescription("Keep text under a name"))
+
+const standardInput = Effect.flatMap(
+  Stdio.Stdio,
+  ({ stdin }) => Stream.mkString(Stream.decodeText(stdin))
+)
+
+export const get = Command.make("get", { ...common, name, id }, (flags) =>
+  Effect.gen(function*() {
+    const { get } = yield* locker(flags)
+    const data = yield* get
+    if (flags.json) return yield* Console.log(JSON.stringify({ status: "done", name: flags.name, data }))
+    const stdio = yield* Stdio.Stdio
+    // As it is for a program; on a line of its own for a person.
+    const text = (yield* stdio.stdoutIsTerminal) ? data + "\n" : data
+    yield* Stream.run(Stream.make(text), stdio.stdout())
+  }).pipe(reporting(flags.json))).pipe(Command.withDescription("Print the text kept under a name"))
+
+export const erase = Command.make("erase", { ...common, name, id }, (flags) =>
+  Effect.gen(function*() {
+    const { erase } = yield* locker(flags)
+    yield* erase
+    yield* print(flags.json, "erased", { status: "done", name: flags.name })
+  }).pipe(reporting(flags.json))).pipe(Command.withDescription("Drop a name, its text and its lock"))
+
+export const version = Command.make("version", common, (flags) =>
+  Effect.gen(function*() {
+    const { version } = yield* locker({ ...flags, name: "", id: "" })
+    const server = yield* version
+    yield* print(flags.json, `${server} (server), effect-dlm/${clientVersion} (client)`, {
+      server,
+      client: `effect-dlm/${clientVersion}`
+    })
+  }).pipe(reporting(flags.json))).pipe(Command.withDescription("Print the versions of server and client"))

@@ -1,0 +1,105 @@
+/**
+ * `dlm run`: a command that runs while a lock is held.
+ */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as ChildProcess from "effect/process/ChildProcess"
+import type { LeaseLost } from "../DlmError.ts"
+import type { Lease } from "../Lease.ts"
+import * as Locker from "../Locker.ts"
+import * as NodeProcess from "../node/NodeProcess.ts"
+import * as Flags from "./Flags.ts"
+import { Failed, status } from "./Status.ts"
+
+// On a loss the command gets TERM a fifth of the time to live before the lease
+// ends on the server, and KILL after four fifths of that fifth.
+const marginOf = (ttl: Duration.Duration) => Duration.times(ttl, 0.2)
+const killAfter = (ttl: Duration.Duration) => Duration.times(marginOf(ttl), 0.8)
+
+/** Where the server already refuses, another may work on the same thing: there is no time to give. */
+const killAfterRefusal = (ttl: Duration.Duration) => Duration.min(killAfter(ttl), Duration.seconds(1))
+
+export const run = Command.make("run", {
+  name: Argument.String("name").pipe(Argument.withDescription("Name of the lock")),
+  command: Argument.String("command").pipe(
+    Argument.withDescription("The command and its arguments, after --"),
+    Argument.variadic({ min: 1 })
+  ),
+  ttl: Flags.ttl,
+  wait: Flags.duration("wait").pipe(
+    Flag.withDescription("How long to wait for the lock, such as 10s (for ever)"),
+    Flag.withDefault(Duration.infinity)
+  ),
+  host: Flags.host,
+  port: Flags.port,
+  identity: Flags.identity
+}, (flags) =>
+  Effect.gen(function*() {
+    const talker = yield* Flags.talker(flags)
+    const locker = yield* Effect.provide(
+      Locker.make(flags.name, { ttl: flags.ttl, identity: yield* Flags.presentedIdentity(flags.identity) }),
+      talker
+    )
+    const lease = yield* locker.acquire({ wait: flags.wait, margin: marginOf(flags.ttl) })
+    // A signal to us goes to the command; we go when it has gone.
+    yield* Effect.uninterruptible(runUnder(lease, flags.ttl, flags.command[0]!, flags.command.slice(1)))
+  }).pipe(Effect.scoped)).pipe(
+    Command.withDescription("Hold a lock while a command runs"),
+    Command.withExamples([
+      { command: "dlm run nightly -- ./backup.sh", description: "Run a script that must not run twice at a time" },
+      {
+        command: "dlm run deploy --wait 10s --ttl 1m -- make deploy",
+        description: "Wait for ten seconds at the most; exit status 75 where the lock is held for longer"
+      }
+    ])
+  )
+
+const runUnder = Effect.fnUntraced(function*(
+  lease: Lease,
+  ttl: Duration.Duration,
+  command: string,
+  args: ReadonlyArray<string>
+) {
+  const child = yield* ChildProcess.make(command, args, {
+    stdin: "inherit",
+    stdout: "inherit",
+    stderr: "inherit",
+    extendEnv: true,
+    forceKillAfter: killAfter(ttl)
+  }).pipe(Effect.mapError((error) => cannotRun(command, error)))
+  yield* NodeProcess.forwardSignals(child.pid)
+
+  const ended = Effect.matchEffect(child.exitCode, {
+    onSuccess: (code) => NodeProcess.setExitStatus(code),
+    onFailure: (error) => NodeProcess.setExitStatus(NodeProcess.statusOfSignal(signalOf(error)))
+  })
+  const stop = (loss: LeaseLost) =>
+    child.kill({
+      killSignal: "SIGTERM",
+      forceKillAfter: loss.reason === "Refused" ? killAfterRefusal(ttl) : killAfter(ttl)
+    }).pipe(
+      Effect.ignore,
+      Effect.andThen(Effect.fail(
+        new Failed({ status: status.lost, error: loss._tag, message: `${loss.message}. ${command} was stopped` })
+      ))
+    )
+  yield* Effect.raceFirst(ended, lease.lost).pipe(Effect.catchTag("LeaseLost", stop))
+}, Effect.scoped)
+
+const cannotRun = (command: string, error: { readonly reason: { readonly _tag: string } }): Failed => {
+  const found = error.reason._tag !== "NotFound"
+  return new Failed({
+    status: found ? status.cannotExecute : status.commandNotFound,
+    error: error.reason._tag,
+    message: found
+      ? `${command} cannot be run (${error.reason._tag}). Check that it is executable`
+      : `there is no command ${JSON.stringify(command)}. Check its name, and the PATH`
+  })
+}
+
+// The spawner tells a signal only by the message of the cause.
+const signalOf = (error: unknown): string =>
+  /SIG[A-Z0-9]+/.exec(String((error as { readonly cause?: unknown }).cause ?? error))?.[0] ?? "SIGKILL"

@@ -1,0 +1,26 @@
+/**
+ * Locks and leases for Effect, by the JackrabbitDLM protocol.
+ *
+ * `Locker` and `Lease` are what programs use, over a `Talker`, which is one of
+ * `NodeTalker.layer` (from `effect-dlm/node`), `Talker.layerVault` (the same
+ * process) and the mocks of `effect-dlm/testing`.
+ */
+
+/** Typed data on a name. */
+export * as Cell from "./Cell.ts"
+/** Encodings of data. */
+export * as DataCodec from "./DataCodec.ts"
+/** Everything that can go wrong. */
+export * as DlmError from "./DlmError.ts"
+/** Held locks. */
+export * as Lease from "./Lease.ts"
+/** One owner of one name. */
+export * as Locker from "./Locker.ts"
+/** The metrics of client and server. */
+export * as Metrics from "./Metrics.ts"
+/** Requests and answers. */
+export * as Protocol from "./Protocol.ts"
+/** From a request to its answer. */
+export * as Talker from "./Talker.ts"
+/** The encoding of the wire. */
+export * as Wire from "./Wire.ts"

@@ -1,0 +1,72 @@
+/**
+ * Talkers over TCP and TLS, on Node.
+ */
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import * as Config from "effect/Config"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Tls from "node:tls"
+import { defaultPort } from "../Protocol.ts"
+import * as Talker from "../Talker.ts"
+
+/** Where the server is, and how long to wait for it. */
+export interface Options {
+  /** By default `127.0.0.1`. */
+  readonly host?: string | undefined
+  /** By default 37373. */
+  readonly port?: number | undefined
+  /** How long connecting may take. By default 5 seconds. */
+  readonly openTimeout?: Duration.Input | undefined
+  /** How long an answer may take. By default 30 seconds. */
+  readonly answerTimeout?: Duration.Input | undefined
+}
+
+const address = (options: Options) => ({
+  host: options.host ?? "127.0.0.1",
+  port: options.port ?? defaultPort
+})
+
+/**
+ * Talks to a server over TCP.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lease, Locker } from "effect-dlm"
+ * import { NodeTalker } from "effect-dlm/node"
+ *
+ * const program = Effect.gen(function*() {
+ *   const orders = yield* Locker.make("orders.csv")
+ *   yield* Effect.log("alone with the file").pipe(Lease.withLock(orders))
+ * }).pipe(Effect.provide(NodeTalker.layer({ host: "127.0.0.1", port: 37373 })))
+ * ```
+ */
+export const layer = (options: Options = {}): Layer.Layer<Talker.Talker> =>
+  Talker.layerSocket({
+    ...options,
+    connect: NodeSocket.makeNet({ ...address(options), noDelay: true })
+  })
+
+/**
+ * Talks to a server over TLS, 1.2 or later. The server's certificate is
+ * checked against `tls.ca`, or else the system's authorities.
+ */
+export const layerTls = (
+  options: Options & { readonly tls?: Tls.ConnectionOptions | undefined }
+): Layer.Layer<Talker.Talker> =>
+  Talker.layerSocket({
+    ...options,
+    connect: NodeSocket.makeTls({ minVersion: "TLSv1.2", ...options.tls, ...address(options) })
+  })
+
+/** The options, from Config: `DLM_HOST`, `DLM_PORT`, `DLM_OPEN_TIMEOUT`, `DLM_ANSWER_TIMEOUT` (such as `5 seconds`). */
+export const config: Config.Config<Options> = Config.all({
+  host: Config.String("DLM_HOST").pipe(Config.withDefault("127.0.0.1")),
+  port: Config.Port("DLM_PORT").pipe(Config.withDefault(defaultPort)),
+  openTimeout: Config.Duration("DLM_OPEN_TIMEOUT").pipe(Config.withDefault(undefined)),
+  answerTimeout: Config.Duration("DLM_ANSWER_TIMEOUT").pipe(Config.withDefault(undefined))
+})
+
+/** Talks to the server that Config names. */
+export const layerConfig: Layer.Layer<Talker.Talker, Config.ConfigError> = Layer.unwrap(Effect.map(config, layer))

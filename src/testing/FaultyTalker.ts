@@ -1,0 +1,83 @@
+/**
+ * A Talker made unreliable, by a seeded policy.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import { ProtocolError, TransportError } from "../DlmError.ts"
+import type { Request } from "../Protocol.ts"
+import { Talker } from "../Talker.ts"
+
+/** How often what goes wrong. Each rate is a probability from 0 to 1, of each request. */
+export interface Policy {
+  /** The same seed brings the same faults. */
+  readonly seed: string | number
+  /** The request never arrives. */
+  readonly dropRequest?: number | undefined
+  /** The request is carried out, and its answer never arrives. */
+  readonly dropAnswer?: number | undefined
+  /** The request is carried out, and garbage comes back. */
+  readonly garbage?: number | undefined
+  /** The request arrives twice, and the second answer counts. */
+  readonly duplicate?: number | undefined
+  /** The answer is late, by up to `maxDelay`. */
+  readonly delay?: number | undefined
+  /** By default 100 ms. */
+  readonly maxDelay?: Duration.Input | undefined
+}
+
+/**
+ * Wraps whatever Talker is provided, and lets things go wrong.
+ *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { Talker } from "effect-dlm"
+ * import { FaultyTalker } from "effect-dlm/testing"
+ * import { Vault } from "effect-dlm/vault"
+ *
+ * const unreliable = FaultyTalker.layer({ seed: 1, dropAnswer: 0.2 }).pipe(
+ *   Layer.provide(Talker.layerVault),
+ *   Layer.provide(Vault.layerMemory)
+ * )
+ * ```
+ */
+export const layer = (policy: Policy): Layer.Layer<Talker, never, Talker> =>
+  Layer.effect(
+    Talker,
+    Effect.gen(function*() {
+      const { talk } = yield* Talker
+      const seeded = yield* Random.Random.pipe(Random.withSeed(policy.seed))
+      const maxDelay = Duration.toMillis(policy.maxDelay ?? "100 millis")
+      const happens = (rate: number | undefined) => seeded.nextDoubleUnsafe() < (rate ?? 0)
+      const lost = (request: Request) =>
+        Effect.fail(new TransportError({ fileName: request.FileName, action: request.Action, reason: "Closed" }))
+
+      return Talker.of({
+        talk: (request) =>
+          Effect.suspend(() => {
+            // All are drawn each time, so that one rate does not move the faults of another.
+            const dropRequest = happens(policy.dropRequest)
+            const dropAnswer = happens(policy.dropAnswer)
+            const garbage = happens(policy.garbage)
+            const duplicate = happens(policy.duplicate)
+            const delay = happens(policy.delay) ? seeded.nextDoubleUnsafe() * maxDelay : 0
+            if (dropRequest) return lost(request)
+            let answer = talk(request)
+            if (duplicate) answer = Effect.andThen(Effect.exit(answer), answer)
+            if (delay > 0) answer = Effect.tap(answer, Effect.sleep(Duration.millis(delay)))
+            if (dropAnswer) return Effect.andThen(answer, lost(request))
+            if (garbage) {
+              return Effect.andThen(
+                answer,
+                Effect.fail(
+                  new ProtocolError({ fileName: request.FileName, action: request.Action, received: "garbage" })
+                )
+              )
+            }
+            return answer
+          })
+      })
+    })
+  )

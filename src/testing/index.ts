@@ -1,0 +1,8 @@
+/**
+ * For tests: Talkers that answer as a test says, or that let things go wrong.
+ */
+
+/** Any Talker, made unreliable by a seeded policy. */
+export * as FaultyTalker from "./FaultyTalker.ts"
+/** A Talker that answers by a function or a script. */
+export * as MockTalker from "./MockTalker.ts"

@@ -1,0 +1,215 @@
+/**
+ * Who may hold longer or store more: named identities, and the proof that a
+ * caller is one.
+ */
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Mac from "effect/crypto/Mac"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Encoding from "effect/encoding/Base64Url"
+import * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
+import * as Path from "effect/Path"
+import type * as PlatformError from "effect/PlatformError"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import { defaults, Limits } from "./Limits.ts"
+
+/** An identity: a name, a secret of at least 1023 characters, and how much it may store. */
+export const Identity = Schema.Struct({
+  Name: Schema.String.check(Schema.isPattern(/^[A-Za-z0-9_-]{1,64}$/)),
+  Identity: Schema.RedactedFromValue(Schema.String),
+  /** The longest `DataStore`, in characters. By default 16384. */
+  MaxSize: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)))
+})
+
+/** An identity: a name, a secret of at least 1023 characters, and how much it may store. */
+export type Identity = typeof Identity.Type
+
+/** A caller who has proved to be an identity. */
+export interface Principal {
+  readonly name: string
+  readonly maxDataCharacters: number
+}
+
+/** An identity cannot be read, or is not usable. */
+export class IdentityError extends Schema.TaggedError<IdentityError>()("IdentityError", {
+  source: Schema.String,
+  problem: Schema.String,
+  cause: Schema.optionalKey(Schema.Defect())
+}) {
+  override get message(): string {
+    return `the identity in ${this.source} cannot be used: ${this.problem}`
+  }
+}
+
+/**
+ * The identities that a Vault knows.
+ *
+ * `authenticate` gives the principal, or `undefined` where the name or the
+ * secret is wrong: it never says which, and takes the same time for both.
+ */
+export class Identities extends Context.Service<Identities, {
+  /** The largest `DataStore` that any of them may store, in characters; 0 where there are none. */
+  readonly maxDataCharacters: number
+  readonly authenticate: (
+    name: string,
+    secret: Redacted.Redacted<string>
+  ) => Effect.Effect<Principal | undefined>
+}>()("effect-dlm/vault/Identities") {}
+
+const utf8 = new TextEncoder()
+
+/**
+ * Makes the service from a list.
+ *
+ * Secrets are kept only as HMACs under a key of this process, so a comparison
+ * tells nothing by its time, and a dump of the memory tells nothing of use.
+ */
+export const make = Effect.fnUntraced(function*(identities: ReadonlyArray<Identity>) {
+  const limits = yield* Limits
+  const mac = yield* Mac.Mac
+  const key = yield* Effect.orDie(mac.generateKey(Mac.hmacSha256))
+  const tagOf = (secret: Redacted.Redacted<string>) => Effect.orDie(mac.sign(key, utf8.encode(Redacted.value(secret))))
+
+  const known = new Map<string, Principal & { readonly tag: Uint8Array }>()
+  for (const identity of identities) {
+    const length = Redacted.value(identity.Identity).length
+    if (length < limits.minIdentityCharacters) {
+      yield* Effect.logWarning(
+        `The identity ${identity.Name} is ignored: its secret has ${length} characters, and ` +
+          `${limits.minIdentityCharacters} are the least. Make one with: dlm identity NAME`
+      )
+      continue
+    }
+    known.set(identity.Name, {
+      name: identity.Name,
+      maxDataCharacters: identity.MaxSize ?? limits.maxDataCharacters,
+      tag: yield* tagOf(identity.Identity)
+    })
+  }
+  const nobody = yield* tagOf(Redacted.make(""))
+
+  return Identities.of({
+    maxDataCharacters: Math.max(0, ...Array.from(known.values(), (identity) => identity.maxDataCharacters)),
+    authenticate: Effect.fnUntraced(function*(name, secret) {
+      const candidate = known.get(name)
+      const same = yield* Effect.orDie(
+        mac.verify(key, candidate?.tag ?? nobody, utf8.encode(Redacted.value(secret)))
+      )
+      return same && candidate !== undefined
+        ? { name: candidate.name, maxDataCharacters: candidate.maxDataCharacters }
+        : undefined
+    })
+  })
+})
+
+const layerMac = Mac.layerWebCrypto.pipe(Layer.provide(SecureRandom.layerWebCrypto))
+
+/** Makes the service from a list. */
+export const layer = (identities: ReadonlyArray<Identity>): Layer.Layer<Identities> =>
+  Layer.effect(Identities, make(identities)).pipe(Layer.provide(layerMac))
+
+/** No identities: whoever presents one is refused. */
+export const layerNone: Layer.Layer<Identities> = Layer.succeed(
+  Identities,
+  Identities.of({ maxDataCharacters: 0, authenticate: () => Effect.undefined })
+)
+
+/**
+ * Reads the identities from Config: `DLM_IDENTITIES`, a JSON list of
+ * `{ "Name", "Identity", "MaxSize"? }`. None where it is not set.
+ */
+export const layerConfig: Layer.Layer<Identities, Config.ConfigError> = Layer.unwrap(
+  Config.schema(Schema.fromJsonString(Schema.Array(Identity)), "DLM_IDENTITIES").pipe(
+    Config.withDefault([]),
+    Effect.map(layer)
+  )
+)
+
+/** How the name of an identity's file ends. */
+export const fileExtension = ".cfg"
+
+// The name of an identity is the name of its file, and never a path.
+const IdentityFile = Schema.fromJsonString(Schema.Struct({
+  Identity: Identity.fields.Identity,
+  MaxSize: Identity.fields.MaxSize
+}))
+
+const decodeFile = Schema.decodeEffect(IdentityFile)
+const encodeFile = Schema.encodeEffect(IdentityFile)
+const isName = Schema.is(Identity.fields.Name)
+
+/**
+ * Reads the identities from a folder: each file `NAME.cfg` holds the JSON
+ * `{ "Identity": "…", "MaxSize": 65536 }`. They are read once, at the start.
+ */
+export const layerDirectory = (
+  directory: string
+): Layer.Layer<Identities, IdentityError | PlatformError.PlatformError, FileSystem.FileSystem | Path.Path> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const path = yield* Path.Path
+    const identities: Array<Identity> = []
+    for (const file of yield* fs.readDirectory(directory)) {
+      const name = file.slice(0, -fileExtension.length)
+      if (!file.endsWith(fileExtension) || !isName(name)) continue
+      const source = path.join(directory, file)
+      const content = yield* fs.readFileString(source)
+      const fields = yield* decodeFile(content).pipe(
+        // The cause would show the file, and so the secret.
+        Effect.mapError(() =>
+          new IdentityError({
+            source,
+            problem: "it is no JSON of the form { \"Identity\": \"…\", \"MaxSize\": 65536 }"
+          })
+        )
+      )
+      identities.push({ Name: name, ...fields })
+    }
+    return layer(identities)
+  }))
+
+const secretBytes = 1024
+
+/**
+ * Makes a new identity with a random secret, and writes it to `NAME.cfg` in a
+ * folder, readable by its owner only. Fails where the file exists.
+ */
+export const create = Effect.fn("Identities.create")(function*(
+  directory: string,
+  name: string,
+  options?: { readonly maxDataCharacters?: number | undefined }
+) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const random = yield* SecureRandom.SecureRandom
+  const source = path.join(directory, name + fileExtension)
+  if (!isName(name)) {
+    return yield* new IdentityError({ source, problem: "a name has 1 to 64 of the characters A-Z a-z 0-9 _ -" })
+  }
+  const content = yield* Effect.orDie(encodeFile({
+    Identity: Redacted.make(Encoding.encode(yield* random.randomBytes(secretBytes))),
+    MaxSize: options?.maxDataCharacters ?? defaults.maxDataCharacters
+  }))
+  yield* fs.makeDirectory(directory, { recursive: true, mode: 0o700 })
+  yield* fs.writeFileString(source, content + "\n", { flag: "wx", mode: 0o600 }).pipe(
+    Effect.catchIf(
+      (error) => error.reason._tag === "AlreadyExists",
+      () =>
+        Effect.fail(new IdentityError({ source, problem: "it exists already. Remove it first, or take another name" }))
+    )
+  )
+  return source
+})
+
+/** Reads one identity's secret from a file that `create` wrote, for a client to present. */
+export const readSecret = Effect.fn("Identities.readSecret")(function*(source: string) {
+  const fs = yield* FileSystem.FileSystem
+  const content = yield* fs.readFileString(source)
+  const fields = yield* decodeFile(content).pipe(
+    Effect.mapError(() => new IdentityError({ source, problem: "it is no identity file" }))
+  )
+  return fields.Identity
+})

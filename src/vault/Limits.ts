@@ -1,0 +1,59 @@
+/**
+ * Every bound of the server, in one place.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Layer from "effect/Layer"
+
+/** The bounds of a Vault and of the server before it. Sizes are in bytes unless they say characters. */
+export interface Limits {
+  /** The longest time to live without an identity. With one there is no bound. */
+  readonly maxTtl: Duration.Duration
+  /** The longest `DataStore` without an identity, in characters. An identity has its own. */
+  readonly maxDataCharacters: number
+  /** The shortest secret that an identity may have, in characters. */
+  readonly minIdentityCharacters: number
+  /** How deep unknown fields of a request may nest. */
+  readonly maxJsonDepth: number
+  /** The longest line where the server knows no identities. */
+  readonly maxAnonymousLineBytes: number
+  /** The longest line where it knows some, as the reference accepts it. */
+  readonly maxLineBytes: number
+  /** How many connections may be open at a time. A further one is closed at once. */
+  readonly maxConnections: number
+  /** By when a request must have arrived, counted from the connection. */
+  readonly requestTimeout: Duration.Duration
+  /** By when its answer must have been taken. */
+  readonly writeTimeout: Duration.Duration
+}
+
+/** The bounds that hold where nothing else is said. */
+export const defaults: Limits = {
+  maxTtl: Duration.seconds(3543),
+  maxDataCharacters: 16384,
+  minIdentityCharacters: 1023,
+  maxJsonDepth: 32,
+  maxAnonymousLineBytes: 64 * 1024,
+  maxLineBytes: 10 * 1024 * 1024,
+  maxConnections: 1024,
+  requestTimeout: Duration.seconds(5),
+  writeTimeout: Duration.seconds(5)
+}
+
+/** The bounds in force, `defaults` unless a layer says otherwise. */
+export const Limits: Context.Reference<Limits> = Context.Reference<Limits>("effect-dlm/vault/Limits", {
+  defaultValue: () => defaults
+})
+
+/**
+ * Sets some of the bounds, and leaves the others at their defaults.
+ *
+ * @example
+ * ```ts
+ * import { Duration } from "effect"
+ * import { Limits } from "effect-dlm/vault"
+ *
+ * const patient = Limits.layer({ requestTimeout: Duration.seconds(30) })
+ * ```
+ */
+export const layer = (limits: Partial<Limits>): Layer.Layer<never> => Layer.succeed(Limits, { ...defaults, ...limits })

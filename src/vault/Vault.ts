@@ -1,0 +1,122 @@
+/**
+ * The server's mind: a pure transition from an entry and a request to an
+ * answer and a change, run over a Store.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { Request, Response } from "../Protocol.ts"
+import * as Protocol from "../Protocol.ts"
+import { Identities, layerNone, type Principal } from "./Identities.ts"
+import { Limits } from "./Limits.ts"
+import { type Change, type Decision, type Entry, layerMemory as layerStoreMemory, Store } from "./Store.ts"
+
+/**
+ * The lock server without a network: a function from requests to answers.
+ *
+ * Whatever is asked, it answers; it never fails.
+ */
+export class Vault extends Context.Service<Vault, {
+  readonly handle: (request: Request) => Effect.Effect<Response>
+}>()("effect-dlm/vault/Vault") {}
+
+const keep: Change = { _tag: "Keep" }
+const remove: Change = { _tag: "Remove" }
+
+const answerOnly = (answer: Response): Decision<Response> => ({ answer, change: keep })
+
+/**
+ * What the server answers to a request, given the live entry of its name, and
+ * what becomes of that entry. Pure: `identity` is whom the caller has proved
+ * to be.
+ *
+ * An entry is its owner's, under the identity that made it, and nobody else's.
+ */
+export const transition = (
+  entry: Entry | undefined,
+  request: Request,
+  identity: string | undefined
+): Decision<Response> => {
+  const { ID } = request
+  if (request.Action === "Version") return answerOnly({ Status: "Version", ID: Protocol.serverName })
+  if (entry !== undefined && (entry.owner !== ID || entry.identity !== identity)) {
+    return answerOnly({ Status: "NotOwner" })
+  }
+  switch (request.Action) {
+    case "Lock":
+      return { answer: { Status: "Locked", ID }, change: hold(request, identity, entry?.data) }
+    case "TestLock":
+      return answerOnly(entry === undefined ? { Status: "Unlocked" } : { Status: "Locked", ID })
+    case "Unlock":
+      return entry === undefined
+        ? answerOnly({ Status: "Unlocked" })
+        : { answer: { Status: "Unlocked", ID }, change: remove }
+    case "Put":
+      return request.DataStore === undefined
+        ? answerOnly({ Status: "BadPayload" })
+        : { answer: { Status: "Done", ID }, change: hold(request, identity, request.DataStore) }
+    case "Get":
+      if (entry === undefined) return answerOnly({ Status: "NotFound" })
+      return answerOnly(
+        entry.data === undefined ? { Status: "NoData", ID } : { Status: "Done", ID, DataStore: entry.data }
+      )
+    case "Erase":
+      if (entry === undefined) return answerOnly({ Status: "NotFound" })
+      // As the reference does, to its owner: an erase of a lock without data drops the lock.
+      return { answer: entry.data === undefined ? { Status: "Corruption" } : { Status: "Done", ID }, change: remove }
+  }
+}
+
+// A time to live of 0 or less is granted, and holds nothing.
+const hold = (request: Request, identity: string | undefined, data: string | undefined): Change =>
+  request.Expire > 0
+    ? { _tag: "Write", entry: { owner: request.ID, identity, data }, ttlMillis: request.Expire * 1000 }
+    : remove
+
+/** Makes a Vault over a store. */
+export const make = Effect.gen(function*() {
+  const store = yield* Store
+  const identities = yield* Identities
+  const limits = yield* Limits
+  const maxTtlSeconds = Duration.toSeconds(limits.maxTtl)
+  const refused = Effect.succeed<Response>({ Status: "BadPayload" })
+
+  const decide = (request: Request, principal: Principal | undefined): Effect.Effect<Response> => {
+    const maxData = principal?.maxDataCharacters ?? limits.maxDataCharacters
+    if (principal === undefined && request.Expire > maxTtlSeconds) return refused
+    if (request.DataStore !== undefined && request.DataStore.length > maxData) return refused
+    return Effect.map(
+      store.modify(request.FileName, (entry) => transition(entry, request, principal?.name)),
+      ({ answer }) => answer
+    )
+  }
+
+  return Vault.of({
+    handle: (request) => {
+      if (request.Name === undefined && request.Identity === undefined) return decide(request, undefined)
+      if (request.Name === undefined || request.Identity === undefined) return refused
+      return Effect.flatMap(
+        identities.authenticate(request.Name, request.Identity),
+        (principal) => principal === undefined ? refused : decide(request, principal)
+      )
+    }
+  })
+})
+
+/** The Vault over the Store and the Identities that are provided. */
+export const layer: Layer.Layer<Vault, never, Store | Identities> = Layer.effect(Vault, make)
+
+/**
+ * A Vault in memory without identities: all that a test, or a single process, needs.
+ *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { Talker } from "effect-dlm"
+ * import { Vault } from "effect-dlm/vault"
+ *
+ * const inProcess = Talker.layerVault.pipe(Layer.provide(Vault.layerMemory))
+ * ```
+ */
+export const layerMemory: Layer.Layer<Vault> = layer.pipe(Layer.provide([layerStoreMemory, layerNone]))

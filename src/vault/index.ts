@@ -1,0 +1,15 @@
+/**
+ * The embedded server: a Vault of locks and data, the stores beneath it, and
+ * the socket server before it.
+ */
+
+/** Who may hold longer or store more. */
+export * as Identities from "./Identities.ts"
+/** Every bound of the server. */
+export * as Limits from "./Limits.ts"
+/** Where entries live. */
+export * as Store from "./Store.ts"
+/** From requests to answers, without a network. */
+export * as Vault from "./Vault.ts"
+/** The Vault behind sockets. */
+export * as VaultServer from "./VaultServer.ts"
