@@ -19,7 +19,7 @@ export interface Policy {
   readonly dropAnswer?: number | undefined
   /** The request is carried out, and garbage comes back. */
   readonly garbage?: number | undefined
-  /** The request arrives twice, and the second answer counts. */
+  /** The request arrives a second time, after it was carried out; the first answer counts. */
   readonly duplicate?: number | undefined
   /** The answer is late, by up to `maxDelay`. */
   readonly delay?: number | undefined
@@ -65,7 +65,7 @@ export const layer = (policy: Policy): Layer.Layer<Talker, never, Talker> =>
             const delay = happens(policy.delay) ? seeded.nextDoubleUnsafe() * maxDelay : 0
             if (dropRequest) return lost(request)
             let answer = talk(request)
-            if (duplicate) answer = Effect.andThen(Effect.exit(answer), answer)
+            if (duplicate) answer = Effect.tap(answer, Effect.exit(talk(request)))
             if (delay > 0) answer = Effect.tap(answer, Effect.sleep(Duration.millis(delay)))
             if (dropAnswer) return Effect.andThen(answer, lost(request))
             if (garbage) {

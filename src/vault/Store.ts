@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { monotonicMillisUnsafe } from "../internal/time.ts"
 
 /** What is kept under a name: who holds it, and perhaps some data. */
 export interface Entry {
@@ -52,102 +53,140 @@ export class Store extends Context.Service<Store, {
   ) => Effect.Effect<Outcome<A>>
 }>()("effect-dlm/vault/Store") {}
 
+/** A name in memory: an entry, or for a moment the place of one that has gone. Linked into a slot of the wheel. */
 interface Held {
   readonly name: string
-  entry: Entry
+  entry: Entry | undefined
   fence: bigint
+  /** On the monotonic clock, in milliseconds. */
   expiresAt: number
+  previous: Held | undefined
+  next: Held | undefined
+  slot: number
 }
 
 const sweepInterval = Duration.seconds(1)
 const sweepBatch = 1024
 
 /**
+ * A timing wheel: a ring of slots of one second each, with a linked list in
+ * each. Putting and taking away cost O(1), whatever else is there. What is due
+ * beyond the ring waits in its last slot, and is put again when that comes.
+ */
+class Wheel {
+  static readonly slots = 4096
+  private readonly heads: Array<Held | undefined> = Array.from({ length: Wheel.slots })
+  /** The last second whose slot was swept. */
+  private swept: number
+
+  constructor(now: number) {
+    this.swept = Math.floor(now / 1000)
+  }
+
+  put(held: Held): void {
+    const due = Math.ceil(held.expiresAt / 1000)
+    const second = Math.max(this.swept + 1, Math.min(due, this.swept + Wheel.slots))
+    const slot = second % Wheel.slots
+    const head = this.heads[slot]
+    held.slot = slot
+    held.previous = undefined
+    held.next = head
+    if (head !== undefined) head.previous = held
+    this.heads[slot] = held
+  }
+
+  take(held: Held): void {
+    if (held.previous === undefined) this.heads[held.slot] = held.next
+    else held.previous.next = held.next
+    if (held.next !== undefined) held.next.previous = held.previous
+    held.previous = undefined
+    held.next = undefined
+  }
+
+  /** Takes out one of those whose second has passed, and undefined once there is none. */
+  nextDue(now: number): Held | undefined {
+    const until = Math.floor(now / 1000)
+    // After a pause longer than the ring, one turn is enough.
+    this.swept = Math.max(this.swept, until - Wheel.slots)
+    while (this.swept < until) {
+      const held = this.heads[(this.swept + 1) % Wheel.slots]
+      if (held !== undefined) {
+        this.take(held)
+        return held
+      }
+      this.swept++
+    }
+    return undefined
+  }
+}
+
+/**
  * Keeps entries in memory, and forgets them with its scope.
  *
  * Expiry follows the monotonic clock. Any change costs O(1): an entry that has
- * expired is absent at once, and its memory is taken back within a second, by
- * a fiber that looks only at what is due. Fences start from the wall clock at
- * start, in nanoseconds, so they are greater than those before a restart,
+ * expired is absent at once, and its memory is taken back within two seconds,
+ * by a fiber that looks only at what is due. Fences start from the wall clock
+ * at start, in nanoseconds, so they are greater than those before a restart,
  * unless that clock was set back.
  */
 export const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
-  const entries = new Map<string, Held>()
-  // Entries by the whole second, of the monotonic clock, in which they are due.
-  const due = new Map<number, Set<Held>>()
+  const names = new Map<string, Held>()
   let lastFence = clock.currentTimeNanosUnsafe()
-
-  const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
-  const secondOf = (millis: number) => Math.ceil(millis / 1000)
-  let swept = secondOf(now()) - 1
-
-  const schedule = (held: Held) => {
-    const second = secondOf(held.expiresAt)
-    const bucket = due.get(second)
-    if (bucket === undefined) due.set(second, new Set([held]))
-    else bucket.add(held)
-  }
-  const unschedule = (held: Held) => {
-    const second = secondOf(held.expiresAt)
-    const bucket = due.get(second)
-    if (bucket === undefined) return
-    bucket.delete(held)
-    if (bucket.size === 0) due.delete(second)
-  }
-  const remove = (held: Held) => {
-    entries.delete(held.name)
-    unschedule(held)
-  }
+  const now = () => monotonicMillisUnsafe(clock)
+  const wheel = new Wheel(now())
 
   const sweep = Effect.gen(function*() {
-    const until = Math.floor(now() / 1000)
-    let batch = 0
-    for (; swept < until; swept++) {
-      for (const held of due.get(swept + 1) ?? []) {
-        remove(held)
-        if (++batch % sweepBatch === 0) yield* Effect.yieldNow
-      }
+    for (let swept = 1;; swept++) {
+      const at = now()
+      const held = wheel.nextDue(at)
+      if (held === undefined) return
+      if (held.entry === undefined || held.expiresAt <= at) names.delete(held.name)
+      else wheel.put(held)
+      if (swept % sweepBatch === 0) yield* Effect.yieldNow
     }
   })
   yield* sweep.pipe(Effect.delay(sweepInterval), Effect.forever, Effect.forkScoped)
 
-  const apply = <A>(
-    name: string,
-    at: number,
-    current: Held | undefined,
-    { answer, change }: Decision<A>
-  ): Outcome<A> => {
-    if (change._tag === "Keep") return { answer, fence: current?.fence }
-    if (change._tag === "Remove") {
-      if (current !== undefined) remove(current)
-      return { answer, fence: undefined }
+  const write = (name: string, held: Held | undefined, entry: Entry, expiresAt: number): bigint => {
+    if (held === undefined) {
+      held = { name, entry, fence: ++lastFence, expiresAt, previous: undefined, next: undefined, slot: 0 }
+      names.set(name, held)
+    } else {
+      wheel.take(held)
+      if (held.entry === undefined) held.fence = ++lastFence
+      held.entry = entry
+      held.expiresAt = expiresAt
     }
-    const expiresAt = at + change.ttlMillis
-    if (current !== undefined) {
-      unschedule(current)
-      current.entry = change.entry
-      current.expiresAt = expiresAt
-      schedule(current)
-      return { answer, fence: current.fence }
-    }
-    lastFence += 1n
-    const held: Held = { name, entry: change.entry, fence: lastFence, expiresAt }
-    entries.set(name, held)
-    schedule(held)
-    return { answer, fence: held.fence }
+    wheel.put(held)
+    return held.fence
+  }
+
+  // The name stays for the sweep: deleting a key from a Map and setting it again, over and over,
+  // makes V8 walk ever longer chains of deleted places, and lock and unlock do just that.
+  const free = (held: Held, at: number) => {
+    wheel.take(held)
+    held.entry = undefined
+    held.expiresAt = at
+    wheel.put(held)
   }
 
   return Store.of({
     modify: (name, decide) =>
       Effect.sync(() => {
         const at = now()
-        let current = entries.get(name)
-        if (current !== undefined && current.expiresAt <= at) {
-          remove(current)
-          current = undefined
+        const held = names.get(name)
+        if (held?.entry !== undefined && held.expiresAt <= at) free(held, at)
+        const { answer, change } = decide(held?.entry)
+        switch (change._tag) {
+          case "Keep":
+            return { answer, fence: held?.entry === undefined ? undefined : held.fence }
+          case "Remove":
+            if (held?.entry !== undefined) free(held, at)
+            return { answer, fence: undefined }
+          case "Write":
+            return { answer, fence: write(name, held, change.entry, at + change.ttlMillis) }
         }
-        return apply(name, at, current, decide(current?.entry))
       })
   })
 })

@@ -1,0 +1,193 @@
+/**
+ * What Locker, Lease and Cell do over any Talker that has a lock server behind it.
+ */
+import { assert, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, type Layer, Option, Ref, Schema } from "effect"
+import { Cell, DataCodec, Lease, Locker, type Talker } from "effect-dlm"
+
+let names = 0
+/** A name that no other test uses. */
+export const freshName = (): string => `contract/${process.pid}/${names++} – ключ 🔑`
+
+export const contract = <E>(layer: Layer.Layer<Talker.Talker, E>): void => {
+  it.layer(layer, { excludeTestServices: true })((it) => {
+    it.effect("locks, tells who holds, and unlocks", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const [mine, other] = yield* Effect.all([Locker.make(name), Locker.make(name)])
+        assert.strictEqual(yield* mine.holder, "Nobody")
+        assert.isFalse(yield* mine.isLocked)
+        const grant = yield* mine.lock
+        assert.strictEqual(grant.id, yield* mine.id)
+        assert.strictEqual(yield* mine.holder, "Me")
+        assert.strictEqual(yield* other.holder, "Another")
+        assert.isTrue(yield* other.isLocked)
+        assert.strictEqual((yield* Effect.flip(other.lock))._tag, "NotOwner")
+        assert.isTrue(Option.isNone(yield* other.tryLock))
+        assert.strictEqual((yield* Effect.flip(other.unlock))._tag, "NotOwner")
+        assert.isTrue(yield* mine.unlock)
+        assert.isFalse(yield* mine.unlock)
+        assert.isTrue(Option.isSome(yield* other.tryLock))
+        assert.isTrue(yield* other.unlock)
+      }))
+
+    it.effect("takes a new owner for each tenure, and keeps the caller's own", () =>
+      Effect.gen(function*() {
+        const locker = yield* Locker.make(freshName())
+        const first = yield* locker.lock
+        assert.strictEqual((yield* locker.lock).id, first.id)
+        yield* locker.unlock
+        assert.notStrictEqual((yield* locker.lock).id, first.id)
+        yield* locker.unlock
+        const own = yield* Locker.make(freshName(), { id: "own" })
+        yield* own.lock
+        yield* own.unlock
+        assert.strictEqual((yield* own.lock).id, "own")
+        yield* own.unlock
+      }))
+
+    it.effect("puts, gets and erases text", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const locker = yield* Locker.make(name)
+        assert.strictEqual((yield* Effect.flip(locker.get))._tag, "NotFound")
+        assert.strictEqual((yield* Effect.flip(locker.erase))._tag, "NotFound")
+        for (const text of ["", "répertoire 🔑\u0000\n", "x".repeat(8192)]) {
+          yield* locker.put(text)
+          assert.strictEqual(yield* locker.get, text)
+        }
+        const other = yield* Locker.make(name)
+        assert.strictEqual((yield* Effect.flip(other.get))._tag, "NotOwner")
+        assert.strictEqual((yield* Effect.flip(other.put("mine")))._tag, "NotOwner")
+        assert.strictEqual((yield* Effect.flip(other.erase))._tag, "NotOwner")
+        yield* locker.erase
+        assert.strictEqual((yield* Effect.flip(locker.get))._tag, "NotFound")
+        yield* locker.lock
+        assert.strictEqual((yield* Effect.flip(locker.get))._tag, "NoData")
+        yield* locker.put("attached")
+        assert.strictEqual(yield* locker.get, "attached")
+        assert.strictEqual(yield* locker.holder, "Me")
+        yield* locker.unlock
+        yield* locker.lock
+        assert.strictEqual((yield* Effect.flip(locker.erase))._tag, "Corruption")
+      }))
+
+    it.effect("is refused what is over a limit, and says so", () =>
+      Effect.gen(function*() {
+        const locker = yield* Locker.make(freshName(), { ttl: "2 hours" })
+        assert.strictEqual((yield* Effect.flip(locker.lock))._tag, "Refused")
+        const large = yield* Locker.make(freshName())
+        assert.strictEqual((yield* Effect.flip(large.put("x".repeat(8193))))._tag, "Refused")
+      }))
+
+    it.effect("knows the server", () =>
+      Effect.gen(function*() {
+        const locker = yield* Locker.make("")
+        assert.include(yield* locker.version, "JackrabbitDLM/")
+        assert.isTrue(yield* locker.isDlm)
+      }))
+
+    it.effect("keeps typed data in a cell, through each codec", () =>
+      Effect.gen(function*() {
+        const Progress = Schema.Struct({ done: Schema.Int, at: Schema.Date })
+        const at = new Date("2026-01-02T03:04:05Z")
+        const key = yield* DataCodec.aesKey(new Uint8Array(32).fill(7))
+        for (
+          const codec of [DataCodec.wire, DataCodec.base64, DataCodec.gzip(), DataCodec.gzip(DataCodec.aesGcm(key))]
+        ) {
+          const cell = Cell.make(yield* Locker.make(freshName(), { codec }), Progress)
+          assert.isTrue(Option.isNone(yield* cell.get))
+          yield* cell.set({ done: 1, at })
+          assert.deepStrictEqual(yield* cell.get, Option.some({ done: 1, at }))
+          yield* Effect.all(
+            Array.from({ length: 5 }, () =>
+              cell.update(Option.match({
+                onNone: () => ({ done: 0, at }),
+                onSome: ({ done }) => ({ done: done + 1, at })
+              }))),
+            { concurrency: "unbounded" }
+          )
+          assert.deepStrictEqual(yield* cell.get, Option.some({ done: 6, at }))
+          yield* cell.erase
+          yield* cell.erase
+          assert.isTrue(Option.isNone(yield* cell.get))
+        }
+      }))
+
+    it.effect("lets one at a time in, of many lockers and of many fibers of one", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const shared = yield* Locker.make(name)
+        const inside = yield* Ref.make(0)
+        const entered = yield* Ref.make(0)
+        const body = Effect.gen(function*() {
+          assert.strictEqual(yield* Ref.updateAndGet(inside, (n) => n + 1), 1)
+          yield* Effect.yieldNow
+          yield* Ref.update(entered, (n) => n + 1)
+          yield* Ref.update(inside, (n) => n - 1)
+        })
+        const own = Effect.flatMap(Locker.make(name), (locker) => Lease.withLock(body, locker))
+        yield* Effect.all(
+          [...Array.from({ length: 5 }, () => own), ...Array.from({ length: 5 }, () => Lease.withLock(body, shared))],
+          { concurrency: "unbounded" }
+        )
+        assert.strictEqual(yield* Ref.get(entered), 10)
+        assert.strictEqual(yield* shared.holder, "Nobody")
+      }))
+
+    it.effect("holds while the body runs, and releases whatever comes of it", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const observer = yield* Locker.make(name)
+        const locker = yield* Locker.make(name)
+        const seen = yield* Effect.exit(
+          Effect.andThen(observer.holder, (holder) => Effect.fail(holder)).pipe(Lease.withLock(locker))
+        )
+        assert.deepStrictEqual(seen, Exit.fail("Another" as const))
+        assert.strictEqual(yield* observer.holder, "Nobody")
+
+        const running = yield* Deferred.make<void>()
+        const fiber = yield* Deferred.succeed(running, undefined).pipe(
+          Effect.andThen(Effect.never),
+          Lease.withLock(locker),
+          Effect.forkChild
+        )
+        yield* Deferred.await(running)
+        assert.strictEqual(yield* observer.holder, "Another")
+        yield* Fiber.interrupt(fiber)
+        assert.strictEqual(yield* observer.holder, "Nobody")
+
+        const died = yield* Effect.exit(Lease.withLock(Effect.die("boom"), locker))
+        assert.deepStrictEqual(died, Exit.die("boom"))
+        assert.strictEqual(yield* observer.holder, "Nobody")
+      }))
+
+    it.effect("waits no longer than it may", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const holder = yield* Locker.make(name)
+        const waiter = yield* Locker.make(name)
+        yield* holder.lock
+        for (const wait of ["0 millis", "50 millis"] as const) {
+          const error = yield* Effect.flip(Lease.withLock(Effect.void, waiter, { wait }))
+          assert.strictEqual(error._tag, "AcquireTimeout")
+        }
+        assert.isTrue(yield* holder.unlock)
+        yield* Lease.withLock(Effect.void, waiter, { wait: "0 millis" })
+      }))
+
+    it.effect("leaves nothing behind when a waiter is interrupted", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const holder = yield* Locker.make(name)
+        const waiter = yield* Locker.make(name)
+        yield* holder.lock
+        const waiting = yield* Effect.forkChild(Lease.withLock(Effect.void, waiter), { startImmediately: true })
+        yield* holder.holder
+        yield* Fiber.interrupt(waiting)
+        yield* holder.unlock
+        assert.strictEqual(yield* holder.holder, "Nobody")
+        yield* Lease.withLock(Effect.void, waiter, { wait: "0 millis" })
+      }))
+  })
+}
