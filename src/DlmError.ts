@@ -2,7 +2,7 @@
  * Everything that can go wrong, as tagged errors.
  *
  * Each carries the name that it is about, says in its message what to do, and
- * says in `retryable` whether the same request can succeed later.
+ * says in `retryable` whether trying the same again soon makes sense.
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
