@@ -80,10 +80,10 @@ export const run: Effect.Effect<
     const writer = yield* Scope.provide(socket.writer, writing)
     const framer = new Wire.Framer(maxLineBytes)
     // Ends the connection now, whatever is still to be sent.
-    const abort = Effect.andThen(
-      Metric.update(Metrics.timedOutConnections, 1),
-      Effect.ignore(writer.write(new Socket.CloseEvent(1000)))
-    )
+    const destroy = Effect.ignore(writer.write(new Socket.CloseEvent(1000)))
+    const abort = Effect.andThen(Metric.update(Metrics.timedOutConnections, 1), destroy)
+    // A server that is told to stop would else wait for a client that never takes its answer.
+    yield* Effect.addFinalizer((exit) => Exit.hasInterrupts(exit) ? destroy : Effect.void)
     const line = yield* Effect.timeoutOrElse(read(framer, pull), {
       duration: limits.requestTimeout,
       orElse: () => Effect.as(abort, undefined)
