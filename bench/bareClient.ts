@@ -2,6 +2,7 @@
  * What a client of the protocol costs at the least: `node:net`, the same bytes, and no library.
  */
 import { Wire } from "effect-dlm"
+import { once } from "node:events"
 import * as net from "node:net"
 
 /** Sends one line on a connection of its own, and gives the line that comes back. */
@@ -22,3 +23,33 @@ export const exchange = (port: number, line: Uint8Array): Promise<Buffer> =>
 
 /** The line of a request, written and encoded anew as any client must. */
 export const line = (request: object): Uint8Array => Wire.encodeLine(JSON.stringify(request))
+
+/** Lock and unlock in turn on one connection that stays open, with the extension `Seq`. */
+export const pingPong = async (port: number) => {
+  const socket = net.connect({ port, host: "127.0.0.1", noDelay: true })
+  await once(socket, "connect")
+  let answered: (() => void) | undefined
+  socket.on("data", (chunk) => {
+    if (chunk[chunk.length - 1] === 0x0a) answered?.()
+  })
+  let seq = 0
+  const ask = (Action: string) =>
+    new Promise<void>((resolve) => {
+      answered = resolve
+      socket.write(
+        line({ Seq: String(++seq), ID: "bench-owner-bench-owner", FileName: "bench-bare", Action, Expire: "30" })
+      )
+    })
+  return {
+    lockAndUnlock: async (times: number) => {
+      for (let i = 0; i < times; i++) {
+        await ask("Lock")
+        await ask("Unlock")
+      }
+    },
+    stop: async () => {
+      socket.end()
+      await once(socket, "close")
+    }
+  }
+}

@@ -26,7 +26,7 @@ export interface Cell<A> {
    * through the same Cell follow one another.
    */
   readonly update: (f: (current: Option.Option<A>) => A) => Effect.Effect<A, CellError | Corruption>
-  /** Drops the value, and with it the name and its lock. Succeeds where there is none. */
+  /** Drops the value, and with it the name and its lock, so do not use it under a lease. Succeeds where there is none. */
   readonly erase: Effect.Effect<void, NotOwner | Corruption | LockerError>
 }
 

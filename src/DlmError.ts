@@ -138,10 +138,10 @@ export class AcquireTimeout extends Schema.TaggedError<AcquireTimeout>()("Acquir
   fileName: Schema.String,
   waited: Schema.Duration
 }) {
-  readonly retryable = true
+  readonly retryable = false
   override get message(): string {
     return `${quote(this.fileName)} was held by others for all of ${
-      Duration.format(this.waited)
+      Duration.format(Duration.millis(Math.round(Duration.toMillis(this.waited))))
     }. Wait longer, or later`
   }
 }

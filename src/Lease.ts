@@ -8,21 +8,24 @@
  * whoever stops by then has stopped in time, whatever the network does.
  */
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { AcquireTimeout, LeaseLost } from "./DlmError.ts"
-import { monotonicMillis, monotonicMillisUnsafe } from "./internal/time.ts"
+import * as Cell from "./Cell.ts"
+import { AcquireTimeout, InvalidOption, LeaseLost } from "./DlmError.ts"
+import * as Alarms from "./internal/Alarms.ts"
+import { monotonicMillisUnsafe } from "./internal/time.ts"
 import type { Grant, Locker, LockerError } from "./Locker.ts"
 
 /**
@@ -31,9 +34,22 @@ import type { Grant, Locker, LockerError } from "./Locker.ts"
  * - `Held` the last renewal was confirmed
  * - `Suspect` a renewal failed; it is tried again until the deadline
  * - `Lost` the deadline has passed, or the server refused: what the lock protects may be in other hands
- * - `Released` its scope has closed
+ * - `Released` its scope has closed, or it was detached
  */
 export type State = "Held" | "Suspect" | "Lost" | "Released"
+
+/** A lease that was detached, to be taken up by `Locker.resume`. Whoever has it can, so it is a secret. */
+export const Token = Schema.Struct({
+  fileName: Schema.String,
+  id: Schema.String,
+  /** The fence of the tenure, where the server gave one. */
+  fence: Schema.optionalKey(Schema.BigIntFromString),
+  /** About when the lock ends unless it is taken up, in milliseconds since 1970 by the clock of who detached it. */
+  expiresAt: Schema.Finite
+})
+
+/** A lease that was detached, to be taken up by `Locker.resume`. Whoever has it can, so it is a secret. */
+export type Token = typeof Token.Type
 
 /** A held lock. */
 export interface Lease {
@@ -50,15 +66,35 @@ export interface Lease {
   readonly changes: Stream.Stream<State>
   /** Waits for its loss, and fails with it. Race it against what the lock protects. */
   readonly lost: Effect.Effect<never, LeaseLost>
+  /** A datum kept with the lock, which goes with it when it is released. It cannot be erased without the lock. */
+  readonly cell: <A, I>(schema: Schema.Codec<A, I>) => Omit<Cell.Cell<A>, "erase">
+  /**
+   * Lets go of the lease without releasing it: renewals stop, and whoever has
+   * the token can take it up until its time to live ends. Fails where it is
+   * lost already.
+   */
+  readonly detach: Effect.Effect<Token, LeaseLost>
+}
+
+/** How to hold a lock. */
+export interface HoldOptions {
+  /** By how much the lease ends before its time to live does. By default a tenth of it. */
+  readonly margin?: Duration.Input | undefined
+  /** How long it may be held at the most, renewals included. By default for ever. */
+  readonly maxHold?: Duration.Input | undefined
 }
 
 /** How to wait for a lock, and how to hold it. */
-export interface AcquireOptions {
-  /** How long to wait for the lock. By default for ever. */
+export interface AcquireOptions extends HoldOptions {
+  /**
+   * How long to wait for the lock. By default for ever. The answer of the
+   * server may come up to two seconds after that.
+   */
   readonly wait?: Duration.Input | undefined
-  /** By how much the lease ends before its time to live does. By default a tenth of it. */
-  readonly margin?: Duration.Input | undefined
-  /** When to ask again while another holds the lock. By default after 20 ms, growing to 500 ms, jittered. */
+  /**
+   * On a server that has no queue, when to ask again while another holds the
+   * lock. By default `defaultPoll`; waiting is over when it is.
+   */
   readonly poll?: Schedule.Schedule<unknown> | undefined
 }
 
@@ -75,6 +111,33 @@ const retryRenewal = Schedule.exponential("50 millis").pipe(
 
 const releaseTimeout = Duration.seconds(5)
 
+/** By how much, in milliseconds, the answer to a request that waits may be later than the waiting is long. */
+const answerGrace = 2_000
+
+/** The longest that is asked for at once, in milliseconds. Whoever waits longer asks again, and queues anew. */
+const maxWait = 60 * 60 * 1000
+
+/** What waiting for a lock can fail with. */
+export type AcquireError = AcquireTimeout | InvalidOption | LockerError
+
+/** What waiting for a lock and holding it can fail with. */
+export type WithLockError = AcquireError | LeaseLost
+
+// A lease that outlasts its lock, or is lost when it begins, is no use to anybody.
+const checkOptions = Effect.fnUntraced(function*({ fileName, ttl }: Locker, { margin, maxHold }: HoldOptions) {
+  const marginMillis = Duration.toMillis(margin ?? 0)
+  if (!(marginMillis >= 0 && marginMillis < Duration.toMillis(ttl))) {
+    return yield* new InvalidOption({
+      fileName,
+      option: "margin",
+      problem: "must be less than the time to live, and not negative"
+    })
+  }
+  if (!(Duration.toMillis(maxHold ?? Duration.infinity) > 0)) {
+    return yield* new InvalidOption({ fileName, option: "maxHold", problem: "must be greater than zero" })
+  }
+})
+
 /**
  * Acquires the lock of a Locker as a scoped Lease.
  *
@@ -83,166 +146,346 @@ const releaseTimeout = Duration.seconds(5)
 export const make = (
   locker: Locker,
   options: AcquireOptions = {}
-): Effect.Effect<Lease, AcquireTimeout | LockerError, Scope.Scope> =>
+): Effect.Effect<Lease, AcquireError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
-      const scope = yield* Effect.scope
+      yield* checkOptions(locker, options)
       const clock = yield* Clock.Clock
       const wait = Duration.fromInputUnsafe(options.wait ?? Duration.infinity)
-      const ttl = Duration.toMillis(locker.ttl)
-      const margin = Duration.toMillis(options.margin ?? ttl / 10)
-
       const startedAt = monotonicMillisUnsafe(clock)
-      const timeout = () =>
-        new AcquireTimeout({
-          fileName: locker.fileName,
-          waited: Duration.millis(monotonicMillisUnsafe(clock) - startedAt)
-        })
-      const bounded = <A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E | AcquireTimeout> =>
-        Duration.isFinite(wait)
-          ? Effect.timeoutOrElse(self, { duration: wait, orElse: () => Effect.fail(timeout()) })
-          : self
+      const until = startedAt + Duration.toMillis(wait)
+      const { internal } = locker
+      const timeout = Effect.suspend(() =>
+        Effect.fail(
+          new AcquireTimeout({
+            fileName: locker.fileName,
+            waited: Duration.millis(monotonicMillisUnsafe(clock) - startedAt)
+          })
+        )
+      )
 
       // Two fibers of one Locker exclude one another here, before they ask the server.
-      const { isHeld, semaphore, withdraw } = locker.internal
-      const turn = yield* Scope.fork(scope)
-      yield* restore(bounded(Scope.provide(semaphore.takeScoped(1), turn)))
-      const heldBefore = isHeld()
-      const grant = yield* restore(poll(locker, options.poll ?? defaultPoll, wait, startedAt, timeout)).pipe(
-        Effect.onError(() => isHeld() && !heldBefore ? withdraw : Effect.void),
-        Effect.onError(() => Scope.close(turn, Exit.void))
+      if (!(yield* internal.semaphore.takeIfAvailable(1))) {
+        const turn = yield* Scope.make()
+        const takeTurn = Scope.provide(internal.semaphore.takeScoped(1), turn)
+        yield* restore(
+          Duration.isFinite(wait)
+            ? Effect.timeoutOrElse(takeTurn, { duration: wait, orElse: () => timeout })
+            : takeTurn
+        ).pipe(Effect.onError(() => Scope.close(turn, Exit.void)))
+      }
+      const waiting = waitForGrant(locker, clock, until, options.poll ?? defaultPoll, timeout)
+      const grant = yield* internal.guard(restore(
+        // A server that does not answer must not make it longer.
+        Duration.isFinite(wait)
+          ? Effect.timeoutOrElse(waiting, {
+            duration: Duration.millis(until + answerGrace - monotonicMillisUnsafe(clock)),
+            orElse: () => Effect.andThen(internal.withdraw, timeout)
+          })
+          : waiting
+      )).pipe(
+        Effect.onError(() => internal.semaphore.release(1))
       )
-      return yield* hold(locker, grant, { scope, clock, ttl, margin })
+      return yield* hold(locker, grant, options)
     })
   )
 
-const poll = (
+const waitForGrant = Effect.fnUntraced(function*(
   locker: Locker,
+  clock: Clock.Clock,
+  until: number,
   schedule: Schedule.Schedule<unknown>,
-  wait: Duration.Duration,
-  startedAt: number,
-  timeout: () => AcquireTimeout
-): Effect.Effect<Grant, AcquireTimeout | LockerError> => {
-  const until = startedAt + Duration.toMillis(wait)
-  return Effect.gen(function*() {
-    const step = yield* Schedule.toStepWithSleep(schedule)
-    while (true) {
-      const grant = yield* locker.tryLock
-      if (Option.isSome(grant)) return grant.value
-      const left = until - (yield* monotonicMillis)
-      if (left <= 0) return yield* timeout()
-      yield* step(undefined).pipe(
-        Effect.timeoutOption(Duration.millis(left)),
-        // A schedule that has run out says that waiting is over.
-        Effect.catchCause(() => Effect.fail(timeout()))
-      )
-    }
-  })
-}
-
-const hold = Effect.fnUntraced(function*(locker: Locker, first: Grant, { scope, clock, ttl, margin }: {
-  readonly scope: Scope.Scope
-  readonly clock: Clock.Clock
-  readonly ttl: number
-  readonly margin: number
-}) {
-  const { fileName } = locker
-  const loss = Deferred.makeUnsafe<never, LeaseLost>()
-  let state: State = "Held"
-  let deadline = first.sentAt + ttl - margin
-  let observers: Set<Queue.Queue<State>> | undefined
-
-  const now = () => monotonicMillisUnsafe(clock)
-  const become = (next: State) => {
-    if (state === next) return
-    state = next
-    observers?.forEach((observer) => Queue.offerUnsafe(observer, next))
+  timeout: Effect.Effect<never, AcquireTimeout>
+) {
+  const { internal } = locker
+  const left = () => Math.max(0, until - monotonicMillisUnsafe(clock))
+  let poll: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
+  while (true) {
+    const askedAt = monotonicMillisUnsafe(clock)
+    const asked = Math.min(left(), maxWait)
+    const outcome = yield* internal.retrying(Effect.suspend(() => internal.attempt(Math.min(left(), asked)))).pipe(
+      Effect.map(Option.some),
+      Effect.catchTag("NotOwner", () => Effect.succeedNone)
+    )
+    if (Option.isSome(outcome)) return outcome.value
+    const rest = left()
+    if (rest <= 0) return yield* timeout
+    // A server that has a queue has let us wait in it; another answers at once.
+    if (monotonicMillisUnsafe(clock) - askedAt >= asked) continue
+    poll ??= yield* Schedule.toStepWithSleep(schedule)
+    yield* poll(undefined).pipe(
+      Effect.timeoutOption(Duration.millis(rest)),
+      // A schedule that has run out says that waiting is over.
+      Effect.catchCause(() => timeout)
+    )
   }
-  const lose = (reason: LeaseLost["reason"], cause?: unknown) =>
-    Effect.sync(() => {
-      become("Lost")
-      Deferred.doneUnsafe(
-        loss,
-        Effect.fail(new LeaseLost({ fileName, reason, ...(cause === undefined ? {} : { cause }) }))
-      )
+})
+
+/**
+ * Takes up a detached lease.
+ *
+ * @internal
+ */
+export const resume = (
+  locker: Locker,
+  token: Token,
+  options: HoldOptions
+): Effect.Effect<Lease, LeaseLost | InvalidOption | LockerError, Scope.Scope> =>
+  Effect.uninterruptible(Effect.gen(function*() {
+    yield* checkOptions(locker, options)
+    const lost = new LeaseLost({ fileName: locker.fileName, reason: "Refused" })
+    // Asking for the lock would take it anew, where it is not held any more.
+    if ((yield* locker.holder) !== "Me") return yield* lost
+    const grant = yield* Effect.catchTag(locker.lock, "NotOwner", () => Effect.fail(lost))
+    if (isAnotherTenure(grant.fence, Option.fromUndefinedOr(token.fence))) {
+      yield* Effect.ignore(locker.unlock)
+      return yield* lost
+    }
+    yield* locker.internal.semaphore.take(1)
+    return yield* hold(locker, grant, options)
+  }))
+
+const isAnotherTenure = (one: Option.Option<bigint>, other: Option.Option<bigint>): boolean =>
+  Option.isSome(one) && Option.isSome(other) && one.value !== other.value
+
+// Holds a granted lock in the scope, and the turn at its Locker with it.
+const hold = Effect.fnUntraced(function*(locker: Locker, grant: Grant, options: HoldOptions) {
+  const context = yield* Effect.context<never>()
+  const held = new HeldLease(locker, grant, options, yield* Clock.Clock, context)
+  yield* Effect.addFinalizer(() => Effect.ensuring(held.release, locker.internal.semaphore.release(1)))
+  const lease: Lease = held
+  return lease
+})
+
+const isHeld = (state: State): boolean => state === "Held" || state === "Suspect"
+
+// A class that shares one sleeping fiber with all others, so that a process can hold very many.
+class HeldLease implements Lease {
+  readonly id: string
+  readonly fence: Option.Option<bigint>
+  private readonly locker: Locker
+  private readonly clock: Clock.Clock
+  private readonly context: Context.Context<never>
+  private readonly margin: number
+  private readonly endsAt: number
+  private current: State = "Held"
+  private deadline: number
+  // Whether the lock is to be given back: after a loss it may be another's.
+  private ours = true
+  private loss: LeaseLost | undefined
+  private lossListeners: Set<(loss: Effect.Effect<never, LeaseLost>) => void> | undefined
+  private observers: Set<Queue.Queue<State>> | undefined
+  private renewing: Fiber.Fiber<void> | undefined
+  dueAt = 0
+  place = -1
+
+  constructor(
+    locker: Locker,
+    grant: Grant,
+    options: HoldOptions,
+    clock: Clock.Clock,
+    context: Context.Context<never>
+  ) {
+    this.locker = locker
+    this.clock = clock
+    this.context = context
+    this.id = grant.id
+    this.fence = grant.fence
+    this.margin = Duration.toMillis(options.margin ?? this.ttl / 10)
+    this.endsAt = options.maxHold === undefined ? Infinity : this.now() + Duration.toMillis(options.maxHold)
+    this.deadline = grant.sentAt + this.ttl - this.margin
+    this.rest()
+  }
+
+  get fileName() {
+    return this.locker.fileName
+  }
+
+  private get ttl(): number {
+    return Duration.toMillis(this.locker.ttl)
+  }
+
+  private now(): number {
+    return monotonicMillisUnsafe(this.clock)
+  }
+
+  private become(next: State): void {
+    if (this.current === next) return
+    this.current = next
+    this.observers?.forEach((observer) => Queue.offerUnsafe(observer, next))
+  }
+
+  private lose(reason: LeaseLost["reason"], cause?: unknown): void {
+    this.ours = reason === "MaxHold"
+    this.loss = new LeaseLost({ fileName: this.fileName, reason, ...(cause === undefined ? {} : { cause }) })
+    this.become("Lost")
+    this.lossListeners?.forEach((listener) => listener(Effect.fail(this.loss!)))
+    this.lossListeners = undefined
+  }
+
+  // Nothing to do until the next renewal is due.
+  private rest(): void {
+    const jitter = Context.get(this.context, Random.Random).nextDoubleUnsafe() * 0.4 + 0.8
+    const next = Math.min(this.now() + this.ttl / 3 * jitter, this.deadline, this.endsAt)
+    Alarms.of(this.clock).set(this, next, this.context)
+  }
+
+  wake(): void {
+    if (this.now() >= this.endsAt) return this.lose("MaxHold")
+    this.renewing = Effect.runForkWith(this.context)(this.renew())
+  }
+
+  private renew() {
+    return Effect.gen({ self: this }, function*() {
+      const renewed = this.deadline
+      const retry = yield* Schedule.toStepWithSleep(retryRenewal)
+      let cause: unknown
+      while (this.now() < this.deadline) {
+        const outcome = yield* Effect.result(this.renewOnce)
+        if (this.deadline !== renewed) return this.rest()
+        if (this.current === "Lost") return
+        if (Result.isFailure(outcome)) {
+          cause = outcome.failure
+          if (outcome.failure._tag === "NotOwner") return this.lose("Refused", cause)
+        }
+        if (this.now() >= this.deadline) break
+        this.become("Suspect")
+        yield* Effect.timeoutOption(
+          Effect.ignore(retry(undefined)),
+          Duration.millis(Math.min(this.deadline, this.endsAt) - this.now())
+        )
+        if (this.now() >= this.endsAt) return this.lose("MaxHold")
+      }
+      this.lose("Expired", cause)
     })
+  }
 
   // One try to renew. It is never cut off by a release: a request for the lock
   // that is still on its way must not overtake the unlock.
-  const renewOnce = Effect.uninterruptible(Effect.suspend(() =>
-    locker.internal.attempt.pipe(
-      Effect.timeoutOption(Duration.millis(Math.min(ttl / 6, Math.max(0, deadline - now())))),
-      Effect.tap((grant) => {
-        // An answer that comes after the deadline is too late: the lease was given up.
-        if (Option.isNone(grant) || now() >= deadline) return Effect.void
-        deadline = grant.value.sentAt + ttl - margin
-        become("Held")
-        return Effect.void
-      })
-    )
-  ))
-
-  const renewals = Effect.gen(function*() {
-    const jitter = yield* Random.nextBetween(0.8, 1.2)
-    yield* Effect.sleep(Duration.millis(Math.min(ttl / 3 * jitter, Math.max(0, deadline - now()))))
-    const renewing = deadline
-    const retry = yield* Schedule.toStepWithSleep(retryRenewal)
-    let cause: unknown
-    while (now() < deadline) {
-      const outcome = yield* Effect.result(renewOnce)
-      if (deadline !== renewing) return
-      if (Predicate.isTagged(outcome, "Failure")) {
-        cause = outcome.failure
-        if (outcome.failure._tag === "NotOwner") return yield* lose("Refused", cause)
-      }
-      if (now() >= deadline) break
-      become("Suspect")
-      yield* Effect.timeoutOption(retry(undefined), Duration.millis(deadline - now()))
-    }
-    return yield* lose("Expired", cause)
-  }).pipe(Effect.repeat({ until: () => state === "Lost" }))
-
-  const renewal = yield* Effect.forkIn(renewals, scope)
-
-  yield* Scope.addFinalizer(
-    scope,
-    Effect.gen(function*() {
-      yield* Fiber.interrupt(renewal)
-      // After a loss nothing is given back: it may be another's by now.
-      if (state !== "Lost") {
-        yield* locker.unlock.pipe(
-          Effect.timeout(releaseTimeout),
-          Effect.catchCause((cause) =>
-            Effect.logWarning(`The lock on ${JSON.stringify(fileName)} could not be released; it ends by itself`, cause)
-          )
-        )
-      }
-      become("Released")
-      observers?.forEach((observer) => Queue.endUnsafe(observer as never))
-    })
-  )
-
-  const lease: Lease = {
-    fileName,
-    id: first.id,
-    fence: first.fence,
-    remaining: Effect.sync(() =>
-      Duration.millis(state === "Held" || state === "Suspect" ? Math.max(0, deadline - now()) : 0)
-    ),
-    state: Effect.sync(() => state),
-    changes: Stream.unwrap(Effect.gen(function*() {
-      const queue = yield* Queue.unbounded<State>()
-      Queue.offerUnsafe(queue, state)
-      if (state === "Released") return Stream.fromIterable([state])
-      observers ??= new Set()
-      observers.add(queue)
-      yield* Effect.addFinalizer(() => Effect.sync(() => observers?.delete(queue)))
-      return Stream.fromQueue(queue).pipe(Stream.takeUntil((state) => state === "Released"))
-    })),
-    lost: Deferred.await(loss)
+  private get renewOnce() {
+    return Effect.uninterruptible(Effect.suspend(() =>
+      this.locker.internal.attempt().pipe(
+        Effect.timeoutOption(Duration.millis(Math.min(this.ttl / 6, Math.max(0, this.deadline - this.now())))),
+        Effect.map((grant) => {
+          // An answer that comes after the deadline is too late: the lease was given up.
+          if (Option.isNone(grant) || this.now() >= this.deadline) return
+          if (isAnotherTenure(grant.value.fence, this.fence)) {
+            // The server forgot our tenure and began a new one: others may have held the lock between.
+            this.lose("Refused")
+            this.ours = true
+            return
+          }
+          this.deadline = grant.value.sentAt + this.ttl - this.margin
+          this.become("Held")
+        })
+      )
+    ))
   }
-  return lease
+
+  private get stopRenewing() {
+    return Effect.suspend(() => {
+      Alarms.of(this.clock).clear(this)
+      return this.renewing === undefined ? Effect.void : Fiber.interrupt(this.renewing)
+    }).pipe(
+      // A renewal that had the last word set the alarm again.
+      Effect.andThen(Effect.sync(() => Alarms.of(this.clock).clear(this)))
+    )
+  }
+
+  get release() {
+    const giveBack = Effect.suspend(() => this.locker.unlock).pipe(
+      Effect.timeout(releaseTimeout),
+      Effect.catchCause((cause) =>
+        Effect.logWarning(
+          `The lock on ${JSON.stringify(this.fileName)} could not be released; it ends by itself`,
+          cause
+        ).pipe(
+          Effect.andThen(this.locker.internal.endTenure)
+        )
+      )
+    )
+    return this.stopRenewing.pipe(
+      Effect.andThen(Effect.suspend(() => this.ours ? giveBack : this.locker.internal.endTenure)),
+      Effect.andThen(Effect.sync(() => this.become("Released")))
+    )
+  }
+
+  private remainingMillis(): number {
+    return isHeld(this.current) ? Math.max(0, this.deadline - this.now()) : 0
+  }
+
+  get remaining() {
+    return Effect.sync(() => Duration.millis(this.remainingMillis()))
+  }
+
+  get state() {
+    return Effect.sync(() => this.current)
+  }
+
+  get changes() {
+    return Stream.unwrap(Effect.gen({ self: this }, function*() {
+      const queue = yield* Queue.unbounded<State>()
+      Queue.offerUnsafe(queue, this.current)
+      const observers = this.observers ??= new Set()
+      observers.add(queue)
+      yield* Effect.addFinalizer(() => Effect.sync(() => observers.delete(queue)))
+      return Stream.fromQueue(queue).pipe(Stream.takeUntil((state) => state === "Released"))
+    }))
+  }
+
+  get lost() {
+    return Effect.callback<never, LeaseLost>((resume) => {
+      if (this.loss !== undefined) return resume(Effect.fail(this.loss))
+      const listeners = this.lossListeners ??= new Set()
+      listeners.add(resume)
+      return Effect.sync(() => listeners.delete(resume))
+    })
+  }
+
+  get cell() {
+    return <A, I>(schema: Schema.Codec<A, I>): Omit<Cell.Cell<A>, "erase"> => Cell.make(this.locker, schema)
+  }
+
+  get detach() {
+    return Effect.uninterruptible(Effect.gen({ self: this }, function*() {
+      yield* this.stopRenewing
+      if (this.loss !== undefined) return yield* this.loss
+      this.ours = false
+      const token: Token = {
+        fileName: this.fileName,
+        id: this.id,
+        ...(Option.isSome(this.fence) ? { fence: this.fence.value } : {}),
+        expiresAt: this.clock.currentTimeMillisUnsafe() + this.remainingMillis() + this.margin
+      }
+      this.become("Released")
+      return token
+    }))
+  }
+}
+
+/** The leases under which the present fiber runs, by their Lockers. */
+const Holding = Context.Reference<ReadonlyMap<Locker, Lease>>("effect-dlm/Lease/Holding", {
+  defaultValue: () => new Map()
 })
+
+// Runs under the lease that this fiber tree has already, or under a new one.
+const under = <A, E, R>(
+  locker: Locker,
+  options: AcquireOptions | undefined,
+  body: (lease: Lease) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | WithLockError, R> =>
+  Effect.flatMap(Holding, (holding) => {
+    const run = (lease: Lease) =>
+      Effect.raceFirst(
+        Effect.provideService(body(lease), Holding, new Map(holding).set(locker, lease)),
+        lease.lost
+      )
+    const fresh = Effect.scopedWith((scope) => Effect.flatMap(Scope.provide(make(locker, options), scope), run))
+    const outer = holding.get(locker)
+    return outer === undefined
+      ? fresh
+      : Effect.flatMap(outer.state, (state) => state === "Released" ? fresh : run(outer))
+  })
 
 /**
  * Runs an Effect while the lock is held, and gives the lock back whatever
@@ -252,6 +495,9 @@ const hold = Effect.fnUntraced(function*(locker: Locker, first: Grant, { scope, 
  * Effect when the lock is lost, in time: before the server can grant it to
  * another. The Effect keeps its own environment and Scope, and its outcome is
  * that of the whole; a release that fails is logged.
+ *
+ * Within it, in the same fiber or one that it forks, `withLock` of the same
+ * Locker runs under the same lease.
  *
  * It fails with `AcquireTimeout` where the lock was not free in time, with
  * `LeaseLost`, and with what a request can fail with.
@@ -273,23 +519,162 @@ export const withLock: {
   (
     locker: Locker,
     options?: AcquireOptions
-  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | AcquireTimeout | LeaseLost | LockerError, R>
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | WithLockError, R>
   <A, E, R>(
     self: Effect.Effect<A, E, R>,
     locker: Locker,
     options?: AcquireOptions
-  ): Effect.Effect<A, E | AcquireTimeout | LeaseLost | LockerError, R>
+  ): Effect.Effect<A, E | WithLockError, R>
 } = dual(
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(
     self: Effect.Effect<A, E, R>,
     locker: Locker,
     options?: AcquireOptions
-  ): Effect.Effect<A, E | AcquireTimeout | LeaseLost | LockerError, R> =>
-    Effect.scopedWith((scope) =>
-      Effect.flatMap(
-        Scope.provide(make(locker, options), scope),
-        (lease) => Effect.raceFirst(self, lease.lost)
+  ): Effect.Effect<A, E | WithLockError, R> => under(locker, options, () => self)
+)
+
+/**
+ * As `withLock`, but without waiting: none where another holds the lock.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Option } from "effect"
+ * import { Lease, Locker } from "effect-dlm"
+ *
+ * const nightly = Effect.gen(function*() {
+ *   const locker = yield* Locker.make("nightly-report")
+ *   const ran = yield* Lease.withLockIfAvailable(Effect.log("reporting"), locker)
+ *   if (Option.isNone(ran)) yield* Effect.log("somebody else does it")
+ * })
+ * ```
+ */
+export const withLockIfAvailable: {
+  (
+    locker: Locker,
+    options?: HoldOptions
+  ): <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<Option.Option<A>, E | Exclude<WithLockError, AcquireTimeout>, R>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    locker: Locker,
+    options?: HoldOptions
+  ): Effect.Effect<Option.Option<A>, E | Exclude<WithLockError, AcquireTimeout>, R>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    locker: Locker,
+    options?: HoldOptions
+  ): Effect.Effect<Option.Option<A>, E | Exclude<WithLockError, AcquireTimeout>, R> =>
+    Effect.matchEffect(under(locker, { ...options, wait: 0 }, () => Effect.result(self)), {
+      onFailure: (error) => error._tag === "AcquireTimeout" ? Effect.succeedNone : Effect.fail(error),
+      onSuccess: (result) => Effect.map(Effect.fromResult(result), Option.some)
+    })
+)
+
+/**
+ * Runs an Effect while several locks are held: all of them, or none.
+ *
+ * They are taken in the order of their names, so two that want the same ones
+ * never wait for each other. `wait` is for all together; the loss of one
+ * interrupts the Effect. Of Lockers of one name the first is taken.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lease, Locker } from "effect-dlm"
+ *
+ * const transfer = Effect.gen(function*() {
+ *   const accounts = yield* Effect.all([Locker.make("account/1"), Locker.make("account/2")])
+ *   yield* Effect.log("alone with both").pipe(Lease.withLocks(accounts, { wait: "5 seconds" }))
+ * })
+ * ```
+ */
+export const withLocks: {
+  (
+    lockers: Iterable<Locker>,
+    options?: AcquireOptions
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | WithLockError, R>
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    lockers: Iterable<Locker>,
+    options?: AcquireOptions
+  ): Effect.Effect<A, E | WithLockError, R>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(
+    self: Effect.Effect<A, E, R>,
+    lockers: Iterable<Locker>,
+    options: AcquireOptions = {}
+  ): Effect.Effect<A, E | WithLockError, R> =>
+    Clock.clockWith((clock) => {
+      const byName = new Map<string, Locker>()
+      for (const locker of lockers) if (!byName.has(locker.fileName)) byName.set(locker.fileName, locker)
+      const ordered = Array.from(byName.values()).toSorted((a, b) => a.fileName < b.fileName ? -1 : 1)
+      const until = monotonicMillisUnsafe(clock) + Duration.toMillis(options.wait ?? Duration.infinity)
+      return ordered.reduceRight<Effect.Effect<A, E | WithLockError, R>>(
+        (body, locker) =>
+          Effect.suspend(() =>
+            under(locker, { ...options, wait: Math.max(0, until - monotonicMillisUnsafe(clock)) }, () => body)
+          ),
+        self
       )
-    )
+    })
+)
+
+/** The proof, in the environment of an Effect, that the lock called `Name` is held. */
+export interface Held<in out Name extends string> {
+  readonly _: (name: Name) => Name
+}
+
+/**
+ * A proof for the type checker: an Effect that needs it says so in its
+ * environment, and runs only under `withLockProvided`. Its value is the lease.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lease, Locker } from "effect-dlm"
+ *
+ * const Orders = Lease.tag("orders")
+ *
+ * const append: Effect.Effect<void, never, Lease.Held<"orders">> = Effect.gen(function*() {
+ *   const lease = yield* Orders
+ *   yield* Effect.log("writing under fence", lease.fence)
+ * })
+ *
+ * const program = Effect.gen(function*() {
+ *   const locker = yield* Locker.make("orders.csv")
+ *   yield* append.pipe(Lease.withLockProvided(Orders, locker))
+ * })
+ * ```
+ */
+export const tag = <const Name extends string>(name: Name): Context.Service<Held<Name>, Lease> =>
+  Context.Service<Held<Name>, Lease>(`effect-dlm/Lease/${name}`)
+
+/** As `withLock`, and proves to the Effect that the lock is held. */
+export const withLockProvided: {
+  <Name extends string>(
+    tag: Context.Service<Held<Name>, Lease>,
+    locker: Locker,
+    options?: AcquireOptions
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | WithLockError, Exclude<R, Held<Name>>>
+  <A, E, R, Name extends string>(
+    self: Effect.Effect<A, E, R>,
+    tag: Context.Service<Held<Name>, Lease>,
+    locker: Locker,
+    options?: AcquireOptions
+  ): Effect.Effect<A, E | WithLockError, Exclude<R, Held<Name>>>
+} = dual(
+  // A tag is an Effect too.
+  (args) => Context.isKey(args[1]),
+  <A, E, R, Name extends string>(
+    self: Effect.Effect<A, E, R>,
+    tag: Context.Service<Held<Name>, Lease>,
+    locker: Locker,
+    options?: AcquireOptions
+  ): Effect.Effect<A, E | WithLockError, Exclude<R, Held<Name>>> =>
+    under(locker, options, (lease) => Effect.provideService(self, tag, lease))
 )

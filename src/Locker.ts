@@ -29,6 +29,7 @@ import {
   ServerBusy,
   UnsupportedAction
 } from "./DlmError.ts"
+import { withSpan } from "./internal/spans.ts"
 import { monotonicMillis } from "./internal/time.ts"
 import * as Lease from "./Lease.ts"
 import type { Action, Request, Response } from "./Protocol.ts"
@@ -55,8 +56,8 @@ export type LockerError = RequestError | ForeignOwner
  * One owner of one name.
  *
  * Each of its Effects asks the server once, and again by the retry schedule
- * while that makes sense. Without an `id` of the caller's, each tenure has a
- * fresh random owner, so a late duplicate of a request cannot touch the next.
+ * while that makes sense. Without an `id` of the caller's, each tenure has an
+ * owner of its own, so a late duplicate of a request cannot touch the next.
  */
 export interface Locker {
   readonly fileName: string
@@ -84,7 +85,10 @@ export interface Locker {
   readonly put: (text: string) => Effect.Effect<void, NotOwner | DataError | LockerError>
   /** The text kept under the name. Only its owner can read it. */
   readonly get: Effect.Effect<string, NotFound | NoData | NotOwner | Corruption | DataError | LockerError>
-  /** Drops the name, its data and its lock. `Corruption` where it was a lock without data. */
+  /**
+   * Drops the name, its data and its lock: under a lease it takes the lock away from under it.
+   * `Corruption` where it was a lock without data.
+   */
   readonly erase: Effect.Effect<void, NotFound | NotOwner | Corruption | LockerError>
   /** The name and version of the server. */
   readonly version: Effect.Effect<string, LockerError>
@@ -97,15 +101,21 @@ export interface Locker {
    */
   readonly acquire: (
     options?: Lease.AcquireOptions
-  ) => Effect.Effect<Lease.Lease, AcquireTimeout | LockerError, Scope.Scope>
+  ) => Effect.Effect<Lease.Lease, Lease.AcquireError, Scope.Scope>
   /** @internal */
   readonly internal: {
-    /** One request for the lock, without retries. */
-    readonly attempt: Effect.Effect<Grant, NotOwner | LockerError>
-    /** Gives back what may have been granted; bounded, and never fails. */
+    /** One request for the lock, which may queue for so many milliseconds; without retries. */
+    readonly attempt: (wait?: number) => Effect.Effect<Grant, NotOwner | LockerError>
+    /** Takes a fresh owner for whatever comes next. */
+    readonly endTenure: Effect.Effect<void>
+    /** Asks again by the retry schedule, while that makes sense. */
+    readonly retrying: <A, E extends { readonly retryable: boolean }>(self: Effect.Effect<A, E>) => Effect.Effect<A, E>
+    /** Gives back what may have been granted, and any claim to it, where the outcome is not known. */
+    readonly guard: <A, E extends NotOwner | AcquireTimeout | LockerError>(
+      self: Effect.Effect<A, E>
+    ) => Effect.Effect<A, E>
+    /** Gives back what may have been granted, or claimed; bounded in time, and never fails. */
     readonly withdraw: Effect.Effect<void>
-    /** Whether the last that was heard is that the lock is ours. */
-    readonly isHeld: () => boolean
     /** Held by the fiber that has this Locker's lease. */
     readonly semaphore: Semaphore.Semaphore
   }
@@ -113,7 +123,7 @@ export interface Locker {
 
 /** How a Locker behaves. */
 export interface Options {
-  /** The owner. By default 128 random bits, fresh for each tenure. */
+  /** The owner. By default 128 random bits, with a number for each tenure. */
   readonly id?: string | undefined
   /** How long a lock or datum lives. By default 30 seconds; at most 3543 without an identity. */
   readonly ttl?: Duration.Input | undefined
@@ -144,62 +154,80 @@ const freshId = Effect.map(
 ).pipe(Effect.provide(SecureRandom.layerWebCrypto))
 
 // An answer that we did not get, or could not use, may have been a grant.
-const mayHaveBeenGranted = (exit: Exit.Exit<unknown, NotOwner | LockerError>): boolean =>
+const mayHaveBeenGranted = (exit: Exit.Exit<unknown, NotOwner | AcquireTimeout | LockerError>): boolean =>
   Exit.isFailure(exit) &&
   exit.cause.reasons.some((reason) =>
     reason._tag !== "Fail" || reason.error._tag === "TransportError" || reason.error._tag === "ProtocolError" ||
     reason.error._tag === "ForeignOwner"
   )
 
-/**
- * Makes a Locker for a name.
- *
- * @example
- * ```ts
- * import { Effect } from "effect"
- * import { Locker } from "effect-dlm"
- *
- * const program = Effect.gen(function*() {
- *   const orders = yield* Locker.make("orders.csv", { ttl: "10 seconds" })
- *   yield* orders.lock
- *   // … work on the file …
- *   yield* orders.unlock
- * })
- * ```
- */
-export const make = Effect.fnUntraced(function*(fileName: string, options: Options = {}) {
-  const { talk } = yield* Talker
-  const codec = options.codec ?? DataCodec.wire
-  const ttl = Duration.fromInputUnsafe(options.ttl ?? "30 seconds")
-  const ttlSeconds = Duration.toSeconds(ttl)
-  if (!(ttlSeconds > 0 && Number.isFinite(ttlSeconds))) {
-    return yield* new InvalidOption({ fileName, option: "ttl", problem: "must be greater than zero, and finite" })
+/** What the Lockers of one call of `make` have in common. */
+interface Settings {
+  readonly talk: Talker["Service"]["talk"]
+  readonly codec: DataCodec.DataCodec
+  readonly ttl: Duration.Duration
+  readonly ttlSeconds: number
+  readonly identity: Pick<Request, "Name" | "Identity">
+  readonly schedule: Schedule.Schedule<unknown>
+  readonly fixedId: boolean
+}
+
+// A class, and its Effects made when they are asked for, so that a process can have very many of them.
+class OneOwner implements Locker {
+  readonly fileName: string
+  private readonly settings: Settings
+  private readonly owner: string
+  private current: string
+  private tenures = 0
+  // Whether the last that we heard is that the name is ours.
+  private held = false
+  private turn: Semaphore.Semaphore | undefined
+
+  constructor(fileName: string, owner: string, settings: Settings) {
+    this.fileName = fileName
+    this.owner = owner
+    this.current = owner
+    this.settings = settings
   }
-  const identity = options.identity === undefined
-    ? {}
-    : { Name: options.identity.name, Identity: options.identity.secret }
 
-  let id = options.id ?? (yield* freshId)
-  // Whether the last that we heard is that the lock is ours.
-  let held = false
+  get internal(): Locker["internal"] {
+    return this
+  }
 
-  const request = (action: Action, data?: string): Request => ({
-    ...identity,
-    ID: id,
-    FileName: fileName,
-    Action: action,
-    Expire: ttlSeconds,
-    ...(data === undefined ? {} : { DataStore: data })
-  })
+  get ttl() {
+    return this.settings.ttl
+  }
+
+  get id() {
+    return Effect.sync(() => this.current)
+  }
+
+  get semaphore() {
+    return this.turn ??= Semaphore.makeUnsafe(1)
+  }
+
+  // What was asked in a tenure that is over, and is still on its way, must not touch the next.
+  get endTenure() {
+    return Effect.sync(() => {
+      this.held = false
+      if (!this.settings.fixedId) this.current = `${this.owner}.${++this.tenures}`
+    })
+  }
+
+  private request(action: Action, data?: string): Request {
+    const { identity, ttlSeconds } = this.settings
+    const request = { ...identity, ID: this.current, FileName: this.fileName, Action: action, Expire: ttlSeconds }
+    return data === undefined ? request : { ...request, DataStore: data }
+  }
 
   // One request, its answer made a value or a typed error. `meaning` knows the
   // answers that are the action's own; the others mean the same for each.
-  const once = <A, E>(
+  private once<A, E>(
     request: Request,
     meaning: (response: Response) => Effect.Effect<A, E> | undefined
-  ): Effect.Effect<A, E | LockerError> => {
-    const about = { fileName, action: request.Action }
-    return Effect.flatMap(talk(request), (response): Effect.Effect<A, E | LockerError> => {
+  ): Effect.Effect<A, E | LockerError> {
+    return Effect.flatMap(this.settings.talk(request), (response): Effect.Effect<A, E | LockerError> => {
+      const about = { fileName: this.fileName, action: request.Action }
       if (
         "ID" in response && response.Status !== "Version" && response.ID !== undefined && response.ID !== request.ID
       ) {
@@ -220,151 +248,261 @@ export const make = Effect.fnUntraced(function*(fileName: string, options: Optio
     })
   }
 
-  const schedule = (options.retry ?? defaultRetry) as Schedule.Schedule<unknown>
-  const retrying = <A, E extends { readonly retryable: boolean }>(self: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-    Effect.retry(self, { schedule, while: (error: E) => error.retryable })
+  // The schedule is set up only when something went wrong.
+  retrying<A, E extends { readonly retryable: boolean }>(self: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.catch(self, (error) => retryAfter(self, error, this.settings.schedule))
+  }
 
-  const ask = <A, E extends { readonly retryable: boolean } = never>(
+  private ask<A, E extends { readonly retryable: boolean } = never>(
     action: Action,
     meaning: (response: Response) => Effect.Effect<A, E> | undefined,
     data?: string
-  ): Effect.Effect<A, E | LockerError> => retrying(Effect.suspend(() => once(request(action, data), meaning)))
+  ): Effect.Effect<A, E | LockerError> {
+    return this.retrying(Effect.suspend(() => this.once(this.request(action, data), meaning)))
+  }
 
-  const notOwner = (action: Action) =>
-    Effect.suspend(() => {
-      held = false
-      return Effect.fail(new NotOwner({ fileName, action }))
+  private notOwner(action: Action): Effect.Effect<never, NotOwner> {
+    return Effect.andThen(
+      Effect.suspend(() => this.held ? this.endTenure : Effect.void),
+      Effect.fail(new NotOwner({ fileName: this.fileName, action }))
+    )
+  }
+
+  attempt(wait?: number): Effect.Effect<Grant, NotOwner | LockerError> {
+    return Effect.flatMap(monotonicMillis, (sentAt) => {
+      const request = this.request("Lock")
+      return this.once(wait === undefined ? request : { ...request, Wait: wait }, (response) => {
+        if (response.Status === "NotOwner") return this.notOwner("Lock")
+        if (response.Status !== "Locked") return undefined
+        this.held = true
+        const fence = response.Fence === undefined ? Option.none() : Option.some(BigInt(response.Fence))
+        return Effect.succeed<Grant>({ id: response.ID, fence, sentAt })
+      })
     })
-
-  const attempt = Effect.flatMap(monotonicMillis, (sentAt) =>
-    once(request("Lock"), (response) => {
-      if (response.Status === "NotOwner") return notOwner("Lock")
-      if (response.Status !== "Locked") return undefined
-      held = true
-      return Effect.succeed<Grant>({ id: response.ID, fence: Option.none(), sentAt })
-    }))
+  }
 
   // After a request for the lock whose outcome we do not know: gives back what the server may have granted.
-  const withdraw = Effect.suspend(() => {
-    held = false
-    return talk(request("Unlock"))
-  }).pipe(
-    Effect.timeoutOption(withdrawTimeout),
-    Effect.ignore
-  )
-
-  const lock = Effect.suspend(() => {
-    const heldBefore = held
-    return Effect.onExit(retrying(attempt), (exit) => mayHaveBeenGranted(exit) && !heldBefore ? withdraw : Effect.void)
-  }).pipe(Effect.withSpan("Locker.lock", { attributes: { fileName } }))
-
-  const unlock = ask("Unlock", (response) => {
-    if (response.Status === "NotOwner") return notOwner("Unlock")
-    return response.Status === "Unlocked" ? Effect.succeed(response.ID !== undefined) : undefined
-  }).pipe(
-    Effect.tap(Effect.suspend(() => {
-      held = false
-      return options.id === undefined ? Effect.map(freshId, (fresh) => void (id = fresh)) : Effect.void
-    })),
-    Effect.withSpan("Locker.unlock", { attributes: { fileName } })
-  )
-
-  const holder = ask("TestLock", (response) => {
-    switch (response.Status) {
-      case "Locked":
-        return Effect.succeed<Holder>("Me")
-      case "Unlocked":
-        return Effect.succeed<Holder>("Nobody")
-      case "NotOwner":
-        return Effect.succeed<Holder>("Another")
-      default:
-        return undefined
-    }
-  }).pipe(Effect.withSpan("Locker.holder", { attributes: { fileName } }))
-
-  const put = Effect.fn("Locker.put", { attributes: { fileName } })(function*(text: string) {
-    const data = yield* codec.encode(utf8.encode(text), fileName)
-    yield* ask<void, NotOwner>("Put", (response) => {
-      if (response.Status === "NotOwner") return notOwner("Put")
-      return response.Status === "Done" ? Effect.void : undefined
-    }, data)
-  })
-
-  const decodeText = (data: string) =>
-    Effect.flatMap(
-      codec.decode(data, fileName),
-      (bytes) =>
-        Effect.fromResult(Result.mapError(decodeUtf8(bytes), (cause) =>
-          new DataError({ fileName, codec: codec.name, phase: "decode", problem: "it is not UTF-8 text", cause })))
+  get withdraw() {
+    return Effect.suspend(() => this.settings.talk(this.request("Unlock"))).pipe(
+      Effect.timeoutOption(withdrawTimeout),
+      Effect.ignore,
+      Effect.andThen(this.endTenure)
     )
+  }
 
-  const get = ask<string, NoData | NotFound | NotOwner | Corruption>("Get", (response) => {
-    switch (response.Status) {
-      case "Done":
-        return response.DataStore === undefined ? undefined : Effect.succeed(response.DataStore)
-      case "NoData":
-        return Effect.fail(new NoData({ fileName, action: "Get" }))
-      case "NotFound":
-        return Effect.fail(new NotFound({ fileName, action: "Get" }))
-      case "NotOwner":
-        return notOwner("Get")
-      case "Corruption":
-        return Effect.fail(new Corruption({ fileName, action: "Get" }))
-      default:
-        return undefined
-    }
-  }).pipe(Effect.flatMap(decodeText), Effect.withSpan("Locker.get", { attributes: { fileName } }))
+  guard<A, E extends NotOwner | AcquireTimeout | LockerError>(self: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.suspend(() => {
+      const heldBefore = this.held
+      return Effect.onExit(self, (exit) => mayHaveBeenGranted(exit) && !heldBefore ? this.withdraw : Effect.void)
+    })
+  }
 
-  const erase = Effect.suspend(() => {
-    // Where an earlier try may have erased it, its absence is what was asked for.
-    let tries = 0
-    return retrying(Effect.suspend(() => {
-      tries++
-      return once<void, NotFound | NotOwner | Corruption>(request("Erase"), (response) => {
-        switch (response.Status) {
-          case "Done":
-            return Effect.sync(() => void (held = false))
-          case "NotFound":
-            return tries > 1 ? Effect.void : Effect.fail(new NotFound({ fileName, action: "Erase" }))
-          case "NotOwner":
-            return notOwner("Erase")
-          case "Corruption":
-            held = false
-            return Effect.fail(new Corruption({ fileName, action: "Erase" }))
-          default:
-            return undefined
-        }
-      })
-    }))
-  }).pipe(Effect.withSpan("Locker.erase", { attributes: { fileName } }))
+  private span(name: string) {
+    return withSpan(name, this)
+  }
 
-  const version = ask(
-    "Version",
-    (response) => response.Status === "Version" ? Effect.succeed(response.ID) : undefined
-  ).pipe(Effect.withSpan("Locker.version"))
+  get lock() {
+    return this.span("Locker.lock")(this.guard(this.retrying(this.attempt())))
+  }
 
-  const self: Locker = {
-    fileName,
-    ttl,
-    id: Effect.sync(() => id),
-    lock,
-    tryLock: lock.pipe(
+  get tryLock() {
+    return this.lock.pipe(
       Effect.map(Option.some),
       Effect.catchTag("NotOwner", () => Effect.succeed(Option.none()))
-    ),
-    unlock,
-    holder,
-    isLocked: Effect.map(holder, (holder) => holder !== "Nobody"),
-    put,
-    get,
-    erase,
-    version,
-    isDlm: version.pipe(
+    )
+  }
+
+  get unlock() {
+    return this.ask("Unlock", (response) => {
+      if (response.Status === "NotOwner") return this.notOwner("Unlock")
+      return response.Status === "Unlocked" ? Effect.succeed(response.ID !== undefined) : undefined
+    }).pipe(
+      Effect.tap(this.endTenure),
+      this.span("Locker.unlock")
+    )
+  }
+
+  get holder() {
+    return this.ask("TestLock", (response) => {
+      switch (response.Status) {
+        case "Locked":
+          return Effect.succeed<Holder>("Me")
+        case "Unlocked":
+          return Effect.succeed<Holder>("Nobody")
+        case "NotOwner":
+          return Effect.succeed<Holder>("Another")
+        default:
+          return undefined
+      }
+    }).pipe(this.span("Locker.holder"))
+  }
+
+  get isLocked() {
+    return Effect.map(this.holder, (holder) => holder !== "Nobody")
+  }
+
+  get put() {
+    return (text: string) =>
+      this.settings.codec.encode(utf8.encode(text), this.fileName).pipe(
+        Effect.flatMap((data) =>
+          this.ask<void, NotOwner>("Put", (response) => {
+            if (response.Status === "NotOwner") return this.notOwner("Put")
+            if (response.Status !== "Done") return undefined
+            this.held = true
+            return Effect.void
+          }, data)
+        ),
+        this.span("Locker.put")
+      )
+  }
+
+  get get() {
+    const { fileName, settings: { codec } } = this
+    const about = { fileName, action: "Get" } as const
+    return this.ask<string, NoData | NotFound | NotOwner | Corruption>("Get", (response) => {
+      switch (response.Status) {
+        case "Done":
+          return response.DataStore === undefined ? undefined : Effect.succeed(response.DataStore)
+        case "NoData":
+          return Effect.fail(new NoData(about))
+        case "NotFound":
+          return Effect.fail(new NotFound(about))
+        case "NotOwner":
+          return this.notOwner("Get")
+        case "Corruption":
+          return Effect.fail(new Corruption(about))
+        default:
+          return undefined
+      }
+    }).pipe(
+      Effect.flatMap((data) => codec.decode(data, fileName)),
+      Effect.flatMap((bytes) =>
+        Effect.fromResult(
+          Result.mapError(decodeUtf8(bytes), (cause) =>
+            new DataError({ fileName, codec: codec.name, phase: "decode", problem: "it is not UTF-8 text", cause }))
+        )
+      ),
+      this.span("Locker.get")
+    )
+  }
+
+  get erase() {
+    const about = { fileName: this.fileName, action: "Erase" } as const
+    return Effect.suspend(() => {
+      // Where an earlier try may have erased it, its absence is what was asked for.
+      let tries = 0
+      return this.retrying(Effect.suspend(() => {
+        tries++
+        return this.once<void, NotFound | NotOwner | Corruption>(this.request("Erase"), (response) => {
+          switch (response.Status) {
+            case "Done":
+              return this.endTenure
+            case "NotFound":
+              return tries > 1 ? this.endTenure : Effect.fail(new NotFound(about))
+            case "NotOwner":
+              return this.notOwner("Erase")
+            case "Corruption":
+              return Effect.andThen(this.endTenure, Effect.fail(new Corruption(about)))
+            default:
+              return undefined
+          }
+        })
+      }))
+    }).pipe(this.span("Locker.erase"))
+  }
+
+  get version() {
+    return this.ask(
+      "Version",
+      (response) => response.Status === "Version" ? Effect.succeed(response.ID) : undefined
+    ).pipe(this.span("Locker.version"))
+  }
+
+  get isDlm() {
+    return this.version.pipe(
       Effect.map((server) => server.includes("JackrabbitDLM")),
       Effect.catchTag("ProtocolError", () => Effect.succeed(false))
-    ),
-    acquire: (acquireOptions) => Lease.make(self, acquireOptions),
-    internal: { attempt, withdraw, isHeld: () => held, semaphore: Semaphore.makeUnsafe(1) }
+    )
   }
-  return self
+
+  get acquire() {
+    return (options?: Lease.AcquireOptions) => Lease.make(this, options)
+  }
+}
+
+const retryAfter = Effect.fnUntraced(function*<A, E extends { readonly retryable: boolean }>(
+  self: Effect.Effect<A, E>,
+  error: E,
+  schedule: Schedule.Schedule<unknown>
+) {
+  const next = yield* Schedule.toStepWithSleep(schedule)
+  while (error.retryable && (yield* Effect.isSuccess(next(error)))) {
+    const result = yield* Effect.result(self)
+    if (Result.isSuccess(result)) return result.success
+    error = result.failure
+  }
+  return yield* Effect.fail(error)
+})
+
+/**
+ * Makes a Locker for a name.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Locker } from "effect-dlm"
+ *
+ * const program = Effect.gen(function*() {
+ *   const orders = yield* Locker.make("orders.csv", { ttl: "10 seconds" })
+ *   yield* orders.lock
+ *   // … work on the file …
+ *   yield* orders.unlock
+ * })
+ * ```
+ */
+export const make = Effect.fnUntraced(function*(fileName: string, options: Options = {}) {
+  const { talk } = yield* Talker
+  const ttl = Duration.fromInputUnsafe(options.ttl ?? "30 seconds")
+  const ttlSeconds = Duration.toSeconds(ttl)
+  if (!(ttlSeconds > 0 && Number.isFinite(ttlSeconds))) {
+    return yield* new InvalidOption({ fileName, option: "ttl", problem: "must be greater than zero, and finite" })
+  }
+  const { identity } = options
+  const locker: Locker = new OneOwner(fileName, options.id ?? (yield* freshId), {
+    talk,
+    ttl,
+    ttlSeconds,
+    codec: options.codec ?? DataCodec.wire,
+    identity: identity === undefined ? {} : { Name: identity.name, Identity: identity.secret },
+    schedule: (options.retry ?? defaultRetry) as Schedule.Schedule<unknown>,
+    fixedId: options.id !== undefined
+  })
+  return locker
+})
+
+/**
+ * Takes up a lease that another process, or another part of this one, has
+ * detached: the same owner goes on with the same tenure.
+ *
+ * Fails with `LeaseLost` where it is no longer held. On a server that gives no
+ * fences, a lock that was lost and is free can't always be told from it.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lease, Locker } from "effect-dlm"
+ *
+ * const goOn = (token: Lease.Token) =>
+ *   Effect.gen(function*() {
+ *     const lease = yield* Locker.resume(token, { ttl: "30 seconds" })
+ *     yield* Effect.log(`still held, for ${yield* lease.remaining}`)
+ *   }).pipe(Effect.scoped)
+ * ```
+ */
+export const resume = Effect.fnUntraced(function*(
+  token: Lease.Token,
+  options: Omit<Options, "id"> & Lease.HoldOptions = {}
+) {
+  const locker = yield* make(token.fileName, { ...options, id: token.id })
+  return yield* Lease.resume(locker, token, options)
 })

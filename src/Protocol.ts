@@ -4,6 +4,7 @@
  * Field names are those of the wire. Whatever comes from the other side passes
  * a schema here before anything acts on it.
  */
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
@@ -39,9 +40,28 @@ export const Seconds = Schema.Union([Schema.Finite, Schema.String.check(Schema.i
   })
 )
 
+// Written as a string, as all numbers of the protocol are.
+const Milliseconds = Schema.String.check(Schema.isPattern(numeric)).pipe(
+  Schema.decodeTo(Schema.Finite, {
+    decode: SchemaGetter.transform((millis) => Number(millis)),
+    encode: SchemaGetter.transform((millis) => String(millis))
+  })
+)
+
 const text = Schema.optionalKey(Schema.String)
 
+/** What this server can beyond the reference, as it names it in the answer to `Version`. */
+export const features = ["seq", "wait", "fence"] as const
+
+/** The number of a request on its connection, echoed in the answer. Any short text will do. */
+const Seq = Schema.String.check(Schema.isMaxLength(32))
+
+/** The number of a tenure, as a decimal string: it grows with each new one of that name. */
+const Fence = Schema.String.check(Schema.isPattern(/^\d{1,39}$/))
+
 const requestFields = {
+  /** An extension: the connection stays open, and requests on it are answered in any order. */
+  Seq: Schema.optionalKey(Seq),
   /** The owner: whoever knows it is the owner. */
   ID: Schema.String,
   /** The name of the lock or of the data entry: one name space. */
@@ -53,7 +73,9 @@ const requestFields = {
   /** The name of an identity, together with `Identity`. */
   Name: text,
   /** The secret of an identity, at least 1023 characters. */
-  Identity: Schema.optionalKey(Schema.RedactedFromValue(Schema.String))
+  Identity: Schema.optionalKey(Schema.RedactedFromValue(Schema.String)),
+  /** An extension, for `Lock`: how long to queue for it, in milliseconds. */
+  Wait: Schema.optionalKey(Milliseconds)
 }
 
 /**
@@ -81,7 +103,7 @@ const ReceivedRequest = Schema.Struct({
 const answer = <const Status extends string, const Fields extends Schema.Struct.Fields>(
   status: Status,
   fields: Fields
-) => Schema.Struct({ Status: Schema.tag(status), ...fields })
+) => Schema.Struct({ Status: Schema.tag(status), ...fields, Seq: Schema.optionalKey(Seq) })
 
 /**
  * An answer of the server, a union by `Status`:
@@ -97,9 +119,12 @@ const answer = <const Status extends string, const Fields extends Schema.Struct.
  * - `BadPayload` malformed, over a limit, or authentication failed: it never says which
  * - `BadAction` an action that the server does not know
  * - `Version` the server's name in `ID`
+ *
+ * With `Seq` in the request each echoes it; then `Locked` has a `Fence`, and
+ * `Version` the `Features`, a list with commas between.
  */
 export const Response = Schema.Union([
-  answer("Locked", { ID: Schema.String }),
+  answer("Locked", { ID: Schema.String, Fence: Schema.optionalKey(Fence) }),
   answer("Unlocked", { ID: text }),
   answer("NotOwner", {}),
   answer("NO", {}),
@@ -109,19 +134,38 @@ export const Response = Schema.Union([
   answer("Corruption", {}),
   answer("BadPayload", {}),
   answer("BadAction", {}),
-  answer("Version", { ID: Schema.String })
+  answer("Version", { ID: Schema.String, Features: text })
 ]).pipe(Schema.toTaggedUnion("Status"))
 
 /** An answer of the server. */
 export type Response = typeof Response.Type
 
-const encodeRequestUnsafe = Schema.encodeSync(Request)
 const decodeReceivedRequest = Schema.decodeUnknownResult(ReceivedRequest)
 const decodeResponseValue = Schema.decodeUnknownResult(Response)
 
+/**
+ * Writes a request as the JSON of its line.
+ *
+ * Our own requests need no check, so this does by hand what the schema does;
+ * a test holds the two together.
+ */
+export const stringifyRequest = (
+  { Action, DataStore, Expire, FileName, ID, Identity, Name, Seq, Wait }: Request
+): string =>
+  JSON.stringify({
+    Seq,
+    ID,
+    FileName,
+    Action,
+    Expire: String(Expire),
+    DataStore,
+    Name,
+    Identity: Identity === undefined ? undefined : Redacted.value(Identity),
+    Wait: Wait === undefined ? undefined : String(Wait)
+  })
+
 /** Writes a request as a line of the wire. */
-export const encodeRequest = (request: Request): Uint8Array =>
-  Wire.encodeLine(JSON.stringify(encodeRequestUnsafe(request)))
+export const encodeRequest = (request: Request): Uint8Array => Wire.encodeLine(stringifyRequest(request))
 
 /** Writes an answer as a line of the wire. */
 export const encodeResponse = (response: Response): Uint8Array => Wire.encodeLine(JSON.stringify(response))
@@ -133,14 +177,26 @@ export const encodeResponse = (response: Response): Uint8Array => Wire.encodeLin
  */
 export class BadRequest extends Schema.TaggedError<BadRequest>()("BadRequest", {
   Status: Schema.Literals(["BadPayload", "BadAction"]),
-  problem: Schema.Literals(["Encoding", "Json", "Depth", "Fields", "Action"])
+  problem: Schema.Literals(["Encoding", "Json", "Depth", "Fields", "Action"]),
+  /** The number of the request, where it could be read. */
+  Seq: Schema.optionalKey(Schema.String)
 }) {
   override get message(): string {
     return `no request: ${this.problem}`
   }
 }
 
-const badPayload = (problem: BadRequest["problem"]) => Result.fail(new BadRequest({ Status: "BadPayload", problem }))
+const badPayload = (problem: BadRequest["problem"], value?: unknown) =>
+  Result.fail(new BadRequest({ Status: "BadPayload", problem, ...seqOf(value) }))
+
+const hasSeq = Schema.is(Schema.Struct({ Seq }))
+const seqOf = (value: unknown): { readonly Seq?: string } => hasSeq(value) ? { Seq: value.Seq } : {}
+
+/**
+ * The number of a request of which only the beginning is known, as text. Our
+ * client writes it first, so that a line that is too long can be answered.
+ */
+export const seqOfBeginning = (json: string): string | undefined => /^\{"Seq":"([^"\\]{0,32})"/.exec(json)?.[1]
 
 const parseJson = (json: string): Result.Result<unknown, unknown> =>
   Result.try({ try: (): unknown => JSON.parse(json), catch: (cause) => cause })
@@ -167,10 +223,12 @@ export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result
   const value = parseJson(json.success)
   if (Result.isFailure(value)) return badPayload("Json")
   const received = decodeReceivedRequest(value.success)
-  if (Result.isFailure(received)) return badPayload("Fields")
+  if (Result.isFailure(received)) return badPayload("Fields", value.success)
   const { Action: name, DataStore, ...fields } = received.success
   const action = actionsByLowerCase.get(name.toLowerCase())
-  if (action === undefined) return Result.fail(new BadRequest({ Status: "BadAction", problem: "Action" }))
+  if (action === undefined) {
+    return Result.fail(new BadRequest({ Status: "BadAction", problem: "Action", ...seqOf(fields) }))
+  }
   return Result.succeed(
     typeof DataStore === "string" ? { ...fields, Action: action, DataStore } : { ...fields, Action: action }
   )

@@ -44,12 +44,38 @@ export class WireError extends Schema.TaggedError<WireError>()("WireError", {
   }
 }
 
-const encodeInto = (bytes: Uint8Array, out: Uint8Array): void => {
-  for (let i = 0, o = 0; i < bytes.length; i++) {
+const encodeInto = (bytes: Uint8Array, out: Uint8Array, offset: number): void => {
+  for (let i = 0, o = offset; i < bytes.length; i++) {
     const byte = bytes[i]!
     out[o++] = high[byte]!
     out[o++] = low[byte]!
   }
+}
+
+/** The most bytes that a text may take as a line: three of UTF-8 for each of its units, two characters for each. */
+export const maxLineBytes = (text: string): number => text.length * 6 + 1
+
+/**
+ * Encodes text as one line, its `\n` included, into a buffer that has room for
+ * it, from an offset. Gives the offset behind it.
+ */
+export const encodeLineInto = (text: string, buffer: Uint8Array, offset: number): number => {
+  let out = offset
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i)
+    if (unit > 0x7f) return encodeOtherLineInto(text, buffer, offset)
+    buffer[out++] = high[unit]!
+    buffer[out++] = low[unit]!
+  }
+  buffer[out++] = newline
+  return out
+}
+
+const encodeOtherLineInto = (text: string, buffer: Uint8Array, offset: number): number => {
+  const bytes = utf8.encode(text)
+  encodeInto(bytes, buffer, offset)
+  buffer[offset + bytes.length * 2] = newline
+  return offset + bytes.length * 2 + 1
 }
 
 /**
@@ -63,11 +89,8 @@ const encodeInto = (bytes: Uint8Array, out: Uint8Array): void => {
  * ```
  */
 export const encodeLine = (text: string): Uint8Array => {
-  const bytes = utf8.encode(text)
-  const out = new Uint8Array(bytes.length * 2 + 1)
-  encodeInto(bytes, out)
-  out[out.length - 1] = newline
-  return out
+  const buffer = new Uint8Array(maxLineBytes(text))
+  return buffer.subarray(0, encodeLineInto(text, buffer, 0))
 }
 
 /**
@@ -82,7 +105,7 @@ export const encodeLine = (text: string): Uint8Array => {
  */
 export const encodeBytes = (bytes: Uint8Array): string => {
   const out = new Uint8Array(bytes.length * 2)
-  encodeInto(bytes, out)
+  encodeInto(bytes, out, 0)
   return ascii.decode(out)
 }
 
@@ -152,6 +175,8 @@ export class Framer {
   private size = 0
   /** True once a line was longer than the cap. */
   overflowed = false
+  /** The first bytes, 256 at the most, of the line that was too long. */
+  beginning: Uint8Array = new Uint8Array(0)
   /** The longest line accepted, in bytes without its `\n`. */
   maxLineBytes: number
 
@@ -178,6 +203,10 @@ export class Framer {
       const end = at === -1 ? chunk.length : at
       if (this.size + end - from > this.maxLineBytes) {
         this.overflowed = true
+        this.beginning = concat([...this.parts, chunk.subarray(from, end)], this.size + end - from).slice(
+          0,
+          beginningBytes
+        )
         this.parts = []
         this.size = 0
         break
@@ -201,6 +230,8 @@ export class Framer {
     return lines
   }
 }
+
+const beginningBytes = 256
 
 const withoutCarriageReturn = (line: Uint8Array): Uint8Array =>
   line.length > 0 && line[line.length - 1] === carriageReturn ? line.subarray(0, line.length - 1) : line

@@ -10,8 +10,11 @@ const now = TestClock.testClockWith((clock) => Effect.sync(() => clock.currentTi
 
 type Answer = "served" | "lost" | "silent" | Protocol.Response
 
-/** A Vault in the same process, whose answers to `Lock` a test can withhold, and whose requests it sees. */
-const scripted = () => {
+/**
+ * A Vault in the same process, whose answers to `Lock` a test can withhold,
+ * and whose requests it sees. Without queues it is as the reference.
+ */
+const scripted = ({ queues = true } = {}) => {
   const requests: Array<{ readonly action: Protocol.Action; readonly at: number }> = []
   let answer: (request: Protocol.Request) => Answer = () => "served"
   const layer = Layer.effect(
@@ -22,6 +25,7 @@ const scripted = () => {
         talk: (request) =>
           Effect.gen(function*() {
             requests.push({ action: request.Action, at: yield* now })
+            const { Wait: _, ...withoutWait } = request
             const scripted = answer(request)
             if (scripted === "silent") return yield* Effect.never
             if (scripted === "lost") {
@@ -31,7 +35,7 @@ const scripted = () => {
                 reason: "Closed"
               })
             }
-            return scripted === "served" ? yield* handle(request) : scripted
+            return scripted === "served" ? yield* handle({ ...(queues ? request : withoutWait), Seq: "" }) : scripted
           })
       })
     })
@@ -118,9 +122,9 @@ describe("Lease", () => {
       Effect.gen(function*() {
         talker.answer(locks(() => "silent"))
         const lost = yield* Effect.forkChild(Effect.flip(lease.lost), { startImmediately: true })
-        yield* TestClock.adjust(26_999)
+        yield* TestClock.adjust(26_990)
         assert.strictEqual(yield* lease.state, "Suspect")
-        yield* TestClock.adjust(1)
+        yield* TestClock.adjust(10)
         assert.strictEqual(yield* lease.state, "Lost")
         const error = yield* Fiber.join(lost)
         assert.strictEqual(error.reason, "Expired")
@@ -206,6 +210,110 @@ describe("Lease", () => {
       ).pipe(Effect.provideService(Clock.Clock, pausing))
     }))
 
+  it.effect("is lost when the server forgot it, and began a new tenure for it", () =>
+    holding(({ lease, release, talker }) =>
+      Effect.gen(function*() {
+        const { handle } = yield* Vault.Vault
+        // As after a restart without memory: the name is free, and the renewal takes it anew.
+        yield* handle({ ID: lease.id, FileName: name, Action: "Unlock", Expire: 0 })
+        yield* TestClock.adjust("12 seconds")
+        assert.strictEqual((yield* Effect.flip(lease.lost)).reason, "Refused")
+        yield* release
+        assert.strictEqual(talker.actions().at(-1), "Unlock")
+        assert.strictEqual(yield* (yield* Locker.make(name)).holder, "Nobody")
+      })
+    ))
+
+  it.effect("is held for no longer than maxHold, and then given back", () => {
+    const talker = scripted()
+    return Effect.gen(function*() {
+      const locker = yield* Locker.make(name, { ttl: "30 seconds" })
+      const fiber = yield* Effect.forkChild(
+        Effect.flip(Lease.withLock(Effect.never, locker, { maxHold: "2 minutes" })),
+        {
+          startImmediately: true
+        }
+      )
+      yield* TestClock.adjust("119 seconds")
+      assert.strictEqual(yield* (yield* Locker.make(name)).holder, "Another")
+      yield* TestClock.adjust("2 seconds")
+      const error = yield* Fiber.join(fiber)
+      assert.strictEqual(error._tag === "LeaseLost" && error.reason, "MaxHold")
+      assert.strictEqual(yield* (yield* Locker.make(name)).holder, "Nobody")
+    }).pipe(Effect.provide(talker.layer))
+  })
+
+  it.effect("has a fence that grows with each tenure, and with no renewal", () =>
+    Effect.gen(function*() {
+      const locker = yield* Locker.make(name, { ttl: "30 seconds" })
+      const fences: Array<bigint> = []
+      for (let tenure = 0; tenure < 3; tenure++) {
+        yield* Effect.gen(function*() {
+          const lease = yield* locker.acquire()
+          fences.push(Option.getOrThrow(lease.fence))
+          yield* TestClock.adjust("5 minutes")
+          fences.push(Option.getOrThrow((yield* locker.lock).fence))
+        }).pipe(Effect.scoped)
+      }
+      const [first, again, second, secondAgain, third] = fences as [bigint, bigint, bigint, bigint, bigint]
+      assert.strictEqual(again, first)
+      assert.strictEqual(secondAgain, second)
+      assert.isTrue(first < second && second < third)
+    }).pipe(Effect.provide(scripted().layer)))
+
+  it.effect("refuses options that cannot be", () =>
+    Effect.gen(function*() {
+      const locker = yield* Locker.make(name, { ttl: "30 seconds" })
+      for (const margin of ["-1 seconds", "30 seconds", "1 minute"] as const) {
+        const error = yield* Effect.flip(Effect.scoped(locker.acquire({ margin })))
+        assert.strictEqual(error._tag === "InvalidOption" && error.option, "margin")
+      }
+      const error = yield* Effect.flip(Effect.scoped(locker.acquire({ maxHold: 0 })))
+      assert.strictEqual(error._tag === "InvalidOption" && error.option, "maxHold")
+      assert.strictEqual(yield* locker.holder, "Nobody")
+    }).pipe(Effect.provide(scripted().layer)))
+
+  it.effect("waits no longer for a server that does not answer", () => {
+    const talker = scripted()
+    talker.answer(locks(() => "silent"))
+    return Effect.gen(function*() {
+      const locker = yield* Locker.make(name)
+      const waiting = yield* Effect.forkChild(Effect.flip(Lease.withLock(Effect.void, locker, { wait: "1 second" })), {
+        startImmediately: true
+      })
+      yield* TestClock.adjust("3 seconds")
+      assert.strictEqual((yield* Fiber.join(waiting))._tag, "AcquireTimeout")
+      // What may have been granted, or claimed, is given back.
+      assert.deepStrictEqual(talker.actions(), ["Lock", "Unlock"])
+    }).pipe(Effect.provide(talker.layer))
+  })
+
+  it.effect("takes another owner for each tenure, whatever ended the one before", () => {
+    const talker = scripted()
+    return Effect.gen(function*() {
+      const locker = yield* Locker.make(name, { ttl: "30 seconds" })
+      const ids = new Set<string>()
+      const hold = Effect.forkChild(Effect.exit(Lease.withLock(Effect.sleep("40 seconds"), locker)), {
+        startImmediately: true
+      })
+      const endings: ReadonlyArray<(request: Protocol.Request) => Answer> = [
+        () => "served",
+        locks(() => "lost"),
+        ({ Action }) => Action === "Unlock" ? "silent" : "served",
+        locks(() => ({ Status: "NotOwner" }))
+      ]
+      for (const ending of endings) {
+        talker.answer(() => "served")
+        const fiber = yield* hold
+        ids.add(yield* locker.id)
+        talker.answer(ending)
+        yield* TestClock.adjust("2 minutes")
+        yield* Fiber.join(fiber)
+      }
+      assert.strictEqual(ids.size, endings.length)
+    }).pipe(Effect.provide(talker.layer))
+  })
+
   it.effect("releases in bounded time, and keeps the outcome of the body", () => {
     const talker = scripted()
     const logs: Array<unknown> = []
@@ -216,7 +324,8 @@ describe("Lease", () => {
       yield* TestClock.adjust("5 seconds")
       assert.strictEqual(yield* Fiber.join(fiber), "done")
       talker.answer(({ Action }) => Action === "Unlock" ? { Status: "BadPayload" } : "served")
-      assert.strictEqual(yield* Effect.flip(Lease.withLock(Effect.fail("failed"), locker)), "failed")
+      const other = yield* Locker.make("other.csv")
+      assert.strictEqual(yield* Effect.flip(Lease.withLock(Effect.fail("failed"), other)), "failed")
       assert.strictEqual(logs.length, 2)
     }).pipe(
       Effect.provide(talker.layer),
@@ -265,8 +374,8 @@ describe("withLock", () => {
     }).pipe(Effect.provide(talker.layer))
   })
 
-  it.effect("asks again by a schedule while another holds the lock, up to 500 ms apart", () => {
-    const talker = scripted()
+  it.effect("asks a server without a queue again, while another holds the lock, up to 500 ms apart", () => {
+    const talker = scripted({ queues: false })
     return Effect.gen(function*() {
       const holder = yield* Locker.make(name, { ttl: "50 minutes" })
       yield* holder.lock

@@ -28,6 +28,7 @@ const refused = (json: string | Uint8Array) => {
 const comparable = (request: Protocol.Request) => ({
   ...request,
   Expire: request.Expire + 0,
+  ...(request.Wait === undefined ? {} : { Wait: request.Wait + 0 }),
   ...(request.Identity === undefined ? {} : { Identity: Redacted.value(request.Identity) })
 })
 
@@ -83,11 +84,19 @@ describe("encodeRequest and decodeRequest", () => {
   })
 
   it("ignores fields that it does not know, those of JavaScript's own objects included", () => {
-    const extra = { Wait: "\"1000\"", Future: "{\"a\":[1,2]}", __proto__x: "1", constructor: "1", toString: "null" }
+    const extra = { Future: "{\"a\":[1,2]}", __proto__x: "1", constructor: "1", toString: "null" }
     assert.deepStrictEqual(read(raw(extra)), read(raw({})))
     const polluting = read(`{"__proto__":{"DataStore":"x","polluted":true},${raw({}).slice(1)}`)
     assert.deepStrictEqual(polluting, read(raw({})))
     assert.isFalse("polluted" in {})
+  })
+
+  it("reads the extensions", () => {
+    const extended = Result.getOrThrow(read(raw({ Seq: "\"7\"", Wait: "\"1000\"" })))
+    assert.deepStrictEqual([extended.Seq, extended.Wait], ["7", 1000])
+    for (const bad of [{ Seq: "7" }, { Seq: `"${"7".repeat(33)}"` }, { Wait: "1000" }, { Wait: "\"soon\"" }]) {
+      assert.isTrue(Result.isFailure(read(raw(bad))))
+    }
   })
 
   it("takes no field from anywhere but the line", () => {

@@ -21,7 +21,14 @@ export interface Limits {
   readonly maxLineBytes: number
   /** How many connections may be open at a time. A further one is closed at once. */
   readonly maxConnections: number
-  /** By when a request must have arrived, counted from the connection. */
+  /**
+   * How many requests of one connection may be worked on at a time; more stay in the network. As many again may wait
+   * for a lock; more are answered at once, as without `Wait`.
+   */
+  readonly maxRunning: number
+  /** How many bytes of answers one connection may have left untaken before no more of its requests are read. */
+  readonly maxUnsentBytes: number
+  /** By when a request must have arrived, counted from the connection, or from its first byte. */
   readonly requestTimeout: Duration.Duration
   /** By when its answer must have been taken. */
   readonly writeTimeout: Duration.Duration
@@ -36,6 +43,8 @@ export const defaults: Limits = {
   maxAnonymousLineBytes: 64 * 1024,
   maxLineBytes: 10 * 1024 * 1024,
   maxConnections: 1024,
+  maxRunning: 1024,
+  maxUnsentBytes: 1024 * 1024,
   requestTimeout: Duration.seconds(5),
   writeTimeout: Duration.seconds(5)
 }

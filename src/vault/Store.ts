@@ -33,10 +33,13 @@ export interface Decision<A> {
   readonly change: Change
 }
 
-/** A decision that was carried out, and the fence of the tenure that it left behind. */
+/** A decision that was carried out, and what it left behind. */
 export interface Outcome<A> {
   readonly answer: A
+  /** The fence of the tenure; none where the name is free. */
   readonly fence: bigint | undefined
+  /** In how many milliseconds the entry ends, if nobody touches it; 0 where the name is free. */
+  readonly expiresIn: number
 }
 
 /**
@@ -148,7 +151,7 @@ export const make = Effect.gen(function*() {
   })
   yield* sweep.pipe(Effect.delay(sweepInterval), Effect.forever, Effect.forkScoped)
 
-  const write = (name: string, held: Held | undefined, entry: Entry, expiresAt: number): bigint => {
+  const write = (name: string, held: Held | undefined, entry: Entry, expiresAt: number): Held => {
     if (held === undefined) {
       held = { name, entry, fence: ++lastFence, expiresAt, previous: undefined, next: undefined, slot: 0 }
       names.set(name, held)
@@ -159,7 +162,7 @@ export const make = Effect.gen(function*() {
       held.expiresAt = expiresAt
     }
     wheel.put(held)
-    return held.fence
+    return held
   }
 
   // The name stays for the sweep: deleting a key from a Map and setting it again, over and over,
@@ -178,15 +181,13 @@ export const make = Effect.gen(function*() {
         const held = names.get(name)
         if (held?.entry !== undefined && held.expiresAt <= at) free(held, at)
         const { answer, change } = decide(held?.entry)
-        switch (change._tag) {
-          case "Keep":
-            return { answer, fence: held?.entry === undefined ? undefined : held.fence }
-          case "Remove":
-            if (held?.entry !== undefined) free(held, at)
-            return { answer, fence: undefined }
-          case "Write":
-            return { answer, fence: write(name, held, change.entry, at + change.ttlMillis) }
+        let after = held?.entry === undefined ? undefined : held
+        if (change._tag === "Write") after = write(name, held, change.entry, at + change.ttlMillis)
+        else if (change._tag === "Remove" && after !== undefined) {
+          free(after, at)
+          after = undefined
         }
+        return { answer, fence: after?.fence, expiresIn: after === undefined ? 0 : after.expiresAt - at }
       })
   })
 })

@@ -6,11 +6,13 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Semaphore from "effect/Semaphore"
 import type { Request, Response } from "../Protocol.ts"
 import * as Protocol from "../Protocol.ts"
 import { Identities, layerNone, type Principal } from "./Identities.ts"
 import { Limits } from "./Limits.ts"
 import { type Change, type Decision, type Entry, layerMemory as layerStoreMemory, Store } from "./Store.ts"
+import * as WaitQueue from "./WaitQueue.ts"
 
 /**
  * The lock server without a network: a function from requests to answers.
@@ -39,7 +41,7 @@ export const transition = (
   identity: string | undefined
 ): Decision<Response> => {
   const { ID } = request
-  if (request.Action === "Version") return answerOnly({ Status: "Version", ID: Protocol.serverName })
+  if (request.Action === "Version") return answerOnly(version(request))
   if (entry !== undefined && (entry.owner !== ID || entry.identity !== identity)) {
     return answerOnly({ Status: "NotOwner" })
   }
@@ -68,28 +70,71 @@ export const transition = (
   }
 }
 
+const version = (request: Request): Response => ({
+  Status: "Version",
+  ID: Protocol.serverName,
+  ...(request.Seq === undefined ? {} : { Features: Protocol.features.join(",") })
+})
+
 // A time to live of 0 or less is granted, and holds nothing.
 const hold = (request: Request, identity: string | undefined, data: string | undefined): Change =>
   request.Expire > 0
     ? { _tag: "Write", entry: { owner: request.ID, identity, data }, ttlMillis: request.Expire * 1000 }
     : remove
 
-/** Makes a Vault over a store. */
+/**
+ * Makes a Vault over a store.
+ *
+ * A request that uses an extension (`Seq`) gets the fence of its tenure with
+ * `Locked`; one without gets what the reference would answer, to the letter.
+ */
 export const make = Effect.gen(function*() {
   const store = yield* Store
   const identities = yield* Identities
   const limits = yield* Limits
+  const scope = yield* Effect.scope
   const maxTtlSeconds = Duration.toSeconds(limits.maxTtl)
   const refused = Effect.succeed<Response>({ Status: "BadPayload" })
+  // The proof of an identity takes a moment, and an unlock must not overtake the request for the lock before it.
+  const inTurn = Semaphore.makeUnsafe(1)
+
+  const apply = (request: Request, identity: string | undefined, queued: boolean) =>
+    Effect.map(
+      store.modify(request.FileName, (entry) =>
+        // A name that is free for a moment belongs to those who wait for it.
+        entry === undefined && !queued && takesName(request) && queue.isBehind(request, identity)
+          ? answerOnly({ Status: "NotOwner" })
+          : transition(entry, request, identity)),
+      (outcome) => {
+        // A renewal may be for a shorter time than those who wait for its end know of.
+        const renewed = takesName(request) && outcome.answer.Status !== "NotOwner"
+        if (outcome.fence === undefined || renewed) queue.freed(request.FileName)
+        return outcome.answer.Status === "Locked" && request.Action === "Lock" && request.Seq !== undefined &&
+            outcome.fence !== undefined
+          ? { ...outcome, answer: { ...outcome.answer, Fence: String(outcome.fence) } }
+          : outcome
+      }
+    )
+
+  const queue = WaitQueue.make({
+    scope,
+    lock: ({ identity, request }) => apply(request, identity, true),
+    unlock: ({ identity, request }) => apply({ ...request, Action: "Unlock" }, identity, false)
+  })
 
   const decide = (request: Request, principal: Principal | undefined): Effect.Effect<Response> => {
     const maxData = principal?.maxDataCharacters ?? limits.maxDataCharacters
     if (principal === undefined && request.Expire > maxTtlSeconds) return refused
     if (request.DataStore !== undefined && request.DataStore.length > maxData) return refused
-    return Effect.map(
-      store.modify(request.FileName, (entry) => transition(entry, request, principal?.name)),
-      ({ answer }) => answer
-    )
+    const identity = principal?.name
+    if (request.Action === "Unlock") queue.withdraw(request, identity)
+    const answered = Effect.map(apply(request, identity, false), ({ answer }) => answer)
+    const { Wait } = request
+    if (request.Action !== "Lock" || Wait === undefined || Wait <= 0) return answered
+    return Effect.flatMap(answered, (answer) =>
+      answer.Status === "NotOwner"
+        ? queue.wait(request, identity, Duration.millis(Wait))
+        : Effect.succeed(answer))
   }
 
   return Vault.of({
@@ -97,12 +142,14 @@ export const make = Effect.gen(function*() {
       if (request.Name === undefined && request.Identity === undefined) return decide(request, undefined)
       if (request.Name === undefined || request.Identity === undefined) return refused
       return Effect.flatMap(
-        identities.authenticate(request.Name, request.Identity),
+        inTurn.withPermit(identities.authenticate(request.Name, request.Identity)),
         (principal) => principal === undefined ? refused : decide(request, principal)
       )
     }
   })
 })
+
+const takesName = ({ Action }: Request): boolean => Action === "Lock" || Action === "Put"
 
 /** The Vault over the Store and the Identities that are provided. */
 export const layer: Layer.Layer<Vault, never, Store | Identities> = Layer.effect(Vault, make)

@@ -1,14 +1,20 @@
 /**
  * A Vault behind sockets: the server.
  */
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as SocketServer from "effect/socket/SocketServer"
+import { LineWriter } from "../internal/LineWriter.ts"
+import { monotonicMillisUnsafe } from "../internal/time.ts"
 import * as Metrics from "../Metrics.ts"
 import * as Protocol from "../Protocol.ts"
 import * as Wire from "../Wire.ts"
@@ -16,17 +22,17 @@ import { Identities } from "./Identities.ts"
 import { Limits } from "./Limits.ts"
 import { Vault } from "./Vault.ts"
 
-const badPayload = Protocol.encodeResponse({ Status: "BadPayload" })
-
 /** Of so many bad requests one is logged, the first included, so that a flood of them stays a trickle. */
 const logEvery = 1000
 
 /**
  * Serves the Vault on the SocketServer that is provided, until interrupted.
  *
- * One line in, one line out, and the connection is closed. Whatever arrives,
- * the server lives on: what is no request is answered `BadPayload`, counted,
- * and logged once in a thousand, without any part of it.
+ * A request with a `Seq` leaves its connection open for more, which are
+ * answered in any order, each with its own; after the answer to one without,
+ * the connection is closed. Whatever arrives, the server lives on: what is no
+ * request is answered `BadPayload`, counted, and logged once in a thousand,
+ * without any part of it.
  */
 export const run: Effect.Effect<
   never,
@@ -37,6 +43,8 @@ export const run: Effect.Effect<
   const vault = yield* Vault
   const identities = yield* Identities
   const limits = yield* Limits
+  const clock = yield* Clock.Clock
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
   const maxLineBytes = identities.maxDataCharacters > 0 ? limits.maxLineBytes : limits.maxAnonymousLineBytes
   let connections = 0
   let bad = 0
@@ -50,50 +58,127 @@ export const run: Effect.Effect<
     }
   })
 
-  const answer = Effect.fnUntraced(function*(line: Uint8Array) {
-    const request = Protocol.decodeRequest(line, limits.maxJsonDepth)
-    if (Result.isSuccess(request)) return Protocol.encodeResponse(yield* vault.handle(request.success))
-    yield* refuse(request.failure.problem)
-    return Protocol.encodeResponse({ Status: request.failure.Status })
-  })
-
-  const read = Effect.fnUntraced(function*(
-    framer: Wire.Framer,
-    pull: Effect.Effect<ReadonlyArray<Uint8Array>, Socket.SocketError>
-  ) {
-    while (true) {
-      for (const chunk of yield* pull) {
-        const line = framer.push(chunk)[0]
-        if (line !== undefined) return yield* answer(line)
-        if (framer.overflowed) {
-          yield* refuse("TooLong")
-          return badPayload
-        }
-      }
-    }
-  })
-
   const converse = Effect.fnUntraced(function*(socket: Socket.Socket) {
     const pull = yield* Socket.readerBytes(socket)
     const scope = yield* Effect.scope
     const writing = yield* Scope.fork(scope)
     const writer = yield* Scope.provide(socket.writer, writing)
     const framer = new Wire.Framer(maxLineBytes)
+    const answers = new LineWriter()
+    const running = new Map<Fiber.Fiber<Protocol.Response>, Protocol.Request>()
+    const ended = Deferred.makeUnsafe<void>()
+    // How many of them queue for a lock: they must not keep from being read what they wait for, such as its unlock.
+    let waiting = 0
+    let makeRoom: (() => void) | undefined
+    // No further request is taken: one without a Seq was the last, or the client has ended its side.
+    let closing = false
+
     // Ends the connection now, whatever is still to be sent.
     const destroy = Effect.ignore(writer.write(new Socket.CloseEvent(1000)))
-    const abort = Effect.andThen(Metric.update(Metrics.timedOutConnections, 1), destroy)
-    // A server that is told to stop would else wait for a client that never takes its answer.
-    yield* Effect.addFinalizer((exit) => Exit.hasInterrupts(exit) ? destroy : Effect.void)
-    const line = yield* Effect.timeoutOrElse(read(framer, pull), {
-      duration: limits.requestTimeout,
-      orElse: () => Effect.as(abort, undefined)
+    const timedOut = Metric.update(Metrics.timedOutConnections, 1).pipe(
+      Effect.andThen(destroy),
+      Effect.andThen(Effect.fail(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })))
+    )
+    yield* Effect.addFinalizer((exit) =>
+      Effect.andThen(
+        // Whoever has gone waits for nothing any more.
+        Fiber.interruptAll(running.keys()),
+        // A server that is told to stop would else wait for a client that never takes its answer.
+        Exit.hasInterrupts(exit) ? destroy : Effect.void
+      )
+    )
+
+    const endIfDone = () => {
+      if (closing && running.size === 0 && answers.isIdle) Deferred.doneUnsafe(ended, Effect.void)
+    }
+    const reply = (Seq: string | undefined, response: Protocol.Response) =>
+      answers.push(JSON.stringify(Seq === undefined ? response : { ...response, Seq }))
+
+    // Requests run side by side; most are answered before this returns.
+    const start = (request: Protocol.Request) => {
+      const waits = request.Wait !== undefined
+      const fiber = fork(vault.handle(waits && waiting >= limits.maxRunning ? { ...request, Wait: 0 } : request))
+      const exit = fiber.pollUnsafe()
+      if (exit !== undefined) return Exit.isSuccess(exit) ? reply(request.Seq, exit.value) : undefined
+      running.set(fiber, request)
+      if (waits) waiting++
+      fiber.addObserver((exit) => {
+        running.delete(fiber)
+        if (waits) waiting--
+        if (Exit.isSuccess(exit)) reply(request.Seq, exit.value)
+        makeRoom?.()
+        endIfDone()
+      })
+    }
+
+    const accept = Effect.fnUntraced(function*(line: Uint8Array) {
+      const request = Protocol.decodeRequest(line, limits.maxJsonDepth)
+      const Seq = Result.isSuccess(request) ? request.success.Seq : request.failure.Seq
+      if (Seq === undefined) closing = true
+      if (Result.isSuccess(request)) return start(request.success)
+      yield* refuse(request.failure.problem)
+      reply(Seq, { Status: request.failure.Status })
     })
-    if (line === undefined) return
-    yield* Effect.timeoutOrElse(writer.write(line), { duration: limits.writeTimeout, orElse: () => abort })
+
+    const acceptBeginning = Effect.fnUntraced(function*(beginning: Uint8Array) {
+      closing = true
+      yield* refuse("TooLong")
+      const json = Wire.decodeLine(beginning.subarray(0, beginning.length & ~1))
+      reply(Result.isSuccess(json) ? Protocol.seqOfBeginning(json.success) : undefined, { Status: "BadPayload" })
+    })
+
+    // Where a client asks faster than it is answered, or takes its answers, its requests stay in the network.
+    const isFull = () => running.size - waiting >= limits.maxRunning || answers.pendingBytes >= limits.maxUnsentBytes
+    const room = Effect.callback<void>((resume) => {
+      makeRoom = () => {
+        makeRoom = undefined
+        resume(Effect.void)
+      }
+    })
+
+    const read = Effect.gen(function*() {
+      const now = () => monotonicMillisUnsafe(clock)
+      const timeout = Duration.toMillis(limits.requestTimeout)
+      // By when the request that has begun must be whole; a connection begins with one.
+      let deadline: number | undefined = now() + timeout
+      while (true) {
+        const chunks = deadline === undefined || closing ? yield* pull : yield* Effect.timeoutOrElse(pull, {
+          duration: Duration.millis(Math.max(0, deadline - now())),
+          orElse: () => timedOut
+        })
+        // What comes after the last request is read only to see the client go.
+        if (closing) continue
+        for (const chunk of chunks) {
+          for (const line of framer.push(chunk)) {
+            deadline = undefined
+            if (closing) break
+            while (isFull()) yield* room
+            yield* accept(line)
+          }
+        }
+        if (framer.overflowed && !closing) yield* acceptBeginning(framer.beginning)
+        deadline = framer.pendingBytes === 0 ? undefined : deadline ?? now() + timeout
+      }
+    }).pipe(
+      Effect.catchTag("SocketError", (error) => {
+        if (error.reason._tag !== "SocketCloseError" || error.reason.code !== 1000) return Effect.fail(error)
+        // The client has ended its side: it gets what it asked for, unless it would have to be waited for.
+        closing = true
+        const waiting = Array.from(running).filter(([, request]) => request.Wait !== undefined)
+        return Effect.andThen(Fiber.interruptAll(waiting.map(([fiber]) => fiber)), Effect.sync(endIfDone))
+      }),
+      Effect.andThen(Effect.never)
+    )
+
+    const write = answers.run(
+      (bytes) => Effect.timeoutOrElse(writer.write(bytes), { duration: limits.writeTimeout, orElse: () => timedOut }),
+      endIfDone
+    )
+    yield* Effect.raceAllFirst([write, read, Deferred.await(ended)])
     if (!framer.overflowed) return
     // Closing with unread input would reset the connection, and the answer with it: end it, and read on for a while.
     yield* Scope.close(writing, Exit.void)
-    yield* Effect.timeoutOrElse(Effect.forever(pull), { duration: limits.requestTimeout, orElse: () => abort })
+    yield* Effect.timeoutOrElse(Effect.forever(pull), { duration: limits.requestTimeout, orElse: () => timedOut })
   }, Effect.scoped)
 
   return yield* server.run((socket) => {

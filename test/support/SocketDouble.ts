@@ -13,13 +13,16 @@ export type Step =
 
 export interface Double {
   readonly connect: Effect.Effect<Socket.Socket>
-  /** The lines received, decoded. */
+  /** The requests received, without what the reference does not know. */
   readonly received: Array<Protocol.Request>
+  /** How many connections there were, apart from those that asked what the server can. */
   readonly opened: () => number
   readonly open: () => number
 }
 
 const closed = (code: number) => new Socket.SocketError({ reason: new Socket.SocketCloseError({ code }) })
+
+const version: Protocol.Response = { Status: "Version", ID: Protocol.serverName }
 
 export const make = (
   behaviour: (request: Protocol.Request) => ReadonlyArray<Step>,
@@ -27,6 +30,7 @@ export const make = (
 ): Double => {
   const received: Array<Protocol.Request> = []
   let opened = 0
+  let probes = 0
   let open = 0
   const connect = Effect.sync(() => {
     const connection = Deferred.makeUnsafe<{ queue: Queue.Queue<Uint8Array, Socket.SocketError>; scope: Scope.Scope }>()
@@ -52,9 +56,14 @@ export const make = (
           yield* Effect.exit(Effect.fromResult(Protocol.decodeRequest(new Wire.Framer(1e6).push(chunk)[0]!, 32)))
         )
         if (request._tag === "None") return
-        received.push(request.value)
+        // The extensions, and the client's asking for them, are nothing to the reference.
+        const { Seq, Wait: _, ...plain } = request.value
+        const isProbe = Seq === "0"
+        if (isProbe) probes++
+        else received.push(plain)
+        const steps = isProbe ? [{ send: line(version) }, { close: "clean" } as const] : behaviour(plain)
         yield* Effect.gen(function*() {
-          for (const step of behaviour(request.value)) {
+          for (const step of steps) {
             if ("send" in step) yield* Queue.offer(queue, step.send)
             else if ("wait" in step) yield* Effect.sleep(step.wait)
             else yield* Queue.fail(queue, closed(step.close === "clean" ? 1000 : 1006))
@@ -66,7 +75,7 @@ export const make = (
       writer: Effect.succeed({ write, writeAll: (chunks) => Effect.forEach(chunks, write, { discard: true }) })
     })
   })
-  return { connect, received, opened: () => opened, open: () => open }
+  return { connect, received, opened: () => opened - probes, open: () => open }
 }
 
 export const line = (response: Protocol.Response): Uint8Array => Protocol.encodeResponse(response)

@@ -2,8 +2,8 @@
  * What Locker, Lease and Cell do over any Talker that has a lock server behind it.
  */
 import { assert, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, type Layer, Option, Ref, Schema } from "effect"
-import { Cell, DataCodec, Lease, Locker, type Talker } from "effect-dlm"
+import { Deferred, Duration, Effect, Exit, Fiber, type Layer, Option, Ref, Schema } from "effect"
+import { Cell, DataCodec, DlmError, Lease, Locker, type Talker } from "effect-dlm"
 
 let names = 0
 /** A name that no other test uses. */
@@ -174,6 +174,133 @@ export const contract = <E>(layer: Layer.Layer<Talker.Talker, E>): void => {
         }
         assert.isTrue(yield* holder.unlock)
         yield* Lease.withLock(Effect.void, waiter, { wait: "0 millis" })
+      }))
+
+    it.effect("runs under the lease that it has: nested, in forked fibers, and no longer than it lasts", () =>
+      Effect.gen(function*() {
+        const locker = yield* Locker.make(freshName())
+        const ids = yield* Effect.gen(function*() {
+          const outer = yield* locker.id
+          const nested = yield* Lease.withLock(locker.id, locker, { wait: 0 })
+          const forked = yield* Effect.forkChild(Lease.withLock(locker.id, locker, { wait: 0 }))
+          return [outer, nested, yield* Fiber.join(forked)]
+        }).pipe(Lease.withLock(locker))
+        assert.strictEqual(new Set(ids).size, 1)
+        assert.strictEqual(yield* locker.holder, "Nobody")
+
+        const gate = yield* Deferred.make<void>()
+        const late = yield* Lease.withLock(
+          Effect.forkDetach(Effect.andThen(Deferred.await(gate), Lease.withLock(locker.holder, locker))),
+          locker
+        )
+        yield* Deferred.succeed(gate, undefined)
+        assert.strictEqual(yield* Fiber.join(late), "Me")
+        assert.strictEqual(yield* locker.holder, "Nobody")
+      }))
+
+    it.effect("tries without waiting", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const [one, other] = yield* Effect.all([Locker.make(name), Locker.make(name)])
+        const inner = Lease.withLockIfAvailable(Effect.succeed("ran"), other)
+        assert.deepStrictEqual(yield* inner, Option.some("ran"))
+        assert.deepStrictEqual(yield* Lease.withLockIfAvailable(inner, one), Option.some(Option.none()))
+        assert.deepStrictEqual(
+          yield* Effect.flip(Lease.withLockIfAvailable(
+            Effect.fail(
+              new DlmError.AcquireTimeout({
+                fileName: "the body's own",
+                waited: Duration.zero
+              })
+            ),
+            one
+          )).pipe(Effect.map((error) => "fileName" in error && error.fileName)),
+          "the body's own"
+        )
+      }))
+
+    it.effect("takes several locks, in one order, all or none", () =>
+      Effect.gen(function*() {
+        const names = [freshName(), freshName(), freshName()]
+        const make = Effect.forEach(names, (name) => Locker.make(name))
+        const [mine, others] = yield* Effect.all([make, make])
+        const held = yield* Effect.forEach(others, ({ holder }) => holder).pipe(Lease.withLocks(mine))
+        assert.deepStrictEqual(held, ["Another", "Another", "Another"])
+        assert.deepStrictEqual(yield* Effect.forEach(others, ({ holder }) => holder), ["Nobody", "Nobody", "Nobody"])
+
+        yield* others[2]!.lock
+        const error = yield* Effect.flip(Lease.withLocks(Effect.void, mine, { wait: 0 }))
+        assert.strictEqual(error._tag === "AcquireTimeout" && error.fileName, names[2])
+        assert.deepStrictEqual(yield* Effect.forEach(others, ({ holder }) => holder), ["Nobody", "Nobody", "Me"])
+        yield* others[2]!.unlock
+
+        // In whatever order they are named, two that want the same ones do not block each other.
+        yield* Effect.all(
+          Array.from({ length: 6 }, (_, i) =>
+            Effect.flatMap(make, (lockers) =>
+              Lease.withLocks(Effect.yieldNow, i % 2 === 0 ? lockers : lockers.toReversed()))),
+          { concurrency: "unbounded" }
+        )
+        // Two Lockers of one name are one lock.
+        yield* Lease.withLocks(Effect.void, [mine[0]!, others[0]!])
+      }))
+
+    it.effect("proves to the type checker that a lock is held", () =>
+      Effect.gen(function*() {
+        const Orders = Lease.tag("orders")
+        const guarded: Effect.Effect<string, never, Lease.Held<"orders">> = Effect.map(
+          Orders,
+          ({ fileName }) => fileName
+        )
+        const locker = yield* Locker.make(freshName())
+        // @ts-expect-error what needs the proof does not run without it
+        const _unproved: Effect.Effect<string> = guarded
+        assert.strictEqual(yield* guarded.pipe(Lease.withLockProvided(Orders, locker)), locker.fileName)
+      }))
+
+    it.effect("keeps data with a lease", () =>
+      Effect.gen(function*() {
+        const locker = yield* Locker.make(freshName())
+        yield* Effect.gen(function*() {
+          const lease = yield* locker.acquire()
+          const cell = lease.cell(Schema.Int)
+          assert.isTrue(Option.isNone(yield* cell.get))
+          yield* cell.set(1)
+          assert.strictEqual(yield* cell.update(Option.match({ onNone: () => 0, onSome: (n) => n + 1 })), 2)
+          assert.strictEqual(yield* locker.holder, "Me")
+        }).pipe(Effect.scoped)
+        assert.strictEqual((yield* Effect.flip(locker.get))._tag, "NotFound")
+      }))
+
+    it.effect("hands a lease over, and takes up only what is still held", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const locker = yield* Locker.make(name)
+        const observer = yield* Locker.make(name)
+        const detached = yield* Effect.gen(function*() {
+          const lease = yield* locker.acquire()
+          const token = yield* lease.detach
+          assert.strictEqual(yield* lease.state, "Released")
+          return { token, fence: lease.fence }
+        }).pipe(Effect.scoped)
+        assert.strictEqual(yield* observer.holder, "Another")
+
+        // As it would go to another process.
+        const json = Schema.fromJsonString(Lease.Token)
+        const token = yield* Schema.decodeEffect(json)(yield* Schema.encodeEffect(json)(detached.token))
+        yield* Effect.gen(function*() {
+          const lease = yield* Locker.resume(token)
+          assert.deepStrictEqual(lease.fence, detached.fence)
+          assert.strictEqual(lease.id, token.id)
+          assert.strictEqual(yield* observer.holder, "Another")
+        }).pipe(Effect.scoped)
+        assert.strictEqual(yield* observer.holder, "Nobody")
+
+        const gone = yield* Effect.flip(Effect.scoped(Locker.resume(token)))
+        assert.strictEqual(gone._tag, "LeaseLost")
+        yield* observer.lock
+        assert.strictEqual((yield* Effect.flip(Effect.scoped(Locker.resume(token))))._tag, "LeaseLost")
+        assert.strictEqual(yield* observer.holder, "Me")
       }))
 
     it.effect("leaves nothing behind when a waiter is interrupted", () =>

@@ -20,15 +20,20 @@ const write = (store: Memory, name: string, owner: string, ttlMillis: number) =>
     change: { _tag: "Write", entry: entry(owner), ttlMillis }
   }))
 
+const answerAndFence = <A>({ answer, fence }: Store.Outcome<A>) => ({ answer, fence })
+
 const remove = (store: Memory, name: string) =>
-  store.modify(name, (found) => ({ answer: found?.owner, change: { _tag: "Remove" } }))
+  Effect.map(
+    store.modify(name, (found) => ({ answer: found?.owner, change: { _tag: "Remove" } })),
+    answerAndFence
+  )
 
 const read = (store: Memory, name: string) =>
-  store.modify(name, (found) => ({ answer: found?.owner, change: { _tag: "Keep" } }))
+  Effect.map(store.modify(name, (found) => ({ answer: found?.owner, change: { _tag: "Keep" } })), answerAndFence)
 
 const ownerOf = (store: Memory, name: string) => Effect.map(read(store, name), ({ answer }) => answer)
 
-const fenceOf = (outcome: Store.Outcome<unknown>): bigint => {
+const fenceOf = (outcome: Pick<Store.Outcome<unknown>, "fence">): bigint => {
   assert.isDefined(outcome.fence)
   return outcome.fence!
 }
@@ -168,6 +173,20 @@ describe("expiry", () => {
       yield* TestClock.adjust(1)
       assert.isUndefined(yield* ownerOf(store, "removed"))
       assert.isUndefined(yield* ownerOf(store, "expired"))
+    }))
+})
+
+describe("how long an entry has still to live", () => {
+  it.effect("is told with each change", () =>
+    Effect.gen(function*() {
+      const store = yield* build
+      const keep = store.modify("f", () => ({ answer: undefined, change: { _tag: "Keep" } }))
+      assert.strictEqual((yield* keep).expiresIn, 0)
+      assert.strictEqual((yield* write(store, "f", "A", 10_000)).expiresIn, 10_000)
+      yield* TestClock.adjust("4 seconds")
+      assert.strictEqual((yield* keep).expiresIn, 6_000)
+      yield* TestClock.adjust("6 seconds")
+      assert.strictEqual((yield* keep).expiresIn, 0)
     }))
 })
 

@@ -1,0 +1,69 @@
+/**
+ * What others do with Redis: one function each that takes a lock and gives it back.
+ */
+import { Redlock } from "@sesamecare-oss/redlock"
+import { Effect } from "effect"
+import { DistributedSemaphore, RedisBacking } from "effect-distributed-lock"
+import Redis from "ioredis"
+import { Mutex } from "redis-semaphore"
+
+const connect = (port) => new Redis({ port, host: "127.0.0.1" })
+
+/** `SET NX PX` and `DEL`, as bare as it can be. */
+export const bare = (port) => {
+  const redis = connect(port)
+  return {
+    lockAndUnlock: async (name) => {
+      await redis.set(name, "owner", "PX", 30_000, "NX")
+      await redis.del(name)
+    },
+    stop: () => redis.quit()
+  }
+}
+
+export const redlock = (port) => {
+  const redis = connect(port)
+  const locks = new Redlock([redis], { retryCount: -1, retryDelay: 5 })
+  return {
+    lockAndUnlock: async (name) => {
+      const lock = await locks.acquire([name], 30_000)
+      await lock.release()
+    },
+    hold: async (name, body) => {
+      const lock = await locks.acquire([name], 30_000)
+      await body()
+      await lock.release()
+    },
+    stop: () => redis.quit()
+  }
+}
+
+export const redisSemaphore = (port) => {
+  const redis = connect(port)
+  const run = async (name, body) => {
+    const mutex = new Mutex(redis, name, { lockTimeout: 30_000, refreshInterval: 10_000, acquireTimeout: 60_000 })
+    await mutex.acquire()
+    await body()
+    await mutex.release()
+  }
+  return { lockAndUnlock: (name) => run(name, () => {}), hold: run, stop: () => redis.quit() }
+}
+
+/** It needs Effect 3, which is installed beside this file. */
+export const effectDistributedLock = (port) => {
+  const redis = connect(port)
+  const layer = RedisBacking.layer(redis, { keyPrefix: "bench:" })
+  const semaphore = Effect.runPromise(
+    Effect.provide(
+      DistributedSemaphore.make("contended", { limit: 1, ttl: "30 seconds", acquireRetryInterval: "5 millis" }),
+      layer
+    )
+  )
+  return {
+    hold: async (_name, body) => {
+      const { withPermits } = await semaphore
+      return Effect.runPromise(Effect.promise(body).pipe(withPermits(1)))
+    },
+    stop: () => redis.quit()
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * Guards for what lies outside of the lock server: they refuse a holder whose
+ * tenure is over, and so make safe what the lock alone cannot.
+ *
+ * A holder that was paused for longer than its lease may go on writing before
+ * it learns of its loss. Its fence is smaller than that of whoever holds the
+ * lock now; a resource that remembers the largest fence it has seen refuses it.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as KeyValueStore from "effect/persistence/KeyValueStore"
+import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
+import type * as SqlClient from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import type { Lease } from "../Lease.ts"
+
+/** A write was refused: the resource has seen a newer tenure of the lock. */
+export class StaleFence extends Schema.TaggedError<StaleFence>()("StaleFence", {
+  fileName: Schema.String,
+  fence: Schema.BigInt,
+  /** The newest fence that the resource has seen, where it is known. */
+  newest: Schema.optionalKey(Schema.BigInt)
+}) {
+  readonly retryable = false
+  override get message(): string {
+    return `${JSON.stringify(this.fileName)}: the lock was granted anew after this holder's tenure ` +
+      `(fence ${this.fence}), so its write is refused. Acquire the lock again`
+  }
+}
+
+/** The server gives no fences, as the reference does not, so nothing can be guarded by them. */
+export class NoFence extends Schema.TaggedError<NoFence>()("NoFence", { fileName: Schema.String }) {
+  readonly retryable = false
+  override get message(): string {
+    return `${JSON.stringify(this.fileName)}: this lock server gives no fences. Use one that does, such as dlm serve`
+  }
+}
+
+const fenceOf = (lease: Lease): Effect.Effect<bigint, NoFence> =>
+  Option.match(lease.fence, {
+    onNone: () => Effect.fail(new NoFence({ fileName: lease.fileName })),
+    onSome: Effect.succeed
+  })
+
+const Guarded = Schema.fromJsonString(Schema.Struct({ fence: Schema.BigIntFromString, value: Schema.String }))
+const encodeGuarded = Schema.encodeEffect(Guarded)
+const decodeGuarded = Schema.decodeEffect(Guarded)
+
+/** A KeyValueStore whose values remember the fence under which they were written. */
+export interface GuardedKeyValueStore {
+  /** The value, without its fence. */
+  readonly get: (
+    key: string
+  ) => Effect.Effect<string | undefined, KeyValueStore.KeyValueStoreError | Schema.SchemaError>
+  /** Writes under a lease, unless a newer tenure has written that key. */
+  readonly set: (
+    key: string,
+    value: string,
+    lease: Lease
+  ) => Effect.Effect<void, StaleFence | NoFence | KeyValueStore.KeyValueStoreError | Schema.SchemaError>
+}
+
+/**
+ * Guards a KeyValueStore. Looking and writing are one step for this process;
+ * where several processes share the store itself, use `sql`, whose check and
+ * write are one transaction.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Locker } from "effect-dlm"
+ * import { Fence } from "effect-dlm/fence"
+ * import { KeyValueStore } from "effect/persistence"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = Fence.keyValueStore(yield* KeyValueStore.KeyValueStore)
+ *   const locker = yield* Locker.make("settings")
+ *   const lease = yield* locker.acquire()
+ *   yield* store.set("theme", "dark", lease)
+ * }).pipe(Effect.scoped)
+ * ```
+ */
+export const keyValueStore = (store: KeyValueStore.KeyValueStore): GuardedKeyValueStore => {
+  const writing = Semaphore.makeUnsafe(1)
+  const read = Effect.fnUntraced(function*(key: string) {
+    const text = yield* store.get(key)
+    return text === undefined ? undefined : yield* decodeGuarded(text)
+  })
+  return {
+    get: (key) => Effect.map(read(key), (guarded) => guarded?.value),
+    set: (key, value, lease) =>
+      Effect.gen(function*() {
+        const fence = yield* fenceOf(lease)
+        const before = yield* read(key)
+        if (before !== undefined && before.fence > fence) {
+          return yield* new StaleFence({ fileName: lease.fileName, fence, newest: before.fence })
+        }
+        yield* store.set(key, yield* encodeGuarded({ fence, value }))
+      }).pipe(writing.withPermit)
+  }
+}
+
+/**
+ * Guards a database: runs an Effect in a transaction that is committed only
+ * under the newest fence of the lock that the database has seen.
+ *
+ * The fences are kept in the table `effect_dlm_fences`, which `migrate` makes.
+ * For Postgres and SQLite.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Locker } from "effect-dlm"
+ * import { Fence } from "effect-dlm/fence"
+ * import { SqlClient } from "effect/sql"
+ *
+ * const program = Effect.gen(function*() {
+ *   const sql = yield* SqlClient.SqlClient
+ *   const locker = yield* Locker.make("invoices")
+ *   const lease = yield* locker.acquire()
+ *   yield* sql`UPDATE invoices SET sent = true`.pipe(Fence.sql(sql, lease))
+ * }).pipe(Effect.scoped)
+ * ```
+ */
+export const sql =
+  (client: SqlClient.SqlClient, lease: Lease) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | StaleFence | NoFence | SqlError, R> =>
+    client.withTransaction(Effect.gen(function*() {
+      const fence = yield* fenceOf(lease)
+      // The row stays locked until the transaction ends, so a newer holder waits for us, and an older one for it.
+      const newest = yield* client`
+      INSERT INTO effect_dlm_fences (name, fence) VALUES (${lease.fileName}, ${String(fence)})
+      ON CONFLICT (name) DO UPDATE SET fence = excluded.fence
+      WHERE CAST(effect_dlm_fences.fence AS NUMERIC) <= CAST(excluded.fence AS NUMERIC)
+      RETURNING fence`
+      if (newest.length === 0) return yield* new StaleFence({ fileName: lease.fileName, fence })
+      return yield* self
+    }))
+
+/** Makes the table of fences, where it is not there yet. */
+export const migrate = (client: SqlClient.SqlClient): Effect.Effect<void, SqlError> =>
+  Effect.asVoid(client`CREATE TABLE IF NOT EXISTS effect_dlm_fences (name TEXT PRIMARY KEY, fence TEXT NOT NULL)`)

@@ -1,0 +1,6 @@
+/**
+ * Guards for what lies outside of the lock server.
+ */
+
+/** Refuse a holder whose tenure is over. */
+export * as Fence from "./Fence.ts"

@@ -1,0 +1,83 @@
+/**
+ * Writes lines to a socket, all that come up in one turn of the event loop by one write.
+ */
+import * as Effect from "effect/Effect"
+import * as Wire from "../Wire.ts"
+
+const initialBytes = 4096
+
+/** So many bytes are written at once: the other side can work on them while more come up. */
+const flushBytes = 8192
+
+export class LineWriter {
+  private buffer = new Uint8Array(initialBytes)
+  private wake: (() => void) | undefined
+  private scheduled = false
+  private writing = false
+  /** How many bytes wait to be written. */
+  pendingBytes = 0
+
+  private readonly awaitLines = Effect.callback<void>((resume) => {
+    if (this.pendingBytes > 0) return resume(Effect.void)
+    this.wake = () => resume(Effect.void)
+    return Effect.sync(() => {
+      this.wake = undefined
+    })
+  })
+
+  /** Whether all that was pushed has been written. */
+  get isIdle(): boolean {
+    return this.pendingBytes === 0 && !this.writing
+  }
+
+  /** Encodes text as a line, to be written soon. */
+  push(text: string): void {
+    const needed = this.pendingBytes + Wire.maxLineBytes(text)
+    if (needed > this.buffer.length) {
+      const larger = new Uint8Array(Math.max(needed, this.buffer.length * 2))
+      larger.set(this.buffer.subarray(0, this.pendingBytes))
+      this.buffer = larger
+    }
+    this.pendingBytes = Wire.encodeLineInto(text, this.buffer, this.pendingBytes)
+    if (this.wake === undefined) return
+    if (this.pendingBytes >= flushBytes) return this.flush()
+    if (this.scheduled) return
+    this.scheduled = true
+    queueMicrotask(() => {
+      this.scheduled = false
+      this.flush()
+    })
+  }
+
+  private flush(): void {
+    const wake = this.wake
+    this.wake = undefined
+    wake?.()
+  }
+
+  // The socket keeps what it is given until it is sent, so the next lines need another buffer.
+  private take(): Uint8Array {
+    const bytes = this.buffer.subarray(0, this.pendingBytes)
+    this.buffer = new Uint8Array(Math.max(initialBytes, this.pendingBytes))
+    this.pendingBytes = 0
+    return bytes
+  }
+
+  /** Writes what is pushed, by `write`, until that fails; after each write says so. */
+  run<E>(
+    write: (bytes: Uint8Array) => Effect.Effect<void, E>,
+    written: () => void = () => {}
+  ): Effect.Effect<never, E> {
+    const writeAll = Effect.suspend(() => {
+      this.writing = true
+      return Effect.tap(
+        write(this.take()),
+        Effect.sync(() => {
+          this.writing = false
+          written()
+        })
+      )
+    })
+    return Effect.forever(Effect.andThen(this.awaitLines, writeAll), { disableYield: true })
+  }
+}

@@ -1,0 +1,20 @@
+/**
+ * Spans that cost nothing where nobody looks at them.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Tracer from "effect/Tracer"
+
+const isTraced = (context: Context.Context<never>): boolean =>
+  context.mapUnsafe.has(Tracer.Tracer.key) || context.mapUnsafe.has(Tracer.ParentSpan.key)
+
+/** A span around what is asked of a name, if a tracer was installed or there is a span that it would be a part of. */
+export const withSpan = (name: string, { fileName }: { readonly fileName: string }) =>
+<A, E, R>(
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) =>
+    isTraced(fiber.context)
+      ? Effect.withSpan(self, name, { attributes: { fileName } }) as Effect.Effect<A, E, R>
+      : self
+  )
