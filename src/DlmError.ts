@@ -15,16 +15,19 @@ const about = { fileName: Schema.String, action: Action }
  * closed the connection before its answer was whole.
  *
  * The request may have been carried out. Every request may be repeated with
- * the same owner, so a retry is safe.
+ * the same owner, so a retry is safe. Only `Released` says that no retry will
+ * help: the Talker's scope has closed.
  */
 export class TransportError extends Schema.TaggedError<TransportError>()("TransportError", {
   ...about,
-  reason: Schema.Literals(["OpenFailed", "OpenTimeout", "AnswerTimeout", "Closed"]),
+  reason: Schema.Literals(["OpenFailed", "OpenTimeout", "AnswerTimeout", "Closed", "Released"]),
   /** What was read of an answer before the connection closed, at most 200 characters. */
   received: Schema.optionalKey(Schema.String),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
-  readonly retryable = true
+  get retryable(): boolean {
+    return this.reason !== "Released"
+  }
   override get message(): string {
     switch (this.reason) {
       case "OpenFailed":
@@ -39,6 +42,9 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
       case "Closed":
         return `${this.action} ${quote(this.fileName)}: the connection closed before the answer was whole. ` +
           "It may have been done; asking again is safe"
+      case "Released":
+        return `${this.action} ${quote(this.fileName)}: the Talker's layer was released before this was asked. ` +
+          "Provide it to all that uses the Locker, not to its making alone"
     }
   }
 }

@@ -152,6 +152,9 @@ export const makeSocket = Effect.fnUntraced(function*(options: SocketOptions) {
     return connection
   })
 
+  let released = false
+  yield* Effect.addFinalizer(() => Effect.sync(() => void (released = true)))
+
   let connection: Connection | undefined
   // Whether the server, when last asked, wanted a connection for each request.
   let single = false
@@ -191,6 +194,7 @@ export const makeSocket = Effect.fnUntraced(function*(options: SocketOptions) {
   return Talker.of({
     talk: (request) =>
       Effect.suspend(() => {
+        if (released) return Effect.fail(failure(request, "Released"))
         if (connection?.open === true) return connection.ask(request)
         if (single) return alone(request)
         return Effect.flatMap(

@@ -137,6 +137,16 @@ describe("Talker over a socket", () => {
       }
     }))
 
+  it.effect("says so when it is used after its layer was released", () =>
+    Effect.gen(function*() {
+      const double = Double.oneAnswer(() => locked)
+      const { talk } = yield* Effect.provide(Talker.Talker, Double.layer(double))
+      const error = yield* Effect.flip(talk(request))
+      assert.strictEqual(error._tag === "TransportError" && error.reason, "Released")
+      assert.isFalse(error.retryable)
+      assert.strictEqual(double.opened(), 0)
+    }))
+
   it.effect("keeps concurrent requests apart", () =>
     Effect.gen(function*() {
       const double = Double.make((request) => [
@@ -162,7 +172,7 @@ describe("errors", () => {
     const about = { fileName: "a\nb", action: "Lock" } as const
     for (
       const error of [
-        ...(["OpenFailed", "OpenTimeout", "AnswerTimeout", "Closed"] as const).map((reason) =>
+        ...(["OpenFailed", "OpenTimeout", "AnswerTimeout", "Closed", "Released"] as const).map((reason) =>
           new DlmError.TransportError({ ...about, reason })
         ),
         new DlmError.ProtocolError({ ...about, received: "x" }),
