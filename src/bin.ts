@@ -12,8 +12,7 @@ main.pipe(
   Effect.provideService(References.LogToStderr, true),
   Effect.provide(NodeServices.layer),
   NodeRuntime.runMain({
-    // Being told to stop is no failure.
     teardown: (exit, onExit) =>
-      onExit(Number(process.exitCode ?? (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? 0 : 70)))
+      onExit(Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? Number(process.exitCode ?? 0) : 70)
   })
 )

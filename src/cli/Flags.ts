@@ -4,6 +4,7 @@
 import * as Flag from "effect/cli/Flag"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
@@ -16,6 +17,9 @@ export const host = Flag.String("host").pipe(
   Flag.withDescription("Host of the lock server (DLM_HOST, or 127.0.0.1)"),
   Flag.optional
 )
+
+/** Text that says something: an empty name or owner is a variable that was never set. */
+export const someText = Schema.String.check(Schema.isNonEmpty({ message: "Expected at least one character" }))
 
 const portNumber = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65535 }))
 
@@ -30,7 +34,7 @@ export const json = Flag.Boolean("json").pipe(
   Flag.withDefault(false)
 )
 
-const units: Record<string, Duration.Unit> = { ms: "millis", s: "seconds", m: "minutes", h: "hours", d: "days" }
+const millisOf: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const durationText = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/
 
 /** A duration as people type it: `500ms`, `30s`, `5m`, `1h`; a bare number is seconds. */
@@ -40,7 +44,7 @@ const DurationText = Schema.String.check(
   Schema.decodeTo(Schema.Duration, {
     decode: SchemaGetter.transform((text) => {
       const [, amount, unit] = durationText.exec(text)!
-      return Duration.fromInputUnsafe(`${Number(amount)} ${units[unit ?? "s"]!}`)
+      return Duration.millis(Number(amount) * millisOf[unit ?? "s"]!)
     }),
     encode: SchemaGetter.transform((duration) => `${Duration.toMillis(duration)}ms`)
   })
@@ -58,14 +62,14 @@ export const identity = Flag.File("identity", { mustExist: true }).pipe(
   Flag.optional
 )
 
-/** Where the flags and Config say that the server is. */
+/** Talks to where the flags and Config say that the server is, as long as the scope lasts. */
 export const talker = (flags: { readonly host: Option.Option<string>; readonly port: Option.Option<number> }) =>
-  Effect.map(NodeTalker.config, (config) =>
-    NodeTalker.layer({
+  Effect.flatMap(NodeTalker.config, (config) =>
+    Layer.build(NodeTalker.layer({
       ...config,
       host: Option.getOrElse(flags.host, () => config.host),
       port: Option.getOrElse(flags.port, () => config.port)
-    }))
+    })))
 
 /** The identity in the file, if one is named. */
 export const presentedIdentity = Effect.fnUntraced(function*(file: Option.Option<string>) {

@@ -1,7 +1,11 @@
 /**
  * The exit statuses of the command, and the one line that says why.
  */
+import * as Config from "effect/Config"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as NodeProcess from "../node/NodeProcess.ts"
 
 /** Exit statuses, named as in sysexits(3). */
 export const status = {
@@ -40,6 +44,7 @@ const statusByTag: Record<string, number> = {
   NoData: status.notFound,
   Corruption: status.data,
   DataError: status.data,
+  ConfigError: status.usage,
   InvalidOption: status.usage,
   IdentityError: status.usage
 }
@@ -49,5 +54,19 @@ export const fromError = (error: { readonly _tag: string; readonly message: stri
   new Failed({
     status: statusByTag[error._tag] ?? status.system,
     error: error._tag,
-    message: error.message.replace(/\s+/g, " ")
+    message: (error instanceof Config.ConfigError ? `in the environment: ${error.cause.message}` : error.message)
+      .replace(/\s+/g, " ")
   })
+
+/** Says why, and sets the exit status. */
+export const report = ({ message, status }: Failed): Effect.Effect<void> =>
+  Effect.andThen(Console.error(`dlm: ${message}`), NodeProcess.setExitStatus(status))
+
+/** With `--json` an error is a line of JSON on standard output too, beside the plain one on standard error. */
+export const reporting = (json: boolean) =>
+<A, E extends { readonly _tag: string; readonly message: string }, R>(
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<A, Failed, R> =>
+  Effect.mapError(self, (error) => error instanceof Failed ? error : fromError(error)).pipe(
+    Effect.tapError(({ error, message }) => json ? Console.log(JSON.stringify({ error, message })) : Effect.void)
+  )

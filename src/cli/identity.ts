@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import * as Identities from "../vault/Identities.ts"
 import { defaults } from "../vault/Limits.ts"
 import * as Flags from "./Flags.ts"
+import { reporting } from "./Status.ts"
 
 export const identity = Command.make("identity", {
   name: Argument.String("name").pipe(Argument.withDescription("1 to 64 of the characters A-Z a-z 0-9 _ -")),
@@ -28,6 +29,6 @@ export const identity = Command.make("identity", {
   Effect.gen(function*() {
     const file = yield* Identities.create(flags.identities, flags.name, { maxDataCharacters: flags.maxSize })
     yield* Console.log(flags.json ? JSON.stringify({ file }) : `made ${file}`)
-  }).pipe(Effect.provide(SecureRandom.layerWebCrypto))).pipe(
+  }).pipe(Effect.provide(SecureRandom.layerWebCrypto), reporting(flags.json))).pipe(
     Command.withDescription("Make an identity, for dlm serve --identities and for --identity")
   )

@@ -11,7 +11,7 @@ import { identity } from "./identity.ts"
 import * as Requests from "./requests.ts"
 import { run } from "./run.ts"
 import { serve } from "./serve.ts"
-import { Failed, fromError, status } from "./Status.ts"
+import { fromError, report, status } from "./Status.ts"
 
 const dlm = Command.make("dlm").pipe(
   Command.withDescription("Locks and small data, shared by processes and machines"),
@@ -29,22 +29,26 @@ const dlm = Command.make("dlm").pipe(
   ])
 )
 
+const oneLine = (message: string) =>
+  message.trim()
+    .replace("Expected: Schema validation failed: ", "")
+    .replace(/\s*\n\s*\n\s*/g, ". ")
+    .replace(/\s+/g, " ")
+
 // A wrong use is one line that says what to do, and not the whole help.
 const presenter: CliOutput.Presenter = {
   present: (event) =>
     event._tag === "InvalidInvocation"
       ? Console.error(
-        `dlm: ${event.errors.map((error) => error.message.trim().replace(/\s+/g, " ")).join("; ")}. ` +
+        `dlm: ${event.errors.map(({ message }) => oneLine(message)).join("; ")}. ` +
           `See: ${event.commandPath.join(" ")} --help`
       )
       : CliOutput.defaultPresenter.present(event)
 }
 
-const report = ({ message, status }: Failed) =>
-  Effect.andThen(Console.error(`dlm: ${message}`), NodeProcess.setExitStatus(status))
-
 /** The command: reads its arguments, does as they say, and sets the exit status. It never fails. */
-export const main = Command.run(dlm, { version }).pipe(
+export const main = Effect.andThen(NodeProcess.interruptOnSignals, Command.run(dlm, { version })).pipe(
+  Effect.scoped,
   Effect.catch((error) => {
     if (error._tag === "ShowHelp") return NodeProcess.setExitStatus(error.errors.length > 0 ? status.usage : 0)
     return report(error._tag === "Failed" ? error : fromError(error))

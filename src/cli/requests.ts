@@ -8,13 +8,15 @@ import * as Console from "effect/Console"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import { NotOwner } from "../DlmError.ts"
 import * as Locker from "../Locker.ts"
+import { decodeUtf8 } from "../Wire.ts"
 import { version as clientVersion } from "./clientVersion.ts"
 import * as Flags from "./Flags.ts"
-import { fromError } from "./Status.ts"
+import { Failed, reporting, status } from "./Status.ts"
 
 const common = {
   host: Flags.host,
@@ -23,9 +25,13 @@ const common = {
   identity: Flags.identity
 }
 
-const name = Argument.String("name").pipe(Argument.withDescription("Name of the lock or datum"))
+const name = Argument.String("name").pipe(
+  Argument.withSchema(Flags.someText),
+  Argument.withDescription("Name of the lock or datum")
+)
 
 const id = Flag.String("id").pipe(
+  Flag.withSchema(Flags.someText),
   Flag.withDescription("The owner. Whoever knows it is the owner, so it should be long and random")
 )
 
@@ -41,17 +47,8 @@ interface RequestFlags {
 
 const locker = Effect.fnUntraced(function*(flags: RequestFlags) {
   const options = { id: flags.id, ttl: flags.ttl, identity: yield* Flags.presentedIdentity(flags.identity) }
-  return yield* Effect.provide(Locker.make(flags.name, options), yield* Flags.talker(flags))
+  return yield* Effect.provideContext(Locker.make(flags.name, options), yield* Flags.talker(flags))
 })
-
-// With --json an error is a line of JSON on standard output too, beside the plain one on standard error.
-const reporting = (json: boolean) =>
-<A, E extends { readonly _tag: string; readonly message: string }, R>(
-  self: Effect.Effect<A, E, R>
-) =>
-  Effect.mapError(self, fromError).pipe(
-    Effect.tapError(({ error, message }) => json ? Console.log(JSON.stringify({ error, message })) : Effect.void)
-  )
 
 const print = (json: boolean, text: string, fields: object) => Console.log(json ? JSON.stringify(fields) : text)
 
@@ -60,7 +57,9 @@ export const lock = Command.make("lock", { ...common, name, id, ttl: Flags.ttl }
     const { lock } = yield* locker(flags)
     yield* lock
     yield* print(flags.json, "locked", { status: "locked", name: flags.name, id: flags.id })
-  }).pipe(reporting(flags.json))).pipe(Command.withDescription("Take a lock, or renew it, without waiting"))
+  }).pipe(Effect.scoped, reporting(flags.json))).pipe(
+    Command.withDescription("Take a lock, or renew it, without waiting")
+  )
 
 export const unlock = Command.make("unlock", { ...common, name, id }, (flags) =>
   Effect.gen(function*() {
@@ -71,7 +70,7 @@ export const unlock = Command.make("unlock", { ...common, name, id }, (flags) =>
       name: flags.name,
       released
     })
-  }).pipe(reporting(flags.json))).pipe(Command.withDescription("Give a lock, and its data, back"))
+  }).pipe(Effect.scoped, reporting(flags.json))).pipe(Command.withDescription("Give a lock, and its data, back"))
 
 export const test = Command.make("test", { ...common, name, id }, (flags) =>
   Effect.gen(function*() {
@@ -84,7 +83,7 @@ export const test = Command.make("test", { ...common, name, id }, (flags) =>
       case "Another":
         return yield* new NotOwner({ fileName: flags.name, action: "TestLock" })
     }
-  }).pipe(reporting(flags.json))).pipe(
+  }).pipe(Effect.scoped, reporting(flags.json))).pipe(
     Command.withDescription("Tell who holds a lock, without taking it: exit status 75 where it is another")
   )
 
@@ -99,12 +98,18 @@ export const put = Command.make("put", {
     const { put } = yield* locker(flags)
     yield* put(flags.data === "-" ? yield* standardInput : flags.data)
     yield* print(flags.json, "done", { status: "done", name: flags.name })
-  }).pipe(reporting(flags.json))).pipe(Command.withDescription("Keep text under a name"))
+  }).pipe(Effect.scoped, reporting(flags.json))).pipe(Command.withDescription("Keep text under a name"))
 
-const standardInput = Effect.flatMap(
-  Stdio.Stdio,
-  ({ stdin }) => Stream.mkString(Stream.decodeText(stdin))
-)
+const standardInput = Effect.gen(function*() {
+  const { stdin } = yield* Stdio.Stdio
+  const bytes = yield* Stream.mkUint8Array(stdin)
+  return yield* Effect.fromResult(Result.mapError(decodeUtf8(bytes), () =>
+    new Failed({
+      status: status.data,
+      error: "DataError",
+      message: "standard input is not UTF-8 text. Encode it first, such as with base64"
+    })))
+})
 
 export const get = Command.make("get", { ...common, name, id }, (flags) =>
   Effect.gen(function*() {
@@ -115,14 +120,14 @@ export const get = Command.make("get", { ...common, name, id }, (flags) =>
     // As it is for a program; on a line of its own for a person.
     const text = (yield* stdio.stdoutIsTerminal) ? data + "\n" : data
     yield* Stream.run(Stream.make(text), stdio.stdout())
-  }).pipe(reporting(flags.json))).pipe(Command.withDescription("Print the text kept under a name"))
+  }).pipe(Effect.scoped, reporting(flags.json))).pipe(Command.withDescription("Print the text kept under a name"))
 
 export const erase = Command.make("erase", { ...common, name, id }, (flags) =>
   Effect.gen(function*() {
     const { erase } = yield* locker(flags)
     yield* erase
     yield* print(flags.json, "erased", { status: "done", name: flags.name })
-  }).pipe(reporting(flags.json))).pipe(Command.withDescription("Drop a name, its text and its lock"))
+  }).pipe(Effect.scoped, reporting(flags.json))).pipe(Command.withDescription("Drop a name, its text and its lock"))
 
 export const version = Command.make("version", common, (flags) =>
   Effect.gen(function*() {
@@ -132,4 +137,6 @@ export const version = Command.make("version", common, (flags) =>
       server,
       client: `effect-dlm/${clientVersion}`
     })
-  }).pipe(reporting(flags.json))).pipe(Command.withDescription("Print the versions of server and client"))
+  }).pipe(Effect.scoped, reporting(flags.json))).pipe(
+    Command.withDescription("Print the versions of server and client")
+  )

@@ -1,29 +1,42 @@
 /**
  * `dlm run`: a command that runs while a lock is held.
  */
+import * as Array from "effect/Array"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
 import * as ChildProcess from "effect/process/ChildProcess"
 import type { LeaseLost } from "../DlmError.ts"
 import type { Lease } from "../Lease.ts"
 import * as Locker from "../Locker.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
 import * as Flags from "./Flags.ts"
-import { Failed, status } from "./Status.ts"
+import { Failed, report, status } from "./Status.ts"
 
 // On a loss the command gets TERM a fifth of the time to live before the lease
 // ends on the server, and KILL after four fifths of that fifth.
 const marginOf = (ttl: Duration.Duration) => Duration.times(ttl, 0.2)
 const killAfter = (ttl: Duration.Duration) => Duration.times(marginOf(ttl), 0.8)
 
+/** For how long what the command leaves behind, such as a background job, may ignore TERM. The lock is kept until then. */
+const graceForTheRest = Duration.seconds(5)
+
 /** Where the server already refuses, another may work on the same thing: there is no time to give. */
 const killAfterRefusal = (ttl: Duration.Duration) => Duration.min(killAfter(ttl), Duration.seconds(1))
 
+// Between the lines of a command, a warning is one plain line too.
+const plainLogger = Logger.layer([
+  Logger.make<unknown, void>(({ message }) => console.error(`dlm: ${Array.ensure(message).join(" ")}`))
+])
+
 export const run = Command.make("run", {
-  name: Argument.String("name").pipe(Argument.withDescription("Name of the lock")),
+  name: Argument.String("name").pipe(
+    Argument.withSchema(Flags.someText),
+    Argument.withDescription("Name of the lock")
+  ),
   command: Argument.String("command").pipe(
     Argument.withDescription("The command and its arguments, after --"),
     Argument.variadic({ min: 1 })
@@ -39,14 +52,18 @@ export const run = Command.make("run", {
 }, (flags) =>
   Effect.gen(function*() {
     const talker = yield* Flags.talker(flags)
-    const locker = yield* Effect.provide(
+    const locker = yield* Effect.provideContext(
       Locker.make(flags.name, { ttl: flags.ttl, identity: yield* Flags.presentedIdentity(flags.identity) }),
       talker
     )
     const lease = yield* locker.acquire({ wait: flags.wait, margin: marginOf(flags.ttl) })
     // A signal to us goes to the command; we go when it has gone.
-    yield* Effect.uninterruptible(runUnder(lease, flags.ttl, flags.command[0]!, flags.command.slice(1)))
-  }).pipe(Effect.scoped)).pipe(
+    yield* runUnder(lease, flags.ttl, flags.command[0]!, flags.command.slice(1)).pipe(
+      // Here, since a signal that came meanwhile would take its place.
+      Effect.catch(report),
+      Effect.uninterruptible
+    )
+  }).pipe(Effect.scoped, Effect.provide(plainLogger))).pipe(
     Command.withDescription("Hold a lock while a command runs"),
     Command.withExamples([
       { command: "dlm run nightly -- ./backup.sh", description: "Run a script that must not run twice at a time" },
@@ -63,14 +80,15 @@ const runUnder = Effect.fnUntraced(function*(
   command: string,
   args: ReadonlyArray<string>
 ) {
+  const passSignalsTo = yield* NodeProcess.holdSignals
   const child = yield* ChildProcess.make(command, args, {
     stdin: "inherit",
     stdout: "inherit",
     stderr: "inherit",
     extendEnv: true,
-    forceKillAfter: killAfter(ttl)
+    forceKillAfter: Duration.min(killAfter(ttl), graceForTheRest)
   }).pipe(Effect.mapError((error) => cannotRun(command, error)))
-  yield* NodeProcess.forwardSignals(child.pid)
+  passSignalsTo(child.pid)
 
   const ended = Effect.matchEffect(child.exitCode, {
     onSuccess: (code) => NodeProcess.setExitStatus(code),

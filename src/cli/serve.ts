@@ -9,13 +9,14 @@ import * as Layer from "effect/Layer"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Option from "effect/Option"
 import * as SocketServer from "effect/socket/SocketServer"
+import * as NodeProcess from "../node/NodeProcess.ts"
 import * as NodeVaultServer from "../node/NodeVaultServer.ts"
 import { defaultPort } from "../Protocol.ts"
 import * as Identities from "../vault/Identities.ts"
 import * as Store from "../vault/Store.ts"
 import * as Vault from "../vault/Vault.ts"
 import * as Flags from "./Flags.ts"
-import { Failed, status } from "./Status.ts"
+import { Failed, reporting, status } from "./Status.ts"
 
 const identities = Flag.Directory("identities", { mustExist: true }).pipe(
   Flag.withDescription("Folder of the identities that may hold longer and store more (or DLM_IDENTITIES, as JSON)"),
@@ -29,6 +30,8 @@ export const serve = Command.make("serve", {
   json: Flags.json
 }, (flags) =>
   Effect.gen(function*() {
+    // Being told to stop is how it ends, and no failure.
+    yield* NodeProcess.setExitStatus(0)
     const port = Option.getOrElse(flags.port, () => defaultPort)
     const server = yield* Layer.build(
       NodeVaultServer.layer({ host: flags.host, port }).pipe(
@@ -55,7 +58,7 @@ export const serve = Command.make("serve", {
       flags.json ? JSON.stringify({ listening: where }) : `dlm: listening on ${where}`
     )
     return yield* Effect.never
-  }).pipe(Effect.scoped)).pipe(
+  }).pipe(Effect.scoped, reporting(flags.json))).pipe(
     Command.withDescription("Run the lock server, until it is told to stop"),
     Command.withExamples([
       { command: "dlm serve", description: `Listen on 127.0.0.1:${defaultPort}` },

@@ -46,6 +46,8 @@ export class Alarms {
     if (place === -1) return
     sleeper.place = -1
     const last = this.heap.pop()!
+    // Sleeping on for nobody would keep the process alive.
+    if (this.heap.length === 0) this.rouse?.()
     if (last === sleeper) return
     this.put(last, place)
     this.rise(last)

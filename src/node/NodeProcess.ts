@@ -11,27 +11,56 @@ export const setExitStatus = (status: number): Effect.Effect<void> =>
     process.exitCode = status
   })
 
-/** The signals that mean something to a command, and can be caught. */
-const forwarded = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGWINCH"] as const
+/** The signals that end a process, and can be caught. */
+const ending = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const
 
-/** Passes on to a process group whatever signal this process gets, while the scope lasts. */
-export const forwardSignals = (groupId: number): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.asVoid(Effect.acquireRelease(
+/**
+ * The signals that mean something to a command. `SIGTSTP` is among them so
+ * that it does not stop this process: it could not renew the lock then.
+ */
+const forwarded = [...ending, "SIGCONT", "SIGTSTP", "SIGWINCH"] as const
+
+const listening = (signals: ReadonlyArray<NodeJS.Signals>, listener: (signal: NodeJS.Signals) => void) =>
+  Effect.acquireRelease(
     Effect.sync(() => {
-      const forward = (signal: NodeJS.Signals) => {
-        // The group may have ended in this moment.
-        try {
-          process.kill(-groupId, signal)
-        } catch {}
-      }
-      for (const signal of forwarded) process.on(signal, forward)
-      return forward
+      // First of all: runMain listens too, and ends the process on some.
+      for (const signal of signals) process.prependListener(signal, listener)
     }),
-    (forward) =>
+    () =>
       Effect.sync(() => {
-        for (const signal of forwarded) process.off(signal, forward)
+        for (const signal of signals) process.off(signal, listener)
       })
-  ))
+  )
+
+/**
+ * While the scope lasts, a signal that would end this process interrupts the
+ * fiber, so that it can clean up. The exit status is then what a shell makes
+ * of that signal, unless another is set.
+ */
+export const interruptOnSignals: Effect.Effect<void, never, Scope.Scope> = Effect.withFiber((fiber) =>
+  listening(ending, (signal) => {
+    process.exitCode ??= statusOfSignal(signal)
+    fiber.interruptUnsafe(fiber.id)
+  })
+)
+
+/**
+ * While the scope lasts, holds back whatever signal this process gets, until
+ * it is told of a process group to pass it on to.
+ */
+export const holdSignals: Effect.Effect<(groupId: number) => void, never, Scope.Scope> = Effect.suspend(() => {
+  const held: Array<NodeJS.Signals> = []
+  let pass = (signal: NodeJS.Signals): void => void held.push(signal)
+  return Effect.as(listening(forwarded, (signal) => pass(signal)), (groupId: number) => {
+    pass = (signal) => {
+      // The group may have ended in this moment.
+      try {
+        process.kill(-groupId, signal)
+      } catch {}
+    }
+    held.forEach(pass)
+  })
+})
 
 /** The status by which a shell tells that a signal ended a command: 128 and its number. */
 export const statusOfSignal = (signal: string): number => 128 + (constants.signals[signal as NodeJS.Signals] ?? 0)

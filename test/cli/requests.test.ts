@@ -1,0 +1,234 @@
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Effect, FileSystem, Layer } from "effect"
+import { assertFails, assertPrints, closedPort, dlm, folder, serve, Server } from "./processes.ts"
+
+/** Asserts what `--json` prints of an error: a line of JSON, and the plain line too. */
+const assertFailsJson = (
+  { status, stderr, stdout }: { readonly status: number | null; readonly stderr: string; readonly stdout: string },
+  expected: number,
+  error: string
+) => {
+  const line = JSON.parse(stdout)
+  assert.deepStrictEqual([status, line.error, stdout.split("\n").length], [expected, error, 2])
+  assert.strictEqual(stderr, `dlm: ${line.message}\n`)
+}
+
+/** For longer than a busy machine takes. */
+const mine = ["--id", "me", "--ttl", "10m"]
+
+layer(Layer.mergeAll(Server.layer, NodeServices.layer), { excludeTestServices: true, concurrent: true })(
+  "dlm",
+  (it) => {
+    it.effect("lock, test, unlock", () =>
+      Effect.gen(function*() {
+        const { dlm } = yield* Server
+        assertPrints(yield* dlm(["lock", "a", ...mine]), "locked\n")
+        assertPrints(yield* dlm(["test", "a", "--id", "me"]), "locked by this id\n")
+        assertFails(yield* dlm(["test", "a", "--id", "you"]), 75, /TestLock "a": held by another owner/)
+        assertFails(yield* dlm(["lock", "a", "--id", "you"]), 75, /Lock "a": held by another owner/)
+        assertFails(yield* dlm(["unlock", "a", "--id", "you"]), 75, /Unlock "a": held by another owner/)
+        assertPrints(yield* dlm(["unlock", "a", "--id", "me"]), "unlocked\n")
+        assertPrints(yield* dlm(["unlock", "a", "--id", "me"]), "unlocked: nothing was held\n")
+      }), 120_000)
+
+    it.effect("lock, test, unlock --json", () =>
+      Effect.gen(function*() {
+        const { dlm } = yield* Server
+        const lines = (value: object) => JSON.stringify(value) + "\n"
+        assertPrints(
+          yield* dlm(["lock", "b", ...mine, "--json"]),
+          lines({ status: "locked", name: "b", id: "me" })
+        )
+        assertFailsJson(yield* dlm(["lock", "b", "--id", "you", "--json"]), 75, "NotOwner")
+        assertPrints(
+          yield* dlm(["unlock", "b", "--id", "me", "--json"]),
+          lines({ status: "unlocked", name: "b", released: true })
+        )
+        assertPrints(
+          yield* dlm(["unlock", "b", "--id", "me", "--json"]),
+          lines({ status: "unlocked", name: "b", released: false })
+        )
+        assertPrints(yield* dlm(["test", "b", "--id", "me", "--json"]), lines({ status: "free", name: "b" }))
+      }), 120_000)
+
+    it.effect("put, get, erase", () =>
+      Effect.gen(function*() {
+        const { dlm } = yield* Server
+        assertFails(yield* dlm(["get", "c", "--id", "me"]), 66, /Get "c": there is nothing of that name/)
+        assertFails(yield* dlm(["erase", "c", "--id", "me"]), 66, /Erase "c": there is nothing of that name/)
+        assertPrints(yield* dlm(["put", "c", "some text", ...mine]), "done\n")
+        assertPrints(yield* dlm(["get", "c", "--id", "me"]), "some text")
+        assertFails(yield* dlm(["get", "c", "--id", "you"]), 75, /Get "c": held by another owner/)
+        assertPrints(yield* dlm(["erase", "c", "--id", "me"]), "erased\n")
+        assertPrints(yield* dlm(["lock", "c", ...mine]), "locked\n")
+        assertFails(yield* dlm(["get", "c", "--id", "me"]), 66, /the lock holds no data/)
+      }), 120_000)
+
+    it.effect("put, get, erase --json", () =>
+      Effect.gen(function*() {
+        const { dlm } = yield* Server
+        assertPrints(yield* dlm(["put", "d", "ü", ...mine, "--json"]), "{\"status\":\"done\",\"name\":\"d\"}\n")
+        assertPrints(
+          yield* dlm(["get", "d", "--id", "me", "--json"]),
+          "{\"status\":\"done\",\"name\":\"d\",\"data\":\"ü\"}\n"
+        )
+        assertPrints(yield* dlm(["erase", "d", "--id", "me", "--json"]), "{\"status\":\"done\",\"name\":\"d\"}\n")
+        assertFailsJson(yield* dlm(["erase", "d", "--id", "me", "--json"]), 66, "NotFound")
+      }), 120_000)
+
+    it.effect("put NAME - keeps standard input as it is", () =>
+      Effect.gen(function*() {
+        const { dlm } = yield* Server
+        for (const stdin of ["", "\ufeffone\ntwo äöü\r\n\n\t€ 😀 \0\n"]) {
+          assertPrints(yield* dlm(["put", "e", "-", ...mine], { stdin }), "done\n")
+          assertPrints(yield* dlm(["get", "e", "--id", "me"]), stdin)
+        }
+        const binary = yield* dlm(["put", "e", "-", "--id", "me"], { stdin: Uint8Array.of(97, 255) })
+        assertFails(binary, 65, /standard input is not UTF-8 text/)
+      }), 120_000)
+
+    it.effect("takes what begins with a dash after --", () =>
+      Effect.gen(function*() {
+        const { dlm } = yield* Server
+        assertPrints(yield* dlm(["put", ...mine, "--", "-f", "--help"]), "done\n")
+        assertPrints(yield* dlm(["get", "--id", "me", "--", "-f"]), "--help")
+      }))
+
+    it.effect("ends with 77 where the server refuses", () =>
+      Effect.gen(function*() {
+        const { dlm } = yield* Server
+        assertFails(yield* dlm(["lock", "f", "--id", "me", "--ttl", "2h"]), 77, /refused \(BadPayload\).*time to live/)
+        const long = yield* dlm(["put", "f", "-", "--id", "me"], { stdin: "x".repeat(10_000) })
+        assertFails(long, 77, /refused \(BadPayload\).*size of the data/)
+      }))
+
+    it.effect("takes any number as a time to live", () =>
+      Effect.gen(function*() {
+        const { dlm } = yield* Server
+        assertPrints(yield* dlm(["lock", "g", "--id", "me", "--ttl", "0.0000001s"]), "locked\n")
+        assertFails(yield* dlm(["lock", "g", "--id", "me", "--ttl", "9".repeat(30) + "d"]), 77, /refused/)
+        assertFails(yield* dlm(["lock", "g", "--id", "me", "--ttl", "9".repeat(400)]), 64, /ttl must be.*finite/)
+      }))
+
+    it.effect("version", () =>
+      Effect.gen(function*() {
+        const { dlm } = yield* Server
+        const plain = yield* dlm(["version"])
+        assert.match(plain.stdout, /^JackrabbitDLM\/\S+ \(server\), effect-dlm\/\S+ \(client\)\n$/)
+        const { client, server } = JSON.parse((yield* dlm(["version", "--json"])).stdout)
+        assert.strictEqual(plain.stdout, `${server} (server), ${client} (client)\n`)
+      }))
+
+    it.effect("finds the server by DLM_HOST and DLM_PORT, and flags win over them", () =>
+      Effect.gen(function*() {
+        const { dlm, port } = yield* Server
+        const args = ["test", "h", "--id", "me"]
+        const closed = String(yield* closedPort)
+        // No name is as long, so nothing is asked of a name server.
+        const env = { DLM_HOST: "h".repeat(300) }
+        assertFails(yield* dlm(args, { env }), 69, /no lock server can be reached \(.*h{300}\)/)
+        assertPrints(yield* dlm([...args, "--host", "127.0.0.1"], { env }), "free\n")
+        assertFails(
+          yield* dlm(args, { env: { DLM_PORT: closed } }),
+          69,
+          new RegExp(`ECONNREFUSED 127\\.0\\.0\\.1:${closed}`)
+        )
+        assertPrints(yield* dlm([...args, "--port", String(port)], { env: { DLM_PORT: closed } }), "free\n")
+        for (const DLM_PORT of ["dlm", "65536", "0"]) {
+          assertFails(yield* dlm(args, { env: { DLM_PORT } }), 64, /in the environment: .*DLM_PORT/)
+        }
+      }), 120_000)
+  }
+)
+
+describe("dlm identity", () => {
+  it.live("makes a file for its owner only, that allows a longer time to live", () =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const at = `${yield* folder}/new/identities`
+      assertPrints(yield* dlm(["identity", "bob", "--identities", at]), `made ${at}/bob.cfg\n`)
+      const file = `${at}/al-1_X.cfg`
+      const made = yield* dlm(["identity", "al-1_X", "--identities", at, "--max-size", "50000", "--json"])
+      assertPrints(made, JSON.stringify({ file }) + "\n")
+      assert.strictEqual((yield* fs.stat(file)).mode & 0o777, 0o600)
+      assert.strictEqual((yield* fs.stat(at)).mode & 0o777, 0o700)
+      assertFails(yield* dlm(["identity", "bob", "--identities", at]), 64, /bob\.cfg.*exists already/)
+      assertFailsJson(yield* dlm(["identity", "../x", "--identities", at, "--json"]), 64, "IdentityError")
+
+      const server = yield* serve("--identities", at)
+      const lock = ["lock", "a", "--id", "me", "--ttl", "2h"]
+      assertFails(yield* server.dlm(lock), 77, /refused/)
+      assertPrints(yield* server.dlm([...lock, "--identity", file]), "locked\n")
+      const long = "x".repeat(20_000)
+      assertPrints(
+        yield* server.dlm(["put", "b", "-", "--id", "me", "--identity", file], { stdin: long }),
+        "done\n"
+      )
+      assertPrints(
+        yield* server.dlm(["run", "c", "--ttl", "2h", "--identity", file, "--", "echo", "ran"]),
+        "ran\n"
+      )
+      // Another's name to one's own secret.
+      yield* fs.rename(`${at}/bob.cfg`, file)
+      assertFails(yield* server.dlm([...lock, "--identity", file]), 77, /refused/)
+    }).pipe(Effect.provide(NodeServices.layer)), 120_000)
+})
+
+describe.concurrent("dlm, used wrongly", () => {
+  const here = import.meta.dirname
+  const me = ["a", "--id", "me"]
+  const uses: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
+    [["lok"], /Unknown subcommand "lok" for "dlm"\. Did you mean this\? lock\. See: dlm --help/],
+    [["lock"], /Missing required argument: name\. See: dlm lock --help/],
+    [["lock", "a"], /Missing required flag: --id\. See: dlm lock --help/],
+    [["lock", "a", "--id", ""], /--id\. Expected at least one character/],
+    [["lock", "", "--id", "me"], /<name>: ""\. Expected at least one character/],
+    [["lock", ...me, "b"], /Unexpected positional argument: "b"/],
+    [["lock", ...me, "--til", "5s"], /Unrecognized flag: --til in command dlm lock\. Did you mean this\? --ttl/],
+    [["lock", ...me, "--ttl", "5 parsecs"], /--ttl: "5 parsecs"\. Expected a duration such as 500ms, 30s, 5m or 1h/],
+    [["lock", ...me, "--ttl", "0"], /ttl must be greater than zero/],
+    [["test", ...me, "--port", "99999"], /--port: "99999"\. Expected a value between 0 and 65535/],
+    [["unlock", ...me, "--port", "http"], /--port: "http"\. Expected/],
+    [["put", ...me], /Missing required argument: data/],
+    [["get", ...me, "--identity", here], /--identity: .*is not a file/],
+    [["get", ...me, "--identity", `${here}/none.cfg`], /--identity: .*does not exist/],
+    [["erase", ...me, "--identity", import.meta.filename], /the identity in .* cannot be used: it is no identity file/],
+    [["version", "--id", "me"], /Unrecognized flag: --id/],
+    [["identity", "a b"], /a name has 1 to 64 of the characters A-Z a-z 0-9 _ -/],
+    [["identity", "a", "--max-size", "-1"], /--max-size: "-1"\. Expected a value greater than or equal to 0/],
+    [["identity", "a", "--identities", import.meta.filename], /--identities: .*is not a directory/]
+  ]
+  for (const [args, why] of uses) {
+    it.live(`dlm ${args.join(" ").replaceAll(here, ".")}`, () =>
+      Effect.map(dlm(args), (ended) => assertFails(ended, 64, why)))
+  }
+})
+
+describe.concurrent("dlm, asked about itself", () => {
+  const commands = ["serve", "run", "lock", "unlock", "test", "put", "get", "erase", "version", "identity"]
+
+  it.live("--help", () =>
+    Effect.gen(function*() {
+      const { status, stderr, stdout } = yield* dlm(["--help"])
+      assert.deepStrictEqual([status, stderr], [0, ""])
+      for (const command of commands) assert.match(stdout, new RegExp(`^ +${command} +\\w`, "m"))
+      assertPrints(yield* dlm([]), stdout)
+      const run = yield* dlm(["run", "--help"])
+      assert.strictEqual(run.status, 0)
+      for (const part of ["dlm run [flags] <name> <command...>", "--ttl", "--wait", "--host", "--port", "--identity"]) {
+        assert.include(run.stdout, part)
+      }
+    }))
+
+  it.live("--version", () =>
+    Effect.map(dlm(["--version"]), (ended) => assert.match(ended.stdout, /^dlm v\d+\.\d+\.\d+\n$/)))
+
+  it.live("--completions", () =>
+    Effect.gen(function*() {
+      const { status, stderr, stdout } = yield* dlm(["--completions", "bash"])
+      assert.deepStrictEqual([status, stderr], [0, ""])
+      for (const word of [...commands, "--wait", "--max-size"]) assert.include(stdout, word)
+      assertFails(yield* dlm(["--completions", "cmd"]), 64, /--completions: "cmd"\. Expected: "bash"/)
+    }))
+})

@@ -1,0 +1,82 @@
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, FileSystem } from "effect"
+import * as Net from "node:net"
+import { assertFails, closedPort, dlm, folder, serve, startDlm } from "./processes.ts"
+
+describe("dlm serve", () => {
+  it.live("says where it listens, and answers there", () =>
+    Effect.gen(function*() {
+      const port = String(yield* closedPort)
+      const server = yield* startDlm(["serve", "--port", port])
+      yield* server.prints(/^dlm: listening on .*\n/)
+      const version = yield* dlm(["version", "--port", port, "--json"])
+      assert.match(JSON.parse(version.stdout).server, /^JackrabbitDLM\//)
+      yield* server.signal("SIGTERM")
+      const { stderr, stdout } = yield* server.ended
+      assert.deepStrictEqual({ stderr, stdout }, { stderr: "", stdout: `dlm: listening on 127.0.0.1:${port}\n` })
+    }))
+
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+    it.live(`ends with status 0 on ${signal}, whoever is connected`, () =>
+      Effect.gen(function*() {
+        const server = yield* serve()
+        const socket = yield* connected(server.port)
+        yield* server.process.signal(signal)
+        assert.strictEqual((yield* server.process.ended).status, 0)
+        yield* socket.closed
+      }))
+  }
+
+  it.live("says that its port is taken", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve()
+      const plain = yield* dlm(["serve", "--port", String(port)])
+      assertFails(plain, 71, /cannot listen on 127\.0\.0\.1:\d+ \(.*EADDRINUSE.*\)\. Choose another/)
+      const json = yield* dlm(["serve", "--port", String(port), "--json"])
+      assert.strictEqual(json.status, 71)
+      assert.strictEqual(JSON.parse(json.stdout).error, "SocketServerError")
+    }))
+
+  it.live("wants a folder of identities that it can read", () =>
+    Effect.gen(function*() {
+      const fs = yield* FileSystem.FileSystem
+      const at = yield* folder
+      const secret = "s".repeat(1023)
+      assertFails(yield* dlm(["serve", "--identities", `${at}/none`]), 64, /--identities.*does not exist/)
+      yield* fs.writeFileString(`${at}/bad.cfg`, `{ "Identity": "${secret}"`)
+      const bad = yield* dlm(["serve", "--port", "0", "--identities", at])
+      assertFails(bad, 64, /the identity in .*bad\.cfg cannot be used: it is no JSON/)
+      assert.notInclude(bad.stderr, secret)
+    }).pipe(Effect.provide(NodeServices.layer)))
+
+  it.live("wants identities in the environment that it can read, and does not show them", () =>
+    Effect.gen(function*() {
+      const bad = yield* dlm(["serve", "--port", "0"], { env: { DLM_IDENTITIES: "[{ \"Identity\": \"hush\" }" } })
+      assertFails(bad, 64, /DLM_IDENTITIES/)
+      assert.notInclude(bad.stderr, "hush")
+    }))
+
+  it.live("refuses an address and a port that cannot be", () =>
+    Effect.gen(function*() {
+      assertFails(yield* dlm(["serve", "--port", "65536"]), 64, /--port.*between 0 and 65535/)
+      assertFails(yield* dlm(["serve", "--host", "192.0.2.1"]), 71, /cannot listen on 192\.0\.2\.1:37373 /)
+      assertFails(yield* dlm(["serve", "here"]), 64, /Unexpected positional argument: "here"/)
+    }))
+})
+
+const connected = (port: number) =>
+  Effect.acquireRelease(
+    Effect.callback<Net.Socket>((resume) => {
+      const socket = Net.connect(port, "127.0.0.1", () => resume(Effect.succeed(socket)))
+      socket.on("error", () => {})
+    }),
+    (socket) => Effect.sync(() => socket.destroy())
+  ).pipe(
+    Effect.map((socket) => ({
+      closed: Effect.callback<void>((resume) => {
+        if (socket.closed) return resume(Effect.void)
+        socket.on("close", () => resume(Effect.void)).resume()
+      })
+    }))
+  )
