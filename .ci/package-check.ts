@@ -40,6 +40,7 @@ import { Effect, Layer } from "effect"
 import { Lease, Locker, Talker } from "effect-dlm"
 import { NodeTalker, NodeVaultServer } from "effect-dlm/node"
 import { MockTalker } from "effect-dlm/testing"
+import { Fence } from "effect-dlm/fence"
 import { Identities, Store, Vault } from "effect-dlm/vault"
 
 const server = NodeVaultServer.layer({ port: 0 }).pipe(
@@ -48,8 +49,10 @@ const server = NodeVaultServer.layer({ port: 0 }).pipe(
 )
 const overTcp = Effect.gen(function*() {
   const { address } = yield* SocketServer.SocketServer
-  const locker = yield* Effect.provide(Locker.make("a"), NodeTalker.layer({ port: address.port }))
-  return yield* Effect.succeed("over TCP").pipe(Lease.withLock(locker))
+  return yield* Effect.gen(function*() {
+    const locker = yield* Locker.make("a")
+    return yield* Effect.succeed("over TCP").pipe(Lease.withLock(locker))
+  }).pipe(Effect.provide(NodeTalker.layer({ port: address.port })))
 }).pipe(Effect.provide(server))
 const inProcess = Effect.gen(function*() {
   const locker = yield* Locker.make("a")
@@ -60,6 +63,7 @@ const mocked = Effect.gen(function*() {
   return yield* locker.holder
 }).pipe(Effect.provide(MockTalker.layer([{ Status: "NotOwner" }])))
 
+if (typeof Fence.sql !== "function") throw new Error("no fences")
 console.log((await Effect.runPromise(Effect.all([overTcp, inProcess, mocked]))).join(", "))
 `
 
