@@ -79,13 +79,14 @@ export const start = (
       (running) =>
         Effect.callback<void>((resume) => {
           if (running.closed) return resume(Effect.void)
-          running.child.on("close", () => resume(Effect.void))
-          running.child.kill("SIGKILL")
           for (const [, pid] of running.ended().stdout.matchAll(/^pid (\d+)$/gm)) {
             try {
               process.kill(-Number(pid), "SIGKILL")
             } catch {}
           }
+          // Not until all is closed: what it has started may live on.
+          running.child.on("exit", () => resume(Effect.void))
+          if (!running.child.kill("SIGKILL")) resume(Effect.void)
         })
     ),
     (running): Running => ({
