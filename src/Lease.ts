@@ -214,7 +214,7 @@ const waitForGrant = Effect.fnUntraced(function*(
     if (monotonicMillisUnsafe(clock) - askedAt >= asked) continue
     poll ??= yield* Schedule.toStepWithSleep(schedule)
     yield* poll(undefined).pipe(
-      Effect.timeoutOption(Duration.millis(rest)),
+      Effect.timeoutOption(wholeMillis(rest)),
       // A schedule that has run out says that waiting is over.
       Effect.catchCause(() => timeout)
     )
@@ -256,6 +256,9 @@ const hold = Effect.fnUntraced(function*(locker: Locker, grant: Grant, options: 
   const lease: Lease = held
   return lease
 })
+
+// A timer rounds fractions away, and a loop that waits for a deadline would go round for nothing.
+const wholeMillis = (millis: number): Duration.Duration => Duration.millis(Math.max(0, Math.ceil(millis)))
 
 const isHeld = (state: State): boolean => state === "Held" || state === "Suspect"
 
@@ -352,7 +355,7 @@ class HeldLease implements Lease {
         this.become("Suspect")
         yield* Effect.timeoutOption(
           Effect.ignore(retry(undefined)),
-          Duration.millis(Math.min(this.deadline, this.endsAt) - this.now())
+          wholeMillis(Math.min(this.deadline, this.endsAt) - this.now())
         )
         if (this.now() >= this.endsAt) return this.lose("MaxHold")
       }
@@ -365,7 +368,7 @@ class HeldLease implements Lease {
   private get renewOnce() {
     return Effect.uninterruptible(Effect.suspend(() =>
       this.locker.internal.attempt().pipe(
-        Effect.timeoutOption(Duration.millis(Math.min(this.ttl / 6, Math.max(0, this.deadline - this.now())))),
+        Effect.timeoutOption(wholeMillis(Math.min(this.ttl / 6, this.deadline - this.now()))),
         Effect.map((grant) => {
           // An answer that comes after the deadline is too late: the lease was given up.
           if (Option.isNone(grant) || this.now() >= this.deadline) return

