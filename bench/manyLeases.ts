@@ -54,7 +54,7 @@ export const manyLeases = async (): Promise<ReadonlyArray<Row>> => {
     Effect.forEach(Array.from({ length: count }, (_, i) => i), (i) =>
       Effect.gen(function*() {
         const locker = yield* Locker.make(`bench/${i}`, { ttl })
-        return yield* Scope.provide(locker.acquire({ wait: 0 }), scope)
+        return yield* Scope.provide(locker.acquire(), scope)
       }), { concurrency: 256 })
   ) as Array<Lease.Lease>
   const perLease = (await heap() - before) / count

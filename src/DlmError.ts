@@ -31,19 +31,19 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
   override get message(): string {
     switch (this.reason) {
       case "OpenFailed":
-        return `${this.action} ${quote(this.fileName)}: no lock server can be reached` +
+        return `${subject(this)}: no lock server can be reached` +
           `${detail(this.cause)}. Check that it runs, and the host and port`
       case "OpenTimeout":
-        return `${this.action} ${quote(this.fileName)}: connecting to the lock server took too long. ` +
+        return `${subject(this)}: connecting to the lock server took too long. ` +
           "Check the host and port, and the network between"
       case "AnswerTimeout":
-        return `${this.action} ${quote(this.fileName)}: the lock server did not answer in time. ` +
+        return `${subject(this)}: the lock server did not answer in time. ` +
           "It may have done what was asked; asking again is safe"
       case "Closed":
-        return `${this.action} ${quote(this.fileName)}: the connection closed before the answer was whole. ` +
+        return `${subject(this)}: the connection closed before the answer was whole. ` +
           "It may have been done; asking again is safe"
       case "Released":
-        return `${this.action} ${quote(this.fileName)}: the Talker's layer was released before this was asked. ` +
+        return `${subject(this)}: the Talker's layer was released before this was asked. ` +
           "Provide it to all that uses the Locker, not to its making alone"
     }
   }
@@ -61,7 +61,7 @@ export class ProtocolError extends Schema.TaggedError<ProtocolError>()("Protocol
 }) {
   readonly retryable = false
   override get message(): string {
-    return `${this.action} ${quote(this.fileName)}: the answer is not in the JackrabbitDLM protocol: ` +
+    return `${subject(this)}: the answer is not in the JackrabbitDLM protocol: ` +
       `${JSON.stringify(this.received)}. Check that the host and port are those of a lock server`
   }
 }
@@ -70,7 +70,7 @@ export class ProtocolError extends Schema.TaggedError<ProtocolError>()("Protocol
 export class NotOwner extends Schema.TaggedError<NotOwner>()("NotOwner", about) {
   readonly retryable = false
   override get message(): string {
-    return `${this.action} ${quote(this.fileName)}: held by another owner. Wait for its release or its expiry`
+    return `${subject(this)}: held by another owner. Wait for its release or its expiry`
   }
 }
 
@@ -78,7 +78,7 @@ export class NotOwner extends Schema.TaggedError<NotOwner>()("NotOwner", about) 
 export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", about) {
   readonly retryable = false
   override get message(): string {
-    return `${this.action} ${quote(this.fileName)}: there is nothing of that name. Put it first; it may have expired`
+    return `${subject(this)}: there is nothing of that name. Put it first; it may have expired`
   }
 }
 
@@ -86,7 +86,7 @@ export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", about) 
 export class NoData extends Schema.TaggedError<NoData>()("NoData", about) {
   readonly retryable = false
   override get message(): string {
-    return `${this.action} ${quote(this.fileName)}: the lock holds no data. Put some first`
+    return `${subject(this)}: the lock holds no data. Put some first`
   }
 }
 
@@ -97,7 +97,7 @@ export class NoData extends Schema.TaggedError<NoData>()("NoData", about) {
 export class Corruption extends Schema.TaggedError<Corruption>()("Corruption", about) {
   readonly retryable = false
   override get message(): string {
-    return `${this.action} ${quote(this.fileName)}: the entry held no readable data, and was dropped. ` +
+    return `${subject(this)}: the entry held no readable data, and was dropped. ` +
       "To free a lock use unlock"
   }
 }
@@ -106,7 +106,7 @@ export class Corruption extends Schema.TaggedError<Corruption>()("Corruption", a
 export class Refused extends Schema.TaggedError<Refused>()("Refused", about) {
   readonly retryable = false
   override get message(): string {
-    return `${this.action} ${quote(this.fileName)}: refused (BadPayload). Check the time to live (3543 s without an ` +
+    return `${subject(this)}: refused (BadPayload). Check the time to live (3543 s without an ` +
       "identity), the size of the data (16384 characters without one), and the identity's name and secret"
   }
 }
@@ -115,7 +115,7 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", about) {
 export class UnsupportedAction extends Schema.TaggedError<UnsupportedAction>()("UnsupportedAction", about) {
   readonly retryable = false
   override get message(): string {
-    return `${this.action} ${quote(this.fileName)}: the server does not know this action. Update the server`
+    return `${subject(this)}: the server does not know this action. Update the server`
   }
 }
 
@@ -123,7 +123,7 @@ export class UnsupportedAction extends Schema.TaggedError<UnsupportedAction>()("
 export class ServerBusy extends Schema.TaggedError<ServerBusy>()("ServerBusy", about) {
   readonly retryable = true
   override get message(): string {
-    return `${this.action} ${quote(this.fileName)}: the lock server is short of memory. Try again later`
+    return `${subject(this)}: the lock server is short of memory. Try again later`
   }
 }
 
@@ -134,7 +134,7 @@ export class ServerBusy extends Schema.TaggedError<ServerBusy>()("ServerBusy", a
 export class ForeignOwner extends Schema.TaggedError<ForeignOwner>()("ForeignOwner", about) {
   readonly retryable = false
   override get message(): string {
-    return `${this.action} ${quote(this.fileName)}: the answer names another owner, so the lock is not taken to be ` +
+    return `${subject(this)}: the answer names another owner, so the lock is not taken to be ` +
       "held. Something between client and server mixes up answers"
   }
 }
@@ -158,10 +158,11 @@ export class AcquireTimeout extends Schema.TaggedError<AcquireTimeout>()("Acquir
  * - `Expired` no renewal was confirmed before the local deadline
  * - `Refused` the server says that it is not ours any more
  * - `MaxHold` it was held for as long as was allowed
+ * - `Released` for what ran under the lease of a `withLock` around it, and went on after that
  */
 export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
   fileName: Schema.String,
-  reason: Schema.Literals(["Expired", "Refused", "MaxHold"]),
+  reason: Schema.Literals(["Expired", "Refused", "MaxHold", "Released"]),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
   readonly retryable = false
@@ -169,7 +170,8 @@ export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
     const why = {
       Expired: "no renewal was confirmed before its deadline",
       Refused: "the server no longer holds it for us",
-      MaxHold: "it was held for as long as maxHold allows"
+      MaxHold: "it was held for as long as maxHold allows",
+      Released: "the withLock around it has ended"
     }[this.reason]
     return `the lock on ${quote(this.fileName)} is lost: ${why}. What it protects may be in other hands`
   }
@@ -200,6 +202,10 @@ export class DataError extends Schema.TaggedError<DataError>()("DataError", {
     return `the data of ${quote(this.fileName)} could not be ${this.phase}d (${this.codec}): ${this.problem}`
   }
 }
+
+// Version is about no name.
+const subject = ({ action, fileName }: { readonly action: Action; readonly fileName: string }): string =>
+  action === "Version" ? action : `${action} ${quote(fileName)}`
 
 const quote = (name: string): string => JSON.stringify(name)
 

@@ -146,7 +146,7 @@ const checkOptions = Effect.fnUntraced(function*({ fileName, ttl }: Locker, { ma
 export const make = (
   locker: Locker,
   options: AcquireOptions = {}
-): Effect.Effect<Lease, AcquireError, Scope.Scope> =>
+): Effect.Effect<HeldLease, AcquireError, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       yield* checkOptions(locker, options)
@@ -207,7 +207,15 @@ const waitForGrant = Effect.fnUntraced(function*(
       Effect.map(Option.some),
       Effect.catchTag("NotOwner", () => Effect.succeedNone)
     )
-    if (Option.isSome(outcome)) return outcome.value
+    if (Option.isSome(outcome)) {
+      // Whoever has queued does not know since when it holds the lock, and so not until when: it asks once more.
+      if (monotonicMillisUnsafe(clock) - outcome.value.sentAt < Duration.toMillis(locker.ttl) / 3) return outcome.value
+      const confirmed = yield* internal.retrying(internal.attempt()).pipe(
+        Effect.map(Option.some),
+        Effect.catchTag("NotOwner", () => Effect.succeedNone)
+      )
+      if (Option.isSome(confirmed)) return confirmed.value
+    }
     const rest = left()
     if (rest <= 0) return yield* timeout
     // A server that has a queue has let us wait in it; another answers at once.
@@ -233,15 +241,18 @@ export const resume = (
 ): Effect.Effect<Lease, LeaseLost | InvalidOption | LockerError, Scope.Scope> =>
   Effect.uninterruptible(Effect.gen(function*() {
     yield* checkOptions(locker, options)
+    const { internal } = locker
     const lost = new LeaseLost({ fileName: locker.fileName, reason: "Refused" })
     // Asking for the lock would take it anew, where it is not held any more.
     if ((yield* locker.holder) !== "Me") return yield* lost
-    const grant = yield* Effect.catchTag(locker.lock, "NotOwner", () => Effect.fail(lost))
+    const grant = yield* internal.retrying(internal.attempt()).pipe(
+      Effect.catchTag("NotOwner", () => Effect.fail(lost))
+    )
     if (isAnotherTenure(grant.fence, Option.fromUndefinedOr(token.fence))) {
       yield* Effect.ignore(locker.unlock)
       return yield* lost
     }
-    yield* locker.internal.semaphore.take(1)
+    yield* internal.semaphore.take(1)
     return yield* hold(locker, grant, options)
   }))
 
@@ -253,8 +264,7 @@ const hold = Effect.fnUntraced(function*(locker: Locker, grant: Grant, options: 
   const context = yield* Effect.context<never>()
   const held = new HeldLease(locker, grant, options, yield* Clock.Clock, context)
   yield* Effect.addFinalizer(() => Effect.ensuring(held.release, locker.internal.semaphore.release(1)))
-  const lease: Lease = held
-  return lease
+  return held
 })
 
 // A timer rounds fractions away, and a loop that waits for a deadline would go round for nothing.
@@ -279,6 +289,9 @@ class HeldLease implements Lease {
   private lossListeners: Set<(loss: Effect.Effect<never, LeaseLost>) => void> | undefined
   private observers: Set<Queue.Queue<State>> | undefined
   private renewing: Fiber.Fiber<void> | undefined
+  // Those who run under this lease within the body that holds it.
+  private nested = 0
+  private nestedEnded: (() => void) | undefined
   dueAt = 0
   place = -1
 
@@ -319,11 +332,22 @@ class HeldLease implements Lease {
   }
 
   private lose(reason: LeaseLost["reason"], cause?: unknown): void {
+    if (this.loss !== undefined) return
     this.ours = reason === "MaxHold"
-    this.loss = new LeaseLost({ fileName: this.fileName, reason, ...(cause === undefined ? {} : { cause }) })
+    this.tell(new LeaseLost({ fileName: this.fileName, reason, ...(cause === undefined ? {} : { cause }) }))
     this.become("Lost")
-    this.lossListeners?.forEach((listener) => listener(Effect.fail(this.loss!)))
+  }
+
+  private tell(loss: LeaseLost): void {
+    this.loss = loss
+    const listeners = this.lossListeners
     this.lossListeners = undefined
+    listeners?.forEach((listener) => listener(Effect.fail(loss)))
+  }
+
+  // After a pause the deadline may have passed before any alarm could ring.
+  private checkDeadline(): void {
+    if (isHeld(this.current) && this.now() >= this.deadline) this.lose("Expired")
   }
 
   // Nothing to do until the next renewal is due.
@@ -407,7 +431,8 @@ class HeldLease implements Lease {
         )
       )
     )
-    return this.stopRenewing.pipe(
+    return this.endNested.pipe(
+      Effect.andThen(this.stopRenewing),
       Effect.andThen(Effect.suspend(() => this.ours ? giveBack : this.locker.internal.endTenure)),
       Effect.andThen(Effect.sync(() => this.become("Released")))
     )
@@ -422,7 +447,46 @@ class HeldLease implements Lease {
   }
 
   get state() {
-    return Effect.sync(() => this.current)
+    return Effect.sync(() => {
+      this.checkDeadline()
+      return this.current
+    })
+  }
+
+  /** Whether the body that holds it is over. */
+  get isReleased(): boolean {
+    return this.current === "Released" || this.loss?.reason === "Released"
+  }
+
+  /** Runs an Effect under this lease: not at all once it is lost, and no longer than it lasts. */
+  guard<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | LeaseLost, R> {
+    // The loss comes first: once it is there, nothing of the other begins.
+    return Effect.raceFirst(this.lost, self)
+  }
+
+  /** As `guard`, for what runs within the body that holds this lease; the release waits until it has ended. */
+  share<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | LeaseLost, R> {
+    return Effect.suspend(() => {
+      this.nested++
+      return Effect.ensuring(
+        this.guard(self),
+        Effect.sync(() => {
+          if (--this.nested === 0) this.nestedEnded?.()
+        })
+      )
+    })
+  }
+
+  // The body is over: what it left running under this lease is stopped before the lock can be another's.
+  private get endNested() {
+    return Effect.suspend(() => {
+      if (this.nested === 0) return Effect.void
+      if (this.loss === undefined) this.tell(new LeaseLost({ fileName: this.fileName, reason: "Released" }))
+      return Effect.callback<void>((resume) => {
+        if (this.nested === 0) return resume(Effect.void)
+        this.nestedEnded = () => resume(Effect.void)
+      }).pipe(Effect.timeoutOption(releaseTimeout))
+    })
   }
 
   get changes() {
@@ -438,6 +502,7 @@ class HeldLease implements Lease {
 
   get lost() {
     return Effect.callback<never, LeaseLost>((resume) => {
+      this.checkDeadline()
       if (this.loss !== undefined) return resume(Effect.fail(this.loss))
       const listeners = this.lossListeners ??= new Set()
       listeners.add(resume)
@@ -451,8 +516,10 @@ class HeldLease implements Lease {
 
   get detach() {
     return Effect.uninterruptible(Effect.gen({ self: this }, function*() {
+      yield* this.endNested
       yield* this.stopRenewing
-      if (this.loss !== undefined) return yield* this.loss
+      this.checkDeadline()
+      if (this.current === "Lost") return yield* this.loss!
       this.ours = false
       const token: Token = {
         fileName: this.fileName,
@@ -467,7 +534,7 @@ class HeldLease implements Lease {
 }
 
 /** The leases under which the present fiber runs, by their Lockers. */
-const Holding = Context.Reference<ReadonlyMap<Locker, Lease>>("effect-dlm/Lease/Holding", {
+const Holding = Context.Reference<ReadonlyMap<Locker, HeldLease>>("effect-dlm/Lease/Holding", {
   defaultValue: () => new Map()
 })
 
@@ -478,16 +545,14 @@ const under = <A, E, R>(
   body: (lease: Lease) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | WithLockError, R> =>
   Effect.flatMap(Holding, (holding) => {
-    const run = (lease: Lease) =>
-      Effect.raceFirst(
-        Effect.provideService(body(lease), Holding, new Map(holding).set(locker, lease)),
-        lease.lost
-      )
-    const fresh = Effect.scopedWith((scope) => Effect.flatMap(Scope.provide(make(locker, options), scope), run))
-    const outer = holding.get(locker)
-    return outer === undefined
-      ? fresh
-      : Effect.flatMap(outer.state, (state) => state === "Released" ? fresh : run(outer))
+    const holder = holding.get(locker)
+    if (holder !== undefined && !holder.isReleased) return holder.share(Effect.suspend(() => body(holder)))
+    return Effect.scopedWith((scope) =>
+      Effect.flatMap(Scope.provide(make(locker, options), scope), (lease) =>
+        lease.guard(
+          Effect.suspend(() => Effect.provideService(body(lease), Holding, new Map(holding).set(locker, lease)))
+        ))
+    )
   })
 
 /**

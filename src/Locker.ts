@@ -179,8 +179,8 @@ class OneOwner implements Locker {
   private readonly owner: string
   private current: string
   private tenures = 0
-  // Whether the last that we heard is that the name is ours.
-  private held = false
+  // Until when, by the monotonic clock, the name is ours as far as we heard; 0 where it is not.
+  private heldUntil = 0
   private turn: Semaphore.Semaphore | undefined
 
   constructor(fileName: string, owner: string, settings: Settings) {
@@ -209,7 +209,7 @@ class OneOwner implements Locker {
   // What was asked in a tenure that is over, and is still on its way, must not touch the next.
   get endTenure() {
     return Effect.sync(() => {
-      this.held = false
+      this.heldUntil = 0
       if (!this.settings.fixedId) this.current = `${this.owner}.${++this.tenures}`
     })
   }
@@ -263,7 +263,7 @@ class OneOwner implements Locker {
 
   private notOwner(action: Action): Effect.Effect<never, NotOwner> {
     return Effect.andThen(
-      Effect.suspend(() => this.held ? this.endTenure : Effect.void),
+      Effect.suspend(() => this.heldUntil > 0 ? this.endTenure : Effect.void),
       Effect.fail(new NotOwner({ fileName: this.fileName, action }))
     )
   }
@@ -274,7 +274,7 @@ class OneOwner implements Locker {
       return this.once(wait === undefined ? request : { ...request, Wait: wait }, (response) => {
         if (response.Status === "NotOwner") return this.notOwner("Lock")
         if (response.Status !== "Locked") return undefined
-        this.held = true
+        this.heldUntil = sentAt + this.settings.ttlSeconds * 1000
         const fence = response.Fence === undefined ? Option.none() : Option.some(BigInt(response.Fence))
         return Effect.succeed<Grant>({ id: response.ID, fence, sentAt })
       })
@@ -291,8 +291,8 @@ class OneOwner implements Locker {
   }
 
   guard<A, E extends NotOwner | AcquireTimeout | LockerError>(self: Effect.Effect<A, E>): Effect.Effect<A, E> {
-    return Effect.suspend(() => {
-      const heldBefore = this.held
+    return Effect.flatMap(monotonicMillis, (now) => {
+      const heldBefore = now < this.heldUntil
       return Effect.onExit(self, (exit) => mayHaveBeenGranted(exit) && !heldBefore ? this.withdraw : Effect.void)
     })
   }
@@ -345,12 +345,13 @@ class OneOwner implements Locker {
     return (text: string) =>
       this.settings.codec.encode(utf8.encode(text), this.fileName).pipe(
         Effect.flatMap((data) =>
-          this.ask<void, NotOwner>("Put", (response) => {
-            if (response.Status === "NotOwner") return this.notOwner("Put")
-            if (response.Status !== "Done") return undefined
-            this.held = true
-            return Effect.void
-          }, data)
+          Effect.flatMap(monotonicMillis, (sentAt) =>
+            this.ask<void, NotOwner>("Put", (response) => {
+              if (response.Status === "NotOwner") return this.notOwner("Put")
+              if (response.Status !== "Done") return undefined
+              this.heldUntil = sentAt + this.settings.ttlSeconds * 1000
+              return Effect.void
+            }, data))
         ),
         this.span("Locker.put")
       )

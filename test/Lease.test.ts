@@ -409,6 +409,100 @@ describe("withLock", () => {
     }).pipe(Effect.provide(talker.layer))
   })
 
+  it.effect("holds for its whole time to live, however long it queued", () => {
+    const talker = scripted()
+    return Effect.gen(function*() {
+      const holder = yield* Locker.make(name, { ttl: "50 minutes" })
+      yield* holder.lock
+      const waiter = yield* Locker.make(name, { ttl: "30 seconds" })
+      const waiting = yield* Effect.forkChild(
+        Lease.withLock(Effect.as(Effect.sleep("5 minutes"), "done"), waiter),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("20 minutes")
+      yield* holder.unlock
+      yield* TestClock.adjust("4 minutes")
+      assert.strictEqual(yield* holder.holder, "Another")
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* Fiber.join(waiting), "done")
+      assert.strictEqual(yield* holder.holder, "Nobody")
+    }).pipe(Effect.provide(talker.layer))
+  })
+
+  it.effect("stops what runs under it when the body that holds it is over", () => {
+    const talker = scripted()
+    return Effect.gen(function*() {
+      const locker = yield* Locker.make(name)
+      const observer = yield* Locker.make(name)
+      const seen: Array<string> = []
+      const work = Effect.never.pipe(
+        Effect.onInterrupt(() =>
+          Effect.flatMap(observer.holder, (holder) => Effect.sync(() => void seen.push(holder)))
+        ),
+        Lease.withLock(locker)
+      )
+      const detached = yield* Lease.withLock(Effect.forkDetach(work, { startImmediately: true }), locker)
+      const error = yield* Effect.flip(Fiber.join(detached))
+      assert.strictEqual(error._tag === "LeaseLost" && error.reason, "Released")
+      // It had the lock until it had ended.
+      assert.deepStrictEqual(seen, ["Another"])
+      assert.strictEqual(yield* observer.holder, "Nobody")
+    }).pipe(Effect.provide(talker.layer))
+  })
+
+  it.effect("begins nothing under a lease that is lost", () => {
+    const talker = scripted()
+    return Effect.gen(function*() {
+      const locker = yield* Locker.make(name, { ttl: "30 seconds" })
+      let written = false
+      const write = Effect.sync(() => {
+        written = true
+      })
+      const fiber = yield* Effect.never.pipe(
+        Effect.ensuring(Effect.ignore(Lease.withLock(write, locker))),
+        Lease.withLock(locker),
+        Effect.flip,
+        Effect.forkChild({ startImmediately: true })
+      )
+      talker.answer(locks(() => ({ Status: "NotOwner" })))
+      yield* TestClock.adjust("12 seconds")
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "LeaseLost")
+      assert.isFalse(written)
+    }).pipe(Effect.provide(talker.layer))
+  })
+
+  it.effect("withdraws its claim when it is interrupted, though its Locker held the lock once", () => {
+    const talker = scripted()
+    return Effect.gen(function*() {
+      const once = yield* Locker.make(name, { ttl: "30 seconds" })
+      yield* once.lock
+      yield* TestClock.adjust("30 seconds")
+      const holder = yield* Locker.make(name)
+      yield* holder.lock
+      const waiting = yield* Effect.forkChild(Effect.scoped(once.acquire()), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.interrupt(waiting)
+      yield* holder.unlock
+      assert.strictEqual(yield* holder.holder, "Nobody")
+    }).pipe(Effect.provide(talker.layer))
+  })
+
+  it.effect("leaves a hand-over as it was when taking it up fails on the way", () => {
+    const talker = scripted()
+    return Effect.gen(function*() {
+      const locker = yield* Locker.make(name)
+      const token = yield* Effect.scoped(Effect.flatMap(locker.acquire(), ({ detach }) => detach))
+      talker.answer(locks(() => "lost"))
+      const failing = yield* Effect.forkChild(Effect.flip(Effect.scoped(Locker.resume(token))), {
+        startImmediately: true
+      })
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual((yield* Fiber.join(failing))._tag, "TransportError")
+      talker.answer(() => "served")
+      yield* Effect.scoped(Locker.resume(token))
+    }).pipe(Effect.provide(talker.layer))
+  })
+
   it.effect("leaves nothing held wherever its acquiring is interrupted", () =>
     Effect.gen(function*() {
       // The steps at which a request can be when the interruption comes: not sent, sent, carried out, answered.

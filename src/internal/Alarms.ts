@@ -69,6 +69,8 @@ export class Alarms {
         // Whole milliseconds, since what a timer rounds away would be slept for again and again.
         Effect.sleep(Duration.millis(Math.ceil(first.dueAt - now))),
         Effect.callback<void>((resume) => {
+          // Somebody earlier may have come, or all may have gone, since it was looked at.
+          if (this.heap[0] !== first) return resume(Effect.void)
           this.rouse = () => {
             this.rouse = undefined
             resume(Effect.void)

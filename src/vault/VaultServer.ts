@@ -172,7 +172,10 @@ export const run: Effect.Effect<
 
     const write = answers.run(
       (bytes) => Effect.timeoutOrElse(writer.write(bytes), { duration: limits.writeTimeout, orElse: () => timedOut }),
-      endIfDone
+      () => {
+        makeRoom?.()
+        endIfDone()
+      }
     )
     yield* Effect.raceAllFirst([write, read, Deferred.await(ended)])
     if (!framer.overflowed) return
