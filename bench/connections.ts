@@ -6,7 +6,7 @@ import { Locker, Talker } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
 import { Vault } from "effect-dlm/vault"
 import * as Bare from "./bareClient.ts"
-import { perSecond, rates, type Row, serve } from "./harness.ts"
+import { perSecond, rates, type Row, serveAsReference } from "./harness.ts"
 
 const lockAndUnlock = Effect.gen(function*() {
   const locker = yield* Locker.make("bench", { id: "bench-owner" })
@@ -26,7 +26,7 @@ const client = async (layer: Layer.Layer<Talker.Talker>) => {
 }
 
 export const connections = async (): Promise<ReadonlyArray<Row>> => {
-  const server = await serve()
+  const server = await serveAsReference()
   const overTcp = await client(NodeTalker.layer({ port: server.port }))
   const inProcess = await client(Talker.layerVault.pipe(Layer.provide(Vault.layerMemory)))
   const about = { ID: "bench-owner", FileName: "bench", Expire: "30" }

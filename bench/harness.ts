@@ -8,17 +8,14 @@ import { once } from "node:events"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
 
-const bin = path.join(import.meta.dirname, "..", "src", "bin.ts")
-
 export interface Server {
   readonly port: number
   readonly pid: number
   readonly stop: () => Promise<void>
 }
 
-/** Starts `dlm serve` on a free port. */
-export const serve = async (...args: ReadonlyArray<string>): Promise<Server> => {
-  const child = spawn(process.execPath, [bin, "serve", "--port", "0", ...args], {
+const start = async (script: string, ...args: ReadonlyArray<string>): Promise<Server> => {
+  const child = spawn(process.execPath, [path.join(import.meta.dirname, script), ...args], {
     stdio: ["ignore", "pipe", "inherit"]
   })
   const [line] = await once(createInterface(child.stdout), "line") as [string]
@@ -31,6 +28,12 @@ export const serve = async (...args: ReadonlyArray<string>): Promise<Server> => 
     }
   }
 }
+
+/** Starts `dlm serve` on a free port. */
+export const serve = (): Promise<Server> => start("../dist/bin.js", "serve", "--port", "0")
+
+/** Starts a server that answers one request per connection, as the reference does. */
+export const serveAsReference = (): Promise<Server> => start("referenceServer.ts")
 
 /** How many times a second `operation` is done, over about `millis`. */
 export const rate = async (operation: (times: number) => Promise<unknown>, millis: number): Promise<number> => {
