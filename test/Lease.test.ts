@@ -503,7 +503,24 @@ describe("withLock", () => {
     }).pipe(Effect.provide(talker.layer))
   })
 
-  it.effect("leaves nothing held wherever its acquiring is interrupted", () =>
+  it.effect("unlocks after a renewal that is under way, when it is interrupted meanwhile", () => {
+    const talker = scripted()
+    return Effect.gen(function*() {
+      const locker = yield* Locker.make(name, { ttl: "30 seconds" })
+      const fiber = yield* Effect.forkChild(Lease.withLock(Effect.never, locker), { startImmediately: true })
+      talker.answer(locks(() => "silent"))
+      yield* TestClock.adjust("12 seconds")
+      assert.deepStrictEqual(talker.actions(), ["Lock", "Lock"])
+      const interrupting = yield* Effect.forkChild(Fiber.interrupt(fiber), { startImmediately: true })
+      assert.deepStrictEqual(talker.actions(), ["Lock", "Lock"])
+      yield* TestClock.adjust("6 seconds")
+      yield* Fiber.join(interrupting)
+      assert.deepStrictEqual(talker.actions(), ["Lock", "Lock", "Unlock"])
+      assert.strictEqual(yield* (yield* Locker.make(name)).holder, "Nobody")
+    }).pipe(Effect.provide(talker.layer))
+  })
+
+  it.effect("leaves nothing held wherever it is interrupted: acquiring, holding, releasing", () =>
     Effect.gen(function*() {
       // The steps at which a request can be when the interruption comes: not sent, sent, carried out, answered.
       for (let step = 0; step < 12; step++) {
