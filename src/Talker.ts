@@ -15,8 +15,9 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
-import { ProtocolError, type TalkError, TransportError } from "./DlmError.ts"
+import { ProtocolError, type TalkError, type TransportError } from "./DlmError.ts"
 import { Connection } from "./internal/Connection.ts"
+import { failure } from "./internal/failure.ts"
 import type { Request, Response } from "./Protocol.ts"
 import * as Protocol from "./Protocol.ts"
 import { Vault } from "./vault/Vault.ts"
@@ -213,19 +214,6 @@ export const makeSocket = Effect.fnUntraced(function*(options: SocketOptions) {
  * @see {@link makeSocket} for what it does with connections
  */
 export const layerSocket = (options: SocketOptions): Layer.Layer<Talker> => Layer.effect(Talker, makeSocket(options))
-
-const failure = (
-  { Action, FileName }: Request,
-  reason: TransportError["reason"],
-  { cause, received }: { readonly cause?: unknown; readonly received?: string } = {}
-) =>
-  new TransportError({
-    fileName: FileName,
-    action: Action,
-    reason,
-    ...(cause === undefined ? {} : { cause }),
-    ...(received === undefined ? {} : { received })
-  })
 
 const notOfTheProtocol = ({ Action, FileName }: Request, received: string) =>
   new ProtocolError({ fileName: FileName, action: Action, received })

@@ -4,11 +4,11 @@
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Socket from "effect/socket/Socket"
-import { ProtocolError, TransportError } from "../DlmError.ts"
-import type { TalkError } from "../DlmError.ts"
+import { ProtocolError, type TalkError, type TransportError } from "../DlmError.ts"
 import type { Request, Response } from "../Protocol.ts"
 import * as Protocol from "../Protocol.ts"
 import type { Framer } from "../Wire.ts"
+import { failure } from "./failure.ts"
 import { LineWriter } from "./LineWriter.ts"
 import { monotonicMillisUnsafe } from "./time.ts"
 
@@ -133,7 +133,7 @@ export class Connection {
     const received = read.length === 0 ? undefined : Protocol.excerpt(read)
     const waiting = Array.from(this.pending.values())
     this.pending.clear()
-    for (const { request, resume } of waiting) resume(Effect.fail(failure(request, reason, cause, received)))
+    for (const { request, resume } of waiting) resume(Effect.fail(failure(request, reason, { cause, received })))
   }
 
   // Only while somebody waits: silence is no fault of a connection that nobody uses.
@@ -167,17 +167,3 @@ export class Connection {
     }
   })
 }
-
-const failure = (
-  { Action, FileName }: Request,
-  reason: TransportError["reason"],
-  cause?: unknown,
-  received?: string
-): TransportError =>
-  new TransportError({
-    fileName: FileName,
-    action: Action,
-    reason,
-    ...(cause === undefined ? {} : { cause }),
-    ...(received === undefined ? {} : { received })
-  })

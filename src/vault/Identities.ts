@@ -187,7 +187,10 @@ export const create = Effect.fn("Identities.create")(function*(
   const random = yield* SecureRandom.SecureRandom
   const source = path.join(directory, name + fileExtension)
   if (!isName(name)) {
-    return yield* new IdentityError({ source, problem: "a name has 1 to 64 of the characters A-Z a-z 0-9 _ -" })
+    return yield* new IdentityError({
+      source: JSON.stringify(name),
+      problem: "a name has 1 to 64 of the characters A-Z a-z 0-9 _ -"
+    })
   }
   const content = yield* Effect.orDie(encodeFile({
     Identity: Redacted.make(Encoding.encode(yield* random.randomBytes(secretBytes))),
