@@ -223,8 +223,8 @@ const waitForGrant = Effect.fnUntraced(function*(
     poll ??= yield* Schedule.toStepWithSleep(schedule)
     yield* poll(undefined).pipe(
       Effect.timeoutOption(wholeMillis(rest)),
-      // A schedule that has run out says that waiting is over.
-      Effect.catchCause(() => timeout)
+      // A schedule that has run out says that waiting is over; an interruption is none of its business.
+      Effect.catch(() => timeout)
     )
   }
 })

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Option, Scope, Stream } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Option, Schedule, Scope, Stream } from "effect"
 import { DlmError, Lease, Locker, type Protocol, Talker } from "effect-dlm"
 import { MockTalker } from "effect-dlm/testing"
 import { Vault } from "effect-dlm/vault"
@@ -390,6 +390,23 @@ describe("withLock", () => {
       yield* holder.unlock
       yield* TestClock.adjust("500 millis")
       yield* Fiber.join(waiting)
+    }).pipe(Effect.provide(talker.layer))
+  })
+
+  it.effect("ends its waiting with the schedule, and by an interruption as one", () => {
+    const talker = scripted({ queues: false })
+    return Effect.gen(function*() {
+      yield* (yield* Locker.make(name, { ttl: "50 minutes" })).lock
+      const waiter = yield* Locker.make(name)
+      const wait = (poll: Schedule.Schedule<unknown>) =>
+        Effect.forkChild(Effect.scoped(waiter.acquire({ poll })), { startImmediately: true })
+      const ended = yield* wait(Schedule.spaced("1 second").pipe(Schedule.upTo({ times: 3 })))
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual((yield* Effect.flip(Fiber.join(ended)))._tag, "AcquireTimeout")
+      const interrupted = yield* wait(Schedule.spaced("1 second"))
+      yield* TestClock.adjust(500)
+      yield* Fiber.interrupt(interrupted)
+      assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(interrupted)))
     }).pipe(Effect.provide(talker.layer))
   })
 
