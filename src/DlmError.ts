@@ -119,11 +119,16 @@ export class UnsupportedAction extends Schema.TaggedError<UnsupportedAction>()("
   }
 }
 
-/** The server is short of memory. It may have some later. */
+/**
+ * The server cannot do it now: it is short of memory, or its store is down.
+ *
+ * The request may have been carried out. Asking again is safe, and may do later.
+ */
 export class ServerBusy extends Schema.TaggedError<ServerBusy>()("ServerBusy", about) {
   readonly retryable = true
   override get message(): string {
-    return `${subject(this)}: the lock server is short of memory. Try again later`
+    return `${subject(this)}: the lock server cannot do it now: it is short of memory, or its store is down. ` +
+      "Try again later; the server's log says more"
   }
 }
 
@@ -200,6 +205,31 @@ export class DataError extends Schema.TaggedError<DataError>()("DataError", {
   readonly retryable = false
   override get message(): string {
     return `the data of ${quote(this.fileName)} could not be ${this.phase}d (${this.codec}): ${this.problem}`
+  }
+}
+
+/**
+ * A store could not be reached, refused, or did not answer in time. A Vault answers `NO` then, which is `ServerBusy`
+ * to its clients.
+ *
+ * The change may have been made. Making it again is safe.
+ */
+export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
+  fileName: Schema.String,
+  /** Which one: `redis`, `postgres`, ... */
+  store: Schema.String,
+  reason: Schema.Literals(["Failed", "Timeout"]),
+  cause: Schema.optionalKey(Schema.Defect())
+}) {
+  readonly retryable = true
+  override get message(): string {
+    return this.reason === "Timeout"
+      ? `${
+        quote(this.fileName)
+      }: the ${this.store} store did not answer in time. Check that it runs, and the network between`
+      : `${quote(this.fileName)}: the ${this.store} store failed${
+        detail(this.cause)
+      }. Check that it runs, and its address`
   }
 }
 

@@ -158,7 +158,7 @@ const mayHaveBeenGranted = (exit: Exit.Exit<unknown, NotOwner | AcquireTimeout |
   Exit.isFailure(exit) &&
   exit.cause.reasons.some((reason) =>
     reason._tag !== "Fail" || reason.error._tag === "TransportError" || reason.error._tag === "ProtocolError" ||
-    reason.error._tag === "ForeignOwner"
+    reason.error._tag === "ForeignOwner" || reason.error._tag === "ServerBusy"
   )
 
 /** What the Lockers of one call of `make` have in common. */

@@ -23,3 +23,9 @@ export const timedOutConnections: Metric.Counter<number> = Metric.counter("dlm_s
   description: "Connections that were ended because a request or the taking of its answer took too long",
   incremental: true
 })
+
+/** Requests that the store beneath the Vault failed, or did not answer in time. */
+export const storeFailures: Metric.Counter<number> = Metric.counter("dlm_server_store_failures_total", {
+  description: "Requests that the store failed, or did not answer in time",
+  incremental: true
+})

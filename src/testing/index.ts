@@ -6,3 +6,5 @@
 export * as FaultyTalker from "./FaultyTalker.ts"
 /** A Talker that answers by a function or a script. */
 export * as MockTalker from "./MockTalker.ts"
+/** What every Store must do. */
+export * as StoreContract from "./StoreContract.ts"

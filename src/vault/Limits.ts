@@ -9,6 +9,8 @@ import * as Layer from "effect/Layer"
 export interface Limits {
   /** The longest time to live without an identity. With one there is no bound. */
   readonly maxTtl: Duration.Duration
+  /** The longest name, in bytes of UTF-8. */
+  readonly maxNameBytes: number
   /** The longest `DataStore` without an identity, in characters. An identity has its own. */
   readonly maxDataCharacters: number
   /** The shortest secret that an identity may have, in characters. */
@@ -37,6 +39,7 @@ export interface Limits {
 /** The bounds that hold where nothing else is said. */
 export const defaults: Limits = {
   maxTtl: Duration.seconds(3543),
+  maxNameBytes: 512,
   maxDataCharacters: 16384,
   minIdentityCharacters: 1023,
   maxJsonDepth: 32,

@@ -9,7 +9,10 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Stream from "effect/Stream"
+import type { StoreError } from "../DlmError.ts"
 import { monotonicMillisUnsafe } from "../internal/time.ts"
+import * as Guarantees from "./Guarantees.ts"
 
 /** What is kept under a name: who holds it, and perhaps some data. */
 export interface Entry {
@@ -36,24 +39,52 @@ export interface Decision<A> {
 /** A decision that was carried out, and what it left behind. */
 export interface Outcome<A> {
   readonly answer: A
-  /** The fence of the tenure; none where the name is free. */
+  /** The fence of the tenure: the revision with which it began. None where the name is free. */
   readonly fence: bigint | undefined
-  /** In how many milliseconds the entry ends, if nobody touches it; 0 where the name is free. */
+  /** Of the last `Write`, and greater than that of any before it. None where the name is free. */
+  readonly revision: bigint | undefined
+  /**
+   * In how many milliseconds the entry ends, if nobody touches it: `Infinity` where the store cannot tell, and 0 where
+   * the name is free.
+   */
   readonly expiresIn: number
+}
+
+/** Who asks. A store across a network guesses by it what it will find, and so saves a round trip. */
+export interface Asker {
+  readonly owner: string
+  readonly identity: string | undefined
+  /** Whether it waits for the name: then its release is to be told to `Sharing.freed`. */
+  readonly waits: boolean
+}
+
+/** What a store that others change too does for those who wait. */
+export interface Sharing {
+  /**
+   * Names that others may have freed, as one hears of it. It may miss some, and never ends or fails: those who wait
+   * look again from time to time by themselves.
+   */
+  readonly freed: Stream.Stream<string>
 }
 
 /**
  * Where a Vault keeps its entries.
  *
  * `modify` reads the live entry of a name, lets `decide` choose, and applies
- * its change, all atomically; `decide` may run again after a conflict, so it
- * must be pure. An expired entry is absent.
+ * its change, all atomically; `decide` may run several times, and on guesses, so
+ * it must be pure. It is given the entry's revision too where it is no guess.
+ * An expired entry is absent.
+ *
+ * Without `sharing` nobody else changes the entries, and `modify` answers before it returns.
+ * With it, one that was called first may be overtaken by one that was called later.
  */
 export class Store extends Context.Service<Store, {
   readonly modify: <A>(
     name: string,
-    decide: (entry: Entry | undefined) => Decision<A>
-  ) => Effect.Effect<Outcome<A>>
+    decide: (entry: Entry | undefined, revision?: bigint) => Decision<A>,
+    asker?: Asker
+  ) => Effect.Effect<Outcome<A>, StoreError>
+  readonly sharing?: Sharing
 }>()("effect-dlm/vault/Store") {}
 
 /** A name in memory: an entry, or for a moment the place of one that has gone. Linked into a slot of the wheel. */
@@ -61,6 +92,7 @@ interface Held {
   readonly name: string
   entry: Entry | undefined
   fence: bigint
+  revision: bigint
   /** On the monotonic clock, in milliseconds. */
   expiresAt: number
   previous: Held | undefined
@@ -128,14 +160,14 @@ class Wheel {
  *
  * Expiry follows the monotonic clock. Any change costs O(1): an entry that has
  * expired is absent at once, and its memory is taken back within two seconds,
- * by a fiber that looks only at what is due. Fences start from the wall clock
+ * by a fiber that looks only at what is due. Revisions start from the wall clock
  * at start, in nanoseconds, so they are greater than those before a restart,
  * unless that clock was set back.
  */
 export const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const names = new Map<string, Held>()
-  let lastFence = clock.currentTimeNanosUnsafe()
+  let lastRevision = clock.currentTimeNanosUnsafe()
   const now = () => monotonicMillisUnsafe(clock)
   const wheel = new Wheel(now())
 
@@ -152,12 +184,14 @@ export const make = Effect.gen(function*() {
   yield* sweep.pipe(Effect.delay(sweepInterval), Effect.forever, Effect.forkScoped)
 
   const write = (name: string, held: Held | undefined, entry: Entry, expiresAt: number): Held => {
+    const revision = ++lastRevision
     if (held === undefined) {
-      held = { name, entry, fence: ++lastFence, expiresAt, previous: undefined, next: undefined, slot: 0 }
+      held = { name, entry, fence: revision, revision, expiresAt, previous: undefined, next: undefined, slot: 0 }
       names.set(name, held)
     } else {
       wheel.take(held)
-      if (held.entry === undefined) held.fence = ++lastFence
+      if (held.entry === undefined) held.fence = revision
+      held.revision = revision
       held.entry = entry
       held.expiresAt = expiresAt
     }
@@ -180,14 +214,19 @@ export const make = Effect.gen(function*() {
         const at = now()
         const held = names.get(name)
         if (held?.entry !== undefined && held.expiresAt <= at) free(held, at)
-        const { answer, change } = decide(held?.entry)
+        const { answer, change } = decide(held?.entry, held?.revision)
         let after = held?.entry === undefined ? undefined : held
         if (change._tag === "Write") after = write(name, held, change.entry, at + change.ttlMillis)
         else if (change._tag === "Remove" && after !== undefined) {
           free(after, at)
           after = undefined
         }
-        return { answer, fence: after?.fence, expiresIn: after === undefined ? 0 : after.expiresAt - at }
+        return {
+          answer,
+          fence: after?.fence,
+          revision: after?.revision,
+          expiresIn: after === undefined ? 0 : after.expiresAt - at
+        }
       })
   })
 })
@@ -207,4 +246,9 @@ export const make = Effect.gen(function*() {
  * )
  * ```
  */
-export const layerMemory: Layer.Layer<Store> = Layer.effect(Store, make)
+export const layerMemory: Layer.Layer<Store | Guarantees.Fence | Guarantees.Fair> = Layer.effectContext(
+  Effect.map(
+    make,
+    (store) => Context.make(Store, store).pipe(Context.add(Guarantees.Fence, true), Context.add(Guarantees.Fair, true))
+  )
+)

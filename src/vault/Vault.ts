@@ -5,13 +5,28 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import type { StoreError } from "../DlmError.ts"
+import { Turns } from "../internal/Turns.ts"
+import * as Metrics from "../Metrics.ts"
 import type { Request, Response } from "../Protocol.ts"
 import * as Protocol from "../Protocol.ts"
+import type { Guarantee } from "./Guarantees.ts"
 import { Identities, layerNone, type Principal } from "./Identities.ts"
 import { Limits } from "./Limits.ts"
-import { type Change, type Decision, type Entry, layerMemory as layerStoreMemory, Store } from "./Store.ts"
+import {
+  type Change,
+  type Decision,
+  type Entry,
+  layerMemory as layerStoreMemory,
+  type Outcome,
+  Store
+} from "./Store.ts"
 import * as WaitQueue from "./WaitQueue.ts"
 
 /**
@@ -94,17 +109,45 @@ export const make = Effect.gen(function*() {
   const limits = yield* Limits
   const scope = yield* Effect.scope
   const maxTtlSeconds = Duration.toSeconds(limits.maxTtl)
+  const { sharing } = store
+  // Over a shared store requests take time, and what an owner asks of a name must be done in the order of its asking.
+  const turns = new Turns()
   const refused = Effect.succeed<Response>({ Status: "BadPayload" })
   // The proof of an identity takes a moment, and an unlock must not overtake the request for the lock before it.
   const inTurn = Semaphore.makeUnsafe(1)
 
+  // Says once that the store fails, and once that it is back.
+  let failing = false
+  const monitored = <A>(self: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> =>
+    Effect.onExit(self, (exit) => {
+      if (Exit.isSuccess(exit)) {
+        if (!failing) return Effect.void
+        failing = false
+        return Effect.logInfo("The store answers again")
+      }
+      const error = Exit.findErrorOption(exit)
+      if (Option.isNone(error)) return Effect.void
+      const known = failing
+      failing = true
+      return Effect.andThen(
+        Metric.update(Metrics.storeFailures, 1),
+        known
+          ? Effect.void
+          : Effect.logError("The store fails. Requests are answered NO until it is back", error.value.cause)
+      )
+    })
+
   const apply = (request: Request, identity: string | undefined, queued: boolean) =>
     Effect.map(
-      store.modify(request.FileName, (entry) =>
-        // A name that is free for a moment belongs to those who wait for it.
-        entry === undefined && !queued && takesName(request) && queue.isBehind(request, identity)
-          ? answerOnly({ Status: "NotOwner" })
-          : transition(entry, request, identity)),
+      store.modify(
+        request.FileName,
+        (entry) =>
+          // A name that is free for a moment belongs to those who wait for it.
+          entry === undefined && !queued && takesName(request) && queue.isBehind(request, identity)
+            ? answerOnly({ Status: "NotOwner" })
+            : transition(entry, request, identity),
+        { owner: request.ID, identity, waits: queued }
+      ),
       (outcome) => {
         // A renewal may be for a shorter time than those who wait for its end know of.
         const renewed = takesName(request) && outcome.answer.Status !== "NotOwner"
@@ -118,23 +161,47 @@ export const make = Effect.gen(function*() {
 
   const queue = WaitQueue.make({
     scope,
-    lock: ({ identity, request }) => apply(request, identity, true),
-    unlock: ({ identity, request }) => apply({ ...request, Action: "Unlock" }, identity, false)
+    shared: sharing !== undefined,
+    lock: ({ identity, request }) => monitored(apply(request, identity, true)),
+    // Only what was granted, and not what its owner was told since to hold.
+    takeBack: ({ request }, { revision: granted }) =>
+      Effect.map(
+        store.modify(request.FileName, (_, revision) => ({
+          answer: undefined,
+          change: revision === granted ? remove : keep
+        })),
+        ({ fence }) => fence === undefined ? queue.freed(request.FileName) : undefined
+      )
   })
+  if (sharing !== undefined) {
+    yield* Effect.forkIn(Stream.runForEach(sharing.freed, (name) => Effect.sync(() => queue.freed(name))), scope)
+  }
+
+  const answer = (request: Request, identity: string | undefined): Effect.Effect<Response> => {
+    const attempt = apply(request, identity, false)
+    return sharing === undefined
+      ? Effect.map(Effect.orDie(attempt), answerOf)
+      : turns.run(`${request.FileName}\0${request.ID}`, monitored(attempt)).pipe(
+        Effect.map(answerOf),
+        Effect.catchTag("StoreError", () => Effect.succeed<Response>({ Status: "NO" }))
+      )
+  }
 
   const decide = (request: Request, principal: Principal | undefined): Effect.Effect<Response> => {
     const maxData = principal?.maxDataCharacters ?? limits.maxDataCharacters
+    if (isLonger(request.FileName, limits.maxNameBytes)) return refused
     if (principal === undefined && request.Expire > maxTtlSeconds) return refused
     if (request.DataStore !== undefined && request.DataStore.length > maxData) return refused
     const identity = principal?.name
+    if (request.Action === "Version") return Effect.succeed(version(request))
     if (request.Action === "Unlock") queue.withdraw(request, identity)
-    const answered = Effect.map(apply(request, identity, false), ({ answer }) => answer)
+    const answered = answer(request, identity)
     const { Wait } = request
     if (request.Action !== "Lock" || Wait === undefined || Wait <= 0) return answered
-    return Effect.flatMap(answered, (answer) =>
-      answer.Status === "NotOwner"
+    return Effect.flatMap(answered, (response) =>
+      response.Status === "NotOwner"
         ? queue.wait(request, identity, Duration.millis(Wait))
-        : Effect.succeed(answer))
+        : Effect.succeed(response))
   }
 
   return Vault.of({
@@ -149,10 +216,33 @@ export const make = Effect.gen(function*() {
   })
 })
 
+const utf8 = new TextEncoder()
+
+// No text takes more than three bytes for each of its UTF-16 units, so most need not be encoded.
+const isLonger = (text: string, bytes: number): boolean =>
+  text.length > bytes || (text.length * 3 > bytes && utf8.encode(text).length > bytes)
+
+const answerOf = <A>({ answer }: Outcome<A>): A => answer
+
 const takesName = ({ Action }: Request): boolean => Action === "Lock" || Action === "Put"
 
 /** The Vault over the Store and the Identities that are provided. */
 export const layer: Layer.Layer<Vault, never, Store | Identities> = Layer.effect(Vault, make)
+
+/**
+ * As `layer`, over a store that gives these guarantees: over another it does not compile.
+ *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { type Guarantees, Identities, Store, Vault } from "effect-dlm/vault"
+ *
+ * const vault = Vault.layerOver<Guarantees.Fence | Guarantees.Fair>().pipe(
+ *   Layer.provide([Store.layerMemory, Identities.layerNone])
+ * )
+ * ```
+ */
+export const layerOver = <G extends Guarantee>(): Layer.Layer<Vault, never, Store | Identities | G> => layer
 
 /**
  * A Vault in memory without identities: all that a test, or a single process, needs.

@@ -4,13 +4,20 @@
  * A claim is withdrawn when its last waiter goes away, so nobody is granted
  * what nobody waits for any more; a grant that came too late for that is given
  * back. The same owner asking again takes up its claim, and keeps its place.
+ *
+ * Where several servers share a store, each serves its own in order, and they
+ * race for a name that is freed. One that has won many times in a row lets the
+ * others go first once, so that nobody starves.
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import type { StoreError } from "../DlmError.ts"
 import type { Request, Response } from "../Protocol.ts"
 import type { Outcome } from "./Store.ts"
 
@@ -28,6 +35,11 @@ interface Queue {
   readonly claims: Array<Claim>
   /** Opened when the name may be free, or at another time than was known. */
   readonly changed: Latch.Latch
+  /** The fence of its last grant, and how many it has made with no other server between. */
+  granted: bigint | undefined
+  inARow: number
+  /** Whether the store failed when it was last asked. */
+  failing: boolean
 }
 
 /** The queues of all names. */
@@ -47,15 +59,25 @@ export interface WaitQueue {
 }
 
 const notOwner: Response = { Status: "NotOwner" }
+const busy: Response = { Status: "NO" }
+
+/** After so many grants in a row the other servers over the same store go first, ... */
+const maxInARow = 8
+/** ... for so long: enough for the farthest of them to hear of it and to ask. */
+const courtesy = Duration.millis(25)
+/** In a shared store, a release that nobody told of is seen after so many milliseconds, give or take a half. */
+const pollMillis = 1000
 
 /**
- * Makes the queues. `lock` tries once to grant a claim, `unlock` gives it
- * back; the work is done by a fiber in `scope` for each name that is waited for.
+ * Makes the queues. `lock` tries once to grant a claim, `takeBack` undoes
+ * what it granted; the work is done by a fiber in `scope` for each name that is
+ * waited for. `shared` says that other servers may change the same names.
  */
 export const make = (options: {
   readonly scope: Scope.Scope
-  readonly lock: (claim: Claim) => Effect.Effect<Outcome<Response>>
-  readonly unlock: (claim: Claim) => Effect.Effect<unknown>
+  readonly shared: boolean
+  readonly lock: (claim: Claim) => Effect.Effect<Outcome<Response>, StoreError>
+  readonly takeBack: (claim: Claim, granted: Outcome<Response>) => Effect.Effect<unknown, StoreError>
 }): WaitQueue => {
   const queues = new Map<string, Queue>()
 
@@ -69,18 +91,43 @@ export const make = (options: {
     if (at === 0) queue.changed.openUnsafe()
   }
 
+  // Until the name may be free.
+  const waitForChange = (queue: Queue, expiresIn: number) =>
+    Effect.flatMap(
+      options.shared ? Random.nextBetween(pollMillis / 2, pollMillis * 1.5) : Effect.succeed(Infinity),
+      (poll) => Effect.timeoutOption(queue.changed.await, Duration.millis(Math.ceil(Math.min(expiresIn, poll))))
+    )
+
+  // A grant that was asked for ends with somebody who has it, or with nobody, also when the server stops meanwhile.
+  const grant = (queue: Queue, claim: Claim) =>
+    Effect.uninterruptible(Effect.tap(options.lock(claim), (outcome) => {
+      if (outcome.answer.Status === "NotOwner") return Effect.void
+      drop(queue, claim)
+      if (claim.waiters > 0) return Deferred.succeed(claim.answer, outcome.answer)
+      return outcome.answer.Status === "Locked" ? Effect.ignore(options.takeBack(claim, outcome)) : Effect.void
+    }))
+
   const serve = Effect.fnUntraced(function*(name: string, queue: Queue) {
     while (queue.claims.length > 0) {
-      const claim = queue.claims[0]!
       queue.changed.closeUnsafe()
-      const { answer, expiresIn } = yield* options.lock(claim)
-      if (answer.Status === "NotOwner") {
-        yield* Effect.timeoutOption(queue.changed.await, Duration.millis(expiresIn))
+      const tried = yield* Effect.result(grant(queue, queue.claims[0]!))
+      queue.failing = Result.isFailure(tried)
+      if (Result.isFailure(tried)) {
+        yield* waitForChange(queue, Infinity)
         continue
       }
-      drop(queue, claim)
-      if (claim.waiters > 0) Deferred.doneUnsafe(claim.answer, Effect.succeed(answer))
-      else if (answer.Status === "Locked") yield* options.unlock(claim)
+      const { answer, expiresIn, fence } = tried.success
+      if (answer.Status !== "NotOwner") {
+        queue.granted = fence
+        queue.inARow++
+        continue
+      }
+      if (fence !== queue.granted) queue.inARow = 0
+      yield* waitForChange(queue, expiresIn)
+      if (options.shared && queue.inARow >= maxInARow) {
+        queue.inARow = 0
+        yield* Effect.sleep(courtesy)
+      }
     }
     queues.delete(name)
   })
@@ -101,13 +148,13 @@ export const make = (options: {
         claim.waiters++
         const waiting = claim
         const start = queue !== undefined ? Effect.void : Effect.suspend(() => {
-          queue = { claims: [waiting], changed: Latch.makeUnsafe() }
+          queue = { claims: [waiting], changed: Latch.makeUnsafe(), granted: undefined, inARow: 0, failing: false }
           queues.set(request.FileName, queue)
           return Effect.forkIn(serve(request.FileName, queue), options.scope, { startImmediately: true })
         })
         return start.pipe(
           Effect.andThen(restore(Effect.timeoutOption(Deferred.await(waiting.answer), duration))),
-          Effect.map(Option.getOrElse(() => notOwner)),
+          Effect.map(Option.getOrElse(() => queue?.failing ? busy : notOwner)),
           Effect.ensuring(Effect.sync(() => {
             if (--waiting.waiters === 0 && queue !== undefined) drop(queue, waiting)
           }))

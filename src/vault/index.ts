@@ -3,6 +3,10 @@
  * the socket server before it.
  */
 
+/** `Store.modify` for a store across a network. */
+export * as CompareAndSet from "./CompareAndSet.ts"
+/** What a store guarantees, as types. */
+export * as Guarantees from "./Guarantees.ts"
 /** Who may hold longer or store more. */
 export * as Identities from "./Identities.ts"
 /** Every bound of the server. */

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Redacted } from "effect"
+import { Effect, Fiber, Layer, Redacted, Stream } from "effect"
 import type { Protocol } from "effect-dlm"
 import { Identities, Store, Vault } from "effect-dlm/vault"
 import { TestClock } from "effect/testing"
@@ -56,10 +56,18 @@ const slow = (before: number, after: number) => {
             Effect.andThen(Effect.sleep(before)),
             Effect.andThen(modify(name, decide)),
             Effect.tap(Effect.sleep(after))
-          )
+          ),
+        sharing: { freed: Stream.never }
       }))
   )
-  return { calls, layer: Vault.layer.pipe(Layer.provide([store, Identities.layerNone])) }
+  // When the Vault closes, it waits for what it has asked of the store.
+  const timeGoesOn = Layer.effectDiscard(
+    Effect.addFinalizer(() => Effect.forkDetach(Effect.repeat(TestClock.adjust(10), { times: 100 })))
+  )
+  return {
+    calls,
+    layer: Layer.provideMerge(timeGoesOn, Vault.layer.pipe(Layer.provide([store, Identities.layerNone])))
+  }
 }
 
 describe("the queue of a name", () => {
@@ -275,7 +283,7 @@ describe("the queue of a name over a slow store", () => {
       yield* Effect.forkChild(ask("Unlock", "holder"))
       yield* TestClock.adjust(5)
       const barging = yield* Effect.forEach(
-        [ask("Lock", "barger"), ask("Put", "barger", { DataStore: "" }), ask("TestLock", "barger")],
+        [ask("Lock", "barger 1"), ask("Put", "barger 2", { DataStore: "" }), ask("TestLock", "barger 3")],
         (asking) => Effect.forkChild(asking, { startImmediately: true })
       )
       const polite = yield* queue("polite")
@@ -328,6 +336,30 @@ describe("the queue of a name over a slow store", () => {
         yield* TestClock.adjust(20)
         assert.deepStrictEqual(yield* answers(seen), ["NotOwner", "Locked"])
       }).pipe(Effect.provide(slow(10, 10).layer)))
+  }
+
+  for (const Wait of [undefined, 5_000]) {
+    it.effect(`leaves an owner what it is told to hold, who left and asks again ${Wait ? "waiting" : "at once"}`, () =>
+      Effect.gen(function*() {
+        for (let later = 0; later < 60; later += 5) {
+          yield* Effect.gen(function*() {
+            yield* Effect.forkChild(ask("Lock", "holder", { Expire: 1 }))
+            yield* TestClock.adjust(20)
+            const first = yield* queue("first")
+            yield* TestClock.adjust(1_000)
+            yield* Effect.forkChild(Fiber.interrupt(first))
+            yield* TestClock.adjust(later)
+            const again = yield* Effect.forkChild(ask("Lock", "first", Wait ? { Wait } : {}), {
+              startImmediately: true
+            })
+            yield* TestClock.adjust(200)
+            if ((yield* answer(again)) !== "Locked") return
+            const seen = yield* Effect.forkChild(ask("TestLock", "first"), { startImmediately: true })
+            yield* TestClock.adjust(20)
+            assert.strictEqual(yield* answer(seen), "Locked", `${later} ms later`)
+          }).pipe(Effect.provide(slow(10, 10).layer, { local: true }))
+        }
+      }))
   }
 })
 

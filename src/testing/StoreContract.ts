@@ -1,0 +1,362 @@
+/**
+ * What every Store must do, as programs that any test runner can run.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { monotonicMillis } from "../internal/time.ts"
+import type { Asker, Change, Decision, Entry, Outcome } from "../vault/Store.ts"
+import { Store } from "../vault/Store.ts"
+
+/** A store did something else than it must. */
+export class Violation extends Data.TaggedError("ContractViolation")<{ readonly problem: string }> {
+  override get message(): string {
+    return this.problem
+  }
+}
+
+/** One thing that a store must do. */
+export interface Law {
+  readonly name: string
+  /** Fails with what is wrong; succeeds where the store does as it must. */
+  readonly check: Effect.Effect<void, unknown>
+}
+
+/** How exact a store is. */
+export interface Options {
+  /** The time to live that entries are given where they are to expire: the shortest that the store keeps. By default 200 ms. */
+  readonly ttl?: Duration.Input | undefined
+  /** How much longer than its time to live an entry may be there. Never is it to be gone earlier. By default 100 ms. */
+  readonly late?: Duration.Input | undefined
+  /** Whether it tells those who wait of what others free. By default it must, if it is shared. */
+  readonly tells?: boolean | undefined
+}
+
+type Instance = Store["Service"]
+
+const long = 600_000
+const texts = [
+  "",
+  " ",
+  "a b\\c\"d'e`f",
+  "\0\u0001\n\r\t",
+  "ключ 🔑",
+  "\ud800 alone",
+  "__proto__",
+  "%_*?[a]{b}$1:/",
+  "x".repeat(512)
+]
+
+const keep: Change = { _tag: "Keep" }
+
+const show = (entry: Entry | undefined): string => {
+  const text = JSON.stringify(entry) ?? "nothing"
+  return text.length > 200 ? `${text.slice(0, 200)}… (${text.length} characters)` : text
+}
+
+const same = (a: Entry | undefined, b: Entry | undefined): boolean =>
+  a?.owner === b?.owner && a?.identity === b?.identity && a?.data === b?.data && (a === undefined) === (b === undefined)
+
+const expect = (holds: boolean, problem: string): Effect.Effect<void, Violation> =>
+  holds ? Effect.void : Effect.fail(new Violation({ problem }))
+
+const read = (store: Instance, name: string, asker?: Asker) =>
+  store.modify(name, (entry): Decision<Entry | undefined> => ({ answer: entry, change: keep }), asker)
+
+const write = (store: Instance, name: string, entry: Entry, ttlMillis = long) =>
+  store.modify(name, (found): Decision<Entry | undefined> => ({
+    answer: found,
+    change: { _tag: "Write", entry, ttlMillis }
+  }))
+
+const remove = (store: Instance, name: string, asker?: Asker) =>
+  store.modify(
+    name,
+    (found): Decision<Entry | undefined> => ({ answer: found, change: { _tag: "Remove" } }),
+    asker
+  )
+
+/** As the Vault does: takes a name that is free or its own, and only then. */
+const take = (store: Instance, name: string, owner: string, ttlMillis = long, waits = false) =>
+  store.modify(name, (found): Decision<boolean> =>
+    found === undefined || found.owner === owner
+      ? {
+        answer: true,
+        change: { _tag: "Write", entry: { owner, identity: undefined, data: found?.data }, ttlMillis }
+      }
+      : { answer: false, change: keep }, { owner, identity: undefined, waits })
+
+const isFree = (outcome: Outcome<unknown>): boolean =>
+  outcome.fence === undefined && outcome.revision === undefined && outcome.expiresIn === 0
+
+const expectEntry = (store: Instance, name: string, entry: Entry | undefined, when: string) =>
+  Effect.flatMap(
+    read(store, name),
+    ({ answer }) => expect(same(answer, entry), `${when} ${show(answer)} was read, and not ${show(entry)}`)
+  )
+
+const entryOf = (owner: string, data?: string, identity?: string): Entry => ({ owner, identity, data })
+
+/**
+ * The laws, for the store of this layer, which is built anew for each.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { StoreContract } from "effect-dlm/testing"
+ * import { Store } from "effect-dlm/vault"
+ *
+ * const everyLaw = Effect.forEach(StoreContract.laws(Store.layerMemory), ({ check }) => check)
+ * ```
+ */
+export const laws = <E>(layer: Layer.Layer<Store, E>, options: Options = {}): ReadonlyArray<Law> => {
+  const ttl = Duration.toMillis(Duration.fromInputUnsafe(options.ttl ?? 200))
+  const late = Duration.toMillis(Duration.fromInputUnsafe(options.late ?? 100))
+  const build = Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Store))
+  let names = 0
+  // Other runs may use the same store.
+  const freshName = Clock.clockWith((clock) =>
+    Effect.sync(() => `contract ${clock.currentTimeNanosUnsafe()}.${names++}`)
+  )
+  const law = (
+    name: string,
+    check: (store: Instance, name: string) => Effect.Effect<void, unknown, Scope.Scope>
+  ): Law => ({
+    name,
+    check: Effect.scoped(Effect.flatMap(build, (store) => Effect.flatMap(freshName, (name) => check(store, name))))
+  })
+  // Sleeps until an entry must have ended that was written with the ttl.
+  const outlive = Effect.sleep(Duration.millis(Math.ceil(ttl + late)))
+
+  return [
+    law("an entry is read as it was written", (store, name) =>
+      Effect.gen(function*() {
+        yield* expectEntry(store, name, undefined, "before anything was written")
+        for (const text of texts) {
+          const entry = entryOf(text, text, text)
+          yield* write(store, name, entry)
+          yield* expectEntry(store, name, entry, "of odd text")
+        }
+        for (const entry of [entryOf("o"), entryOf("o", ""), entryOf("o", undefined, "i"), entryOf("o", "d")]) {
+          yield* write(store, name, entry)
+          yield* expectEntry(store, name, entry, "with and without data and identity")
+        }
+        const large = entryOf("o", "x".repeat(1024 * 1024))
+        yield* write(store, name, large)
+        yield* expectEntry(store, name, large, "of a large one")
+        yield* remove(store, name)
+      })),
+
+    law("names differ, whatever their text", (store, name) =>
+      Effect.gen(function*() {
+        const odd = texts.map((text) => (name + text).slice(0, 512))
+        for (const [i, one] of odd.entries()) yield* write(store, one, entryOf(`owner ${i}`))
+        for (const [i, one] of odd.entries()) {
+          yield* expectEntry(store, one, entryOf(`owner ${i}`), `under the name ${JSON.stringify(one)}`)
+        }
+        for (const one of odd) yield* remove(store, one)
+        for (const one of odd) yield* expectEntry(store, one, undefined, "after its removal")
+      })),
+
+    law("a removed entry is gone, and removing none is nothing", (store, name) =>
+      Effect.gen(function*() {
+        yield* expect(isFree(yield* remove(store, name)), "a removal of nothing left something")
+        yield* write(store, name, entryOf("o", "d"))
+        yield* expect(isFree(yield* remove(store, name)), "a removal left something")
+        yield* expect(isFree(yield* read(store, name)), "a removed entry was read")
+      })),
+
+    law(
+      "a tenure keeps its fence, and each write has a greater revision than all before",
+      (store, name) =>
+        Effect.gen(function*() {
+          let last = 0n
+          for (let tenure = 0; tenure < 3; tenure++) {
+            const began = yield* write(store, name, entryOf("o"))
+            yield* expect(began.fence !== undefined && began.fence > last, `fence ${began.fence} came after ${last}`)
+            yield* expect(began.fence === began.revision, "a fence is not the revision that its tenure began with")
+            last = began.fence!
+            for (const data of ["", "d"]) {
+              const { fence, revision } = yield* write(store, name, entryOf("o", data))
+              yield* expect(fence === began.fence, `the fence went from ${began.fence} to ${fence} in one tenure`)
+              yield* expect(revision !== undefined && revision > last, `revision ${revision} came after ${last}`)
+              last = revision!
+            }
+            const seen = yield* read(store, name)
+            yield* expect(
+              seen.fence === began.fence && seen.revision === last,
+              "reading changed the fence or the revision"
+            )
+            yield* remove(store, name)
+          }
+          // Also those of other names, and after an end by expiry.
+          yield* take(store, name, "o", ttl)
+          yield* outlive
+          const next = yield* take(store, name, "other")
+          yield* expect(next.fence !== undefined && next.fence > last, `fence ${next.fence} came after ${last}`)
+          yield* remove(store, name)
+        })
+    ),
+
+    law("an entry lives for its time, and not much longer", (store, name) =>
+      Effect.gen(function*() {
+        const before = yield* monotonicMillis
+        const { expiresIn } = yield* write(store, name, entryOf("o", "d"), ttl)
+        yield* expect(
+          expiresIn === Infinity || expiresIn > 0 && expiresIn <= ttl + late,
+          `an entry of ${ttl} ms is said to end in ${expiresIn} ms`
+        )
+        const deadline = before + ttl
+        let now = yield* monotonicMillis
+        while (now < deadline) {
+          const { answer } = yield* read(store, name)
+          now = yield* monotonicMillis
+          yield* expect(
+            answer !== undefined || now >= deadline,
+            `an entry of ${ttl} ms was gone after ${now - before} ms`
+          )
+          yield* Effect.sleep(Duration.millis(Math.max(1, Math.round(ttl / 20))))
+        }
+        yield* Effect.sleep(Duration.millis(Math.ceil(late)))
+        yield* expect(isFree(yield* read(store, name)), `an entry of ${ttl} ms was there ${late} ms after its end`)
+      })),
+
+    law("a write renews, from now on, and also to a shorter time", (store, name) =>
+      Effect.gen(function*() {
+        yield* write(store, name, entryOf("o"), ttl)
+        yield* Effect.sleep(Duration.millis(Math.ceil(ttl / 2)))
+        yield* write(store, name, entryOf("o"), long)
+        yield* outlive
+        yield* expectEntry(store, name, entryOf("o"), "after a renewal to a longer time")
+        yield* write(store, name, entryOf("o"), ttl)
+        yield* outlive
+        yield* expectEntry(store, name, undefined, "after a renewal to a shorter time")
+      })),
+
+    law("one who asks as its owner gets what is there, whatever was guessed", (store, name) =>
+      Effect.gen(function*() {
+        const mine: Asker = { owner: "me", identity: undefined, waits: false }
+        const others: ReadonlyArray<Entry | undefined> = [
+          undefined,
+          entryOf("me"),
+          entryOf("me", ""),
+          entryOf("me", "d"),
+          entryOf("me", undefined, "identity"),
+          entryOf("other"),
+          entryOf("other", "d")
+        ]
+        for (const entry of others) {
+          for (const waits of [false, true]) {
+            if (entry !== undefined) yield* write(store, name, entry)
+            const { answer, fence } = yield* read(store, name, { ...mine, waits })
+            yield* expect(same(answer, entry), `${show(answer)} was read by a guess, and not ${show(entry)}`)
+            yield* expect((fence === undefined) === (entry === undefined), "a fence without an entry, or none with one")
+            yield* expectEntry(store, name, entry, "after that")
+            const removed = yield* remove(store, name, { ...mine, waits })
+            yield* expect(same(removed.answer, entry) && isFree(removed), "a removal by a guess did something else")
+            yield* expectEntry(store, name, undefined, "after its removal")
+          }
+        }
+      })),
+
+    law("an identity is part of the entry", (store, name) =>
+      Effect.gen(function*() {
+        yield* write(store, name, entryOf("me", undefined, "alice"))
+        for (const identity of [undefined, "bob", ""]) {
+          const { answer } = yield* read(store, name, { owner: "me", identity, waits: false })
+          yield* expect(answer?.identity === "alice", `the identity ${identity} was taken for alice`)
+        }
+        yield* remove(store, name)
+      })),
+
+    law("of many who take a free name at once, one gets it", (store, name) =>
+      Effect.gen(function*() {
+        for (const expired of [false, true]) {
+          if (expired) {
+            yield* take(store, name, "gone", ttl)
+            yield* outlive
+          }
+          const taken = yield* Effect.forEach(
+            Array.from({ length: 32 }, (_, i) => `owner ${i}`),
+            (owner) => Effect.map(take(store, name, owner), ({ answer }) => answer ? [owner] : []),
+            { concurrency: "unbounded" }
+          )
+          const winners = taken.flat()
+          yield* expect(winners.length === 1, `${winners.length} of 32 got the name`)
+          yield* expectEntry(store, name, entryOf(winners[0]!), "after it was taken")
+          yield* remove(store, name)
+        }
+      })),
+
+    law("no change is lost among many at once", (store, name) =>
+      Effect.gen(function*() {
+        const increment = store.modify(name, (found) => ({
+          answer: undefined,
+          change: { _tag: "Write", entry: entryOf("o", String(Number(found?.data ?? 0) + 1)), ttlMillis: long }
+        }))
+        yield* Effect.all(Array.from({ length: 16 }, () => Effect.repeat(increment, { times: 3 })), {
+          concurrency: "unbounded",
+          discard: true
+        })
+        yield* expectEntry(store, name, entryOf("o", "64"), "after 64 increments")
+        yield* remove(store, name)
+      })),
+
+    law("a change can be bound to a revision", (store, name) =>
+      Effect.gen(function*() {
+        const removeIf = (wanted: bigint | undefined) =>
+          store.modify(name, (_, revision) => ({
+            answer: undefined,
+            change: revision !== undefined && revision === wanted ? { _tag: "Remove" } : keep
+          }))
+        const first = yield* take(store, name, "me")
+        const second = yield* take(store, name, "me")
+        yield* removeIf(first.revision)
+        yield* expectEntry(store, name, entryOf("me"), "after a removal of what it was before its renewal")
+        yield* removeIf(second.revision)
+        yield* expectEntry(store, name, undefined, "after a removal of what it was")
+      })),
+
+    law("two instances that share a store exclude one another", (store, name) =>
+      Effect.gen(function*() {
+        if (store.sharing === undefined) return
+        const other = yield* build
+        yield* take(store, name, "mine")
+        yield* expect(!(yield* take(other, name, "theirs")).answer, "two instances gave the same name")
+        yield* remove(store, name)
+        yield* expect((yield* take(other, name, "theirs")).answer, "a name that was freed was not given")
+        yield* remove(other, name)
+      })),
+
+    law("one who waits hears of what another instance frees", (store, name) =>
+      Effect.gen(function*() {
+        if (store.sharing === undefined || options.tells === false) return
+        const other = yield* build
+        if (other.sharing === undefined) return yield* new Violation({ problem: "only one of two instances shares" })
+        const hears = other.sharing.freed.pipe(
+          Stream.filter((freed) => freed === name),
+          Stream.take(1),
+          Stream.runDrain
+        )
+        // Whether it listens by now is not known, so the name is freed until it hears of it.
+        const frees = Effect.gen(function*() {
+          yield* take(store, name, "mine")
+          yield* take(other, name, "theirs", long, true)
+          yield* remove(store, name, { owner: "mine", identity: undefined, waits: false })
+          yield* Effect.sleep("100 millis")
+        })
+        yield* Effect.raceFirst(hears, Effect.forever(frees)).pipe(
+          Effect.timeoutOrElse({
+            duration: "10 seconds",
+            orElse: () => Effect.fail(new Violation({ problem: "nothing was heard of a name that was freed" }))
+          })
+        )
+        yield* remove(store, name)
+      }))
+  ]
+}
