@@ -215,7 +215,8 @@ export class DataError extends Schema.TaggedError<DataError>()("DataError", {
  * The change may have been made. Making it again is safe.
  */
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
-  fileName: Schema.String,
+  /** The name that it was asked about; none where the store could not be opened at all. */
+  fileName: Schema.optionalKey(Schema.String),
   /** Which one: `redis`, `postgres`, ... */
   store: Schema.String,
   reason: Schema.Literals(["Failed", "Timeout"]),
@@ -223,13 +224,10 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
 }) {
   readonly retryable = true
   override get message(): string {
+    const about = this.fileName === undefined ? "" : `${quote(this.fileName)}: `
     return this.reason === "Timeout"
-      ? `${
-        quote(this.fileName)
-      }: the ${this.store} store did not answer in time. Check that it runs, and the network between`
-      : `${quote(this.fileName)}: the ${this.store} store failed${
-        detail(this.cause)
-      }. Check that it runs, and its address`
+      ? `${about}the ${this.store} store did not answer in time. Check that it runs, and the network between`
+      : `${about}the ${this.store} store failed${detail(this.cause)}. Check that it runs, and its address`
   }
 }
 
