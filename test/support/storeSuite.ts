@@ -1,0 +1,234 @@
+/**
+ * What must hold over every Store whose server can fail: the laws, the recorded exchanges, the programs above, several
+ * servers side by side, and the server of the store killed, or held still.
+ */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Context, Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Scope, Stream } from "effect"
+import { type DlmError, Locker, Talker } from "effect-dlm"
+import { NodeTalker, NodeVaultServer } from "effect-dlm/node"
+import { StoreContract } from "effect-dlm/testing"
+import { Identities, type Store, Vault } from "effect-dlm/vault"
+import { SocketServer } from "effect/socket"
+import { contract, freshName } from "./contract.ts"
+import { History } from "./history.ts"
+import type { Running } from "./programs.ts"
+import * as recordings from "./recordings.ts"
+
+/** A store under test. */
+export interface Harness extends Omit<Running, "output"> {
+  /** A store of its own connections each time that it is built, over the same server. */
+  readonly layer: Layer.Layer<Store.Store, DlmError.StoreError>
+}
+
+export interface Options extends StoreContract.Options {
+  /** Starts the server of the store, killed with the scope. */
+  readonly start: Effect.Effect<Harness, unknown, Scope.Scope>
+  /** Whether what was acknowledged is there after kill -9 and restart. */
+  readonly durable: boolean
+}
+
+const vaultOver = (layer: Layer.Layer<Store.Store, DlmError.StoreError>) =>
+  Vault.layer.pipe(Layer.provide([layer, Identities.layerNone]))
+
+/** A server of ours over the store, and a Talker to it. */
+const serverOver = (layer: Layer.Layer<Store.Store, DlmError.StoreError>) =>
+  Effect.gen(function*() {
+    const context = yield* Layer.build(
+      Layer.fresh(NodeVaultServer.layer({ port: 0 })).pipe(
+        Layer.provide([Layer.fresh(vaultOver(layer)), Identities.layerNone])
+      )
+    )
+    const { address } = Context.get(context, SocketServer.SocketServer)
+    return address._tag === "UnixPathAddress" ? yield* Effect.die("no port") : address.port
+  })
+
+/** A Locker with a connection of its own to a server. */
+const lockerAt = Effect.fnUntraced(function*(port: number, name: string, options?: Locker.Options) {
+  const context = yield* Layer.build(Layer.fresh(NodeTalker.layer({ port })))
+  return yield* Effect.provideContext(Locker.make(name, options), context)
+})
+
+const patient = Schedule.spaced("100 millis")
+
+export const storeSuite = (options: Options): void => {
+  const scope = Scope.makeUnsafe()
+  let harness: Harness
+  beforeAll(() =>
+    Effect.runPromise(Effect.map(Scope.provide(options.start, scope), (started) => void (harness = started)))
+  )
+  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+  const layer = Layer.unwrap(Effect.sync(() => harness.layer))
+  const inProcess = Talker.layerVault.pipe(Layer.provide(vaultOver(layer)))
+
+  describe("the laws", () => {
+    for (const { check, name } of StoreContract.laws(layer, options)) it.live(name, () => check)
+  })
+
+  describe("the recorded exchanges", () => {
+    it.live("are answered as recorded", () =>
+      Effect.gen(function*() {
+        const context = yield* Layer.build(
+          Vault.layer.pipe(Layer.provide([layer, recordings.layerIdentities]))
+        )
+        const answer = recordings.answerOf(Context.get(context, Vault.Vault))
+        const replays = yield* Effect.forEach(
+          recordings.cases,
+          (recorded) =>
+            Effect.map(
+              recordings.replay(recorded, (seconds) => Effect.sleep(seconds * 1000), answer),
+              (replayed) => ({ case: recorded.case, ...replayed })
+            ),
+          { concurrency: "unbounded" }
+        )
+        for (const { answers, case: name, expected } of replays) assert.deepStrictEqual(answers, expected, name)
+      }))
+  })
+
+  describe("the programs above, in process", () => contract(inProcess))
+
+  describe("several servers over it", () => {
+    it.live("let nobody starve: three servers, 24 waiters", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const ports = yield* Effect.forEach([0, 1, 2], () => serverOver(layer))
+        const history = new History()
+        const rounds = 4
+        const lockers = yield* Effect.forEach(
+          Array.from({ length: 24 }, (_, i) => i),
+          (i) => Effect.map(lockerAt(ports[i % 3]!, name), (locker) => ({ locker, who: `${i}` }))
+        )
+        const rest = new Set(lockers.map(({ who }) => who))
+        // All come back for more until each of them has had its rounds.
+        const fast: Array<number> = []
+        yield* Effect.forEach(lockers, ({ locker, who }) =>
+          Effect.gen(function*() {
+            let had = 0
+            while (rest.size > 0) {
+              yield* Effect.scoped(
+                Effect.flatMap(locker.acquire(), (lease) => history.during(who, lease, Effect.yieldNow))
+              )
+              if (++had === rounds) rest.delete(who)
+            }
+            fast.push(had)
+          }), { concurrency: "unbounded" })
+        history.check()
+        // Nobody had to watch another go in ten times as often.
+        assert.isBelow(Math.max(...fast), rounds * 10)
+      }), 60_000)
+
+    it.live("see at another what is asked of one", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const [one, other] = yield* Effect.all([serverOver(layer), serverOver(layer)])
+        const holder = yield* lockerAt(one, name, { id: "holder" })
+        const elsewhere = yield* lockerAt(other, name, { id: "holder" })
+        const stranger = yield* lockerAt(other, name)
+        const { fence } = yield* holder.lock
+        assert.strictEqual(yield* elsewhere.holder, "Me")
+        assert.strictEqual(yield* stranger.holder, "Another")
+        yield* elsewhere.put("from there")
+        assert.strictEqual(yield* holder.get, "from there")
+        assert.deepStrictEqual((yield* elsewhere.lock).fence, fence)
+        const waiting = yield* Effect.forkChild(Effect.scoped(stranger.acquire()), { startImmediately: true })
+        assert.isTrue(yield* elsewhere.unlock)
+        const lease = yield* Fiber.join(waiting)
+        assert.isTrue(Option.getOrThrow(lease.fence) > Option.getOrThrow(fence))
+      }))
+  })
+
+  describe("its server killed", () => {
+    it.live("fails with an error that may be tried again, and goes on when it is back", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const locker = yield* Locker.make(name, { retry: Schedule.recurs(0) })
+        const before = yield* locker.lock
+        yield* harness.kill
+        const error = yield* Effect.flip(locker.lock)
+        assert.strictEqual(error._tag, "ServerBusy")
+        assert.isTrue(error.retryable)
+        yield* harness.start
+        const after = yield* Effect.retry(locker.lock, { schedule: patient })
+        const [earlier, later] = [Option.getOrThrow(before.fence), Option.getOrThrow(after.fence)]
+        // The first error ended the tenure, in doubt of what had been done.
+        assert.isTrue(later >= earlier, `${later} came after ${earlier}`)
+        yield* locker.unlock
+      }).pipe(Effect.provide(inProcess)), 60_000)
+
+    if (options.durable) {
+      it.live("keeps what was acknowledged", () =>
+        Effect.gen(function*() {
+          const [name, data] = [freshName(), freshName()]
+          const locker = yield* Locker.make(name, { id: "holder", ttl: "10 minutes", retry: patient })
+          const stranger = yield* Locker.make(name, { retry: patient })
+          const cell = yield* Locker.make(data, { id: "writer", ttl: "10 minutes", retry: patient })
+          const { fence } = yield* locker.lock
+          yield* cell.put("kept")
+          yield* harness.kill
+          yield* harness.start
+          assert.strictEqual(yield* stranger.holder, "Another")
+          assert.deepStrictEqual((yield* locker.lock).fence, fence)
+          assert.strictEqual(yield* cell.get, "kept")
+          yield* locker.unlock
+          yield* cell.erase
+          const next = yield* stranger.lock
+          assert.isTrue(Option.getOrThrow(next.fence) > Option.getOrThrow(fence))
+          yield* stranger.unlock
+        }).pipe(Effect.provide(inProcess)), 60_000)
+    }
+
+    it.live(
+      "makes a lease suspect, and lost at its deadline; others go on when it is back",
+      () =>
+        Effect.gen(function*() {
+          const name = freshName()
+          const history = new History()
+          const holder = yield* Locker.make(name, { ttl: "3 seconds", retry: patient })
+          const next = yield* Locker.make(name, { ttl: "30 seconds", retry: patient })
+          const seen = yield* Effect.scoped(Effect.gen(function*() {
+            const lease = yield* holder.acquire()
+            const states = yield* Effect.forkChild(
+              Stream.runCollect(Stream.takeUntil(lease.changes, (state) => state === "Lost")),
+              { startImmediately: true }
+            )
+            yield* harness.kill
+            yield* history.during("first", lease, Effect.ignore(lease.lost))
+            return yield* Fiber.join(states)
+          }))
+          assert.deepStrictEqual(seen, ["Held", "Suspect", "Lost"])
+          yield* harness.start
+          yield* Effect.scoped(
+            Effect.flatMap(next.acquire(), (lease) => history.during("next", lease, Effect.void))
+          )
+          history.check()
+        }).pipe(Effect.provide(inProcess)),
+      60_000
+    )
+  })
+
+  describe("its server held still beyond the time to live", () => {
+    it.live("lets a lease be lost, and gives the lock to the next when it goes on", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const history = new History()
+        const ttl = Duration.seconds(3)
+        const [holder, waiter] = yield* Effect.all([
+          Locker.make(name, { ttl, retry: patient }),
+          Locker.make(name, { ttl, retry: patient })
+        ])
+        const waiting = yield* Effect.scoped(Effect.gen(function*() {
+          const lease = yield* holder.acquire()
+          const waiting = yield* Effect.forkDetach(
+            Effect.scoped(Effect.flatMap(waiter.acquire(), (lease) => history.during("next", lease, Effect.void))),
+            { startImmediately: true }
+          )
+          yield* harness.stop
+          yield* history.during("first", lease, Effect.ignore(lease.lost))
+          return waiting
+        }))
+        yield* harness.cont
+        yield* Fiber.join(waiting)
+        assert.strictEqual(history.holds.length, 2)
+        history.check()
+      }).pipe(Effect.provide(inProcess), Effect.ensuring(Effect.suspend(() => harness.cont))), 60_000)
+  })
+}
