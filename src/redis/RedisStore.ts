@@ -1,0 +1,334 @@
+/**
+ * The store in Redis, 6 or later: one script, which compares and sets.
+ *
+ * What is promised, and what is not:
+ *
+ * - Entries end by the clock of Redis's host, which is not to be set by leaps.
+ * - A fence is the time at which its tenure began, in microseconds, or one more
+ *   than the last if that is later. So fences rise also where Redis forgot
+ *   everything, unless that clock was set back by more than Redis was away.
+ * - What Redis forgets is free. Without persistence that is all that it had, with
+ *   `appendfsync everysec` up to about a second of it, with `appendfsync always` nothing.
+ * - Across a failover exclusion is best effort, since Redis replicates after it
+ *   has answered: what was granted or renewed in the moment before may be lost, and
+ *   then be granted again while its holder still works. A master that is cut off
+ *   from its Sentinels goes on granting to those who reach it; what it granted
+ *   is lost when it comes back. `min-replicas-to-write 1` with `min-replicas-max-lag 10`
+ *   bounds that to about 10 seconds. `WAIT` makes a loss less likely, and does not
+ *   rule it out, so it is not used. Fences rise across a failover too, as long as the
+ *   clocks of the two hosts differ by less than it takes.
+ * - Redis must not evict: `maxmemory-policy noeviction`. An evicted entry is a free lock.
+ * - The script uses two keys. In a Redis Cluster the prefix must hold a hash tag,
+ *   such as `{dlm}`, so that both lie in one slot.
+ *
+ * Sources: https://redis.io/docs/latest/operate/oss_and_stack/management/replication/ and
+ * https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/
+ */
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redis from "effect/persistence/Redis"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { StoreError } from "../DlmError.ts"
+import * as CompareAndSet from "../vault/CompareAndSet.ts"
+import * as Guarantees from "../vault/Guarantees.ts"
+import { type Change, type Entry, Store } from "../vault/Store.ts"
+import * as RedisConnection from "./RedisConnection.ts"
+import * as Sentinels from "./Sentinels.ts"
+
+/** How the store uses a Redis. */
+export interface Options {
+  /** What all its keys, and its channel, begin with: stores with the same prefix are the same. By default `dlm`. */
+  readonly prefix?: string | undefined
+  /** How long an operation may take. By default 2 seconds. */
+  readonly timeout?: Duration.Input | undefined
+}
+
+const timeoutOf = (options: Options): Duration.Duration => Duration.fromInputUnsafe(options.timeout ?? "2 seconds")
+
+/**
+ * The script. A case that fits is made, and the answer is its index and the
+ * tenure that it left behind. Otherwise the answer is -1, the tenure, and what is there.
+ */
+const compareAndSet = Redis.script(
+  (entry: string, last: string, args: ReadonlyArray<string>) => [entry, last, ...args],
+  {
+    numberOfKeys: 2,
+    lua: `
+local key, last = KEYS[1], KEYS[2]
+local channel, name, waits = ARGV[1], ARGV[2], ARGV[3]
+local owner, identity, fence, revision, waited =
+  unpack(redis.call("HMGET", key, "owner", "identity", "fence", "revision", "waited"))
+
+local function fits(expected, a, b)
+  if expected == "Absent" then return not owner end
+  if expected == "Owned" then return owner == a and identity == b and redis.call("HSTRLEN", key, "data") == 0 end
+  return revision == a
+end
+
+local function remove()
+  if not owner then return end
+  redis.call("DEL", key)
+  if waited == "1" then redis.call("PUBLISH", channel, name) end
+end
+
+-- Below 2^53, a double holds every microsecond until the year 2255.
+local function nextRevision()
+  local time = redis.call("TIME")
+  local now = time[1] * 1000000 + time[2]
+  local next = string.format("%.0f", math.max(now, (redis.call("GET", last) or 0) + 1))
+  redis.call("SET", last, next)
+  return next
+end
+
+local function write(ttl, owner, identity, data)
+  revision = nextRevision()
+  if not fence then fence = revision end
+  redis.call("DEL", key)
+  redis.call("HSET", key, "owner", owner, "identity", identity, "data", data,
+    "fence", fence, "revision", revision, "waited", waited or "0")
+  redis.call("PEXPIRE", key, ttl)
+end
+
+local at, index, entry = 4, 0, nil
+while ARGV[at] do
+  local expected, a, b, change = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  at = at + 4
+  if change == "Write" then
+    entry = at
+    at = at + 4
+  end
+  if fits(expected, a, b) then
+    if change == "Remove" then
+      remove()
+      return { index }
+    end
+    if change ~= "Keep" then write(ARGV[entry], ARGV[entry + 1], ARGV[entry + 2], ARGV[entry + 3])
+    elseif not owner then return { index } end
+    return { index, fence, revision, redis.call("PTTL", key) }
+  end
+  index = index + 1
+end
+
+if not owner then return { -1 } end
+if waits == "1" and waited ~= "1" then redis.call("HSET", key, "waited", "1") end
+return { -1, fence, revision, redis.call("PTTL", key), owner, identity, redis.call("HGET", key, "data") }
+`
+  }
+).withReturnType<
+  readonly [
+    index: number,
+    fence?: string,
+    revision?: string,
+    expiresIn?: number,
+    owner?: string,
+    identity?: string,
+    data?: string
+  ]
+>()
+
+// Text goes as UTF-8, which has no lone surrogates: what has some goes as JSON, which escapes them. None at all is empty.
+const encode = (text: string | undefined): string =>
+  text === undefined ? "" : text.isWellFormed() ? `=${text}` : JSON.stringify(text)
+
+const decode = (encoded: string): string | undefined =>
+  encoded === "" ? undefined : encoded.startsWith("=") ? encoded.slice(1) : String(JSON.parse(encoded))
+
+// Some thousand years, as far as Redis can count.
+const maxTtlMillis = 1e14
+
+const changeArgs = (change: Change): ReadonlyArray<string> =>
+  change._tag !== "Write" ? [change._tag] : [
+    change._tag,
+    String(Math.min(Math.ceil(change.ttlMillis), maxTtlMillis)),
+    encode(change.entry.owner),
+    encode(change.entry.identity),
+    encode(change.entry.data)
+  ]
+
+const expectedArgs = (expected: CompareAndSet.Expected): ReadonlyArray<string> => {
+  switch (expected._tag) {
+    case "Absent":
+      return [expected._tag, "", ""]
+    case "Owned":
+      return [expected._tag, encode(expected.owner), encode(expected.identity)]
+    case "Revision":
+      return [expected._tag, String(expected.revision), ""]
+  }
+}
+
+const isSameWrite = (a: Change | undefined, b: Change): boolean =>
+  a?._tag === "Write" && b._tag === "Write" && a.ttlMillis === b.ttlMillis && a.entry.owner === b.entry.owner &&
+  a.entry.identity === b.entry.identity && a.entry.data === b.entry.data
+
+// The same write in both cases, as is usual, is sent once.
+const caseArgs = (
+  { change, expected }: CompareAndSet.Case,
+  index: number,
+  cases: ReadonlyArray<CompareAndSet.Case>
+): ReadonlyArray<string> => [
+  ...expectedArgs(expected),
+  ...(isSameWrite(cases[index - 1]?.change, change) ? ["WriteTheSame"] : changeArgs(change))
+]
+
+const replyOf = (
+  [index, fence, revision, expiresIn = 0, owner = "", identity = "", data = ""]: typeof compareAndSet extends
+    Redis.Script<infer C> ? C["result"] : never
+): CompareAndSet.Reply => {
+  const tenure = fence === undefined || revision === undefined
+    ? undefined
+    : { fence: BigInt(fence), revision: BigInt(revision), expiresIn }
+  if (index >= 0) return { _tag: "Made", index, tenure }
+  if (tenure === undefined) return { _tag: "Free" }
+  const entry: Entry = { owner: decode(owner) ?? "", identity: decode(identity), data: decode(data) }
+  return { _tag: "Found", entry, tenure }
+}
+
+/**
+ * Keeps entries in Redis: the store over the `Redis` service. Fails with a
+ * `StoreError` if Redis cannot be used.
+ */
+export const make = Effect.fnUntraced(function*(options: Options = {}) {
+  const redis = yield* Redis.Redis
+  const prefix = options.prefix ?? "dlm"
+  const [last, channel] = [`${prefix}:last`, `${prefix}:freed`]
+  const timeout = timeoutOf(options)
+  const run = redis.eval(compareAndSet)
+
+  const attempt = (name: string, cases: ReadonlyArray<CompareAndSet.Case>, waits: boolean) => {
+    const text = encode(name)
+    return Effect.flatMap(
+      run(prefix + text, last, [channel, text, waits ? "1" : "0", ...cases.flatMap(caseArgs)]),
+      (reply) => Effect.try({ try: () => replyOf(reply), catch: (cause) => new Redis.RedisError({ cause }) })
+    ).pipe(Effect.mapError(({ cause }) => cause))
+  }
+
+  // A script that reads shows at once whether scripts may be run on these keys.
+  yield* attempt("", [], false).pipe(
+    Effect.mapError((cause) => new StoreError({ store: "redis", reason: "Failed", cause })),
+    Effect.timeoutOrElse({
+      duration: timeout,
+      orElse: () => Effect.fail(new StoreError({ store: "redis", reason: "Timeout" }))
+    })
+  )
+
+  const freed = Stream.unwrap(Effect.map(redis.subscribe(channel), Stream.fromQueue)).pipe(
+    Stream.filterMap(({ message }) => Result.try(() => decode(message) ?? "")),
+    Stream.retry(RedisConnection.backoff),
+    Stream.orDie
+  )
+
+  return Store.of({
+    modify: CompareAndSet.make({ store: "redis", timeout, attempt }),
+    sharing: { freed }
+  })
+})
+
+/**
+ * The store over any implementation of `Redis`, such as platform-node's `NodeRedis`.
+ *
+ * Tell that one to keep no commands while it is disconnected (node-redis:
+ * `disableOfflineQueue: true`), to connect again without end, and soon, and how many may wait.
+ * `layerUrl` does all that.
+ *
+ * @example
+ * ```ts
+ * import { NodeRedis } from "@effect/platform-node"
+ * import { Layer } from "effect"
+ * import { RedisStore } from "effect-dlm/redis"
+ *
+ * const store = RedisStore.layer({ prefix: "locks" }).pipe(
+ *   Layer.provide(NodeRedis.layer({
+ *     url: "redis://127.0.0.1:6379",
+ *     disableOfflineQueue: true,
+ *     commandsQueueMaxLength: 10_000,
+ *     socket: { reconnectStrategy: (retries) => Math.min(50 * 2 ** retries, 1000) }
+ *   }))
+ * )
+ * ```
+ */
+export const layer = (options?: Options): Layer.Layer<Store | Guarantees.Fence, StoreError, Redis.Redis> =>
+  Layer.effectContext(
+    Effect.map(
+      make(options),
+      (store) => Context.make(Store, store).pipe(Context.add(Guarantees.Fence, true))
+    )
+  )
+
+/**
+ * The store in the Redis of a URL: `redis://user:password@host:6379/0`, `rediss://` over TLS, or `unix:///path`.
+ *
+ * Connects with node-redis. If it cannot at first, it fails with a `StoreError`; after that it connects again by
+ * itself, whatever happens.
+ *
+ * @example
+ * ```ts
+ * import { Layer, Redacted } from "effect"
+ * import { Talker } from "effect-dlm"
+ * import { RedisStore } from "effect-dlm/redis"
+ * import { Identities, Vault } from "effect-dlm/vault"
+ *
+ * const talker = Talker.layerVault.pipe(
+ *   Layer.provide(Vault.layer),
+ *   Layer.provide([RedisStore.layerUrl({ url: Redacted.make("redis://127.0.0.1:6379") }), Identities.layerNone])
+ * )
+ * ```
+ */
+export const layerUrl = (
+  options: Options & { readonly url: Redacted.Redacted }
+): Layer.Layer<Store | Guarantees.Fence, StoreError> =>
+  layerConnected(
+    options,
+    Effect.succeed(Effect.succeed({ client: { url: Redacted.value(options.url) }, left: Effect.never }))
+  )
+
+/**
+ * As `layerUrl`, with the URL and the prefix from Config: `REDIS_URL`, and `DLM_REDIS_PREFIX` or else `dlm`.
+ */
+export const layerConfig: Layer.Layer<Store | Guarantees.Fence, StoreError | Config.ConfigError> = Layer.unwrap(
+  Effect.map(
+    Config.all({
+      url: Config.Redacted("REDIS_URL"),
+      prefix: Config.String("DLM_REDIS_PREFIX").pipe(Config.withDefault(undefined))
+    }),
+    layerUrl
+  )
+)
+
+/**
+ * The store in the Redis that Sentinels watch over: it follows the master by
+ * itself. What a failover may lose is said at the top of this module.
+ *
+ * @example
+ * ```ts
+ * import { Redacted } from "effect"
+ * import { RedisStore } from "effect-dlm/redis"
+ *
+ * const store = RedisStore.layerSentinel({
+ *   master: "mymaster",
+ *   sentinels: [{ host: "10.0.0.1" }, { host: "10.0.0.2" }, { host: "10.0.0.3" }],
+ *   credentials: { password: Redacted.make("secret") }
+ * })
+ * ```
+ */
+export const layerSentinel = (
+  options: Options & Sentinels.Options
+): Layer.Layer<Store | Guarantees.Fence, StoreError> =>
+  layerConnected(options, Sentinels.locate({ ...options, patience: timeoutOf(options) }))
+
+const layerConnected = (
+  options: Options,
+  locating: Effect.Effect<RedisConnection.Options["locate"], never, Scope.Scope>
+) =>
+  Layer.provide(
+    layer(options),
+    Layer.effect(
+      Redis.Redis,
+      Effect.flatMap(locating, (locate) => RedisConnection.make({ locate, patience: timeoutOf(options) }))
+    )
+  )
