@@ -1,0 +1,339 @@
+/**
+ * A Store on Postgres: its entries, their fences and revisions survive a crash
+ * of the database.
+ *
+ * What is asked is one statement, and one transaction, that leaves nothing in
+ * its session: so the store works behind a pooler that gives out connections
+ * by the transaction, such as PgBouncer. Only what tells of releases needs a
+ * connection of its own.
+ *
+ * Time is that of the database alone. If its clock is set forward, entries end
+ * earlier.
+ */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as PgConnection from "@effect/sql-pg/PgConnection"
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import type { MigrationError } from "effect/sql/Migrator"
+import * as SqlClient from "effect/sql/SqlClient"
+import { SqlError } from "effect/sql/SqlError"
+import * as Stream from "effect/Stream"
+import { StoreError } from "../DlmError.ts"
+import * as CompareAndSet from "../vault/CompareAndSet.ts"
+import * as Guarantees from "../vault/Guarantees.ts"
+import { Store } from "../vault/Store.ts"
+import { escape, unescape } from "./escape.ts"
+import * as Schema from "./schema.ts"
+
+const store = "postgres"
+
+/** What the store keeps to. */
+export interface Options {
+  /**
+   * The schema of its tables, made where it is missing. Servers that share locks share it. By default `effect_dlm`.
+   * Releases are notified on the channel of the same name.
+   */
+  readonly schema?: string | undefined
+  /** By when whatever is asked of the store has ended. By default 2 seconds. */
+  readonly timeout?: Duration.Input | undefined
+  /**
+   * The database without the pooler that is before it: `LISTEN` needs a session that lasts. By default that of the
+   * client.
+   */
+  readonly listenUrl?: Redacted.Redacted | undefined
+}
+
+/** Where the database is, and what the store keeps to. */
+export interface UrlOptions extends Options {
+  /**
+   * `postgres://user:password@host:5432/database`. Without `sslmode` in it, or `ssl`, the connection is not encrypted.
+   *
+   * If there is a `listenUrl` too, this one may lead to a pooler: nothing is prepared then for more than a transaction.
+   */
+  readonly url: Redacted.Redacted
+  /** `true` for TLS with the authorities that Node knows, or options such as `ca`, for `listenUrl` too. */
+  readonly ssl?: PgClient.PgClientConfig["ssl"]
+}
+
+const defaults = { schema: "effect_dlm", timeout: Duration.seconds(2) }
+
+/** Migrations wait for one another, and may take longer than what is asked of the store later. */
+const openTimeout = Duration.seconds(30)
+const sweepInterval = Duration.seconds(30)
+const sweepBatch = 1000
+const listenRetry = Schedule.spaced("1 second")
+/** A session that only listens would not learn that the other end has gone. */
+const listenKeepAlive = Duration.seconds(15)
+/** No text of 10 MiB is longer once it is escaped. */
+const maxMessageSize = 64 * 1024 * 1024
+/** More than that many milliseconds, some 3000 years, would leave what a timestamp can say. */
+const maxTtlMillis = 1e14
+
+/**
+ * Makes the store over the client that is provided, and its tables where they are missing.
+ *
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Effect, Redacted } from "effect"
+ * import { PostgresStore } from "effect-dlm/postgres"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* PostgresStore.make({ schema: "locks" })
+ *   return yield* store.modify("orders", (entry) => ({ answer: entry, change: { _tag: "Keep" } }))
+ * }).pipe(Effect.scoped, Effect.provide(PgClient.layer({ url: Redacted.make("postgres://localhost/app") })))
+ * ```
+ */
+export const make = (
+  options: Options = {}
+): Effect.Effect<Store["Service"], StoreError, PgClient.PgClient | Scope.Scope> =>
+  Effect.gen(function*() {
+    const client = yield* PgClient.PgClient
+    const sql = client.withoutTransforms()
+    const schema = Schema.make(options.schema ?? defaults.schema)
+    const timeout = Duration.fromInputUnsafe(options.timeout ?? defaults.timeout)
+    const listening = yield* listeningConfig(client.config, options.listenUrl)
+
+    yield* aside(client, Effect.andThen(checkSettings(sql), schema.migrate)).pipe(
+      Effect.provideService(SqlClient.SqlClient, sql),
+      Effect.mapError((error) => failedToOpen(error)),
+      Effect.timeoutOrElse({
+        duration: openTimeout,
+        orElse: () => Effect.fail(new StoreError({ store, reason: "Timeout" }))
+      })
+    )
+
+    yield* aside(client, sql.unsafe(schema.sweep, [sweepBatch]).values).pipe(
+      Effect.timeout(timeout),
+      Effect.repeat({ while: ([row]) => row?.[0] === sweepBatch }),
+      Effect.ignore,
+      Effect.delay(sweepInterval),
+      Effect.forever,
+      Effect.forkScoped
+    )
+
+    return Store.of({
+      modify: CompareAndSet.make({
+        store,
+        timeout,
+        attempt: (name, [first, second], waits) =>
+          aside(
+            client,
+            sql.unsafe(schema.attempt, [escape(name), waits, ...parametersOf(first), ...parametersOf(second)]).values
+          ).pipe(
+            Effect.map(([row]) => replyOf(row as Row)),
+            Effect.mapError(rootOf)
+          )
+      }),
+      sharing: {
+        freed: Stream.unwrap(
+          Effect.flatMap(PgConnection.make(listening), (connection) => connection.listen(schema.channel)).pipe(
+            Effect.map((queue) => Stream.fromQueue(queue))
+          )
+        ).pipe(
+          Stream.map(({ payload }) => unescape(payload)),
+          Stream.retry(listenRetry),
+          Stream.orDie
+        )
+      }
+    })
+  })
+
+/**
+ * Runs a statement on a fiber of its own: whoever is interrupted, or has waited long enough, does not wait until the
+ * driver has cancelled it as well, which a database that stands still does not answer. It also is in no transaction
+ * that the caller has begun with the same client, and that others would not see the end of.
+ */
+const aside = <A, E, R>(client: PgClient.PgClient, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.contextWith((context: Context.Context<R>) =>
+    Effect.callback<A, E>((resume) => {
+      const interrupt = Effect.runCallbackWith(
+        Context.omit(client.transactionService)(context) as Context.Context<R>
+      )(self, { onExit: resume })
+      return Effect.sync(() => interrupt())
+    })
+  )
+
+/** What the layer promises depends on the settings of the database too. */
+const checkSettings = (sql: SqlClient.SqlClient): Effect.Effect<void, SqlError | Error> =>
+  Effect.gen(function*() {
+    const rows = yield* sql<Record<string, string>>`SELECT name, setting FROM pg_settings
+      WHERE (name, setting) IN (('fsync', 'off'), ('synchronous_commit', 'off'))
+      OR name = 'default_transaction_isolation' AND setting <> 'read committed'`
+    for (const { name, setting } of rows) {
+      return yield* Effect.fail(
+        new Error(
+          name === "default_transaction_isolation"
+            ? `${name} is ${setting}, and the store needs 'read committed', for its role at least`
+            : `${name} is ${setting}, and what the store acknowledges would be lost in a crash`
+        )
+      )
+    }
+  })
+
+const invalidUrl = (what: string): StoreError =>
+  new StoreError({ store, reason: "Failed", cause: new Error(`${what} is no URL such as postgres://host/database`) })
+
+// The driver's own error has the URL in it, and so the password.
+const checkUrl = (what: string, url: Redacted.Redacted): Effect.Effect<void, StoreError> =>
+  URL.canParse(Redacted.value(url)) ? Effect.void : Effect.fail(invalidUrl(what))
+
+const listeningConfig = Effect.fnUntraced(function*(
+  config: PgClient.PgClientConfig,
+  listenUrl: Redacted.Redacted | undefined
+): Effect.fn.Return<PgConnection.Config, StoreError> {
+  const alone = { ...config, keepAlive: config.keepAlive ?? listenKeepAlive, multiplex: false }
+  if (listenUrl === undefined) return alone
+  yield* checkUrl("the URL to listen at", listenUrl)
+  // What is given beside a URL wins over it.
+  const { database: _1, host: _2, password: _3, path: _4, port: _5, stream: _6, username: _7, ...rest } = alone
+  return { ...rest, url: listenUrl }
+})
+
+// In the order of the parameters of the function. All are text, so that the statement is the same whatever they are.
+const parametersOf = (one: CompareAndSet.Case | undefined): ReadonlyArray<string | null> => {
+  if (one === undefined) return none
+  const { change, expected } = one
+  return [
+    expected._tag,
+    ...(expected._tag === "Owned" ? [escape(expected.owner), escaped(expected.identity)] : [null, null]),
+    expected._tag === "Revision" ? String(expected.revision) : null,
+    change._tag,
+    ...(change._tag === "Write"
+      ? [
+        escape(change.entry.owner),
+        escaped(change.entry.identity),
+        escaped(change.entry.data),
+        String(Math.min(change.ttlMillis, maxTtlMillis))
+      ]
+      : [null, null, null, null])
+  ]
+}
+
+const none = Array.from({ length: 9 }, () => null)
+
+const escaped = (text: string | undefined): string | null => text === undefined ? null : escape(text)
+const unescaped = (text: string | null): string | undefined => text === null ? undefined : unescape(text)
+
+/** Whole numbers of 64 bits may come as something else where the client has types of its own. */
+type Row = readonly [
+  made: number | null,
+  fence: bigint | number | string | null,
+  revision: bigint | number | string,
+  expiresIn: number,
+  owner: string,
+  identity: string | null,
+  data: string | null
+]
+
+const replyOf = ([made, fence, revision, expiresIn, owner, identity, data]: Row): CompareAndSet.Reply => {
+  const tenure = fence === null
+    ? undefined
+    : { fence: BigInt(fence), revision: BigInt(revision), expiresIn: Math.max(0, expiresIn) }
+  if (made !== null) return { _tag: "Made", index: made - 1, tenure }
+  if (tenure === undefined) return { _tag: "Free" }
+  return {
+    _tag: "Found",
+    entry: { owner: unescape(owner), identity: unescaped(identity), data: unescaped(data) },
+    tenure
+  }
+}
+
+/** What the database or the network said: the driver's own message only says what it was about to do. */
+const rootOf = (error: unknown): unknown =>
+  error instanceof SqlError && error.reason.cause instanceof Error ? error.reason.cause : error
+
+const failedToOpen = (error: SqlError | MigrationError | Error): StoreError => {
+  const sqlError = error instanceof SqlError ? error : error.cause instanceof SqlError ? error.cause : undefined
+  const root = rootOf(sqlError ?? error)
+  const cause = sqlError?.reason._tag === "AuthorizationError" && root instanceof Error
+    ? new Error(
+      `${root.message}: its role must be allowed to make the schema and its tables, or one that is must do it first`,
+      { cause: root }
+    )
+    : root
+  return new StoreError({ store, reason: "Failed", cause })
+}
+
+/**
+ * The store over the client that is provided.
+ *
+ * The client's pool is shared with whatever else uses it: what waits there for longer than `timeout` fails. Behind a
+ * pooler give the client `prepare: false`, and the store a `listenUrl`.
+ *
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Layer, Redacted } from "effect"
+ * import { Talker } from "effect-dlm"
+ * import { PostgresStore } from "effect-dlm/postgres"
+ * import { Identities, Vault } from "effect-dlm/vault"
+ *
+ * const shared = Talker.layerVault.pipe(
+ *   Layer.provide(Vault.layer),
+ *   Layer.provide([PostgresStore.layer(), Identities.layerNone]),
+ *   Layer.provide(PgClient.layer({ url: Redacted.make("postgres://localhost/app") }))
+ * )
+ * ```
+ */
+export const layer = (
+  options?: Options
+): Layer.Layer<Store | Guarantees.Fence | Guarantees.Durable, StoreError, PgClient.PgClient> =>
+  Layer.effectContext(
+    Effect.map(
+      make(options),
+      (store) =>
+        Context.make(Store, store).pipe(Context.add(Guarantees.Fence, true), Context.add(Guarantees.Durable, true))
+    )
+  )
+
+/**
+ * The store in the database of a URL, over connections of its own.
+ *
+ * @example
+ * ```ts
+ * import { Redacted } from "effect"
+ * import { PostgresStore } from "effect-dlm/postgres"
+ *
+ * const store = PostgresStore.layerUrl({
+ *   url: Redacted.make("postgres://dlm:secret@db.example.org/locks?sslmode=require"),
+ *   timeout: "5 seconds"
+ * })
+ * ```
+ */
+export const layerUrl = (
+  options: UrlOptions
+): Layer.Layer<Store | Guarantees.Fence | Guarantees.Durable, StoreError> =>
+  layer(options).pipe(
+    Layer.provide(PgClient.layer({
+      url: options.url,
+      ssl: options.ssl,
+      connectTimeout: options.timeout ?? defaults.timeout,
+      prepare: options.listenUrl === undefined,
+      maxMessageSize
+    })),
+    Layer.catchTag("SqlError", (error) => Layer.effectContext(Effect.fail(failedToOpen(error)))),
+    (opened) => Layer.unwrap(Effect.as(checkUrl("the URL", options.url), opened))
+  )
+
+/**
+ * As `layerUrl`, from the configuration.
+ *
+ * @example
+ * ```ts
+ * import { Config } from "effect"
+ * import { PostgresStore } from "effect-dlm/postgres"
+ *
+ * const store = PostgresStore.layerConfig({ url: Config.Redacted("DATABASE_URL") })
+ * ```
+ */
+export const layerConfig = (
+  config: Config.Wrap<UrlOptions>
+): Layer.Layer<Store | Guarantees.Fence | Guarantees.Durable, StoreError | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(Config.unwrap(config), layerUrl))

@@ -1,0 +1,119 @@
+/**
+ * A Postgres server of its own, in a temporary folder, and PgBouncer before it.
+ */
+import { Effect, Layer, Redacted } from "effect"
+import { PostgresStore } from "effect-dlm/postgres"
+import { execFileSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { find, freePort, run, temporaryFolder } from "./programs.ts"
+
+/** What `describeWith` is to look for. */
+export const programs = { initdb: "postgresql", postgres: "postgresql", pgrep: "procps" }
+
+// Neither runs as root, as tests in a container do.
+const account = () => {
+  if (process.getuid?.() !== 0) return {}
+  const [, , uid, gid] = /^postgres:.*$/m.exec(fs.readFileSync("/etc/passwd", "utf8"))![0].split(":")
+  return { uid: Number(uid), gid: Number(gid) }
+}
+
+const folderOf = (name: string) =>
+  Effect.tap(temporaryFolder(name), (folder) =>
+    Effect.sync(() => {
+      const { gid, uid } = account()
+      if (uid !== undefined) fs.chownSync(folder, uid, gid)
+    }))
+
+const env = { PATH: process.env["PATH"], LC_ALL: "C" }
+const user = "postgres"
+const password = "secret"
+
+const urlOf = (port: number, role = user, its = password) =>
+  Redacted.make(`postgres://${role}:${its}@127.0.0.1:${port}/postgres`)
+
+const answers = (port: number) =>
+  Effect.sync(() => {
+    const args = ["-h", "127.0.0.1", "-p", String(port), "-U", user, "-d", "postgres", "-qAtc", "SELECT 1"]
+    execFileSync(find("psql")!, args, { env: { ...env, PGPASSWORD: password }, stdio: "pipe" })
+  }).pipe(Effect.catchDefect(Effect.fail))
+
+/** A database cluster that keeps what it has acknowledged. Its server has no child that outlives it. */
+export const postgresServer = Effect.gen(function*() {
+  const folder = yield* folderOf("postgres")
+  const data = path.join(folder, "data")
+  const secret = path.join(folder, "secret")
+  const port = yield* freePort
+  yield* Effect.sync(() => {
+    fs.writeFileSync(secret, password)
+    fs.chmodSync(secret, 0o644)
+    execFileSync(find("initdb")!, [
+      ...["-D", data, "-U", user, "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", `--pwfile=${secret}`],
+      ...["--no-sync", "--no-instructions"]
+    ], { ...account(), env, cwd: folder, stdio: "pipe" })
+  })
+  const settings = {
+    listen_addresses: "127.0.0.1",
+    unix_socket_directories: "",
+    shared_buffers: "16MB",
+    fsync: "on",
+    // After a crash it would open and sync each file of the cluster.
+    recovery_init_sync_method: "syncfs",
+    max_connections: "200",
+    log_min_messages: "warning"
+  }
+  const postmaster = yield* run("postgres", [
+    ...["-D", data, "-p", String(port)],
+    ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
+  ], { ...account(), env, cwd: folder, ready: answers(port) })
+
+  // The server is as many processes as it has sessions, and some more.
+  const signalChildren = (signal: NodeJS.Signals) =>
+    Effect.sync(() => {
+      const [pid] = fs.readFileSync(path.join(data, "postmaster.pid"), "utf8").split("\n")
+      for (const child of execFileSync(find("pgrep")!, ["-P", pid!], { encoding: "utf8" }).trim().split("\n")) {
+        process.kill(Number(child), signal)
+      }
+    }).pipe(Effect.catchDefect(() => Effect.void))
+  // It is held still first, so that it starts no others, and makes nothing of their end.
+  const stop = Effect.andThen(postmaster.stop, signalChildren("SIGSTOP"))
+  const kill = Effect.andThen(stop, signalChildren("SIGKILL")).pipe(Effect.andThen(postmaster.kill))
+  yield* Effect.addFinalizer(() => kill)
+  return {
+    ...postmaster,
+    stop,
+    kill,
+    cont: Effect.andThen(signalChildren("SIGCONT"), postmaster.cont),
+    port,
+    url: urlOf(port),
+    urlOf: (role: string, its: string) => urlOf(port, role, its),
+    layer: PostgresStore.layerUrl({ url: urlOf(port) })
+  }
+})
+
+/** PgBouncer that gives out the sessions of a server by the transaction: two of them, however many ask. */
+export const pgbouncer = Effect.fnUntraced(function*(server: { readonly port: number }) {
+  const folder = yield* folderOf("pgbouncer")
+  const port = yield* freePort
+  const config = path.join(folder, "pgbouncer.ini")
+  const users = path.join(folder, "users.txt")
+  yield* Effect.sync(() => {
+    fs.writeFileSync(users, `"${user}" "${password}"\n`)
+    fs.writeFileSync(
+      config,
+      `[databases]
+postgres = host=127.0.0.1 port=${server.port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${port}
+unix_socket_dir =
+auth_type = plain
+auth_file = ${users}
+pool_mode = transaction
+default_pool_size = 2
+`
+    )
+  })
+  const bouncer = yield* run("pgbouncer", [config], { ...account(), env, cwd: folder, ready: answers(port) })
+  return { ...bouncer, url: urlOf(port) }
+})
