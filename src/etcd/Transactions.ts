@@ -1,0 +1,152 @@
+/**
+ * One attempt at an entry as a transaction of etcd, and many of them in one.
+ *
+ * Each transaction costs etcd a round of its consensus and a write to its disk,
+ * however much is in it, so what is asked for while others are on their way
+ * goes together with the next: as nested transactions, each of another key.
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Schema from "effect/Schema"
+import { type EtcdClient, EtcdError, method } from "./EtcdClient.ts"
+
+/** An entry as etcd tells of it. Its value is in base64. */
+export interface KeyValue {
+  readonly create_revision: bigint
+  readonly mod_revision: bigint
+  /** None if only the revisions were asked for. */
+  readonly value?: string
+}
+
+/** What etcd answers to one operation. */
+export interface Answer {
+  readonly response_range?: { readonly kvs?: ReadonlyArray<KeyValue> }
+  readonly response_txn?: { readonly succeeded?: boolean; readonly responses?: ReadonlyArray<Answer> }
+}
+
+const KeyValue = Schema.Struct({
+  create_revision: Schema.BigIntFromString,
+  mod_revision: Schema.BigIntFromString,
+  value: Schema.optionalKey(Schema.String)
+})
+
+const Answer: Schema.Codec<Answer, unknown> = Schema.Struct({
+  response_range: Schema.optionalKey(Schema.Struct({ kvs: Schema.optionalKey(Schema.Array(KeyValue)) })),
+  response_txn: Schema.optionalKey(Schema.Struct({
+    succeeded: Schema.optionalKey(Schema.Boolean),
+    responses: Schema.optionalKey(Schema.Array(Schema.suspend((): Schema.Codec<Answer, unknown> => Answer)))
+  }))
+})
+
+const transaction = method(
+  "/v3/kv/txn",
+  Schema.Struct({ header: Schema.Struct({ revision: Schema.BigIntFromString }), responses: Schema.Array(Answer) })
+)
+
+/** An operation on one key. */
+export interface Operation {
+  /** The key, in base64. No transaction has two operations on one key: etcd refuses that. */
+  readonly key: string
+  /** The operation, as JSON. */
+  readonly json: string
+}
+
+/** Does operations, each atomically and in one round trip; `answered` runs also if nobody waits for it any more. */
+export type Perform = <A>(
+  operation: Operation,
+  answered: (answer: Answer, revision: bigint) => A
+) => Effect.Effect<A, EtcdError>
+
+interface Waiting {
+  readonly operation: Operation
+  readonly answered: (answer: Answer, revision: bigint) => void
+  readonly failed: (error: EtcdError) => void
+  abandoned: boolean
+}
+
+/** Half of what etcd allows by default (`--max-txn-ops`): the rest is for what is nested in them. */
+const maxOperations = 64
+/** In characters of JSON, well below the 1.5 MiB of `--max-request-bytes`. An operation that is longer goes alone. */
+const maxLength = 256 * 1024
+/** So many transactions may be on their way. */
+const maxFlights = 2
+
+/** Performs operations by fibers that `run` starts, each within `patience`. */
+export const make = (
+  client: EtcdClient,
+  patience: Duration.Duration,
+  run: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+): Perform => {
+  const queue: Array<Waiting> = []
+  let flights = 0
+
+  const takeBatch = (): Array<Waiting> => {
+    const keys = new Set<string>()
+    const batch: Array<Waiting> = []
+    let length = 0
+    for (let i = 0; i < queue.length && batch.length < maxOperations;) {
+      const { operation: { json, key } } = queue[i]!
+      if (batch.length > 0 && length + json.length > maxLength) break
+      if (keys.has(key)) i++
+      else {
+        keys.add(key)
+        length += json.length
+        batch.push(queue[i]!)
+        queue.splice(i, 1)
+      }
+    }
+    return batch
+  }
+
+  const flight = Effect.gen(function*() {
+    // Others are about to ask in this same moment.
+    yield* Effect.yieldNow
+    while (queue.length > 0) {
+      const batch = takeBatch()
+      yield* client.once(transaction, `{"success":[${batch.map(({ operation }) => operation.json).join(",")}]}`).pipe(
+        Effect.match({
+          onSuccess: ({ header, responses }) => {
+            batch.forEach(({ answered }, i) => answered(responses[i] ?? {}, header.revision))
+          },
+          onFailure: (error) => {
+            for (const { failed } of batch) failed(error)
+            // Once more, together with those who came meanwhile, and without those who have left.
+            if (error.passes) queue.unshift(...batch.filter(({ abandoned }) => !abandoned))
+          }
+        })
+      )
+    }
+    flights--
+  })
+
+  return <A>(operation: Operation, answered: (answer: Answer, revision: bigint) => A) =>
+    Effect.suspend(() => {
+      let last: EtcdError | undefined
+      return Effect.callback<A, EtcdError>((resume) => {
+        const waiting: Waiting = {
+          operation,
+          answered: (answer, revision) => resume(Effect.succeed(answered(answer, revision))),
+          failed: (error) => {
+            last = error
+            if (!error.passes) resume(Effect.fail(error))
+          },
+          abandoned: false
+        }
+        queue.push(waiting)
+        if (flights < maxFlights) {
+          flights++
+          run(flight)
+        }
+        return Effect.sync(() => {
+          waiting.abandoned = true
+          const at = queue.indexOf(waiting)
+          if (at !== -1) queue.splice(at, 1)
+        })
+      }).pipe(
+        Effect.timeoutOrElse({ duration: patience, orElse: () => Effect.fail(last ?? late) })
+      )
+    })
+}
+
+const late = new EtcdError({ code: 4, message: "etcd does not answer in time" })
