@@ -1,14 +1,394 @@
-import { afterAll, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
+import { Cause, Clock, Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import type { DlmError } from "effect-dlm"
 import { SqliteStore } from "effect-dlm/sqlite"
 import { StoreContract } from "effect-dlm/testing"
+import { Store } from "effect-dlm/vault"
+import { TestClock } from "effect/testing"
+import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { increment } from "./counting.ts"
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "dlm-sqlite-"))
 afterAll(() => fs.rmSync(folder, { recursive: true }))
 
+let files = 0
+const newFile = () => path.join(folder, `${files++}.db`)
+
+const open = (file: string, options?: Partial<SqliteStore.Options>) =>
+  Effect.map(
+    Layer.build(Layer.fresh(SqliteStore.layer({ file, ...options }))),
+    (context) => Context.get(context, Store.Store)
+  )
+
+type Instance = Store.Store["Service"]
+
+const write = (store: Instance, name: string, owner = "o", ttlMillis = 600_000) =>
+  store.modify(name, () => ({
+    answer: undefined,
+    change: { _tag: "Write", entry: { owner, identity: undefined, data: undefined }, ttlMillis }
+  }))
+
+const remove = (store: Instance, name: string) =>
+  store.modify(name, () => ({ answer: undefined, change: { _tag: "Remove" } }))
+
+const read = (store: Instance, name: string) =>
+  Effect.map(store.modify(name, (found) => ({ answer: found, change: { _tag: "Keep" } })), ({ answer }) => answer)
+
+const ownerOf = (store: Instance, name: string) => Effect.map(read(store, name), (found) => found?.owner)
+
+/** A connection of our own to a file. */
+const connect = (file: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => new DatabaseSync(file)),
+    (database) => Effect.sync(() => database.close())
+  )
+
+const namesIn = (database: DatabaseSync) =>
+  database.prepare("SELECT name FROM entries ORDER BY name").all().map((row) => JSON.parse(String(row["name"])))
+
+const failureOf = <A>(self: Effect.Effect<A, DlmError.StoreError, Scope.Scope>) => Effect.flip(Effect.scoped(self))
+
 describe("the laws", () => {
   const layer = SqliteStore.layer({ file: path.join(folder, "laws.db") })
   for (const { check, name } of StoreContract.laws(layer, { tells: false })) it.live(name, () => check)
+})
+
+describe("a transaction", () => {
+  it.live("holds all that is asked in one turn, in the order of its coming", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      const store = yield* open(file)
+      const other = yield* connect(file)
+      const seen: Array<unknown> = []
+      const ask = (name: string) =>
+        store.modify(name, (): Store.Decision<undefined> => {
+          seen.push([name, namesIn(other)])
+          return {
+            answer: undefined,
+            change: { _tag: "Write", entry: { owner: "o", identity: undefined, data: undefined }, ttlMillis: 600_000 }
+          }
+        })
+      const outcomes = yield* Effect.all([ask("c"), ask("a"), ask("b")], { concurrency: "unbounded" })
+      assert.deepStrictEqual(seen, [["c", []], ["a", []], ["b", []]])
+      assert.deepStrictEqual(namesIn(other), ["a", "b", "c"])
+      const [first, second, third] = outcomes.map(({ fence }) => fence!)
+      assert.isTrue(first! < second! && second! < third!)
+    }))
+
+  it.live("goes on where a decision throws, and only its own caller dies", () =>
+    Effect.gen(function*() {
+      const store = yield* open(newFile())
+      const thrown = new Error("thrown by a decision")
+      const exits = yield* Effect.all([
+        Effect.exit(write(store, "before")),
+        Effect.exit(store.modify("thrown", () => {
+          throw thrown
+        })),
+        Effect.exit(write(store, "after"))
+      ], { concurrency: "unbounded" })
+      assert.deepStrictEqual(exits.map(Exit.isSuccess), [true, false, true])
+      assert.strictEqual(Cause.squash((exits[1] as Exit.Failure<never, never>).cause), thrown)
+      assert.strictEqual(yield* ownerOf(store, "before"), "o")
+      assert.strictEqual(yield* ownerOf(store, "after"), "o")
+    }))
+
+  for (const [how, what] of [["ABORT", "may go on"], ["ROLLBACK", "is over"]] as const) {
+    it.live(`is not made at all where it cannot be written, and ${what}`, () =>
+      Effect.gen(function*() {
+        const file = newFile()
+        const store = yield* open(file)
+        const { fence } = yield* write(store, "held")
+        const other = yield* connect(file)
+        // In place of a disk that is full.
+        other.exec(
+          `CREATE TRIGGER full BEFORE INSERT ON entries WHEN NEW.name = '"bad"' BEGIN SELECT RAISE(${how}, 'full'); END`
+        )
+        const errors = yield* Effect.all(
+          [write(store, "good"), remove(store, "held"), write(store, "bad")].map(Effect.flip),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(errors.map(({ fileName }) => fileName), ["good", "held", "bad"])
+        for (const { message, reason } of errors) {
+          assert.strictEqual(reason, "Failed")
+          assert.include(message, "full")
+        }
+        assert.strictEqual(yield* ownerOf(store, "held"), "o")
+        assert.isUndefined(yield* ownerOf(store, "good"))
+        other.exec("DROP TRIGGER full")
+        const after = yield* write(store, "bad")
+        assert.isTrue(after.fence! > fence!)
+      }))
+  }
+
+  it.live("leaves out what was withdrawn before it began", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      const store = yield* open(file)
+      const other = yield* connect(file)
+      other.exec("BEGIN EXCLUSIVE")
+      const withdrawn = yield* Effect.forkChild(write(store, "withdrawn"), { startImmediately: true })
+      const kept = yield* Effect.forkChild(write(store, "kept"), { startImmediately: true })
+      yield* Fiber.interrupt(withdrawn)
+      other.exec("COMMIT")
+      yield* Fiber.join(kept)
+      assert.deepStrictEqual(namesIn(other), ["kept"])
+    }))
+})
+
+describe("a file that others use too", () => {
+  it.live("shows what another instance has written and removed, at once", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      const one = yield* open(file)
+      const two = yield* open(file)
+      let last = 0n
+      for (let i = 0; i < 5; i++) {
+        assert.isUndefined(yield* ownerOf(two, "f"))
+        for (const [store, owner] of [[one, "one"], [two, "two"], [one, "three"]] as const) {
+          const { revision } = yield* write(store, "f", owner)
+          assert.isTrue(revision! > last)
+          last = revision!
+          assert.strictEqual(yield* ownerOf(one, "f"), owner)
+          assert.strictEqual(yield* ownerOf(two, "f"), owner)
+        }
+        yield* remove(one, "f")
+      }
+    }))
+
+  it.live("loses no increment of two processes", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      const store = yield* open(file, { timeout: "20 seconds" })
+      const child = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          spawn(process.execPath, [path.join(import.meta.dirname, "counting.ts"), file, "count", "1000"], {
+            stdio: ["ignore", "pipe", "inherit"]
+          })
+        ),
+        (child) => Effect.sync(() => child.kill("SIGKILL"))
+      )
+      const done = Effect.callback<number | null>((resume) =>
+        void child.once("exit", (code) => resume(Effect.succeed(code)))
+      )
+      const exit = yield* Effect.forkChild(done, { startImmediately: true })
+      yield* Effect.callback<void>((resume) => void child.stdout.once("data", () => resume(Effect.void)))
+      yield* Effect.repeat(increment(store, "count"), { times: 999 })
+      assert.strictEqual(yield* Fiber.join(exit), 0)
+      assert.strictEqual((yield* read(store, "count"))?.data, "2000")
+    }))
+
+  it.live("times out while another writes, without holding up others, and goes on after that", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      const store = yield* open(file, { timeout: "100 millis" })
+      const other = yield* connect(file)
+      other.exec("BEGIN EXCLUSIVE")
+      const errors = yield* Effect.all([Effect.flip(write(store, "a")), Effect.flip(read(store, "b"))], {
+        concurrency: "unbounded"
+      })
+      assert.deepStrictEqual(errors.map(({ fileName, reason, store }) => [fileName, reason, store]), [
+        ["a", "Timeout", "sqlite"],
+        ["b", "Timeout", "sqlite"]
+      ])
+      const opening = yield* failureOf(open(file, { timeout: "100 millis" }))
+      assert.deepStrictEqual([opening.fileName, opening.reason], [undefined, "Timeout"])
+      other.exec("COMMIT")
+      yield* write(store, "c")
+      assert.deepStrictEqual(namesIn(other), ["c"])
+    }))
+})
+
+describe("time", () => {
+  /** A machine: its wall clock, and the monotonic one since it was booted, in milliseconds. Nothing waits by it. */
+  const machine = () => {
+    const at = { wall: 1_700_000_000_000, monotonic: 5_000_000 }
+    const nanos = (millis: number) => BigInt(millis) * 1_000_000n
+    const clock: Clock.Clock = {
+      currentTimeMillisUnsafe: () => at.wall,
+      currentTimeMillis: Effect.sync(() => at.wall),
+      currentTimeNanosUnsafe: () => nanos(at.wall),
+      currentTimeNanos: Effect.sync(() => nanos(at.wall)),
+      monotonicTimeNanosUnsafe: () => nanos(at.monotonic),
+      monotonicTimeNanos: Effect.sync(() => nanos(at.monotonic)),
+      sleep: () => Effect.never
+    }
+    return {
+      at,
+      pass: (millis: number) => {
+        at.wall += millis
+        at.monotonic += millis
+      },
+      /** Runs with a store that is open for so long. */
+      use: <A>(file: string, body: (store: Instance) => Effect.Effect<A, DlmError.StoreError>) =>
+        Effect.scoped(Effect.flatMap(open(file), body)).pipe(Effect.provideService(Clock.Clock, clock))
+    }
+  }
+  const hour = 3_600_000
+
+  for (const step of [hour, -hour]) {
+    it.live(`is not moved by a step of the wall clock of ${step} ms, nor by a restart`, () =>
+      Effect.gen(function*() {
+        const file = newFile()
+        const { at, pass, use } = machine()
+        yield* use(file, (store) =>
+          Effect.gen(function*() {
+            yield* write(store, "f", "o", 1000)
+            at.wall += step
+            pass(400)
+            assert.strictEqual(yield* ownerOf(store, "f"), "o")
+          }))
+        at.wall += step
+        pass(599)
+        yield* use(file, (store) =>
+          Effect.gen(function*() {
+            assert.strictEqual(yield* ownerOf(store, "f"), "o")
+            pass(2)
+            assert.isUndefined(yield* ownerOf(store, "f"))
+          }))
+      }))
+
+    it.live(`goes on after a boot from the last time written, with the wall clock set by ${step} ms`, () =>
+      Effect.gen(function*() {
+        const file = newFile()
+        const { at, pass, use } = machine()
+        const before = yield* use(file, (store) => write(store, "f", "o", 1000))
+        at.monotonic = 10
+        at.wall += step
+        yield* use(file, (store) =>
+          Effect.gen(function*() {
+            assert.strictEqual(yield* ownerOf(store, "f"), "o")
+            const other = yield* write(store, "other")
+            assert.isTrue(other.fence! > before.fence!)
+            pass(999)
+            assert.strictEqual(yield* ownerOf(store, "f"), "o")
+            pass(2)
+            assert.isUndefined(yield* ownerOf(store, "f"))
+          }))
+      }))
+  }
+
+  it.live("goes on on another machine that has been up for longer", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      const { pass, use } = machine()
+      yield* use(file, (store) => write(store, "f", "o", 1000))
+      const database = new DatabaseSync(file)
+      database.exec("UPDATE state SET boot = 'of another machine'")
+      database.close()
+      pass(hour)
+      yield* use(file, (store) =>
+        Effect.gen(function*() {
+          assert.strictEqual(yield* ownerOf(store, "f"), "o")
+          pass(1001)
+          assert.isUndefined(yield* ownerOf(store, "f"))
+        }))
+    }))
+
+  it.live("has fences rise also where the last commits were lost", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      const { pass, use } = machine()
+      yield* use(file, (store) => write(store, "f"))
+      const copy = fs.readFileSync(file)
+      const lost = yield* use(file, (store) => write(store, "g"))
+      fs.writeFileSync(file, copy)
+      pass(1)
+      const next = yield* use(file, (store) => write(store, "g"))
+      assert.isTrue(next.fence! > lost.fence!)
+    }))
+})
+
+describe("the sweep", () => {
+  it.effect("removes what has expired, and nothing else, and keeps the time for what is there", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      const store = yield* open(file)
+      const other = yield* connect(file)
+      const names = Array.from({ length: 2500 }, (_, i) => `${i}`)
+      yield* Effect.forEach(names, (name) => write(store, name, "o", 1000), { concurrency: "unbounded", discard: true })
+      yield* write(store, "lives")
+      assert.strictEqual(namesIn(other).length, 2501)
+      const timeIn = () => Number(other.prepare("SELECT time FROM state").get()!["time"])
+      const before = timeIn()
+      yield* TestClock.adjust("10 seconds")
+      // Behind the sweep, which has the turns of the event loop that it needs.
+      while (namesIn(other).length > 1) yield* Effect.yieldNow
+      assert.deepStrictEqual(namesIn(other), ["lives"])
+      assert.isAtLeast(timeIn(), before + 10_000)
+    }))
+})
+
+describe("opening", () => {
+  const fails = (what: string, make: (file: string) => void, words: ReadonlyArray<string>) =>
+    it.live(`fails ${what}, and says so`, () =>
+      Effect.gen(function*() {
+        const file = newFile()
+        make(file)
+        const before = fs.existsSync(file) ? fs.readFileSync(file) : undefined
+        const error = yield* failureOf(open(file))
+        assert.deepStrictEqual([error._tag, error.reason, error.fileName], ["StoreError", "Failed", undefined])
+        for (const word of [file, ...words]) assert.include(error.message, word)
+        // It is somebody's.
+        assert.deepStrictEqual(fs.existsSync(file) ? fs.readFileSync(file) : undefined, before)
+      }))
+
+  const withDatabase = (sql: string) => (file: string) => {
+    const database = new DatabaseSync(file)
+    database.exec(sql)
+    database.close()
+  }
+
+  fails("on what is no database", (file) => fs.writeFileSync(file, "no database ".repeat(1000)), [
+    "not a SQLite database"
+  ])
+  fails("on a damaged file", (file) => {
+    withDatabase("CREATE TABLE t (x); PRAGMA user_version = 1")(file)
+    fs.writeFileSync(file, fs.readFileSync(file).fill(0xaa, 100, 4096))
+  }, ["damaged"])
+  fails("on another program's database", withDatabase("CREATE TABLE users (name)"), ["another program"])
+
+  it.live("fails in a folder that is not there", () =>
+    Effect.gen(function*() {
+      const file = path.join(folder, "nowhere", "locks.db")
+      const error = yield* failureOf(open(file))
+      assert.include(error.message, file)
+      assert.include(error.message, "no such file or directory")
+    }))
+
+  it.live("fails on a file of a later version, and leaves it as it was", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      yield* Effect.scoped(open(file))
+      withDatabase("PRAGMA user_version = 2")(file)
+      const error = yield* failureOf(open(file))
+      assert.include(error.message, "newer effect-dlm")
+    }))
+
+  it.live("makes files that only their owner can read", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      yield* write(yield* open(file), "f")
+      for (const part of [file, `${file}-wal`, `${file}-shm`]) {
+        assert.strictEqual(fs.statSync(part).mode & 0o777, 0o600, part)
+      }
+    }))
+})
+
+describe("closing", () => {
+  it.live("keeps what was written, in one file, and fails what comes after", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      const scope = yield* Scope.make()
+      const store = yield* Scope.provide(open(file), scope)
+      yield* write(store, "f")
+      yield* Scope.close(scope, Exit.void)
+      assert.isFalse(fs.existsSync(`${file}-wal`))
+      const error = yield* Effect.flip(write(store, "g"))
+      assert.include(error.message, "closed")
+      assert.strictEqual(yield* ownerOf(yield* open(file), "f"), "o")
+    }))
 })
