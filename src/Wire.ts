@@ -171,12 +171,13 @@ export const decodeUtf8 = (bytes: Uint8Array): Result.Result<string, WireError> 
  * ```
  */
 export class Framer {
-  private parts: Array<Uint8Array> = []
+  // Copied together, since each chunk of a slow sender would cost far more than its bytes.
+  private buffer = empty
   private size = 0
-  /** True once a line was longer than the cap. */
+  /** True once a line was longer than the cap, or was abandoned. */
   overflowed = false
   /** The first bytes, 256 at the most, of the line that was too long. */
-  beginning: Uint8Array = new Uint8Array(0)
+  beginning: Uint8Array = empty
   /** The longest line accepted, in bytes without its `\n`. */
   maxLineBytes: number
 
@@ -191,7 +192,15 @@ export class Framer {
 
   /** The bytes of the unfinished line. */
   pending(): Uint8Array {
-    return this.parts.length === 1 ? this.parts[0]! : concat(this.parts, this.size)
+    return this.buffer.subarray(0, this.size)
+  }
+
+  /** Gives up the unfinished line, as if it were longer than the cap. */
+  abandon(): void {
+    this.overflowed = true
+    this.beginning = this.pending().slice(0, beginningBytes)
+    this.buffer = empty
+    this.size = 0
   }
 
   /** Takes a chunk, and gives the lines that it completes, without their ends. */
@@ -202,46 +211,43 @@ export class Framer {
       const at = chunk.indexOf(newline, from)
       const end = at === -1 ? chunk.length : at
       if (this.size + end - from > this.maxLineBytes) {
-        this.overflowed = true
-        this.beginning = concat([...this.parts, chunk.subarray(from, end)], this.size + end - from).slice(
-          0,
-          beginningBytes
-        )
-        this.parts = []
-        this.size = 0
+        this.append(chunk.subarray(from, Math.min(end, from + beginningBytes)))
+        this.abandon()
         break
       }
       const part = chunk.subarray(from, end)
       if (at === -1) {
-        this.parts.push(part)
-        this.size += part.length
+        this.append(part)
         break
       }
-      if (this.parts.length === 0) {
+      if (this.size === 0) {
         lines.push(withoutCarriageReturn(part))
       } else {
-        this.parts.push(part)
-        lines.push(withoutCarriageReturn(concat(this.parts, this.size + part.length)))
-        this.parts = []
+        this.append(part)
+        lines.push(withoutCarriageReturn(this.pending()))
+        this.buffer = empty
         this.size = 0
       }
       from = end + 1
     }
     return lines
   }
+
+  private append(part: Uint8Array): void {
+    const size = this.size + part.length
+    if (size > this.buffer.length) {
+      const larger = new Uint8Array(Math.max(size, 2 * this.size))
+      larger.set(this.pending())
+      this.buffer = larger
+    }
+    this.buffer.set(part, this.size)
+    this.size = size
+  }
 }
+
+const empty = new Uint8Array(0)
 
 const beginningBytes = 256
 
 const withoutCarriageReturn = (line: Uint8Array): Uint8Array =>
   line.length > 0 && line[line.length - 1] === carriageReturn ? line.subarray(0, line.length - 1) : line
-
-const concat = (parts: ReadonlyArray<Uint8Array>, size: number): Uint8Array => {
-  const all = new Uint8Array(size)
-  let offset = 0
-  for (const part of parts) {
-    all.set(part, offset)
-    offset += part.length
-  }
-  return all
-}

@@ -1,8 +1,11 @@
 /**
  * The server over TCP and TLS, on Node.
  */
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as SocketServer from "effect/socket/SocketServer"
 import type * as Tls from "node:tls"
 import { defaultPort } from "../Protocol.ts"
@@ -18,13 +21,23 @@ export interface Options {
   readonly port?: number | undefined
 }
 
-// An answer is still owed to a client that has ended its side.
 const listen = (options: Options) => ({
   host: options.host ?? "127.0.0.1",
   port: options.port ?? defaultPort,
+  // An answer is still owed to a client that has ended its side.
   allowHalfOpen: true,
-  noDelay: true
+  noDelay: true,
+  // A write is over once the network has taken it all, so its deadline is for the whole of it.
+  highWaterMark: 1
 })
+
+// The socket of the connection is in the context of what handles it.
+const clientAddress = Layer.succeed(
+  VaultServer.ClientAddress,
+  Effect.map(Effect.serviceOption(NodeSocket.NetSocket), (socket) => Option.getOrUndefined(socket)?.remoteAddress)
+)
+
+const vaultServer = VaultServer.layer.pipe(Layer.provide(clientAddress))
 
 /**
  * Serves a Vault over TCP. The layer gives the SocketServer too, whose
@@ -45,12 +58,12 @@ const listen = (options: Options) => ({
 export const layer = (
   options: Options = {}
 ): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, Vault | Identities> =>
-  VaultServer.layer.pipe(Layer.provideMerge(NodeSocketServer.layer(listen(options))))
+  vaultServer.pipe(Layer.provideMerge(NodeSocketServer.layer(listen(options))))
 
 /** Serves a Vault over TLS, 1.2 or later. */
 export const layerTls = (
   options: Options & { readonly tls: Tls.TlsOptions }
 ): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, Vault | Identities> =>
-  VaultServer.layer.pipe(
+  vaultServer.pipe(
     Layer.provideMerge(NodeSocketServer.layerTls({ minVersion: "TLSv1.2", ...options.tls, ...listen(options) }))
   )

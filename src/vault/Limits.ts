@@ -17,12 +17,22 @@ export interface Limits {
   readonly minIdentityCharacters: number
   /** How deep unknown fields of a request may nest. */
   readonly maxJsonDepth: number
-  /** The longest line where the server knows no identities. */
+  /**
+   * The longest line of a connection that has proved no identity. Where the server knows identities, one may be longer
+   * by the most data that any of them may store, since the proof is in the line itself.
+   */
   readonly maxAnonymousLineBytes: number
-  /** The longest line where it knows some, as the reference accepts it. */
+  /** The longest line of a connection that has proved an identity, as the reference accepts it. */
   readonly maxLineBytes: number
+  /**
+   * How many bytes of requests, unfinished or worked on, all connections together may have here. Where there are more,
+   * the longest unfinished one is answered `NO`, and its connection closed.
+   */
+  readonly maxInFlightBytes: number
   /** How many connections may be open at a time. A further one is closed at once. */
   readonly maxConnections: number
+  /** How many of them may come from one address. */
+  readonly maxConnectionsPerAddress: number
   /**
    * How many requests of one connection may be worked on at a time; more stay in the network. As many again may wait
    * for a lock; more are answered at once, as without `Wait`.
@@ -45,7 +55,9 @@ export const defaults: Limits = {
   maxJsonDepth: 32,
   maxAnonymousLineBytes: 64 * 1024,
   maxLineBytes: 10 * 1024 * 1024,
+  maxInFlightBytes: 32 * 1024 * 1024,
   maxConnections: 1024,
+  maxConnectionsPerAddress: 256,
   maxRunning: 1024,
   maxUnsentBytes: 1024 * 1024,
   requestTimeout: Duration.seconds(5),

@@ -2,6 +2,7 @@
  * A Vault behind sockets: the server.
  */
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -22,8 +23,22 @@ import { Identities } from "./Identities.ts"
 import { Limits } from "./Limits.ts"
 import { Vault } from "./Vault.ts"
 
+/** The address that a connection comes from, where the platform tells it. Its limit is per address then. */
+export const ClientAddress: Context.Reference<Effect.Effect<string | undefined>> = Context.Reference<
+  Effect.Effect<string | undefined>
+>("effect-dlm/vault/VaultServer/ClientAddress", { defaultValue: () => Effect.undefined })
+
+/** The most bytes that a character takes on the wire. */
+const maxWireBytesPerCharacter = 6
+
 /** Of so many bad requests one is logged, the first included, so that a flood of them stays a trickle. */
 const logEvery = 1000
+
+/** A connection's request that is still coming in. */
+interface Unfinished {
+  readonly bytes: () => number
+  readonly refuse: () => void
+}
 
 /**
  * Serves the Vault on the SocketServer that is provided, until interrupted.
@@ -45,8 +60,16 @@ export const run: Effect.Effect<
   const limits = yield* Limits
   const clock = yield* Clock.Clock
   const fork = Effect.runForkWith(yield* Effect.context<never>())
-  const maxLineBytes = identities.maxDataCharacters > 0 ? limits.maxLineBytes : limits.maxAnonymousLineBytes
+  const clientAddress = yield* ClientAddress
+  // Whoever has an identity may say so after its data.
+  const maxUnprovedLineBytes = Math.min(
+    limits.maxLineBytes,
+    limits.maxAnonymousLineBytes + identities.maxDataCharacters * maxWireBytesPerCharacter
+  )
   let connections = 0
+  const connectionsByAddress = new Map<string, number>()
+  const unfinished = new Set<Unfinished>()
+  let inFlightBytes = 0
   let bad = 0
 
   const refuse = Effect.fnUntraced(function*(problem: Protocol.BadRequest["problem"] | "TooLong") {
@@ -58,18 +81,29 @@ export const run: Effect.Effect<
     }
   })
 
+  // Whoever holds the most of what is short gives it back.
+  const relieve = () => {
+    while (inFlightBytes > limits.maxInFlightBytes) {
+      let longest: Unfinished | undefined
+      for (const one of unfinished) if (longest === undefined || one.bytes() > longest.bytes()) longest = one
+      if (longest === undefined || longest.bytes() === 0) return
+      longest.refuse()
+    }
+  }
+
   const converse = Effect.fnUntraced(function*(socket: Socket.Socket) {
     const pull = yield* Socket.readerBytes(socket)
     const scope = yield* Effect.scope
     const writing = yield* Scope.fork(scope)
     const writer = yield* Scope.provide(socket.writer, writing)
-    const framer = new Wire.Framer(maxLineBytes)
+    const framer = new Wire.Framer(maxUnprovedLineBytes)
     const answers = new LineWriter()
     const running = new Map<Fiber.Fiber<Protocol.Response>, Protocol.Request>()
     const ended = Deferred.makeUnsafe<void>()
     // How many of them queue for a lock: they must not keep from being read what they wait for, such as its unlock.
     let waiting = 0
     let makeRoom: (() => void) | undefined
+    let pendingBytes = 0
     // No further request is taken: one without a Seq was the last, or the client has ended its side.
     let closing = false
 
@@ -94,18 +128,26 @@ export const run: Effect.Effect<
     const reply = (Seq: string | undefined, response: Protocol.Response) =>
       answers.push(JSON.stringify(Seq === undefined ? response : { ...response, Seq }))
 
+    const answer = (request: Protocol.Request, response: Protocol.Response) => {
+      if (request.Name !== undefined && response.Status !== "BadPayload") framer.maxLineBytes = limits.maxLineBytes
+      reply(request.Seq, response)
+    }
+
     // Requests run side by side; most are answered before this returns.
-    const start = (request: Protocol.Request) => {
+    const start = (request: Protocol.Request, bytes: number) => {
+      if (inFlightBytes + bytes > limits.maxInFlightBytes) return reply(request.Seq, { Status: "NO" })
       const waits = request.Wait !== undefined
       const fiber = fork(vault.handle(waits && waiting >= limits.maxRunning ? { ...request, Wait: 0 } : request))
       const exit = fiber.pollUnsafe()
-      if (exit !== undefined) return Exit.isSuccess(exit) ? reply(request.Seq, exit.value) : undefined
+      if (exit !== undefined) return Exit.isSuccess(exit) ? answer(request, exit.value) : undefined
       running.set(fiber, request)
+      inFlightBytes += bytes
       if (waits) waiting++
       fiber.addObserver((exit) => {
         running.delete(fiber)
+        inFlightBytes -= bytes
         if (waits) waiting--
-        if (Exit.isSuccess(exit)) reply(request.Seq, exit.value)
+        if (Exit.isSuccess(exit)) answer(request, exit.value)
         makeRoom?.()
         endIfDone()
       })
@@ -115,17 +157,39 @@ export const run: Effect.Effect<
       const request = Protocol.decodeRequest(line, limits.maxJsonDepth)
       const Seq = Result.isSuccess(request) ? request.success.Seq : request.failure.Seq
       if (Seq === undefined) closing = true
-      if (Result.isSuccess(request)) return start(request.success)
+      if (Result.isSuccess(request)) return start(request.success, line.length)
       yield* refuse(request.failure.problem)
       reply(Seq, { Status: request.failure.Status })
     })
 
-    const acceptBeginning = Effect.fnUntraced(function*(beginning: Uint8Array) {
+    // Of a request that does not come to its end here, the beginning may say its Seq.
+    const replyToBeginning = (response: Protocol.Response) => {
       closing = true
-      yield* refuse("TooLong")
+      const { beginning } = framer
       const json = Wire.decodeLine(beginning.subarray(0, beginning.length & ~1))
-      reply(Result.isSuccess(json) ? Protocol.seqOfBeginning(json.success) : undefined, { Status: "BadPayload" })
-    })
+      reply(Result.isSuccess(json) ? Protocol.seqOfBeginning(json.success) : undefined, response)
+      endIfDone()
+    }
+
+    const count = () => {
+      inFlightBytes += framer.pendingBytes - pendingBytes
+      pendingBytes = framer.pendingBytes
+    }
+    const mine: Unfinished = {
+      bytes: () => pendingBytes,
+      refuse: () => {
+        framer.abandon()
+        count()
+        replyToBeginning({ Status: "NO" })
+      }
+    }
+    unfinished.add(mine)
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        unfinished.delete(mine)
+        inFlightBytes -= pendingBytes
+      })
+    )
 
     // Where a client asks faster than it is answered, or takes its answers, its requests stay in the network.
     const isFull = () => running.size - waiting >= limits.maxRunning || answers.pendingBytes >= limits.maxUnsentBytes
@@ -149,14 +213,20 @@ export const run: Effect.Effect<
         // What comes after the last request is read only to see the client go.
         if (closing) continue
         for (const chunk of chunks) {
-          for (const line of framer.push(chunk)) {
+          const lines = framer.push(chunk)
+          count()
+          for (const line of lines) {
             deadline = undefined
             if (closing) break
             while (isFull()) yield* room
             yield* accept(line)
           }
         }
-        if (framer.overflowed && !closing) yield* acceptBeginning(framer.beginning)
+        if (framer.overflowed && !closing) {
+          yield* refuse("TooLong")
+          replyToBeginning({ Status: "BadPayload" })
+        }
+        relieve()
         deadline = framer.pendingBytes === 0 ? undefined : deadline ?? now() + timeout
       }
     }).pipe(
@@ -184,19 +254,26 @@ export const run: Effect.Effect<
     yield* Effect.timeoutOrElse(Effect.forever(pull), { duration: limits.requestTimeout, orElse: () => timedOut })
   }, Effect.scoped)
 
-  return yield* server.run((socket) => {
-    if (connections >= limits.maxConnections) {
-      return Effect.andThen(Metric.update(Metrics.refusedConnections, 1), Effect.scoped(socket.reader))
-    }
-    connections++
-    return converse(socket).pipe(
-      // A client that goes away is no event: its connection is over, and that is all.
-      Effect.catchTag("SocketError", () => Effect.void),
-      Effect.ensuring(Effect.sync(() => {
-        connections--
-      }))
-    )
-  })
+  return yield* server.run((socket) =>
+    Effect.flatMap(clientAddress, (address = "") => {
+      const fromThere = connectionsByAddress.get(address) ?? 0
+      if (connections >= limits.maxConnections || (address !== "" && fromThere >= limits.maxConnectionsPerAddress)) {
+        return Effect.andThen(Metric.update(Metrics.refusedConnections, 1), Effect.scoped(socket.reader))
+      }
+      connections++
+      connectionsByAddress.set(address, fromThere + 1)
+      return converse(socket).pipe(
+        // A client that goes away is no event: its connection is over, and that is all.
+        Effect.catchTag("SocketError", () => Effect.void),
+        Effect.ensuring(Effect.sync(() => {
+          connections--
+          const left = connectionsByAddress.get(address)! - 1
+          if (left === 0) connectionsByAddress.delete(address)
+          else connectionsByAddress.set(address, left)
+        }))
+      )
+    })
+  )
 })
 
 /** Serves the Vault in the background, as long as the layer lives. */

@@ -12,10 +12,10 @@ import * as Net from "node:net"
 export const line = (value: unknown): Uint8Array => Wire.encodeLine(JSON.stringify(value))
 
 /** A connection, destroyed with the scope. Nobody reads it yet. */
-export const connect = (port: number) =>
+export const connect = (port: number, localAddress?: string) =>
   Effect.acquireRelease(
     Effect.callback<Net.Socket, Error>((resume) => {
-      const socket = Net.connect({ host: "127.0.0.1", port })
+      const socket = Net.connect({ host: "127.0.0.1", port, ...(localAddress === undefined ? {} : { localAddress }) })
       socket.once("connect", () => resume(Effect.succeed(socket)))
       socket.on("error", (error) => resume(Effect.fail(error)))
     }),
