@@ -33,6 +33,7 @@ export class Failed extends Schema.TaggedError<Failed>()("Failed", {
 const statusByTag: Record<string, number> = {
   TransportError: status.noServer,
   ServerBusy: status.noServer,
+  StoreError: status.noServer,
   ProtocolError: status.protocol,
   UnsupportedAction: status.protocol,
   ForeignOwner: status.protocol,

@@ -13,10 +13,10 @@ import * as NodeProcess from "../node/NodeProcess.ts"
 import * as NodeVaultServer from "../node/NodeVaultServer.ts"
 import { defaultPort } from "../Protocol.ts"
 import * as Identities from "../vault/Identities.ts"
-import * as Store from "../vault/Store.ts"
 import * as Vault from "../vault/Vault.ts"
 import * as Flags from "./Flags.ts"
 import { Failed, reporting, status } from "./Status.ts"
+import * as StoreFlag from "./store.ts"
 
 const identities = Flag.Directory("identities", { mustExist: true }).pipe(
   Flag.withDescription("Folder of the identities that may hold longer and store more (or DLM_IDENTITIES, as JSON)"),
@@ -27,6 +27,7 @@ export const serve = Command.make("serve", {
   host: Flag.String("host").pipe(Flag.withDescription("Address to listen on"), Flag.withDefault("127.0.0.1")),
   port: Flags.port.pipe(Flag.withDescription(`Port to listen on, 0 for a free one (${defaultPort})`)),
   identities,
+  store: StoreFlag.flag,
   json: Flags.json
 }, (flags) =>
   Effect.gen(function*() {
@@ -37,7 +38,7 @@ export const serve = Command.make("serve", {
       NodeVaultServer.layer({ host: flags.host, port }).pipe(
         Layer.provide(Vault.layer),
         Layer.provide([
-          Store.layerMemory,
+          yield* StoreFlag.fromFlag(flags.store),
           Option.match(flags.identities, { onNone: () => Identities.layerConfig, onSome: Identities.layerDirectory })
         ])
       )
