@@ -227,7 +227,7 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
     const about = this.fileName === undefined ? "" : `${quote(this.fileName)}: `
     return this.reason === "Timeout"
       ? `${about}the ${this.store} store did not answer in time. Check that it runs, and the network between`
-      : `${about}the ${this.store} store failed${detail(this.cause)}. Check that it runs, and its address`
+      : `${about}the ${this.store} store failed${detail(this.cause)}. Check that it is there, and can be used`
   }
 }
 

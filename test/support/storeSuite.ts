@@ -50,16 +50,11 @@ const lockerAt = Effect.fnUntraced(function*(port: number, name: string, options
 
 const patient = Schedule.spaced("100 millis")
 
-export const storeSuite = (options: Options): void => {
-  const scope = Scope.makeUnsafe()
-  let harness: Harness
-  beforeAll(() =>
-    Effect.runPromise(Effect.map(Scope.provide(options.start, scope), (started) => void (harness = started)))
-  )
-  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
-  const layer = Layer.unwrap(Effect.sync(() => harness.layer))
-  const inProcess = Talker.layerVault.pipe(Layer.provide(vaultOver(layer)))
-
+/** What must hold over every store, also one that is no server. */
+export const programSuite = (
+  layer: Layer.Layer<Store.Store, DlmError.StoreError>,
+  options: StoreContract.Options = {}
+): void => {
   describe("the laws", () => {
     for (const { check, name } of StoreContract.laws(layer, options)) it.live(name, () => check)
   })
@@ -84,7 +79,7 @@ export const storeSuite = (options: Options): void => {
       }))
   })
 
-  describe("the programs above, in process", () => contract(inProcess))
+  describe("the programs above, in process", () => contract(Talker.layerVault.pipe(Layer.provide(vaultOver(layer)))))
 
   describe("several servers over it", () => {
     it.live("let nobody starve: three servers, 24 waiters", () =>
@@ -135,6 +130,19 @@ export const storeSuite = (options: Options): void => {
         assert.isTrue(Option.getOrThrow(lease.fence) > Option.getOrThrow(fence))
       }))
   })
+}
+
+export const storeSuite = (options: Options): void => {
+  const scope = Scope.makeUnsafe()
+  let harness: Harness
+  beforeAll(() =>
+    Effect.runPromise(Effect.map(Scope.provide(options.start, scope), (started) => void (harness = started)))
+  )
+  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+  const layer = Layer.unwrap(Effect.sync(() => harness.layer))
+  const inProcess = Talker.layerVault.pipe(Layer.provide(vaultOver(layer)))
+
+  programSuite(layer, options)
 
   describe("its server killed", () => {
     it.live("fails with an error that may be tried again, and goes on when it is back", () =>
