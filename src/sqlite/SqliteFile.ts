@@ -182,7 +182,7 @@ const make = (database: DatabaseSync, clock: Clock.Clock): SqliteFile => {
       commit.run()
       return result
     } catch (error) {
-      remembered.clear()
+      // What is remembered may have been undone.
       dataVersion = undefined
       // SQLite may have done it by itself already, as where the disk is full.
       if (database.isTransaction) rollback.run()

@@ -72,6 +72,9 @@ describe("a transaction", () => {
             change: { _tag: "Write", entry: { owner: "o", identity: undefined, data: undefined }, ttlMillis: 600_000 }
           }
         })
+      // By then the store is at rest.
+      yield* remove(store, "a")
+      yield* Effect.yieldNow
       const outcomes = yield* Effect.all([ask("c"), ask("a"), ask("b")], { concurrency: "unbounded" })
       assert.deepStrictEqual(seen, [["c", []], ["a", []], ["b", []]])
       assert.deepStrictEqual(namesIn(other), ["a", "b", "c"])
@@ -206,7 +209,7 @@ describe("time", () => {
   /** A machine: its wall clock, and the monotonic one since it was booted, in milliseconds. Nothing waits by it. */
   const machine = () => {
     const at = { wall: 1_700_000_000_000, monotonic: 5_000_000 }
-    const nanos = (millis: number) => BigInt(millis) * 1_000_000n
+    const nanos = (millis: number) => BigInt(Math.round(millis * 1_000_000))
     const clock: Clock.Clock = {
       currentTimeMillisUnsafe: () => at.wall,
       currentTimeMillis: Effect.sync(() => at.wall),
@@ -284,6 +287,20 @@ describe("time", () => {
         Effect.gen(function*() {
           assert.strictEqual(yield* ownerOf(store, "f"), "o")
           pass(1001)
+          assert.isUndefined(yield* ownerOf(store, "f"))
+        }))
+    }))
+
+  it.live("never ends early, by no part of a millisecond", () =>
+    Effect.gen(function*() {
+      const { at, pass, use } = machine()
+      at.monotonic += 0.9
+      yield* use(newFile(), (store) =>
+        Effect.gen(function*() {
+          yield* write(store, "f", "o", 10.5)
+          pass(10.4)
+          assert.strictEqual(yield* ownerOf(store, "f"), "o")
+          pass(2)
           assert.isUndefined(yield* ownerOf(store, "f"))
         }))
     }))
