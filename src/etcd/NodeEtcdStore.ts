@@ -43,9 +43,9 @@ export interface Options extends EtcdStore.Options {
 export const layer = ({ tls, ...options }: Options): Layer.Layer<EtcdStore.Provided, StoreError> =>
   EtcdStore.layer(options).pipe(
     Layer.provide(Layer.fresh(NodeHttpClient.layerUndiciOptions({
-      // A member that does not even accept is given up for the next one long before that.
+      // The same with TLS and without.
+      allowH2: false,
       connect: {
-        timeout: 10_000,
         ...(tls?.ca === undefined ? {} : { ca: tls.ca }),
         ...(tls?.cert === undefined ? {} : { cert: tls.cert }),
         ...(tls?.key === undefined ? {} : { key: Redacted.value(tls.key) })

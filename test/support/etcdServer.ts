@@ -2,16 +2,16 @@
  * etcd of our own, on free ports: one member, and a cluster of three.
  */
 import { NodeHttpClient } from "@effect/platform-node"
-import { Effect, Layer, Schema } from "effect"
-import { type DlmError } from "effect-dlm"
+import { Effect, Layer, Schedule, Schema } from "effect"
+import type { DlmError } from "effect-dlm"
 import { NodeEtcdStore } from "effect-dlm/etcd"
 import type { Store } from "effect-dlm/vault"
 import { HttpClient, HttpClientRequest } from "effect/http"
-import { execFileSync } from "node:child_process"
+import { execFile } from "node:child_process"
 import * as programs from "./programs.ts"
 
 /** The programs that the tests of this store need. */
-export const needed = { etcd: "etcd-server", etcdctl: "etcd-client" }
+export const needed = { etcd: "etcd-server", etcdctl: "etcd-client", openssl: "openssl" }
 
 /** Asks a member at a path of its gateway, without our client, and gives its JSON. */
 export const ask = (endpoint: string, path: string, body: unknown) =>
@@ -32,8 +32,13 @@ const Status = Schema.Struct({
 const status = (endpoint: string) =>
   Effect.flatMap(ask(endpoint, "/v3/maintenance/status", {}), Schema.decodeUnknownEffect(Status))
 
-/** Succeeds once a member answers with what was agreed on, and so has a leader. */
-const healthy = (endpoint: string) => ask(endpoint, "/v3/kv/range", { key: "aA==" })
+/** Succeeds once a member answers with what was agreed on, and so has a leader. It may ask who we are. */
+const healthy = (endpoint: string) =>
+  Effect.catchIf(
+    ask(endpoint, "/v3/kv/range", { key: "aA==" }),
+    (error) => error.message.includes("user name is empty"),
+    () => Effect.void
+  )
 
 const member = Effect.fnUntraced(function*(
   options: {
@@ -60,10 +65,8 @@ const member = Effect.fnUntraced(function*(
   return { ...running, endpoint }
 })
 
-const layerOf = (
-  endpoints: ReadonlyArray<string>,
-  options: Partial<NodeEtcdStore.Options> = {}
-): Layer.Layer<Store.Store, DlmError.StoreError> => NodeEtcdStore.layer({ endpoints, ...options })
+const layerOf = (endpoints: ReadonlyArray<string>): Layer.Layer<Store.Store, DlmError.StoreError> =>
+  NodeEtcdStore.layer({ endpoints })
 
 /** Starts a single member. `secure` says that it listens with TLS, as `args` tell it, and then it is asked by etcdctl. */
 export const server = Effect.fnUntraced(function*(
@@ -92,7 +95,7 @@ export const server = Effect.fnUntraced(function*(
 })
 
 /** Starts three members. `leader` gives the place of the one that leads. */
-export const cluster = Effect.fnUntraced(function*(options: { readonly timeout?: "5 seconds" } = {}) {
+export const cluster = Effect.fnUntraced(function*() {
   const ports = yield* Effect.replicateEffect(Effect.all([programs.freePort, programs.freePort]), 3)
   const all = ports.map(([, peer], i) => `m${i}=http://127.0.0.1:${peer}`).join(",")
   const members = yield* Effect.forEach(
@@ -109,25 +112,31 @@ export const cluster = Effect.fnUntraced(function*(options: { readonly timeout?:
     { concurrency: "unbounded" }
   )
   const endpoints = members.map(({ endpoint }) => endpoint)
-  /** The place of the leader among the members, as one of them sees it. */
+  /** The place of the leader among the members, once there is one. */
   const leader = Effect.gen(function*() {
     const seen = yield* Effect.forEach(endpoints, status)
-    return seen.findIndex(({ header, leader }) => header.member_id === leader)
-  })
-  return { members, endpoints, leader, layer: layerOf(endpoints, options) }
+    const at = seen.findIndex(({ header, leader }) => header.member_id === leader)
+    return at === -1 ? yield* Effect.fail(new Error("there is no leader")) : at
+  }).pipe(Effect.retry({ times: 100, schedule: Schedule.spaced("50 millis") }))
+  return { members, endpoints, leader, layer: layerOf(endpoints) }
 })
+
+/** Runs a program to its end, and gives what it says. */
+export const execute = (program: string, args: ReadonlyArray<string>): Effect.Effect<string, Error> =>
+  Effect.callback((resume) => {
+    const env = { ...process.env, ETCDCTL_API: "3" }
+    const child = execFile(
+      programs.find(program) ?? program,
+      args,
+      { env },
+      (error, said) => resume(error === null ? Effect.succeed(said) : Effect.fail(error))
+    )
+    return Effect.sync(() => void child.kill())
+  })
 
 /** Runs etcdctl, and gives what it says. */
 export const etcdctl = (endpoint: string, ...args: ReadonlyArray<string>): Effect.Effect<string, Error> =>
-  Effect.try({
-    try: () =>
-      execFileSync(programs.find("etcdctl")!, ["--endpoints", endpoint, "--command-timeout=1s", ...args], {
-        env: { ...process.env, ETCDCTL_API: "3" },
-        encoding: "utf8",
-        stdio: ["ignore", "pipe", "pipe"]
-      }),
-    catch: (cause) => new Error(`etcdctl failed: ${String(cause)}`, { cause })
-  })
+  execute("etcdctl", ["--endpoints", endpoint, "--command-timeout=1s", ...args])
 
 /** How many leases the server holds. */
 export const leases = (endpoint: string) =>

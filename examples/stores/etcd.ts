@@ -1,0 +1,37 @@
+/**
+ * A lock that lives in etcd, with no server of ours: the Vault runs in this process.
+ *
+ *     ETCD_ENDPOINTS=http://127.0.0.1:2379 node examples/stores/etcd.ts
+ *
+ * Run it several times at once: one works at a time, and each has a greater fence.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Config, Console, Effect, Layer, Option } from "effect"
+// Not "effect-dlm": within the repository that would need a build first.
+import { NodeEtcdStore } from "../../src/etcd/index.ts"
+import { Locker, Talker } from "../../src/index.ts"
+import { type Guarantees, Identities, Vault } from "../../src/vault/index.ts"
+
+const store = NodeEtcdStore.layerConfig({
+  endpoints: Config.String("ETCD_ENDPOINTS").pipe(
+    Config.withDefault("http://127.0.0.1:2379"),
+    Config.map((urls) => urls.split(","))
+  )
+})
+
+// Over a store that does not survive the loss of a machine this does not compile.
+const locks = Talker.layerVault.pipe(
+  Layer.provide(Vault.layerOver<Guarantees.Fence | Guarantees.Failover>()),
+  Layer.provide([store, Identities.layerNone])
+)
+
+const program = Effect.gen(function*() {
+  const locker = yield* Locker.make("report")
+  yield* Console.log("waiting for the lock")
+  const lease = yield* locker.acquire()
+  yield* Console.log(`it is ours, with the fence ${Option.getOrThrow(lease.fence)}`)
+  yield* Effect.sleep("2 seconds")
+  yield* Console.log("done")
+})
+
+program.pipe(Effect.scoped, Effect.provide(locks), NodeRuntime.runMain)
