@@ -155,6 +155,19 @@ class Wheel {
   }
 }
 
+/** How the store in memory begins. */
+export interface MemoryOptions {
+  /**
+   * For how long after its start any name may be held by an owner that it has forgotten, so that none is granted. By
+   * default not at all: after a restart a name may be held twice, until its former owner's next renewal. As long as
+   * the longest time to live in use, it never is.
+   */
+  readonly restartGrace?: Duration.Input | undefined
+}
+
+// No request can be of this owner, or prove this identity.
+const forgotten: Entry = { owner: "", identity: "\0", data: undefined }
+
 /**
  * Keeps entries in memory, and forgets them with its scope.
  *
@@ -164,12 +177,13 @@ class Wheel {
  * at start, in nanoseconds, so they are greater than those before a restart,
  * unless that clock was set back.
  */
-export const make = Effect.gen(function*() {
+export const makeMemory = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
   const clock = yield* Clock.Clock
   const names = new Map<string, Held>()
   let lastRevision = clock.currentTimeNanosUnsafe()
   const now = () => monotonicMillisUnsafe(clock)
   const wheel = new Wheel(now())
+  const graceUntil = now() + Duration.toMillis(Duration.fromInputUnsafe(options.restartGrace ?? 0))
 
   const sweep = Effect.gen(function*() {
     for (let swept = 1;; swept++) {
@@ -214,6 +228,9 @@ export const make = Effect.gen(function*() {
         const at = now()
         const held = names.get(name)
         if (held?.entry !== undefined && held.expiresAt <= at) free(held, at)
+        if (held?.entry === undefined && at < graceUntil) {
+          return { answer: decide(forgotten).answer, fence: 0n, revision: 0n, expiresIn: graceUntil - at }
+        }
         const { answer, change } = decide(held?.entry, held?.revision)
         let after = held?.entry === undefined ? undefined : held
         if (change._tag === "Write") after = write(name, held, change.entry, at + change.ttlMillis)
@@ -231,6 +248,18 @@ export const make = Effect.gen(function*() {
   })
 })
 
+/** The store in memory, with options. */
+export const layerMemoryWith = (
+  options: MemoryOptions
+): Layer.Layer<Store | Guarantees.Fence | Guarantees.Fair> =>
+  Layer.effectContext(
+    Effect.map(
+      makeMemory(options),
+      (store) =>
+        Context.make(Store, store).pipe(Context.add(Guarantees.Fence, true), Context.add(Guarantees.Fair, true))
+    )
+  )
+
 /**
  * The store in memory: fast, and gone with the process.
  *
@@ -246,9 +275,4 @@ export const make = Effect.gen(function*() {
  * )
  * ```
  */
-export const layerMemory: Layer.Layer<Store | Guarantees.Fence | Guarantees.Fair> = Layer.effectContext(
-  Effect.map(
-    make,
-    (store) => Context.make(Store, store).pipe(Context.add(Guarantees.Fence, true), Context.add(Guarantees.Fair, true))
-  )
-)
+export const layerMemory: Layer.Layer<Store | Guarantees.Fence | Guarantees.Fair> = layerMemoryWith({})

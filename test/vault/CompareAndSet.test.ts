@@ -41,7 +41,7 @@ type Attempt = ReturnType<typeof attemptOver>
 const storeWith = (wrap: (attempt: Attempt) => Attempt) =>
   Layer.effect(
     Store.Store,
-    Effect.map(Store.make, (memory) =>
+    Effect.map(Store.makeMemory(), (memory) =>
       Store.Store.of({
         modify: CompareAndSet.make({
           store: "test",

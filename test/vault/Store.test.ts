@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Schema, Scope } from "effect"
-import { Store } from "effect-dlm/vault"
+import type { Protocol } from "effect-dlm"
+import { Identities, Store, Vault } from "effect-dlm/vault"
 import { TestClock } from "effect/testing"
 import { watchMaps } from "../support/watch.ts"
 
@@ -408,4 +409,40 @@ describe("the memory store, next to a simple model of it", () => {
       }),
     { arbitrary: { runs: 300, size: 60 } }
   )
+})
+
+describe("a restart grace", () => {
+  it.effect("gives no name to anybody until it is over, and then to those who waited, in order", () =>
+    Effect.gen(function*() {
+      const { handle } = Context.get(
+        yield* Layer.build(
+          Vault.layer.pipe(
+            Layer.provide([Store.layerMemoryWith({ restartGrace: "30 seconds" }), Identities.layerNone])
+          )
+        ),
+        Vault.Vault
+      )
+      const ask = (Action: Protocol.Action, ID: string, Wait?: number) =>
+        handle({ ID, FileName: "f", Action, Expire: 60, ...(Wait === undefined ? {} : { Wait }), DataStore: "x" })
+      for (const action of ["Lock", "Put", "Unlock", "TestLock", "Get", "Erase"] as const) {
+        for (const owner of ["former holder", ""]) {
+          assert.deepStrictEqual(yield* ask(action, owner), { Status: "NotOwner" }, action)
+        }
+      }
+      assert.strictEqual((yield* ask("Version", "")).Status, "Version")
+      const impatient = yield* Effect.forkChild(ask("Lock", "impatient", 10_000), { startImmediately: true })
+      const [first, second] = yield* Effect.forEach(
+        ["first", "second"],
+        (owner) => Effect.forkChild(ask("Lock", owner, 60_000), { startImmediately: true })
+      )
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(impatient), { Status: "NotOwner" })
+      yield* TestClock.adjust(19_999)
+      assert.isUndefined(first!.pollUnsafe())
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(yield* Fiber.join(first!), { Status: "Locked", ID: "first" })
+      assert.isUndefined(second!.pollUnsafe())
+      yield* Fiber.interrupt(second!)
+      assert.deepStrictEqual(yield* ask("Lock", "first"), { Status: "Locked", ID: "first" })
+    }))
 })

@@ -49,7 +49,7 @@ const slow = (before: number, after: number) => {
   const calls: Array<string> = []
   const store = Layer.effect(
     Store.Store,
-    Effect.map(Store.make, ({ modify }) =>
+    Effect.map(Store.makeMemory(), ({ modify }) =>
       Store.Store.of({
         modify: (name, decide) =>
           Effect.sync(() => calls.push(name)).pipe(

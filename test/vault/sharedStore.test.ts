@@ -9,7 +9,7 @@ import { TestClock } from "effect/testing"
 
 /** A store that several Vaults share, as they are told. */
 const makeShared = Effect.gen(function*() {
-  const memory = yield* Store.make
+  const memory = yield* Store.makeMemory()
   const freed = yield* PubSub.unbounded<string>()
   const state = { failing: false, tells: true }
   const vault = (latency = 0, listens = true) => {
@@ -175,7 +175,7 @@ describe("a store that fails", () => {
 describe("what one owner asks of a name", () => {
   it.effect("is done in the order of its asking, however long each takes", () =>
     Effect.gen(function*() {
-      const memory = yield* Store.make
+      const memory = yield* Store.makeMemory()
       let delays = [50, 30, 10]
       const order: Array<string> = []
       const store = Store.Store.of({
