@@ -60,11 +60,10 @@ export interface Asker {
 
 /** What a store that others change too does for those who wait. */
 export interface Sharing {
-  /**
-   * Names that others may have freed, as one hears of it. It may miss some, and never ends or fails: those who wait
-   * look again from time to time by themselves.
-   */
+  /** Names that others may have freed, as one hears of it. It may miss some, and never ends or fails. */
   readonly freed: Stream.Stream<string>
+  /** How often those who wait look by themselves, give or take a half. By default each second. */
+  readonly poll?: Duration.Input | undefined
 }
 
 /**

@@ -161,7 +161,7 @@ export const make = Effect.gen(function*() {
 
   const queue = WaitQueue.make({
     scope,
-    shared: sharing !== undefined,
+    sharing,
     lock: ({ identity, request }) => monitored(apply(request, identity, true)),
     // Only what was granted, and not what its owner was told since to hold.
     takeBack: ({ request }, { revision: granted }) =>

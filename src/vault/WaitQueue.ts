@@ -19,7 +19,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { StoreError } from "../DlmError.ts"
 import type { Request, Response } from "../Protocol.ts"
-import type { Outcome } from "./Store.ts"
+import type { Outcome, Sharing } from "./Store.ts"
 
 /** One who waits: a request for the lock, and under which identity. */
 export interface Claim {
@@ -65,21 +65,22 @@ const busy: Response = { Status: "NO" }
 const maxInARow = 8
 /** ... for so long: enough for the farthest of them to hear of it and to ask. */
 const courtesy = Duration.millis(25)
-/** In a shared store, a release that nobody told of is seen after so many milliseconds, give or take a half. */
-const pollMillis = 1000
+const defaultPoll = Duration.seconds(1)
 
 /**
  * Makes the queues. `lock` tries once to grant a claim, `takeBack` undoes
  * what it granted; the work is done by a fiber in `scope` for each name that is
- * waited for. `shared` says that other servers may change the same names.
+ * waited for. `sharing` says that other servers may change the same names.
  */
 export const make = (options: {
   readonly scope: Scope.Scope
-  readonly shared: boolean
+  readonly sharing: Sharing | undefined
   readonly lock: (claim: Claim) => Effect.Effect<Outcome<Response>, StoreError>
   readonly takeBack: (claim: Claim, granted: Outcome<Response>) => Effect.Effect<unknown, StoreError>
 }): WaitQueue => {
   const queues = new Map<string, Queue>()
+  const { sharing } = options
+  const pollMillis = Duration.toMillis(Duration.fromInputUnsafe(sharing?.poll ?? defaultPoll))
 
   const find = (queue: Queue | undefined, request: Request, identity: string | undefined) =>
     queue?.claims.find((claim) => claim.request.ID === request.ID && claim.identity === identity)
@@ -94,7 +95,7 @@ export const make = (options: {
   // Until the name may be free.
   const waitForChange = (queue: Queue, expiresIn: number) =>
     Effect.flatMap(
-      options.shared ? Random.nextBetween(pollMillis / 2, pollMillis * 1.5) : Effect.succeed(Infinity),
+      sharing !== undefined ? Random.nextBetween(pollMillis / 2, pollMillis * 1.5) : Effect.succeed(Infinity),
       (poll) => Effect.timeoutOption(queue.changed.await, Duration.millis(Math.ceil(Math.min(expiresIn, poll))))
     )
 
@@ -124,7 +125,7 @@ export const make = (options: {
       }
       if (fence !== queue.granted) queue.inARow = 0
       yield* waitForChange(queue, expiresIn)
-      if (options.shared && queue.inARow >= maxInARow) {
+      if (sharing !== undefined && queue.inARow >= maxInARow) {
         queue.inARow = 0
         yield* Effect.sleep(courtesy)
       }
