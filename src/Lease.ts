@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
@@ -25,8 +26,10 @@ import * as Stream from "effect/Stream"
 import * as Cell from "./Cell.ts"
 import { AcquireTimeout, InvalidOption, LeaseLost } from "./DlmError.ts"
 import * as Alarms from "./internal/Alarms.ts"
+import { withSpan } from "./internal/spans.ts"
 import { monotonicMillisUnsafe } from "./internal/time.ts"
 import type { Grant, Locker, LockerError } from "./Locker.ts"
+import * as Metrics from "./Metrics.ts"
 
 /**
  * How a lease stands.
@@ -186,9 +189,20 @@ export const make = (
       )).pipe(
         Effect.onError(() => internal.semaphore.release(1))
       )
+      yield* Metric.update(Metrics.waits, (monotonicMillisUnsafe(clock) - startedAt) / 1000)
       return yield* hold(locker, grant, options)
     })
+  ).pipe(
+    Effect.onExit((exit) => Metric.update(Metrics.acquisitions(outcomeOf(exit)), 1)),
+    withSpan("Lease.acquire", locker)
   )
+
+const outcomeOf = (exit: Exit.Exit<unknown, AcquireError>): Parameters<typeof Metrics.acquisitions>[0] => {
+  if (Exit.isSuccess(exit)) return "Granted"
+  if (Exit.hasInterrupts(exit)) return "Interrupted"
+  const error = Exit.findErrorOption(exit)
+  return Option.isSome(error) && error.value._tag === "AcquireTimeout" ? "Timeout" : "Failed"
+}
 
 const waitForGrant = Effect.fnUntraced(function*(
   locker: Locker,
@@ -292,6 +306,7 @@ class HeldLease implements Lease {
   // Those who run under this lease within the body that holds it.
   private nested = 0
   private nestedEnded: (() => void) | undefined
+  private readonly heldSince: number
   dueAt = 0
   place = -1
 
@@ -310,6 +325,8 @@ class HeldLease implements Lease {
     this.margin = Duration.toMillis(options.margin ?? this.ttl / 10)
     this.endsAt = options.maxHold === undefined ? Infinity : this.now() + Duration.toMillis(options.maxHold)
     this.deadline = grant.sentAt + this.ttl - this.margin
+    this.heldSince = this.now()
+    Metrics.heldLeases.modifyUnsafe(1, context)
     this.rest()
   }
 
@@ -327,6 +344,10 @@ class HeldLease implements Lease {
 
   private become(next: State): void {
     if (this.current === next) return
+    if (isHeld(this.current) && !isHeld(next)) {
+      Metrics.heldLeases.modifyUnsafe(-1, this.context)
+      Metrics.holds.updateUnsafe((this.now() - this.heldSince) / 1000, this.context)
+    }
     this.current = next
     this.observers?.forEach((observer) => Queue.offerUnsafe(observer, next))
   }
@@ -334,6 +355,7 @@ class HeldLease implements Lease {
   private lose(reason: LeaseLost["reason"], cause?: unknown): void {
     if (this.loss !== undefined) return
     this.ours = reason === "MaxHold"
+    Metrics.lostLeases(reason).updateUnsafe(1, this.context)
     this.tell(new LeaseLost({ fileName: this.fileName, reason, ...(cause === undefined ? {} : { cause }) }))
     this.become("Lost")
   }
@@ -369,6 +391,7 @@ class HeldLease implements Lease {
       let cause: unknown
       while (this.now() < this.deadline) {
         const outcome = yield* Effect.result(this.renewOnce)
+        yield* Metric.update(Metrics.renewals(this.deadline === renewed ? "Failed" : "Confirmed"), 1)
         if (this.deadline !== renewed) return this.rest()
         if (this.current === "Lost") return
         if (Result.isFailure(outcome)) {
@@ -434,7 +457,8 @@ class HeldLease implements Lease {
     return this.endNested.pipe(
       Effect.andThen(this.stopRenewing),
       Effect.andThen(Effect.suspend(() => this.ours ? giveBack : this.locker.internal.endTenure)),
-      Effect.andThen(Effect.sync(() => this.become("Released")))
+      Effect.andThen(Effect.sync(() => this.become("Released"))),
+      withSpan("Lease.release", this)
     )
   }
 
@@ -547,12 +571,12 @@ const under = <A, E, R>(
   Effect.flatMap(Holding, (holding) => {
     const holder = holding.get(locker)
     if (holder !== undefined && !holder.isReleased) return holder.share(Effect.suspend(() => body(holder)))
-    return Effect.scopedWith((scope) =>
+    return withSpan("Lease.withLock", locker)(Effect.scopedWith((scope) =>
       Effect.flatMap(Scope.provide(make(locker, options), scope), (lease) =>
         lease.guard(
           Effect.suspend(() => Effect.provideService(body(lease), Holding, new Map(holding).set(locker, lease)))
         ))
-    )
+    ))
   })
 
 /**

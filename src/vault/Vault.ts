@@ -161,6 +161,7 @@ export const make = Effect.gen(function*() {
 
   const queue = WaitQueue.make({
     scope,
+    context: yield* Effect.context<never>(),
     sharing,
     lock: ({ identity, request }) => monitored(apply(request, identity, true)),
     // Only what was granted, and not what its owner was told since to hold.
@@ -210,7 +211,10 @@ export const make = Effect.gen(function*() {
       if (request.Name === undefined || request.Identity === undefined) return refused
       return Effect.flatMap(
         inTurn.withPermit(identities.authenticate(request.Name, request.Identity)),
-        (principal) => principal === undefined ? refused : decide(request, principal)
+        (principal) =>
+          principal === undefined
+            ? Effect.andThen(Metric.update(Metrics.failedProofs, 1), refused)
+            : decide(request, principal)
       )
     }
   })

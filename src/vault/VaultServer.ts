@@ -34,6 +34,15 @@ const maxWireBytesPerCharacter = 6
 /** Of so many bad requests one is logged, the first included, so that a flood of them stays a trickle. */
 const logEvery = 1000
 
+// Made once for each of the few kinds, since there is one for each request.
+const answeredByKind = new Map<string, Metric.Counter<number>>()
+const answered = (action: Protocol.Action, status: Protocol.Response["Status"]): Metric.Counter<number> => {
+  const kind = action + status
+  let counter = answeredByKind.get(kind)
+  if (counter === undefined) answeredByKind.set(kind, counter = Metrics.requests(action, status))
+  return counter
+}
+
 /** A connection's request that is still coming in. */
 interface Unfinished {
   readonly bytes: () => number
@@ -59,7 +68,8 @@ export const run: Effect.Effect<
   const identities = yield* Identities
   const limits = yield* Limits
   const clock = yield* Clock.Clock
-  const fork = Effect.runForkWith(yield* Effect.context<never>())
+  const context = yield* Effect.context<never>()
+  const fork = Effect.runForkWith(context)
   const clientAddress = yield* ClientAddress
   // Whoever has an identity may say so after its data.
   const maxUnprovedLineBytes = Math.min(
@@ -129,6 +139,7 @@ export const run: Effect.Effect<
       answers.push(JSON.stringify(Seq === undefined ? response : { ...response, Seq }))
 
     const answer = (request: Protocol.Request, response: Protocol.Response) => {
+      answered(request.Action, response.Status).updateUnsafe(1, context)
       if (request.Name !== undefined && response.Status !== "BadPayload") framer.maxLineBytes = limits.maxLineBytes
       reply(request.Seq, response)
     }
@@ -261,12 +272,14 @@ export const run: Effect.Effect<
         return Effect.andThen(Metric.update(Metrics.refusedConnections, 1), Effect.scoped(socket.reader))
       }
       connections++
+      Metrics.connections.modifyUnsafe(1, context)
       connectionsByAddress.set(address, fromThere + 1)
       return converse(socket).pipe(
         // A client that goes away is no event: its connection is over, and that is all.
         Effect.catchTag("SocketError", () => Effect.void),
         Effect.ensuring(Effect.sync(() => {
           connections--
+          Metrics.connections.modifyUnsafe(-1, context)
           const left = connectionsByAddress.get(address)! - 1
           if (left === 0) connectionsByAddress.delete(address)
           else connectionsByAddress.set(address, left)

@@ -9,6 +9,7 @@
  * race for a name that is freed. One that has won many times in a row lets the
  * others go first once, so that nobody starves.
  */
+import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -18,6 +19,7 @@ import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { StoreError } from "../DlmError.ts"
+import * as Metrics from "../Metrics.ts"
 import type { Request, Response } from "../Protocol.ts"
 import type { Outcome, Sharing } from "./Store.ts"
 
@@ -74,6 +76,7 @@ const defaultPoll = Duration.seconds(1)
  */
 export const make = (options: {
   readonly scope: Scope.Scope
+  readonly context: Context.Context<never>
   readonly sharing: Sharing | undefined
   readonly lock: (claim: Claim) => Effect.Effect<Outcome<Response>, StoreError>
   readonly takeBack: (claim: Claim, granted: Outcome<Response>) => Effect.Effect<unknown, StoreError>
@@ -147,6 +150,7 @@ export const make = (options: {
           if (queue !== undefined) queue.claims.push(claim)
         } else if (request.Expire > claim.request.Expire) claim.request = request
         claim.waiters++
+        Metrics.queued.modifyUnsafe(1, options.context)
         const waiting = claim
         const start = queue !== undefined ? Effect.void : Effect.suspend(() => {
           queue = { claims: [waiting], changed: Latch.makeUnsafe(), granted: undefined, inARow: 0, failing: false }
@@ -157,6 +161,7 @@ export const make = (options: {
           Effect.andThen(restore(Effect.timeoutOption(Deferred.await(waiting.answer), duration))),
           Effect.map(Option.getOrElse(() => queue?.failing ? busy : notOwner)),
           Effect.ensuring(Effect.sync(() => {
+            Metrics.queued.modifyUnsafe(-1, options.context)
             if (--waiting.waiters === 0 && queue !== undefined) drop(queue, waiting)
           }))
         )
