@@ -13,7 +13,7 @@ import * as Latch from "effect/Latch"
 import * as Redis from "effect/persistence/Redis"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { createClient } from "redis"
+import { createClient, DisconnectsClientError } from "redis"
 
 /** What node-redis is told to connect to. */
 export type ClientOptions = NonNullable<Parameters<typeof createClient>[0]>
@@ -123,7 +123,11 @@ export const keep = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   return (command, ...args) =>
     Effect.suspend(() => {
       const connected = client
-      return connected === undefined ? Effect.fail(reason) : request(() => connected.sendCommand([command, ...args]))
+      return connected === undefined ? Effect.fail(reason) : Effect.tryPromise({
+        try: () => connected.sendCommand([command, ...args]) as Promise<any>,
+        // That of a connection which was dropped says nothing of why.
+        catch: (cause) => cause instanceof DisconnectsClientError ? reason : failed(cause)
+      })
     })
 })
 

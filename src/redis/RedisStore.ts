@@ -86,13 +86,13 @@ local function nextRevision()
   return next
 end
 
-local function write(ttl, owner, identity, data)
+local function write(ttl, newOwner, newIdentity, data)
   revision = nextRevision()
-  if not fence then fence = revision end
-  redis.call("DEL", key)
-  redis.call("HSET", key, "owner", owner, "identity", identity, "data", data,
-    "fence", fence, "revision", revision, "waited", waited or "0")
+  if owner then redis.call("DEL", key) else fence, waited = revision, "" end
+  redis.call("HSET", key, "owner", newOwner, "identity", newIdentity, "data", data,
+    "fence", fence, "revision", revision, "waited", waited)
   redis.call("PEXPIRE", key, ttl)
+  return tonumber(ttl)
 end
 
 local at, index, entry = 4, 0, nil
@@ -108,9 +108,9 @@ while ARGV[at] do
       remove()
       return { index }
     end
-    if change ~= "Keep" then write(ARGV[entry], ARGV[entry + 1], ARGV[entry + 2], ARGV[entry + 3])
-    elseif not owner then return { index } end
-    return { index, fence, revision, redis.call("PTTL", key) }
+    if change == "Keep" then return owner and { index, fence, revision, redis.call("PTTL", key) } or { index } end
+    local ttl = write(ARGV[entry], ARGV[entry + 1], ARGV[entry + 2], ARGV[entry + 3])
+    return { index, fence, revision, ttl }
   end
   index = index + 1
 end

@@ -71,8 +71,11 @@ export const locate = Effect.fnUntraced(function*(
     const [told, failures] = yield* Effect.partition(sentinels, ask, { concurrency: "unbounded" })
     const [newest] = told.toSorted((a, b) => b.epoch - a.epoch)
     if (newest !== undefined) return newest
-    const cause = failures[0]?.cause ?? new Error("there are no Sentinels to ask")
-    return yield* new Redis.RedisError({ cause })
+    const causes = failures.map(({ cause }) => cause)
+    const problems = new Set(causes.map((cause) => cause instanceof Error ? cause.message : String(cause)))
+    return yield* new Redis.RedisError({
+      cause: new AggregateError(causes, `no Sentinel names the master: ${[...problems].join("; ")}`)
+    })
   })
 
   return Effect.map(master, ({ host, port }): Endpoint => ({

@@ -11,22 +11,31 @@ import * as programs from "./programs.ts"
 /** The programs that the tests of this store need. */
 export const needed = { "redis-server": "redis-server" }
 
-/** Asks a Redis one thing, without any client, and gives what it answers. */
-export const ask = (port: number, ...command: ReadonlyArray<string>): Effect.Effect<string, Error> =>
+/** Asks a Redis some things, without any client, and gives all that it answers. */
+const askAll = (port: number, commands: ReadonlyArray<ReadonlyArray<string>>): Effect.Effect<string, Error> =>
   Effect.callback((resume) => {
     const socket = net.connect(port, "127.0.0.1")
     let answer = ""
     socket.setEncoding("utf8")
     socket.on("connect", () => {
-      const parts = command.map((part) => `$${Buffer.byteLength(part)}\r\n${part}\r\n`)
-      // What comes after `QUIT` is nothing, so all before it is the answer.
-      socket.write(`*${command.length}\r\n${parts.join("")}*1\r\n$4\r\nQUIT\r\n`)
+      const parts = commands.map((command) =>
+        [`*${command.length}`, ...command.flatMap((part) => [`$${Buffer.byteLength(part)}`, part]), ""].join("\r\n")
+      )
+      // It answers what came before the end, and then ends too.
+      socket.end(parts.join(""))
     })
     socket.on("data", (chunk) => answer += String(chunk))
     socket.on("error", (error) => resume(Effect.fail(error)))
-    socket.on("close", () => resume(Effect.succeed(answer.slice(0, -"+OK\r\n".length))))
+    socket.on("close", () => resume(Effect.succeed(answer)))
     return Effect.sync(() => socket.destroy())
   })
+
+/** Asks a Redis one thing, without any client, and gives what it answers. */
+export const ask = (port: number, ...command: ReadonlyArray<string>) => askAll(port, [command])
+
+/** As `ask`, with a password first. */
+export const askAs = (password: string, port: number, ...command: ReadonlyArray<string>) =>
+  Effect.map(askAll(port, [["AUTH", password], command]), (answer) => answer.replace("+OK\r\n", ""))
 
 const fails = (answer: string, expected: string): Effect.Effect<void, Error> =>
   answer.includes(expected) ? Effect.void : Effect.fail(new Error(`${expected} was awaited, and it answered ${answer}`))
@@ -43,8 +52,12 @@ export const server = Effect.fnUntraced(function*(
   const cwd = yield* programs.temporaryFolder("redis")
   const running = yield* programs.run("redis-server", [
     ...listen(port),
-    ...["--save", ""],
-    ...["--appendonly", options.durable === true ? "yes" : "no", "--appendfsync", "always"],
+    "--save",
+    "",
+    "--appendonly",
+    options.durable === true ? "yes" : "no",
+    "--appendfsync",
+    "always",
     ...(options.args ?? [])
   ], {
     cwd,

@@ -1,0 +1,172 @@
+import { assert, describe, it } from "@effect/vitest"
+import { ConfigProvider, Context, Effect, Exit, Layer, Redacted, Schedule } from "effect"
+import type { DlmError } from "effect-dlm"
+import { RedisStore } from "effect-dlm/redis"
+import { Store } from "effect-dlm/vault"
+import * as programs from "../support/programs.ts"
+import * as redisServer from "../support/redisServer.ts"
+
+type Instance = Store.Store["Service"]
+
+const build = (layer: Layer.Layer<Store.Store, DlmError.StoreError>) =>
+  Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Store.Store))
+
+const owned = (owner: string, data?: string): Store.Entry => ({ owner, identity: undefined, data })
+
+/** Takes a name as its owner, and gives the fence. */
+const take = (store: Instance, name: string, owner = "me", ttlMillis = 600_000) =>
+  Effect.map(
+    store.modify<boolean>(name, (found) =>
+      found === undefined || found.owner === owner
+        ? { answer: true, change: { _tag: "Write", entry: owned(owner, found?.data), ttlMillis } }
+        : { answer: false, change: { _tag: "Keep" } }, { owner, identity: undefined, waits: false }),
+    ({ answer, fence }) => answer ? fence : undefined
+  )
+
+const free = (store: Instance, name: string) =>
+  store.modify(name, () => ({ answer: undefined, change: { _tag: "Remove" } }))
+
+const opened = (layer: Layer.Layer<Store.Store, DlmError.StoreError>) =>
+  Effect.flip(Effect.scoped(Layer.build(Layer.fresh(layer))))
+
+const untilBack = Effect.retry({ schedule: Schedule.spaced("50 millis"), times: 200 })
+
+programs.describeWith("the Redis store", redisServer.needed, () => {
+  for (const durable of [false, true]) {
+    it.live(
+      `gives greater fences after its Redis, which keeps ${durable ? "all" : "nothing"}, was killed`,
+      () =>
+        Effect.gen(function*() {
+          const { kill, layer, start } = yield* redisServer.server({ durable })
+          const store = yield* build(layer)
+          let last = 0n
+          for (let round = 0; round < 3; round++) {
+            const fence = yield* untilBack(take(store, "name"))
+            assert.isTrue(fence !== undefined && fence > last, `${fence} came after ${last}`)
+            last = fence!
+            yield* free(store, "name")
+            const held = yield* take(store, `held ${round}`)
+            yield* kill
+            yield* start
+            const renewed = yield* untilBack(take(store, `held ${round}`))
+            if (durable) assert.strictEqual(renewed, held)
+            else assert.isTrue(renewed! > held!, `${renewed} came after ${held}`)
+          }
+        }),
+      60_000
+    )
+  }
+
+  it.live("gives greater fences though the clock of its Redis went back", () =>
+    Effect.gen(function*() {
+      const { layer, port } = yield* redisServer.server()
+      const store = yield* build(layer)
+      // As if all so far had been written in the year 2100.
+      const last = 4_102_444_800_000_000n
+      yield* redisServer.ask(port, "SET", "dlm:last", String(last))
+      assert.strictEqual(yield* take(store, "one"), last + 1n)
+      assert.strictEqual(yield* take(store, "other"), last + 2n)
+      assert.strictEqual(yield* take(store, "one"), last + 1n)
+    }))
+
+  it.live("goes on after its Redis has forgotten the script", () =>
+    Effect.gen(function*() {
+      const { layer, port } = yield* redisServer.server()
+      const store = yield* build(layer)
+      const fence = yield* take(store, "name")
+      assert.include(yield* redisServer.ask(port, "SCRIPT", "FLUSH"), "+OK")
+      assert.strictEqual(yield* take(store, "name"), fence)
+    }))
+
+  it.live("fails at once while its Redis is away, keeps nothing for later, and goes on when it is back", () =>
+    Effect.gen(function*() {
+      const { kill, layer, port, start } = yield* redisServer.server()
+      const store = yield* build(layer)
+      yield* take(store, "before")
+      yield* kill
+      // The first may still have gone out on a connection that was about to end.
+      yield* Effect.flip(take(store, "lost"))
+      for (let i = 0; i < 100; i++) {
+        const error = yield* Effect.flip(take(store, `lost ${i}`))
+        assert.deepStrictEqual([error.fileName, error.reason], [`lost ${i}`, "Failed"])
+        assert.match(error.message, /ECONNREFUSED|closed unexpectedly|ECONNRESET/)
+      }
+      yield* start
+      yield* untilBack(take(store, "after"))
+      assert.strictEqual(yield* redisServer.ask(port, "KEYS", "dlm=*"), "*1\r\n$9\r\ndlm=after\r\n")
+    }))
+
+  it.live("leaves a connection on which nothing is answered, and says so", () =>
+    Effect.gen(function*() {
+      const { cont, layer, stop } = yield* redisServer.server()
+      const store = yield* build(layer)
+      yield* take(store, "name")
+      yield* stop
+      const first = yield* Effect.flip(take(store, "name"))
+      assert.strictEqual(first.reason, "Timeout")
+      // From then on it fails before its time is over.
+      const later = yield* Effect.flip(take(store, "name")).pipe(
+        Effect.repeat({ until: (error) => error.reason === "Failed" })
+      )
+      assert.include(later.message, "does not answer")
+      yield* cont
+      yield* untilBack(take(store, "name"))
+    }))
+
+  describe("that cannot be opened", () => {
+    it.live("says that there is no Redis", () =>
+      Effect.gen(function*() {
+        const port = yield* programs.freePort
+        const error = yield* opened(RedisStore.layerUrl({ url: Redacted.make(`redis://127.0.0.1:${port}`) }))
+        assert.include(error.message, `the redis store failed (connect ECONNREFUSED 127.0.0.1:${port})`)
+        assert.isUndefined(error.fileName)
+      }))
+
+    it.live("says that the password is wrong, and not which", () =>
+      Effect.gen(function*() {
+        const { port } = yield* redisServer.server({ args: ["--requirepass", "right"] })
+        const at = (password: string) =>
+          RedisStore.layerUrl({ url: Redacted.make(`redis://:${password}@127.0.0.1:${port}`) })
+        const wrong = yield* opened(at("secret"))
+        assert.include(wrong.message, "WRONGPASS")
+        assert.notInclude(JSON.stringify(wrong), "secret")
+        const none = yield* opened(RedisStore.layerUrl({ url: Redacted.make(`redis://127.0.0.1:${port}`) }))
+        assert.include(none.message, "NOAUTH")
+        yield* build(at("right"))
+      }))
+
+    it.live("says that the URL is none, and not which", () =>
+      Effect.gen(function*() {
+        for (const url of ["http://user:secret@127.0.0.1:1", "redis://user:secret@127.0.0.1:port"]) {
+          const error = yield* opened(RedisStore.layerUrl({ url: Redacted.make(url) }))
+          assert.include(error.message, "the URL is not one of Redis")
+          assert.notInclude(JSON.stringify(error) + String(error.cause), "secret")
+        }
+      }))
+
+    it.live("says that its Redis does not answer", () =>
+      Effect.gen(function*() {
+        const { port, stop } = yield* redisServer.server()
+        yield* stop
+        const error = yield* opened(
+          RedisStore.layerUrl({ url: Redacted.make(`redis://127.0.0.1:${port}`), timeout: "200 millis" })
+        )
+        assert.include(error.message, "does not answer")
+      }))
+  })
+
+  it.live("takes the URL and the prefix from Config", () =>
+    Effect.gen(function*() {
+      const { port } = yield* redisServer.server()
+      const context = yield* Layer.build(RedisStore.layerConfig).pipe(
+        Effect.provideService(
+          ConfigProvider.ConfigProvider,
+          ConfigProvider.fromUnknown({ REDIS_URL: `redis://127.0.0.1:${port}/0`, DLM_REDIS_PREFIX: "{locks}" })
+        )
+      )
+      yield* take(Context.get(context, Store.Store), "name")
+      assert.include(yield* redisServer.ask(port, "EXISTS", "{locks}=name", "{locks}:last"), ":2")
+      const exit = yield* Effect.exit(Effect.scoped(Layer.build(Layer.fresh(RedisStore.layerConfig))))
+      assert.isTrue(Exit.isFailure(exit))
+    }).pipe(Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown({}))))
+})
