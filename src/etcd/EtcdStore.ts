@@ -83,7 +83,7 @@ const keyText = (prefix: string, name: string): string => prefix + JSON.stringif
 
 const nameOf = (prefix: string, key: string): Option.Option<string> =>
   Option.flatMap(
-    Option.filter(Result.getSuccess(Base64.decodeString(key)), (text) => text.startsWith(prefix)),
+    Result.getSuccess(Base64.decodeString(key)),
     (text) => decodeText(`"${text.slice(prefix.length)}"`)
   )
 

@@ -14,10 +14,11 @@ import * as programs from "./programs.ts"
 export const needed = { etcd: "etcd-server", etcdctl: "etcd-client", openssl: "openssl" }
 
 /** Asks a member at a path of its gateway, without our client, and gives its JSON. */
-export const ask = (endpoint: string, path: string, body: unknown) =>
+export const ask = (endpoint: string, path: string, body: unknown, token?: string) =>
   Effect.gen(function*() {
+    const headers = token === undefined ? {} : { authorization: token }
     const response = yield* HttpClient.execute(
-      HttpClientRequest.post(`${endpoint}${path}`).pipe(HttpClientRequest.bodyJsonUnsafe(body))
+      HttpClientRequest.post(`${endpoint}${path}`, { headers }).pipe(HttpClientRequest.bodyJsonUnsafe(body))
     )
     const json = yield* response.json
     return response.status === 200 ? json : yield* Effect.fail(new Error(JSON.stringify(json)))
@@ -55,11 +56,15 @@ const member = Effect.fnUntraced(function*(
   const endpoint = `${options.scheme ?? "http"}://127.0.0.1:${options.client}`
   const peer = `http://127.0.0.1:${options.peer}`
   const running = yield* programs.run("etcd", [
-    ...["--name", options.name, "--data-dir", folder],
-    ...["--listen-client-urls", endpoint, "--advertise-client-urls", endpoint],
-    ...["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer],
-    ...["--initial-cluster", options.cluster],
-    ...["--heartbeat-interval", "50", "--election-timeout", "500"],
+    `--name=${options.name}`,
+    `--data-dir=${folder}`,
+    `--listen-client-urls=${endpoint}`,
+    `--advertise-client-urls=${endpoint}`,
+    `--listen-peer-urls=${peer}`,
+    `--initial-advertise-peer-urls=${peer}`,
+    `--initial-cluster=${options.cluster}`,
+    "--heartbeat-interval=50",
+    "--election-timeout=500",
     ...options.args
   ], { ready: options.ready })
   return { ...running, endpoint }
