@@ -17,6 +17,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -27,7 +28,7 @@ import * as Stream from "effect/Stream"
 import { StoreError } from "../DlmError.ts"
 import * as CompareAndSet from "../vault/CompareAndSet.ts"
 import * as Guarantees from "../vault/Guarantees.ts"
-import { Store } from "../vault/Store.ts"
+import { type Change, Store } from "../vault/Store.ts"
 import { escape, unescape } from "./escape.ts"
 import * as Schema from "./schema.ts"
 
@@ -122,14 +123,13 @@ export const make = (
       modify: CompareAndSet.make({
         store,
         timeout,
-        attempt: (name, [first, second], waits) =>
-          aside(
-            client,
-            sql.unsafe(schema.attempt, [escape(name), waits, ...parametersOf(first), ...parametersOf(second)]).values
-          ).pipe(
-            Effect.map(([row]) => replyOf(row as Row)),
+        attempt: (name, cases, waits) => {
+          const question = questionOf(cases)
+          return aside(client, sql.unsafe(schema.attempt, [escape(name), waits, ...question.parameters]).values).pipe(
+            Effect.map(([row]) => replyOf(question, row as Row)),
             Effect.mapError(rootOf)
           )
+        }
       }),
       sharing: {
         freed: Stream.unwrap(
@@ -153,12 +153,16 @@ export const make = (
 const aside = <A, E, R>(client: PgClient.PgClient, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.contextWith((context: Context.Context<R>) =>
     Effect.callback<A, E>((resume) => {
-      const interrupt = Effect.runCallbackWith(
-        Context.omit(client.transactionService)(context) as Context.Context<R>
-      )(self, { onExit: resume })
+      const interrupt = Effect.runCallbackWith(outside(client, context))(self, { onExit: resume })
       return Effect.sync(() => interrupt())
     })
   )
+
+// Copying a context is dear, and hardly ever is there anything to be left out.
+const outside = <R>({ transactionService }: PgClient.PgClient, context: Context.Context<R>): Context.Context<R> =>
+  Option.isNone(Context.getOption(context, transactionService))
+    ? context
+    : Context.omit(transactionService)(context) as Context.Context<R>
 
 /** What the layer promises depends on the settings of the database too. */
 const checkSettings = (sql: SqlClient.SqlClient): Effect.Effect<void, SqlError | Error> =>
@@ -196,52 +200,87 @@ const listeningConfig = Effect.fnUntraced(function*(
   return { ...rest, url: listenUrl }
 })
 
-// In the order of the parameters of the function. All are text, so that the statement is the same whatever they are.
-const parametersOf = (one: CompareAndSet.Case | undefined): ReadonlyArray<string | null> => {
-  if (one === undefined) return none
-  const { change, expected } = one
-  return [
-    expected._tag,
-    ...(expected._tag === "Owned" ? [escape(expected.owner), escaped(expected.identity)] : [null, null]),
-    expected._tag === "Revision" ? String(expected.revision) : null,
-    change._tag,
-    ...(change._tag === "Write"
-      ? [
-        escape(change.entry.owner),
-        escaped(change.entry.identity),
-        escaped(change.entry.data),
-        String(Math.min(change.ttlMillis, maxTtlMillis))
-      ]
-      : [null, null, null, null])
-  ]
+/** What is asked for of the function: a change if there is no entry, and one if there is one as expected. */
+interface Question {
+  readonly cases: ReadonlyArray<CompareAndSet.Case>
+  readonly absent: CompareAndSet.Case | undefined
+  readonly present: CompareAndSet.Case | undefined
+  /** All are text, so that the statement is the same whatever they are. */
+  readonly parameters: ReadonlyArray<string | null>
 }
 
-const none = Array.from({ length: 9 }, () => null)
+// What is written goes over the network once, so of two cases that write different entries the first is asked for only:
+// where it does not fit, what is there is told, and the other is asked for by its revision.
+const questionOf = (cases: ReadonlyArray<CompareAndSet.Case>): Question => {
+  const writes = cases.flatMap(({ change }) => change._tag === "Write" ? [change] : [])
+  const [write, other] = writes
+  if (other !== undefined && !isSameWrite(write!, other)) return questionOf(cases.slice(0, 1))
+  const absent = cases.find(({ expected }) => expected._tag === "Absent")
+  const present = cases.find(({ expected }) => expected._tag !== "Absent")
+  const owned = present?.expected._tag === "Owned" ? present.expected : undefined
+  return {
+    cases,
+    absent,
+    present,
+    parameters: [
+      absent?.change._tag ?? null,
+      present?.change._tag ?? null,
+      escaped(owned?.owner),
+      escaped(owned?.identity),
+      present?.expected._tag === "Revision" ? String(present.expected.revision) : null,
+      escaped(write?.entry.owner),
+      escaped(write?.entry.identity),
+      escaped(write?.entry.data),
+      write === undefined ? null : String(Math.min(write.ttlMillis, maxTtlMillis))
+    ]
+  }
+}
+
+type Write = Extract<Change, { readonly _tag: "Write" }>
+
+const isSameWrite = (a: Write, b: Write): boolean =>
+  a.ttlMillis === b.ttlMillis && a.entry.owner === b.entry.owner && a.entry.identity === b.entry.identity &&
+  a.entry.data === b.entry.data
 
 const escaped = (text: string | undefined): string | null => text === undefined ? null : escape(text)
 const unescaped = (text: string | null): string | undefined => text === null ? undefined : unescape(text)
 
 /** Whole numbers of 64 bits may come as something else where the client has types of its own. */
 type Row = readonly [
-  made: number | null,
+  made: CompareAndSet.Case["change"]["_tag"] | null,
   fence: bigint | number | string | null,
   revision: bigint | number | string,
-  expiresIn: number,
+  expiresIn: number | null,
   owner: string,
   identity: string | null,
   data: string | null
 ]
 
-const replyOf = ([made, fence, revision, expiresIn, owner, identity, data]: Row): CompareAndSet.Reply => {
-  const tenure = fence === null
-    ? undefined
-    : { fence: BigInt(fence), revision: BigInt(revision), expiresIn: Math.max(0, expiresIn) }
-  if (made !== null) return { _tag: "Made", index: made - 1, tenure }
-  if (tenure === undefined) return { _tag: "Free" }
+const replyOf = (
+  { absent, cases, present }: Question,
+  [made, fence, revision, expiresIn, owner, identity, data]: Row
+): CompareAndSet.Reply => {
+  const tenure = (millis: number): CompareAndSet.Tenure => ({
+    fence: BigInt(fence ?? revision),
+    revision: BigInt(revision),
+    expiresIn: Math.max(0, millis)
+  })
+  if (made === null) {
+    return fence === null ? { _tag: "Free" } : {
+      _tag: "Found",
+      entry: { owner: unescape(owner), identity: unescaped(identity), data: unescaped(data) },
+      tenure: tenure(expiresIn!)
+    }
+  }
+  const { change } = fence === null ? absent! : present!
   return {
-    _tag: "Found",
-    entry: { owner: unescape(owner), identity: unescaped(identity), data: unescaped(data) },
-    tenure
+    _tag: "Made",
+    index: cases.indexOf(fence === null ? absent! : present!),
+    tenure: change._tag === "Write"
+      ? tenure(change.ttlMillis)
+      : change._tag === "Keep" && fence !== null
+      ? tenure(expiresIn!)
+      : undefined
   }
 }
 

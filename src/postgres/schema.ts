@@ -20,18 +20,6 @@ const migrator = Migrator.make({})
 const migrating = 7_203_144_711
 const changing = 7_203_144_712
 
-const fits = (i: number) =>
-  `(
-    expected_${i} = 'Absent' AND NOT live
-    OR expected_${i} = 'Revision' AND live AND e.revision = revision_${i}
-    OR expected_${i} = 'Owned' AND live AND e.owner = owner_${i} AND e.identity IS NOT DISTINCT FROM identity_${i}
-      AND e.data IS NULL
-  )`
-
-const parameters = (i: number) => `
-  expected_${i} text, owner_${i} text, identity_${i} text, revision_${i} bigint,
-  change_${i} text, new_owner_${i} text, new_identity_${i} text, new_data_${i} text, ttl_${i} float8,`
-
 // The names of entries are locked by an advisory lock, and not by their rows: a name that is free has none, and two
 // who take it at once could get their revisions in another order than the name. Each statement of the function sees
 // what was committed before it began, so what the holder of that lock did before us.
@@ -51,57 +39,50 @@ const entries = (name: string, schema: string): ReadonlyArray<string> => [
   'Locks of effect-dlm. In its texts \\\\ is a backslash, \\0 is NUL, and \\ud800 is a surrogate that is alone.'`,
   `CREATE SEQUENCE ${schema}.revisions`,
   `CREATE FUNCTION ${schema}.attempt_v1(
-  wanted text, waits boolean,${parameters(1)}${parameters(2)}
-  OUT made int, OUT fence bigint, OUT revision bigint, OUT expires_in float8,
+  wanted text, waits boolean,
+  if_absent text, if_present text, present_owner text, present_identity text, present_revision bigint,
+  new_owner text, new_identity text, new_data text, ttl float8,
+  OUT made text, OUT fence bigint, OUT revision bigint, OUT expires_in float8,
   OUT owner text, OUT identity text, OUT data text
 ) LANGUAGE plpgsql AS $function$
 DECLARE
-  e ${schema}.entries%ROWTYPE;
-  live boolean;
-  change text;
+  alone boolean;
+  e_owner text;
+  e_identity text;
+  e_data text;
+  e_expires_at timestamptz;
+  e_waited boolean;
 BEGIN
-  PERFORM pg_advisory_xact_lock(hashtextextended(wanted, ${changing}));
-  SELECT * INTO e FROM ${schema}.entries AS t WHERE t.name = wanted AND t.expires_at > clock_timestamp();
-  live := FOUND;
-  IF ${fits(1)} THEN
-    made := 1;
-    change := change_1;
-  ELSIF ${fits(2)} THEN
-    made := 2;
-    change := change_2;
-  END IF;
-  IF change = 'Write' THEN
+  -- As an expression it costs no query of its own.
+  alone := pg_advisory_xact_lock(hashtextextended(wanted, ${changing})) IS NULL;
+  SELECT t.owner, t.identity, t.data, t.fence, t.revision, t.expires_at, t.waited
+    INTO e_owner, e_identity, e_data, fence, revision, e_expires_at, e_waited
+    FROM ${schema}.entries AS t WHERE t.name = wanted AND t.expires_at > clock_timestamp();
+  made := CASE
+    WHEN NOT FOUND THEN if_absent
+    WHEN revision = present_revision THEN if_present
+    WHEN e_owner = present_owner AND e_identity IS NOT DISTINCT FROM present_identity AND e_data IS NULL THEN if_present
+  END;
+  IF made = 'Write' THEN
     revision := nextval('${literal(schema)}.revisions');
-    fence := CASE WHEN live THEN e.fence ELSE revision END;
-    expires_in := CASE made WHEN 1 THEN ttl_1 ELSE ttl_2 END;
     INSERT INTO ${schema}.entries AS t VALUES (
-      wanted,
-      CASE made WHEN 1 THEN new_owner_1 ELSE new_owner_2 END,
-      CASE made WHEN 1 THEN new_identity_1 ELSE new_identity_2 END,
-      CASE made WHEN 1 THEN new_data_1 ELSE new_data_2 END,
-      fence,
-      revision,
-      clock_timestamp() + expires_in * interval '1 millisecond',
-      live AND e.waited
+      wanted, new_owner, new_identity, new_data, coalesce(fence, revision), revision,
+      clock_timestamp() + ttl * interval '1 millisecond', coalesce(e_waited, false)
     ) ON CONFLICT ON CONSTRAINT entries_pkey DO UPDATE SET
       owner = excluded.owner, identity = excluded.identity, data = excluded.data, fence = excluded.fence,
       revision = excluded.revision, expires_at = excluded.expires_at, waited = excluded.waited;
-  ELSIF change = 'Remove' THEN
-    IF live THEN
-      DELETE FROM ${schema}.entries AS t WHERE t.name = wanted;
-      IF e.waited THEN
-        PERFORM pg_notify('${literal(name)}', wanted);
-      END IF;
+  ELSIF made = 'Remove' THEN
+    DELETE FROM ${schema}.entries AS t WHERE t.name = wanted;
+    IF e_waited THEN
+      PERFORM pg_notify('${literal(name)}', wanted);
     END IF;
-  ELSIF live THEN
-    fence := e.fence;
-    revision := e.revision;
-    expires_in := extract(epoch FROM e.expires_at - clock_timestamp()) * 1000;
+  ELSIF fence IS NOT NULL THEN
+    expires_in := extract(epoch FROM e_expires_at - clock_timestamp()) * 1000;
     IF made IS NULL THEN
-      owner := e.owner;
-      identity := e.identity;
-      data := e.data;
-      IF waits AND NOT e.waited THEN
+      owner := e_owner;
+      identity := e_identity;
+      data := e_data;
+      IF waits AND NOT e_waited THEN
         UPDATE ${schema}.entries AS t SET waited = true WHERE t.name = wanted;
       END IF;
     END IF;
@@ -112,7 +93,10 @@ $function$`
 
 /** The statements of a store, and what makes its schema. */
 export interface Schema {
-  /** Two parameters, and nine for each of two cases. Its one row is positional, as the function says. */
+  /**
+   * Does to an entry what is to be done if there is none, or if there is one of an owner, without data, or of a
+   * revision. Its one row says which of them was done, if any, with the fence that the entry had, if there was one.
+   */
   readonly attempt: string
   /** Deletes some entries that have expired, and says how many. Its parameter is how many at the most. */
   readonly sweep: string
@@ -125,9 +109,8 @@ export interface Schema {
 /** All that is in the schema of this name. */
 export const make = (name: string): Schema => {
   const schema = quoted(name)
-  const placeholders = Array.from({ length: 20 }, (_, i) => `$${i + 1}`).join(", ")
   return {
-    attempt: `SELECT * FROM ${schema}.attempt_v1(${placeholders})`,
+    attempt: `SELECT * FROM ${schema}.attempt_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
     // One that was renewed meanwhile is looked at again before it is deleted, and one that is being changed is left.
     sweep: `WITH swept AS (
   DELETE FROM ${schema}.entries WHERE name = ANY (ARRAY(

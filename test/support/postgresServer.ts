@@ -1,7 +1,7 @@
 /**
  * A Postgres server of its own, in a temporary folder, and PgBouncer before it.
  */
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Redacted } from "effect"
 import { PostgresStore } from "effect-dlm/postgres"
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
@@ -47,10 +47,9 @@ export const postgresServer = Effect.gen(function*() {
   yield* Effect.sync(() => {
     fs.writeFileSync(secret, password)
     fs.chmodSync(secret, 0o644)
-    execFileSync(find("initdb")!, [
-      ...["-D", data, "-U", user, "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", `--pwfile=${secret}`],
-      ...["--no-sync", "--no-instructions"]
-    ], { ...account(), env, cwd: folder, stdio: "pipe" })
+    const access = ["-U", user, "--auth=scram-sha-256", `--pwfile=${secret}`]
+    const quick = ["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"]
+    execFileSync(find("initdb")!, ["-D", data, ...access, ...quick], { ...account(), env, cwd: folder, stdio: "pipe" })
   })
   const settings = {
     listen_addresses: "127.0.0.1",
@@ -63,7 +62,10 @@ export const postgresServer = Effect.gen(function*() {
     log_min_messages: "warning"
   }
   const postmaster = yield* run("postgres", [
-    ...["-D", data, "-p", String(port)],
+    "-D",
+    data,
+    "-p",
+    String(port),
     ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
   ], { ...account(), env, cwd: folder, ready: answers(port) })
 

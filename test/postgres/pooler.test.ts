@@ -1,0 +1,45 @@
+import { PgClient } from "@effect/sql-pg"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Layer, Scope } from "effect"
+import { PostgresStore } from "effect-dlm/postgres"
+import { StoreContract } from "effect-dlm/testing"
+import { afterAll, beforeAll } from "vitest"
+import { pgbouncer, postgresServer, programs } from "../support/postgresServer.ts"
+import { describeWith } from "../support/programs.ts"
+
+const setup = Effect.gen(function*() {
+  const server = yield* postgresServer
+  return { direct: server.url, pooled: (yield* pgbouncer(server)).url }
+})
+
+describeWith("the Postgres store behind PgBouncer", { ...programs, pgbouncer: "pgbouncer" }, () => {
+  const scope = Scope.makeUnsafe()
+  let urls: Effect.Success<typeof setup>
+  beforeAll(() => Effect.runPromise(Effect.map(Scope.provide(setup, scope), (its) => void (urls = its))))
+  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+
+  describe("of URLs", () => {
+    const layer = Layer.unwrap(
+      Effect.sync(() => PostgresStore.layerUrl({ url: urls.pooled, listenUrl: urls.direct }))
+    )
+    for (const { check, name } of StoreContract.laws(layer, { late: 200 })) it.live(name, () => check)
+  })
+
+  describe("over a client", () => {
+    const layer = Layer.unwrap(Effect.sync(() =>
+      PostgresStore.layer({ listenUrl: urls.direct, schema: "client" }).pipe(
+        Layer.provide(PgClient.layer({ url: urls.pooled, prepare: false }))
+      )
+    ))
+    for (const { check, name } of StoreContract.laws(layer, { late: 200 })) it.live(name, () => check)
+  })
+
+  it.live("leaves nothing in the sessions that it was given", () =>
+    Effect.gen(function*() {
+      const sql = yield* PgClient.PgClient
+      const rows = yield* sql.unsafe<{ n: number }>(
+        "SELECT (SELECT count(*) FROM pg_prepared_statements) + (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory') AS n"
+      ).unprepared
+      assert.deepStrictEqual(rows.map(({ n }) => Number(n)), [0])
+    }).pipe(Effect.provide(Layer.unwrap(Effect.sync(() => PgClient.layer({ url: urls.pooled, prepare: false }))))))
+})
