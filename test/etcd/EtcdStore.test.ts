@@ -1,6 +1,19 @@
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, it } from "@effect/vitest"
-import { Cause, ConfigProvider, Context, Effect, Exit, Fiber, Layer, Option, Redacted, Scope, Stream } from "effect"
+import {
+  Cause,
+  Config,
+  ConfigProvider,
+  Context,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Option,
+  Redacted,
+  Scope,
+  Stream
+} from "effect"
 import { DlmError } from "effect-dlm"
 import { EtcdStore, NodeEtcdStore } from "effect-dlm/etcd"
 import { Store } from "effect-dlm/vault"
@@ -110,6 +123,21 @@ describeWith("the etcd store", etcdServer.needed, () => {
       // Those of the second time find a lease, those of the first wait for one that is on its way.
       yield* Effect.repeat(many, { times: 1 })
       assert.strictEqual(yield* etcdServer.leases(endpoint), 4)
+    }).pipe(Effect.scoped))
+
+  it.live("has the next lease before it needs it", () =>
+    Effect.gen(function*() {
+      const { endpoint } = yield* etcdServer.server()
+      const { bodies, layer } = observed(endpoint)
+      const store = yield* instance(layer)
+      const name = freshName()
+      const before = bodies(transactions).length
+      let locked = 0
+      yield* Effect.repeat(lock(store, name, "me", 1000), {
+        until: ({ answer }) => answer && ++locked > 0 && bodies(grants).length === 4
+      })
+      // None had to be written again.
+      assert.strictEqual(bodies(transactions).length - before, locked)
     }).pipe(Effect.scoped))
 
   it.live("ends by its lease what an instance left behind, and never early", () =>
@@ -314,6 +342,16 @@ describeWith("the etcd store", etcdServer.needed, () => {
         credentials: { username: "dlm", password: Redacted.make("p@ss/wörd") }
       })
       assert.include(yield* failureOf(denied), "permission denied")
+      const configured = NodeEtcdStore.layerConfig({
+        endpoints: Config.map(Config.String("ETCD_ENDPOINTS"), (urls) => urls.split(",")),
+        credentials: { username: Config.String("ETCD_USER"), password: Config.Redacted("ETCD_PASSWORD") }
+      }).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({
+        ETCD_ENDPOINTS: endpoint,
+        ETCD_USER: "dlm",
+        ETCD_PASSWORD: "p@ss/wörd"
+      }))))
+      const byConfig = Context.get(yield* Layer.build(configured), Store.Store)
+      assert.strictEqual((yield* read(byConfig, name)).answer?.owner, "me")
       const host = endpoint.slice("http://".length)
       const byUrl = yield* instance(
         NodeEtcdStore.layerUrl(Redacted.make(`etcd://dlm:p%40ss%2Fw%C3%B6rd@${host}/effect-dlm/`))
