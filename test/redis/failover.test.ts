@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Context, Effect, Layer, Schedule } from "effect"
+import { Context, Effect, Latch, Layer, Schedule } from "effect"
 import { RedisStore } from "effect-dlm/redis"
 import { Store } from "effect-dlm/vault"
 import * as programs from "../support/programs.ts"
@@ -53,10 +53,11 @@ programs.describeWith("a failover by Sentinels", redisServer.needed, () => {
         assert.strictEqual(yield* take(one, "held", "one"), held)
 
         // Two that want one name, until the old master has come back, and follows the new one.
-        let [holders, last, turns, done] = [0, first!, 0, false]
+        let [holders, last, turns] = [0, first!, 0]
+        const done = Latch.makeUnsafe()
         const contend = (store: Instance, owner: string) =>
           Effect.gen(function*() {
-            while (!done) {
+            while (!done.isOpen()) {
               const fence = yield* untilBack(take(store, "name", owner))
               if (fence === undefined) continue
               assert.strictEqual(++holders, 1)
@@ -77,7 +78,7 @@ programs.describeWith("a failover by Sentinels", redisServer.needed, () => {
               schedule: Schedule.spaced("100 millis")
             })
           )
-          done = true
+          done.openUnsafe()
         })
         yield* Effect.all([contending, comesBack], { concurrency: 2 })
         assert.isAbove(turns, 100)

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Context, Effect, Exit, Layer, Redacted, Schedule } from "effect"
+import { ConfigProvider, Context, Effect, Exit, Layer, Option, Queue, Redacted, Schedule, Stream } from "effect"
 import type { DlmError } from "effect-dlm"
 import { RedisStore } from "effect-dlm/redis"
 import { Store } from "effect-dlm/vault"
@@ -69,6 +69,26 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
       assert.strictEqual(yield* take(store, "one"), last + 1n)
     }))
 
+  it.live("writes what was decided for what is there, and no longer time than Redis can count", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* redisServer.server()
+      const store = yield* build(layer)
+      const write = store.modify("name", (found) => ({
+        answer: undefined,
+        change: {
+          _tag: "Write",
+          entry: owned("me", found === undefined ? undefined : "again"),
+          ttlMillis: found === undefined ? 600_000 : Number.MAX_VALUE
+        }
+      }), { owner: "me", identity: undefined, waits: false })
+      const first = yield* write
+      assert.isAtMost(first.expiresIn, 600_000)
+      const second = yield* write
+      assert.isTrue(second.expiresIn > 600_000 && second.fence === first.fence)
+      const { answer } = yield* store.modify("name", (found) => ({ answer: found, change: { _tag: "Keep" } }))
+      assert.deepStrictEqual(answer, owned("me", "again"))
+    }))
+
   it.live("goes on after its Redis has forgotten the script", () =>
     Effect.gen(function*() {
       const { layer, port } = yield* redisServer.server()
@@ -95,6 +115,46 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
       yield* untilBack(take(store, "after"))
       assert.strictEqual(yield* redisServer.ask(port, "KEYS", "dlm=*"), "*1\r\n$9\r\ndlm=after\r\n")
     }))
+
+  it.live(
+    "hears again of what is freed, after its Redis was away, and after it was held still",
+    () =>
+      Effect.gen(function*() {
+        const { cont, kill, layer, port, start, stop } = yield* redisServer.server()
+        const [store, other] = yield* Effect.all([build(layer), build(layer)])
+        const heard = yield* Queue.unbounded<string>()
+        yield* Effect.forkScoped(Stream.runForEach(other.sharing!.freed, (name) => Queue.offer(heard, name)))
+        // Whether it listens by now is not known, so names are freed until it hears of one.
+        const hears = Effect.gen(function*() {
+          yield* untilBack(take(store, "name"))
+          yield* other.modify(
+            "name",
+            () => ({ answer: undefined, change: { _tag: "Keep" } }),
+            { owner: "waiter", identity: undefined, waits: true }
+          )
+          yield* free(store, "name")
+          const name = yield* Effect.timeoutOption(Queue.take(heard), "100 millis")
+          return Option.isSome(name) && name.value === "name"
+        }).pipe(Effect.repeat({ until: (heard) => heard }))
+        yield* hears
+        yield* kill
+        yield* Effect.flip(take(store, "name"))
+        yield* start
+        yield* hears
+        yield* stop
+        yield* Effect.flip(take(store, "name")).pipe(Effect.repeat({ until: (error) => error.reason === "Failed" }))
+        yield* cont
+        yield* hears
+        // What nobody waits for is not told, and what is no name is not heard.
+        yield* Queue.clear(heard)
+        yield* take(store, "unwanted")
+        yield* free(store, "unwanted")
+        yield* redisServer.ask(port, "PUBLISH", "dlm:freed", "\"nonsense")
+        yield* redisServer.ask(port, "PUBLISH", "dlm:freed", "=the last")
+        assert.strictEqual(yield* Queue.take(heard), "the last")
+      }),
+    60_000
+  )
 
   it.live("leaves a connection on which nothing is answered, and says so", () =>
     Effect.gen(function*() {
