@@ -2,6 +2,7 @@
  * The flags that several subcommands share.
  */
 import * as Flag from "effect/cli/Flag"
+import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -10,10 +11,11 @@ import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as NodeTalker from "../node/NodeTalker.ts"
+import * as NodeTls from "../node/NodeTls.ts"
 import { defaultPort } from "../Protocol.ts"
 import * as Identities from "../vault/Identities.ts"
 
-export const host = Flag.String("host").pipe(
+const host = Flag.String("host").pipe(
   Flag.withDescription("Host of the lock server (DLM_HOST, or 127.0.0.1)"),
   Flag.optional
 )
@@ -21,7 +23,7 @@ export const host = Flag.String("host").pipe(
 /** Text that says something: an empty name or owner is a variable that was never set. */
 export const someText = Schema.String.check(Schema.isNonEmpty({ message: "Expected at least one character" }))
 
-const portNumber = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65535 }))
+export const portNumber = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65535 }))
 
 export const port = Flag.Int("port").pipe(
   Flag.withSchema(portNumber),
@@ -62,14 +64,55 @@ export const identity = Flag.File("identity", { mustExist: true }).pipe(
   Flag.optional
 )
 
+const pemFile = (name: string, description: string) =>
+  Flag.File(name, { mustExist: true }).pipe(Flag.withDescription(description), Flag.optional)
+
+/** Where the lock server is, and over what to talk to it. */
+export const server = {
+  host,
+  port,
+  tls: Flag.Boolean("tls").pipe(
+    Flag.withDescription("Talk over TLS (DLM_TLS=true)"),
+    Flag.withDefault(false)
+  ),
+  tlsCa: pemFile("tls-ca", "Trust these authorities, in PEM; over TLS (DLM_TLS_CA)"),
+  tlsCert: pemFile("tls-cert", "Our certificate, in PEM; over TLS (DLM_TLS_CERT)"),
+  tlsKey: pemFile("tls-key", "Its private key, in PEM (DLM_TLS_KEY)")
+}
+
+/** What the flags say, after Config has. */
+const filesOf = (flags: ServerFlags, config: NodeTls.Files | undefined): NodeTls.Files | undefined => {
+  const files: NodeTls.Files = {
+    ca: Option.getOrElse(flags.tlsCa, () => config?.ca),
+    cert: Option.getOrElse(flags.tlsCert, () => config?.cert),
+    key: Option.getOrElse(flags.tlsKey, () => config?.key)
+  }
+  return flags.tls || config !== undefined || Object.values(files).some((name) => name !== undefined)
+    ? files
+    : undefined
+}
+
+/** What `server` gives. */
+export interface ServerFlags {
+  readonly host: Option.Option<string>
+  readonly port: Option.Option<number>
+  readonly tls: boolean
+  readonly tlsCa: Option.Option<string>
+  readonly tlsCert: Option.Option<string>
+  readonly tlsKey: Option.Option<string>
+}
+
 /** Talks to where the flags and Config say that the server is, as long as the scope lasts. */
-export const talker = (flags: { readonly host: Option.Option<string>; readonly port: Option.Option<number> }) =>
-  Effect.flatMap(NodeTalker.config, (config) =>
-    Layer.build(NodeTalker.layer({
-      ...config,
-      host: Option.getOrElse(flags.host, () => config.host),
-      port: Option.getOrElse(flags.port, () => config.port)
-    })))
+export const talker = (flags: ServerFlags) =>
+  Effect.flatMap(
+    Config.all([NodeTalker.config, NodeTls.config]),
+    ([config, files]) =>
+      Layer.build(NodeTalker.layerFiles({
+        ...config,
+        host: Option.getOrElse(flags.host, () => config.host),
+        port: Option.getOrElse(flags.port, () => config.port)
+      }, filesOf(flags, files)))
+  )
 
 /** The identity in the file, if one is named. */
 export const presentedIdentity = Effect.fnUntraced(function*(file: Option.Option<string>) {

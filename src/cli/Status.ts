@@ -47,7 +47,8 @@ const statusByTag: Record<string, number> = {
   DataError: status.data,
   ConfigError: status.usage,
   InvalidOption: status.usage,
-  IdentityError: status.usage
+  IdentityError: status.usage,
+  TlsError: status.usage
 }
 
 /** What any error means for the command. */

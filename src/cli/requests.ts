@@ -19,8 +19,7 @@ import * as Flags from "./Flags.ts"
 import { Failed, reporting, status } from "./Status.ts"
 
 const common = {
-  host: Flags.host,
-  port: Flags.port,
+  ...Flags.server,
   json: Flags.json,
   identity: Flags.identity
 }
@@ -35,9 +34,7 @@ const id = Flag.String("id").pipe(
   Flag.withDescription("The owner. Whoever knows it is the owner, so it should be long and random")
 )
 
-interface RequestFlags {
-  readonly host: Option.Option<string>
-  readonly port: Option.Option<number>
+interface RequestFlags extends Flags.ServerFlags {
   readonly identity: Option.Option<string>
   readonly json: boolean
   readonly name: string

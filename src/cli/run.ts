@@ -46,8 +46,7 @@ export const run = Command.make("run", {
     Flag.withDescription("How long to wait for the lock, such as 10s (for ever)"),
     Flag.withDefault(Duration.infinity)
   ),
-  host: Flags.host,
-  port: Flags.port,
+  ...Flags.server,
   identity: Flags.identity
 }, (flags) =>
   Effect.gen(function*() {

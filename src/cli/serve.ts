@@ -4,12 +4,19 @@
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
+import * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Option from "effect/Option"
 import * as SocketServer from "effect/socket/SocketServer"
+import * as NodeOperations from "../node/NodeOperations.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
+import * as NodeTls from "../node/NodeTls.ts"
 import * as NodeVaultServer from "../node/NodeVaultServer.ts"
 import { defaultPort } from "../Protocol.ts"
 import * as Identities from "../vault/Identities.ts"
@@ -23,49 +30,118 @@ const identities = Flag.Directory("identities", { mustExist: true }).pipe(
   Flag.optional
 )
 
+// Standard output is the command's own.
+const jsonLogs = Logger.layer([Logger.withConsoleError(Logger.formatJson)])
+
+const tlsOf = Effect.fnUntraced(function*(
+  flags: Record<"tlsCa" | "tlsCert" | "tlsKey", Option.Option<string>>
+) {
+  const files = {
+    ca: Option.getOrUndefined(flags.tlsCa),
+    cert: Option.getOrUndefined(flags.tlsCert),
+    key: Option.getOrUndefined(flags.tlsKey)
+  }
+  if (files.cert === undefined && files.key === undefined && files.ca === undefined) return undefined
+  if (files.cert === undefined) return yield* wrongUse("to serve over TLS name --tls-cert and --tls-key")
+  const read = yield* NodeTls.fromFiles(files)
+  return { ...read, requestCert: files.ca !== undefined, rejectUnauthorized: files.ca !== undefined }
+})
+
+const pemFile = (name: string, description: string) =>
+  Flag.File(name, { mustExist: true }).pipe(Flag.withDescription(description), Flag.optional)
+
+const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || host.startsWith("127.")
+
+const wrongUse = (message: string) => new Failed({ status: status.usage, error: "WrongUse", message })
+
 export const serve = Command.make("serve", {
   host: Flag.String("host").pipe(Flag.withDescription("Address to listen on"), Flag.withDefault("127.0.0.1")),
   port: Flags.port.pipe(Flag.withDescription(`Port to listen on, 0 for a free one (${defaultPort})`)),
   identities,
   store: StoreFlag.flag,
+  restartGrace: Flags.duration("restart-grace").pipe(
+    Flag.withDescription(
+      "With the memory store: grant no name for so long after the start, since it forgot who holds them"
+    ),
+    Flag.withDefault(Duration.zero)
+  ),
+  tlsCert: pemFile("tls-cert", "Our certificate, in PEM: serve over TLS"),
+  tlsKey: pemFile("tls-key", "Its private key, in PEM"),
+  tlsCa: pemFile("tls-ca", "Let in only those with a certificate of these authorities, in PEM"),
+  insecure: Flag.Boolean("insecure").pipe(
+    Flag.withDescription("Listen on other than a loopback address without TLS and identities"),
+    Flag.withDefault(false)
+  ),
+  http: Flag.Int("http").pipe(
+    Flag.withSchema(Flags.portNumber),
+    Flag.withDescription("Serve /metrics, /healthz and /readyz on this port of the same address, 0 for a free one"),
+    Flag.optional
+  ),
   json: Flags.json
 }, (flags) =>
   Effect.gen(function*() {
     // Being told to stop is how it ends, and no failure.
     yield* NodeProcess.setExitStatus(0)
+    const { host } = flags
     const port = Option.getOrElse(flags.port, () => defaultPort)
-    const server = yield* Layer.build(
-      NodeVaultServer.layer({ host: flags.host, port }).pipe(
-        Layer.provide(Vault.layer),
-        Layer.provide([
-          yield* StoreFlag.fromFlag(flags.store),
-          Option.match(flags.identities, { onNone: () => Identities.layerConfig, onSome: Identities.layerDirectory })
-        ])
+    const tls = yield* tlsOf(flags)
+    const known = yield* Option.match(flags.identities, {
+      onNone: () => Layer.build(Identities.layerConfig),
+      onSome: (folder) => Layer.build(Identities.layerDirectory(folder))
+    })
+    const { maxDataCharacters } = Context.get(known, Identities.Identities)
+    if (!isLoopback(host) && !flags.insecure && (tls === undefined || maxDataCharacters === 0)) {
+      return yield* wrongUse(
+        `--host ${host} lets other machines in: add --tls-cert, --tls-key and --identities, ` +
+          "or --insecure where the network itself keeps others out"
       )
+    }
+    const vault = yield* Layer.build(
+      Vault.layer.pipe(Layer.provide(yield* StoreFlag.fromFlag(flags.store, flags.restartGrace)))
+    ).pipe(Effect.provideContext(known))
+    const cannotListen = (at: number, cause: unknown) =>
+      new Failed({
+        status: status.system,
+        error: "SocketServerError",
+        message: `cannot listen on ${host}:${at} (${cause instanceof Error ? cause.message : String(cause)}). ` +
+          "Choose another address with --host and --port, or 0 for a free port"
+      })
+    const server = yield* Layer.build(
+      tls === undefined ? NodeVaultServer.layer({ host, port }) : NodeVaultServer.layerTls({ host, port, tls })
     ).pipe(
-      Effect.catchTag("SocketServerError", (error) =>
-        Effect.fail(
-          new Failed({
-            status: status.system,
-            error: error._tag,
-            message: `cannot listen on ${flags.host}:${port} (${String((error.reason.cause as Error).message)}). ` +
-              "Choose another address with --host and --port, or 0 for a free port"
-          })
-        ))
+      Effect.provideContext(Context.merge(known, vault)),
+      Effect.catchTag("SocketServerError", (error) => Effect.fail(cannotListen(port, error.reason.cause)))
     )
-    const { address } = yield* Effect.provideContext(SocketServer.SocketServer, server)
-    const where = NetAddress.formatSocketAddress(address)
-    yield* Console.log(
-      flags.json ? JSON.stringify({ listening: where }) : `dlm: listening on ${where}`
+    const http = Option.isNone(flags.http) ? undefined : yield* Layer.build(
+      NodeOperations.layer({ host, port: flags.http.value })
+    ).pipe(
+      Effect.provideContext(vault),
+      Effect.catchTag("ServeError", (error) => Effect.fail(cannotListen(Option.getOrThrow(flags.http), error.cause)))
     )
+    const where = NetAddress.formatSocketAddress(Context.get(server, SocketServer.SocketServer).address)
+    const operations = http === undefined
+      ? undefined
+      : NetAddress.formatSocketAddress(Context.get(http, HttpServer.HttpServer).address)
+    if (flags.json) {
+      yield* Console.log(
+        JSON.stringify({ listening: where, ...(operations === undefined ? {} : { http: operations }) })
+      )
+    } else {
+      if (operations !== undefined) yield* Console.log(`dlm: metrics and health on http://${operations}`)
+      yield* Console.log(`dlm: listening on ${where}`)
+    }
     return yield* Effect.never
-  }).pipe(Effect.scoped, reporting(flags.json))).pipe(
+  }).pipe(Effect.scoped, reporting(flags.json), flags.json ? Effect.provide(jsonLogs) : identity)).pipe(
     Command.withDescription("Run the lock server, until it is told to stop"),
     Command.withExamples([
       { command: "dlm serve", description: `Listen on 127.0.0.1:${defaultPort}` },
       {
         command: "dlm serve --port 0 --identities ./identities",
         description: "Take a free port, and know some identities"
+      },
+      {
+        command: "dlm serve --store sqlite:/var/lib/dlm/locks.db --http 9090",
+        description: "Keep locks in a file, and show metrics and health"
       }
     ])
   )

@@ -6,6 +6,7 @@
  */
 import * as Flag from "effect/cli/Flag"
 import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -22,14 +23,17 @@ interface Kind {
   readonly example: string
   /** The package that it needs beside ours, if any. */
   readonly driver?: string
-  readonly load: (place: Redacted.Redacted) => Promise<Effect.Effect<StoreLayer, Failed | Config.ConfigError>>
+  readonly load: (
+    place: Redacted.Redacted,
+    restartGrace: Duration.Duration
+  ) => Promise<Effect.Effect<StoreLayer, Failed | Config.ConfigError>>
 }
 
 const kinds: ReadonlyArray<Kind> = [
   {
     schemes: ["memory"],
     example: "memory",
-    load: async () => Effect.succeed(Store.layerMemory)
+    load: async (_, restartGrace) => Effect.succeed(Store.layerMemoryWith({ restartGrace }))
   },
   {
     schemes: ["sqlite:"],
@@ -83,7 +87,7 @@ export const flag = Flag.String("store").pipe(
 const wrongUse = (message: string) => new Failed({ status: status.usage, error: "StoreFlag", message })
 
 /** The store that the flag, or `DLM_STORE`, names. What it says is shown to nobody: it may hold a password. */
-export const fromFlag = Effect.fnUntraced(function*(given: Option.Option<string>) {
+export const fromFlag = Effect.fnUntraced(function*(given: Option.Option<string>, restartGrace: Duration.Duration) {
   const place = Option.isSome(given)
     ? Redacted.make(given.value)
     : yield* Config.withDefault(Config.Redacted("DLM_STORE"), Redacted.make("memory"))
@@ -91,8 +95,11 @@ export const fromFlag = Effect.fnUntraced(function*(given: Option.Option<string>
   if (kind === undefined) {
     return yield* wrongUse(`--store (or DLM_STORE) names no store that is known. Give one of: ${examples}`)
   }
+  if (kind.example !== "memory" && !Duration.isZero(restartGrace)) {
+    return yield* wrongUse("--restart-grace is for the memory store alone: the others forget nothing at a restart")
+  }
   return yield* yield* Effect.tryPromise({
-    try: () => kind.load(place),
+    try: () => kind.load(place, restartGrace),
     catch: (cause) =>
       wrongUse(
         kind.driver !== undefined && (cause as { readonly code?: unknown }).code === "ERR_MODULE_NOT_FOUND"

@@ -9,6 +9,7 @@ import * as Layer from "effect/Layer"
 import type * as Tls from "node:tls"
 import { defaultPort } from "../Protocol.ts"
 import * as Talker from "../Talker.ts"
+import * as NodeTls from "./NodeTls.ts"
 
 /** Where the server is, and how long to wait for it. */
 export interface Options {
@@ -68,5 +69,16 @@ export const config: Config.Config<Options> = Config.all({
   answerTimeout: Config.Duration("DLM_ANSWER_TIMEOUT").pipe(Config.withDefault(undefined))
 })
 
-/** Talks to the server that Config names. */
-export const layerConfig: Layer.Layer<Talker.Talker, Config.ConfigError> = Layer.unwrap(Effect.map(config, layer))
+/** As `layerTls` with what is in the files, or as `layer` where there are none. */
+export const layerFiles = (
+  options: Options,
+  files: NodeTls.Files | undefined
+): Layer.Layer<Talker.Talker, NodeTls.TlsError> =>
+  files === undefined
+    ? layer(options)
+    : Layer.unwrap(Effect.map(NodeTls.fromFiles(files), (tls) => layerTls({ ...options, tls })))
+
+/** Talks to the server that Config names, over TLS where `NodeTls.config` says so. */
+export const layerConfig: Layer.Layer<Talker.Talker, Config.ConfigError | NodeTls.TlsError> = Layer.unwrap(
+  Effect.map(Config.all([config, NodeTls.config]), ([options, files]) => layerFiles(options, files))
+)

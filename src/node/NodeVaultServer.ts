@@ -3,6 +3,7 @@
  */
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -10,6 +11,7 @@ import type * as SocketServer from "effect/socket/SocketServer"
 import type * as Tls from "node:tls"
 import { defaultPort } from "../Protocol.ts"
 import type { Identities } from "../vault/Identities.ts"
+import { Limits } from "../vault/Limits.ts"
 import type { Vault } from "../vault/Vault.ts"
 import * as VaultServer from "../vault/VaultServer.ts"
 
@@ -60,10 +62,19 @@ export const layer = (
 ): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, Vault | Identities> =>
   vaultServer.pipe(Layer.provideMerge(NodeSocketServer.layer(listen(options))))
 
-/** Serves a Vault over TLS, 1.2 or later. */
+/**
+ * Serves a Vault over TLS, 1.2 or later. With `requestCert` and a `ca` only those are let in who have a certificate
+ * of that authority. A handshake may take as long as a request.
+ */
 export const layerTls = (
   options: Options & { readonly tls: Tls.TlsOptions }
 ): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, Vault | Identities> =>
-  vaultServer.pipe(
-    Layer.provideMerge(NodeSocketServer.layerTls({ minVersion: "TLSv1.2", ...options.tls, ...listen(options) }))
-  )
+  Layer.unwrap(Effect.map(Limits, ({ requestTimeout }) =>
+    vaultServer.pipe(
+      Layer.provideMerge(NodeSocketServer.layerTls({
+        minVersion: "TLSv1.2",
+        handshakeTimeout: Duration.toMillis(requestTimeout),
+        ...options.tls,
+        ...listen(options)
+      }))
+    )))

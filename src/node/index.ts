@@ -2,7 +2,11 @@
  * The client and the server on Node.
  */
 
+/** Metrics and health over HTTP. */
+export * as NodeOperations from "./NodeOperations.ts"
 /** Talkers over TCP and TLS. */
 export * as NodeTalker from "./NodeTalker.ts"
 /** The server over TCP and TLS. */
 export * as NodeVaultServer from "./NodeVaultServer.ts"
+/** What TLS needs, from files. */
+export * as NodeTls from "./NodeTls.ts"

@@ -1,0 +1,66 @@
+/**
+ * What those who operate a server look at, over HTTP: metrics and health.
+ */
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Effect from "effect/Effect"
+import * as HttpRouter from "effect/http/HttpRouter"
+import type * as HttpServer from "effect/http/HttpServer"
+import type * as HttpServerError from "effect/http/HttpServerError"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
+import * as Http from "node:http"
+import { Vault } from "../vault/Vault.ts"
+
+/** Where to listen. */
+export interface Options {
+  /** By default `127.0.0.1`: this machine only. */
+  readonly host?: string | undefined
+  /** 0 takes a free one. */
+  readonly port: number
+}
+
+// Nobody can hold this: the answer only shows that the store answers.
+const probe = { ID: "", FileName: "", Action: "TestLock", Expire: 0 } as const
+
+const routes = Layer.mergeAll(
+  PrometheusMetrics.layerHttp({ path: "/metrics" }),
+  HttpRouter.add("GET", "/healthz", HttpServerResponse.text("ok\n")),
+  HttpRouter.use((router) =>
+    Effect.flatMap(Vault, (vault) =>
+      router.add(
+        "GET",
+        "/readyz",
+        Effect.map(vault.handle(probe), ({ Status }) =>
+          Status === "NO"
+            ? HttpServerResponse.text("the store does not answer\n", { status: 503 })
+            : HttpServerResponse.text("ok\n"))
+      ))
+  )
+)
+
+/**
+ * Serves `/metrics` in the text format of Prometheus, `/healthz` (200 as long as the process answers), and `/readyz`
+ * (200 as long as the store answers too, and else 503). It shows no name and no owner, and asks for no proof: let
+ * only those reach it who operate the server.
+ *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { NodeOperations, NodeVaultServer } from "effect-dlm/node"
+ * import { Identities, Vault } from "effect-dlm/vault"
+ *
+ * const server = Layer.mergeAll(NodeVaultServer.layer(), NodeOperations.layer({ port: 9090 })).pipe(
+ *   Layer.provide([Vault.layerMemory, Identities.layerNone])
+ * )
+ * ```
+ */
+export const layer = (options: Options): Layer.Layer<HttpServer.HttpServer, HttpServerError.ServeError, Vault> =>
+  HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
+    Layer.provideMerge(
+      NodeHttpServer.layer(() => Http.createServer({ requestTimeout: 5_000, headersTimeout: 5_000 }), {
+        host: options.host ?? "127.0.0.1",
+        port: options.port
+      })
+    )
+  )
