@@ -22,33 +22,7 @@ import * as fs from "node:fs"
 import { freshName } from "../support/contract.ts"
 import * as etcdServer from "../support/etcdServer.ts"
 import { describeWith, freePort, temporaryFolder } from "../support/programs.ts"
-
-type Instance = Store.Store["Service"]
-
-const instance = (layer: Layer.Layer<Store.Store, DlmError.StoreError>) =>
-  Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Store.Store))
-
-/** As the Vault does: takes a name that is free or its own. */
-const lock = (store: Instance, name: string, owner: string, ttlMillis = 60_000, data?: string) =>
-  store.modify(name, (found): Store.Decision<boolean> =>
-    found === undefined || found.owner === owner
-      ? {
-        answer: true,
-        change: { _tag: "Write", entry: { owner, identity: undefined, data: data ?? found?.data }, ttlMillis }
-      }
-      : { answer: false, change: { _tag: "Keep" } }, { owner, identity: undefined, waits: false })
-
-const unlock = (store: Instance, name: string, owner: string) =>
-  store.modify(name, (found): Store.Decision<boolean> =>
-    found?.owner === owner
-      ? { answer: true, change: { _tag: "Remove" } }
-      : { answer: found === undefined, change: { _tag: "Keep" } }, { owner, identity: undefined, waits: false })
-
-const read = (store: Instance, name: string) =>
-  store.modify(name, (found): Store.Decision<Store.Entry | undefined> => ({
-    answer: found,
-    change: { _tag: "Keep" }
-  }))
+import { hears, instance, lock, read, unlock } from "./instance.ts"
 
 /** A store over a client that tells of all that is sent, and may change it. */
 const observed = (
@@ -76,15 +50,6 @@ const observed = (
 
 const transactions = "/v3/kv/txn"
 const grants = "/v3/lease/grant"
-
-/** Hears that a name was freed. */
-const hears = (store: Instance, name: string) =>
-  store.sharing!.freed.pipe(
-    Stream.filter((freed) => freed === name),
-    Stream.take(1),
-    Stream.runDrain,
-    Effect.timeout("25 seconds")
-  )
 
 const failureOf = (layer: Layer.Layer<Store.Store, unknown>) =>
   Effect.map(Effect.flip(Effect.scoped(Layer.build(layer))), (error) => {

@@ -6,6 +6,7 @@ import { freshName } from "../support/contract.ts"
 import * as etcdServer from "../support/etcdServer.ts"
 import { History } from "../support/history.ts"
 import { describeWith } from "../support/programs.ts"
+import { hears, instance, lock, unlock } from "./instance.ts"
 
 const patient = Schedule.spaced("100 millis")
 
@@ -107,6 +108,24 @@ describeWith("the etcd store over three members", etcdServer.needed, () => {
       ),
     90_000
   )
+
+  it.live("listens to another member where that which it listened to does not answer", () =>
+    Effect.gen(function*() {
+      const { layer, members } = yield* etcdServer.cluster()
+      const store = yield* instance(layer)
+      const frees = (name: string) =>
+        Effect.all([lock(store, name, "me"), unlock(store, name, "me")]).pipe(
+          Effect.ignore,
+          Effect.andThen(Effect.sleep("100 millis")),
+          Effect.forever
+        )
+      const [before, after] = [freshName(), freshName()]
+      const second = yield* Effect.forkScoped(hears(store, after), { startImmediately: true })
+      // Both listen to the first member by now.
+      yield* Effect.raceFirst(frees(before), hears(store, before))
+      yield* members[0]!.stop
+      yield* Effect.raceFirst(frees(after), Fiber.join(second))
+    }).pipe(Effect.scoped), 60_000)
 
   it.live("fails in time where most are gone, and goes on when one of them is back", () =>
     Effect.gen(function*() {
