@@ -85,14 +85,30 @@ describe("TLS", () => {
       const { ca, client, foreign } = certificates
       const server = yield* serve(...flags, "--tls-ca", ca)
       const ours = yield* server.dlm([
-        ...["lock", "f", "--id", "me", "--tls-ca", ca],
-        ...["--tls-cert", client.cert, "--tls-key", client.key]
+        "lock",
+        "f",
+        "--id",
+        "me",
+        "--tls-ca",
+        ca,
+        "--tls-cert",
+        client.cert,
+        "--tls-key",
+        client.key
       ])
       assert.strictEqual(ours.status, 0)
       assert.strictEqual((yield* server.dlm(["test", "f", "--id", "me", "--tls-ca", ca])).status, 69)
       const theirs = yield* server.dlm([
-        ...["test", "f", "--id", "me", "--tls-ca", ca],
-        ...["--tls-cert", foreign.cert, "--tls-key", foreign.key]
+        "test",
+        "f",
+        "--id",
+        "me",
+        "--tls-ca",
+        ca,
+        "--tls-cert",
+        foreign.cert,
+        "--tls-key",
+        foreign.key
       ])
       assert.strictEqual(theirs.status, 69)
     }), 60_000)
@@ -264,7 +280,15 @@ describe("a secret", () => {
       const { folder, identity, known } = yield* prepared
       const file = path.join(folder, "locks.db")
       const server = yield* startDlm([
-        ...["serve", "--port", "0", "--http", "0", "--store", `sqlite:${file}`, "--log-level", "trace"],
+        "serve",
+        "--port",
+        "0",
+        "--http",
+        "0",
+        "--store",
+        `sqlite:${file}`,
+        "--log-level",
+        "trace",
         ...known
       ])
       const [, http] = yield* server.prints(/^dlm: metrics and health on (http:\S+)\n/m)

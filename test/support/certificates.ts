@@ -36,8 +36,21 @@ export const make = (folder: string) =>
       openssl(folder, "req", ...key, "-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", `/CN=${name}`)
       openssl(
         folder,
-        ...["x509", "-req", "-in", `${name}.csr`, "-CA", `${by}.pem`, "-CAkey", `${by}.key`, "-CAcreateserial"],
-        ...["-out", `${name}.pem`, "-days", "2", "-extfile", `${name}.ext`]
+        "x509",
+        "-req",
+        "-in",
+        `${name}.csr`,
+        "-CA",
+        `${by}.pem`,
+        "-CAkey",
+        `${by}.key`,
+        "-CAcreateserial",
+        "-out",
+        `${name}.pem`,
+        "-days",
+        "2",
+        "-extfile",
+        `${name}.ext`
       )
       return { cert: at(`${name}.pem`), key: at(`${name}.key`) }
     }
