@@ -217,7 +217,7 @@ describeWith("the Postgres store", programs, () => {
   it.live("ends by its deadline where the server stands still, and goes on when it does", () =>
     Effect.gen(function*() {
       const store = yield* build(
-        PostgresStore.layerUrl({ url: server.url, schema: "still", timeout: "300 millis" })
+        PostgresStore.layerUrl({ url: server.url, schema: "still", timeout: "1 second" })
       )
       // As many at once as there are connections, and more.
       const all = Effect.forEach(
@@ -225,17 +225,17 @@ describeWith("the Postgres store", programs, () => {
         (i) => Effect.result(take(store, `name ${i}`, "me")),
         { concurrency: "unbounded" }
       )
-      assert.isTrue((yield* all).every(({ _tag }) => _tag === "Success"))
+      const succeed = Effect.repeat(all, { until: (results) => results.every(({ _tag }) => _tag === "Success") })
+      yield* succeed
       yield* server.stop
       for (let round = 0; round < 3; round++) {
         const [took, results] = yield* Effect.timed(all)
         for (const result of results) assert.strictEqual(result._tag === "Failure" && result.failure.reason, "Timeout")
         // The driver takes up to five seconds to give up a connection. Nobody waits for that.
-        assert.isBelow(Duration.toMillis(took), 3000)
+        assert.isBelow(Duration.toMillis(took), 4000)
       }
       yield* server.cont
-      yield* Effect.retry(take(store, "name 0", "me"), { times: 100 })
-      assert.isTrue((yield* all).every(({ _tag }) => _tag === "Success"))
+      yield* succeed
     }).pipe(Effect.scoped, Effect.ensuring(Effect.suspend(() => server.cont))), 60_000)
 
   it.live("hears of releases again after the server was killed", () =>
@@ -243,9 +243,9 @@ describeWith("the Postgres store", programs, () => {
       const layer = PostgresStore.layerUrl({ url: server.url, schema: "again" })
       const [one, other] = yield* Effect.all([build(layer), build(layer)])
       const frees = Effect.gen(function*() {
-        yield* take(one, "name", "me")
-        yield* take(other, "name", "you", 1000, true)
-        yield* free(one, "name", "me")
+        yield* take(one, "name\0", "me")
+        yield* take(other, "name\0", "you", 1000, true)
+        yield* free(one, "name\0", "me")
       })
       const heard = yield* Stream.toQueue(other.sharing!.freed, { capacity: "unbounded" })
       // Whether it listens by now is not known, so the name is freed until it hears of it.
@@ -253,10 +253,10 @@ describeWith("the Postgres store", programs, () => {
         Queue.take(heard),
         Effect.forever(Effect.andThen(Effect.ignore(frees), Effect.sleep("50 millis")))
       ).pipe(Effect.timeout("20 seconds"))
-      assert.strictEqual(yield* hears, "name")
+      assert.strictEqual(yield* hears, "name\0")
       yield* server.kill
       yield* Queue.clear(heard)
       yield* server.start
-      assert.strictEqual(yield* hears, "name")
+      assert.strictEqual(yield* hears, "name\0")
     }).pipe(Effect.scoped), 60_000)
 })
