@@ -41,6 +41,10 @@ import { Lease, Locker, Talker } from "effect-dlm"
 import { NodeTalker, NodeVaultServer } from "effect-dlm/node"
 import { MockTalker } from "effect-dlm/testing"
 import { Fence } from "effect-dlm/fence"
+import { EtcdStore } from "effect-dlm/etcd"
+import { PostgresStore } from "effect-dlm/postgres"
+import { RedisStore } from "effect-dlm/redis"
+import { SqliteStore } from "effect-dlm/sqlite"
 import { Identities, Store, Vault } from "effect-dlm/vault"
 
 const server = NodeVaultServer.layer({ port: 0 }).pipe(
@@ -64,6 +68,9 @@ const mocked = Effect.gen(function*() {
 }).pipe(Effect.provide(MockTalker.layer([{ Status: "NotOwner" }])))
 
 if (typeof Fence.sql !== "function") throw new Error("no fences")
+for (const { layer } of [EtcdStore, PostgresStore, RedisStore, SqliteStore]) {
+  if (typeof layer !== "function") throw new Error("no store")
+}
 console.log((await Effect.runPromise(Effect.all([overTcp, inProcess, mocked]))).join(", "))
 `
 
@@ -85,7 +92,9 @@ try {
     "--no-fund",
     tarball,
     locked("effect"),
-    locked("@effect/platform-node")
+    locked("@effect/platform-node"),
+    locked("@effect/sql-pg"),
+    locked("redis")
   ])
 
   expect("dlm --help", run("npx dlm --help", user, "npx", ["--no-install", "dlm", "--help"]), "SUBCOMMANDS")
@@ -97,9 +106,8 @@ try {
   )
 
   // Against the types that are published, which lack what is marked as internal.
-  const blocks = [...ofMarkdown("README.md"), ...sources.flatMap(ofDocComments)].filter(({ language, code }) =>
-    language === "ts" && !code.includes("@effect/vitest")
-  )
+  const blocks = [...ofMarkdown("README.md"), ...ofMarkdown("docs/STORES.md"), ...sources.flatMap(ofDocComments)]
+    .filter(({ language, code }) => language === "ts" && !code.includes("@effect/vitest"))
   if (blocks.length === 0) throw new Error("there are no examples")
   for (const { name, code } of blocks) {
     fs.writeFileSync(path.join(user, `${name.replace(/[/.:]/g, "-")}.ts`), code)

@@ -13,7 +13,9 @@ import { type Block, ofDocComments, ofMarkdown, project, sources } from "./block
 const readme = ofMarkdown("README.md")
 const programs = readme.filter(({ language }) => language === "ts")
 const shells = readme.filter(({ language }) => language === "sh")
-const examples = sources.flatMap(ofDocComments).filter(({ language }) => language === "ts")
+const examples = [...sources.flatMap(ofDocComments), ...ofMarkdown("docs/STORES.md")].filter(({ language }) =>
+  language === "ts"
+)
 
 const bin = path.join(project, "src", "bin.ts")
 const readmeText = fs.readFileSync(path.join(project, "README.md"), "utf8")
