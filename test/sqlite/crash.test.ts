@@ -8,6 +8,7 @@ import { NodeTalker } from "effect-dlm/node"
 import { execFileSync, spawn } from "node:child_process"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
+import { rolldown } from "rolldown"
 import { temporaryFolder } from "../support/programs.ts"
 
 const kills = 200
@@ -19,14 +20,32 @@ const maxAnswers = 120
 
 const bin = path.join(import.meta.dirname, "..", "..", "src", "bin.ts")
 
-// A server of so short a life would do little but compile; and what one has compiled it keeps only if it may end.
+/**
+ * Makes the command a file or two, with what it compiles to kept beside: from its source, a server of so short a life
+ * would do little but look for modules and compile them. The bundler is Vitest's own.
+ */
+const bundle = (folder: string) =>
+  Effect.promise(async () => {
+    const bundled = await rolldown({ input: bin, platform: "node", external: [/^redis$/, /^@effect\/sql-pg/] })
+    await bundled.write({ dir: folder, format: "esm" })
+    // What is compiled is kept only by a process that may end.
+    execFileSync(process.execPath, [path.join(folder, "bin.js"), "serve", "--help"], { env: compiling(folder) })
+  })
+
 const compiling = (folder: string) => ({ ...process.env, NODE_COMPILE_CACHE: path.join(folder, "compiled") })
 
 const serve = Effect.fnUntraced(function*(folder: string, file: string) {
   const lines = yield* Queue.unbounded<string>()
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, [bin, "serve", "--port", "0", "--store", `sqlite:${path.join(folder, file)}`], {
+      spawn(process.execPath, [
+        path.join(folder, "bin.js"),
+        "serve",
+        "--port",
+        "0",
+        "--store",
+        `sqlite:${path.join(folder, file)}`
+      ], {
         stdio: ["ignore", "pipe", "inherit"],
         env: compiling(folder)
       })
@@ -185,7 +204,7 @@ const runLane = Effect.fnUntraced(function*(folder: string, index: number, times
 it.live(`${kills} kills lose nothing that was acknowledged`, () =>
   Effect.gen(function*() {
     const folder = yield* temporaryFolder("crash")
-    execFileSync(process.execPath, [bin, "serve", "--help"], { env: compiling(folder) })
+    yield* bundle(folder)
     const acknowledged = yield* Effect.forEach(
       Array.from({ length: lanes }, (_, i) => i),
       (i) => runLane(folder, i, kills / lanes),
