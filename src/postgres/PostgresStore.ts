@@ -68,6 +68,8 @@ const defaults = { schema: "effect_dlm", timeout: Duration.seconds(2) }
 const openTimeout = Duration.seconds(30)
 const sweepInterval = Duration.seconds(30)
 const sweepBatch = 1000
+/** The driver lets a statement be for 10 ms, and then has it cancelled, which takes a few round trips. */
+const cancelGrace = Duration.millis(250)
 const listenRetry = Schedule.spaced("1 second")
 /** A session that only listens would not learn that the other end has gone. */
 const listenKeepAlive = Duration.seconds(15)
@@ -146,15 +148,22 @@ export const make = (
   })
 
 /**
- * Runs a statement on a fiber of its own: whoever is interrupted, or has waited long enough, does not wait until the
- * driver has cancelled it as well, which a database that stands still does not answer. It also is in no transaction
- * that the caller has begun with the same client, and that others would not see the end of.
+ * Runs a statement on a fiber of its own. Whoever is interrupted waits until the driver has cancelled it, so that it
+ * does not overtake what is asked next, but not for the seconds that the driver gives a database that stands still.
+ *
+ * It also is in no transaction that the caller has begun with the same client, and that others would not see the end of.
  */
 const aside = <A, E, R>(client: PgClient.PgClient, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.contextWith((context: Context.Context<R>) =>
     Effect.callback<A, E>((resume) => {
-      const interrupt = Effect.runCallbackWith(outside(client, context))(self, { onExit: resume })
-      return Effect.sync(() => interrupt())
+      const run = Effect.runForkWith(outside(client, context))
+      const statement = run(self)
+      statement.addObserver(resume)
+      return Effect.callback<void>((done) => {
+        statement.addObserver(() => done(Effect.void))
+        statement.interruptUnsafe()
+        run(Effect.sleep(cancelGrace)).addObserver(() => done(Effect.void))
+      })
     })
   )
 

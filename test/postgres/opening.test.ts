@@ -1,6 +1,20 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Context, Duration, Effect, Exit, Layer, Queue, Redacted, Scope, Stream } from "effect"
+import {
+  Config,
+  ConfigProvider,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Queue,
+  Redacted,
+  Scope,
+  Stream
+} from "effect"
 import type { DlmError } from "effect-dlm"
 import { PostgresStore } from "effect-dlm/postgres"
 import { Store } from "effect-dlm/vault"
@@ -77,6 +91,14 @@ describeWith("the Postgres store", programs, () => {
           PostgresStore.layerUrl({ url: Redacted.make(`postgres://postgres@127.0.0.1:${port}/postgres`) })
         )
         assert.include(error.message, "ECONNREFUSED")
+      }))
+
+    it.live("does not go on unencrypted where encryption is asked for", () =>
+      Effect.gen(function*() {
+        const url = Redacted.make(`${Redacted.value(server.url)}?sslmode=require`)
+        for (const options of [{ url }, { url: server.url, ssl: true }]) {
+          assert.include((yield* refusal(PostgresStore.layerUrl(options))).message, "does not support TLS")
+        }
       }))
 
     it.live("says that a URL is none, and does not show it", () =>
@@ -237,6 +259,36 @@ describeWith("the Postgres store", programs, () => {
       yield* server.cont
       yield* succeed
     }).pipe(Effect.scoped, Effect.ensuring(Effect.suspend(() => server.cont))), 60_000)
+
+  it.live("leaves nothing under way of what was interrupted", () =>
+    Effect.gen(function*() {
+      const store = yield* build(PostgresStore.layerUrl({ url: server.url, schema: "interrupted" }))
+      yield* withSql((sql) =>
+        Effect.gen(function*() {
+          const waiting = Effect.map(
+            sql<{ n: number }>`SELECT count(*)::int AS n FROM pg_locks WHERE NOT granted`,
+            ([row]) => row!.n
+          )
+          yield* take(store, "name", "other")
+          // Whoever deletes the entry waits for this.
+          const [begun, go] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+          const blocker = yield* sql`SELECT FROM interrupted.entries FOR UPDATE`.pipe(
+            Effect.andThen(Deferred.succeed(begun, undefined)),
+            Effect.andThen(Deferred.await(go)),
+            sql.withTransaction,
+            Effect.forkChild
+          )
+          yield* Deferred.await(begun)
+          const freeing = yield* Effect.forkChild(free(store, "name", "other"))
+          yield* Effect.repeat(waiting, { until: (n) => n > 0 })
+          yield* Fiber.interrupt(freeing)
+          assert.strictEqual(yield* waiting, 0)
+          yield* Deferred.succeed(go, undefined)
+          yield* Fiber.join(blocker)
+          assert.isFalse((yield* take(store, "name", "me")).answer)
+        })
+      )
+    }).pipe(Effect.scoped))
 
   it.live("hears of releases again after the server was killed", () =>
     Effect.gen(function*() {
