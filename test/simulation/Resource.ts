@@ -1,0 +1,61 @@
+/**
+ * What the locks protect: a store on the other side of the network, whose
+ * guard looks at the fences; or, for the control, one without a guard.
+ */
+import { Effect, Exit, Option } from "effect"
+import type { Lease } from "effect-dlm"
+import { Fence } from "effect-dlm/fence"
+import { KeyValueStore } from "effect/persistence"
+import type { History } from "./History.ts"
+import type { Machine } from "./Simulator.ts"
+
+export class Resource {
+  private readonly values = new Map<string, string>()
+  private readonly machine: Machine
+  private readonly history: History
+  private readonly guarded: boolean
+  private readonly delay: () => number
+
+  constructor(
+    machine: Machine,
+    history: History,
+    options: { readonly guarded: boolean; readonly delay: () => number }
+  ) {
+    this.machine = machine
+    this.history = history
+    this.guarded = options.guarded
+    this.delay = options.delay
+  }
+
+  private readonly store = KeyValueStore.makeStringOnly({
+    get: (key) => Effect.sync(() => this.values.get(key)),
+    set: (key, value) =>
+      Effect.sync(() => {
+        this.values.set(key, value)
+        this.history.write(key, BigInt((JSON.parse(value) as { readonly fence: string }).fence))
+      }),
+    remove: (key) => Effect.sync(() => this.values.delete(key)),
+    clear: Effect.sync(() => this.values.clear()),
+    keys: Effect.sync(() => Array.from(this.values.keys())),
+    size: Effect.sync(() => this.values.size)
+  })
+
+  private readonly guard = Fence.keyValueStore(this.store)
+
+  /** Sends a write under a lease: it arrives later, whether or not the lease still lasts. */
+  write(from: Machine, lease: Lease.Lease): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const fence = Option.getOrThrow(lease.fence)
+      this.machine.after(this.delay(), () => {
+        const writing = this.guarded
+          ? this.guard.set(lease.fileName, from.name, lease)
+          : this.store.set(lease.fileName, JSON.stringify({ fence: String(fence), value: from.name }))
+        this.machine.fork(Effect.onExit(Effect.exit(writing), (exit) =>
+          Effect.sync(() => {
+            if (Exit.isSuccess(exit) && Exit.isFailure(exit.value)) this.history.refuse(lease.fileName, fence)
+            from.after(this.delay(), () => resume(Effect.void))
+          })))
+      })
+    })
+  }
+}

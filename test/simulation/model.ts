@@ -1,0 +1,167 @@
+/**
+ * The protocol of the locks on one name, one request after another: what may
+ * be answered in which state, and what becomes of it.
+ *
+ * Nobody knows when exactly a request took effect, only between which times,
+ * and so of an entry's end there is only an earliest and a latest time. Within
+ * these it may have ended or not, as the answer says.
+ */
+import type { Operation } from "./History.ts"
+
+/** What is known of a name after some requests. Owners and fences are numbers: fences in their order. */
+export interface State {
+  /** Of the entry that was, which may have ended meanwhile. None: `free`. */
+  readonly owner: number
+  readonly data: string | undefined
+  /** Of the present tenure, as far as it was told; else `unknown`. */
+  readonly fence: number
+  /** The greatest that was told. */
+  readonly newest: number
+  readonly endsFrom: number
+  readonly endsBy: number
+  /** No request that is still to come can have taken effect earlier. */
+  readonly now: number
+}
+
+export const free = -1
+/** Who holds all names after a restart with a grace. */
+export const forgotten = -2
+const unknown = -1
+
+export const initial: State = {
+  owner: free,
+  data: undefined,
+  fence: unknown,
+  newest: 0,
+  endsFrom: Infinity,
+  endsBy: Infinity,
+  now: -Infinity
+}
+
+/** An operation as the model sees it; or the restart of a server, with the end of its grace. */
+export interface Step {
+  readonly operation: Operation | undefined
+  readonly graceUntil: number
+  readonly owner: number
+  /** What it was told: 0 where nothing. */
+  readonly fence: number
+  readonly invoked: number
+  readonly returned: number
+  readonly invokedAt: number
+  readonly returnedAt: number
+  /** When the server took it, as far as that was seen. */
+  readonly served: number
+  /** Whether others may have waited for the name, and so kept it from whoever did not. */
+  readonly contended: boolean
+  /** The server's milliseconds in the simulation's. */
+  readonly ttl: number
+}
+
+// Clocks are read in whole nanoseconds.
+const epsilon = 0.001
+
+/** The states that a step, in effect by this time, may lead to from this one: none where its answer cannot be true. */
+export const apply = (state: State, step: Step, by: number): ReadonlyArray<State> => {
+  const now = Math.max(state.now, step.invokedAt)
+  if (step.operation === undefined) {
+    return [
+      step.graceUntil > now
+        ? {
+          ...state,
+          owner: forgotten,
+          data: undefined,
+          fence: unknown,
+          endsFrom: step.graceUntil,
+          endsBy: step.graceUntil,
+          now
+        }
+        : { ...release(state), now }
+    ]
+  }
+  const next: Array<State> = []
+  if (state.owner !== free && now < state.endsBy + epsilon) {
+    const held = { ...state, now, endsFrom: Math.max(state.endsFrom, now) }
+    const after = state.owner === step.owner ? whenMine(held, step, by) : whenAnothers(held, step)
+    if (after !== undefined) next.push(after)
+  }
+  if (state.owner === free || by >= state.endsFrom - epsilon) {
+    const after = whenFree({ ...release(state), now }, step, by)
+    if (after !== undefined) next.push(after)
+  }
+  return next
+}
+
+const release = (state: State): State => ({
+  ...state,
+  owner: free,
+  data: undefined,
+  fence: unknown,
+  endsFrom: Infinity,
+  endsBy: Infinity
+})
+
+const take = (state: State, step: Step, by: number, fence: number, data: string | undefined): State => ({
+  owner: step.owner,
+  data,
+  fence,
+  newest: Math.max(state.newest, fence),
+  endsFrom: state.now + step.ttl,
+  endsBy: by + step.ttl,
+  now: state.now
+})
+
+const whenFree = (state: State, step: Step, by: number): State | undefined => {
+  const { action, data, response } = step.operation!
+  switch (action) {
+    case "Lock":
+      if (response === undefined) return take(state, step, by, unknown, undefined)
+      if (response.Status === "NotOwner") return step.contended ? state : undefined
+      return response.Status === "Locked" && step.fence > state.newest
+        ? take(state, step, by, step.fence, undefined)
+        : undefined
+    case "Put":
+      if (response === undefined) return take(state, step, by, unknown, data)
+      if (response.Status === "NotOwner") return step.contended ? state : undefined
+      return response.Status === "Done" ? take(state, step, by, unknown, data) : undefined
+    case "Unlock":
+    case "TestLock":
+      return response?.Status === "Unlocked" && response.ID === undefined ? state : undefined
+    default:
+      return response?.Status === "NotFound" ? state : undefined
+  }
+}
+
+const whenMine = (state: State, step: Step, by: number): State | undefined => {
+  const { action, data, response } = step.operation!
+  switch (action) {
+    case "Lock":
+      if (response === undefined) return take(state, step, by, state.fence, state.data)
+      if (response.Status !== "Locked") return undefined
+      return step.fence === state.fence || (state.fence === unknown && step.fence > state.newest)
+        ? take(state, step, by, step.fence, state.data)
+        : undefined
+    case "Put":
+      return response === undefined || response.Status === "Done" ? take(state, step, by, state.fence, data) : undefined
+    case "Unlock":
+      return response === undefined || (response.Status === "Unlocked" && response.ID !== undefined)
+        ? release(state)
+        : undefined
+    case "TestLock":
+      return response?.Status === "Locked" ? state : undefined
+    case "Get":
+      return (response?.Status === "Done" && response.DataStore === state.data) ||
+          (response?.Status === "NoData" && state.data === undefined)
+        ? state
+        : undefined
+    case "Erase":
+      return response === undefined || response.Status === (state.data === undefined ? "Corruption" : "Done")
+        ? release(state)
+        : undefined
+    default:
+      return undefined
+  }
+}
+
+// What nobody heard of, and changes nothing, need not have happened.
+const whenAnothers = (state: State, { operation }: Step): State | undefined =>
+  operation!.response?.Status === "NotOwner" ? state : undefined
