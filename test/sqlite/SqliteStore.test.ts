@@ -1,16 +1,15 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
-import { type DlmError, Talker } from "effect-dlm"
+import type { DlmError } from "effect-dlm"
 import { SqliteStore } from "effect-dlm/sqlite"
 import { StoreContract } from "effect-dlm/testing"
-import { type Guarantees, Identities, Store, Vault } from "effect-dlm/vault"
+import { Store } from "effect-dlm/vault"
 import { TestClock } from "effect/testing"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { contract } from "../support/contract.ts"
 import { increment } from "./counting.ts"
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "dlm-sqlite-"))
@@ -56,13 +55,6 @@ const failureOf = <A>(self: Effect.Effect<A, DlmError.StoreError, Scope.Scope>) 
 describe("the laws", () => {
   const layer = SqliteStore.layer({ file: path.join(folder, "laws.db") })
   for (const { check, name } of StoreContract.laws(layer, { tells: false })) it.live(name, () => check)
-})
-
-describe("the programs above, in process", () => {
-  contract(Talker.layerVault.pipe(
-    Layer.provide(Vault.layerOver<Guarantees.Fence | Guarantees.Durable>()),
-    Layer.provide([SqliteStore.layer({ file: path.join(folder, "programs.db") }), Identities.layerNone])
-  ))
 })
 
 describe("a transaction", () => {
