@@ -5,7 +5,7 @@ import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { Lease, Locker, Talker } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
 import { type Row, serve } from "./harness.ts"
-import { startRedis } from "./redis.ts"
+import { startRedis } from "./servers.ts"
 
 const contenders = 16
 const seconds = 5

@@ -30,7 +30,8 @@ const start = async (script: string, ...args: ReadonlyArray<string>): Promise<Se
 }
 
 /** Starts `dlm serve` on a free port. */
-export const serve = (): Promise<Server> => start("../dist/bin.js", "serve", "--port", "0")
+export const serve = (...flags: ReadonlyArray<string>): Promise<Server> =>
+  start("../dist/bin.js", "serve", "--port", "0", ...flags)
 
 /** Starts a server that answers one request per connection, as the reference does. */
 export const serveAsReference = (): Promise<Server> => start("referenceServer.ts")

@@ -10,6 +10,7 @@ import type { Row } from "./harness.ts"
 import { liveLocks } from "./liveLocks.ts"
 import { manyLeases } from "./manyLeases.ts"
 import { picture } from "./picture.ts"
+import { stores } from "./stores.ts"
 import { uncontended } from "./uncontended.ts"
 
 const docs = path.join(import.meta.dirname, "..", "docs")
@@ -17,15 +18,22 @@ const docs = path.join(import.meta.dirname, "..", "docs")
 const versionOf = (folder: string): string =>
   JSON.parse(fs.readFileSync(path.join(import.meta.dirname, folder, "package.json"), "utf8")).version
 
-const peers = ["ioredis", "@sesamecare-oss/redlock", "redis-semaphore", "effect-distributed-lock"]
+const peers = ["ioredis", "@sesamecare-oss/redlock", "redis-semaphore", "effect-distributed-lock", "etcd3"]
 
 const rows: Array<Row> = []
-for (const measure of [connections, uncontended, contention, liveLocks, manyLeases]) {
+// All, or those that are named: npm run bench stores
+const measures = { connections, uncontended, contention, liveLocks, manyLeases, stores }
+const named = process.argv.slice(2)
+for (const [name, measure] of Object.entries(measures)) {
+  if (named.length > 0 && !named.includes(name)) continue
   for (const row of await measure()) {
     rows.push(row)
     console.log(`${row.ratio.toFixed(2).padStart(7)}  ${row.goal.padEnd(18)} ${row.measure}: ${row.result}`)
   }
 }
+
+// Figures that were not all taken in one run are not written down.
+if (named.length > 0) process.exit()
 
 const cell = (text: string) => text.replaceAll("|", "\\|")
 const table = [

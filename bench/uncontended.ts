@@ -6,7 +6,7 @@ import { Locker } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
 import { pingPong } from "./bareClient.ts"
 import { perSecond, rates, type Row, serve } from "./harness.ts"
-import { startRedis } from "./redis.ts"
+import { startRedis } from "./servers.ts"
 
 const fibers = 64
 

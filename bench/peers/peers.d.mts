@@ -9,3 +9,4 @@ export const bare: (port: number) => Peer
 export const redlock: (port: number) => HoldingPeer
 export const redisSemaphore: (port: number) => HoldingPeer
 export const effectDistributedLock: (port: number) => Omit<HoldingPeer, "lockAndUnlock">
+export const etcd3: (port: number) => Peer

@@ -4,6 +4,7 @@
 import { Redlock } from "@sesamecare-oss/redlock"
 import { Effect } from "effect"
 import { DistributedSemaphore, RedisBacking } from "effect-distributed-lock"
+import { Etcd3 } from "etcd3"
 import Redis from "ioredis"
 import { Mutex } from "redis-semaphore"
 
@@ -65,5 +66,17 @@ export const effectDistributedLock = (port) => {
       return Effect.runPromise(Effect.promise(body).pipe(withPermits(1)))
     },
     stop: () => redis.quit()
+  }
+}
+
+export const etcd3 = (port) => {
+  const client = new Etcd3({ hosts: `http://127.0.0.1:${port}` })
+  return {
+    lockAndUnlock: async (name) => {
+      const lock = client.lock(name).ttl(30)
+      await lock.acquire()
+      await lock.release()
+    },
+    stop: async () => client.close()
   }
 }
