@@ -2,28 +2,39 @@
  * Effects of the same key one after another, in the order of their coming.
  */
 import * as Effect from "effect/Effect"
-import * as Semaphore from "effect/Semaphore"
 
-interface Turn {
-  readonly semaphore: Semaphore.Semaphore
-  users: number
-}
+/** Those who wait while another has the turn. */
+type Waiting = Array<() => void>
 
 export class Turns {
-  private readonly turns = new Map<string, Turn>()
+  private readonly turns = new Map<string, Waiting>()
 
   run<A, E, R>(key: string, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    return Effect.suspend(() => {
-      let turn = this.turns.get(key)
-      if (turn === undefined) this.turns.set(key, turn = { semaphore: Semaphore.makeUnsafe(1), users: 0 })
-      const mine = turn
-      mine.users++
-      return Effect.ensuring(
-        mine.semaphore.withPermit(self),
-        Effect.sync(() => {
-          if (--mine.users === 0) this.turns.delete(key)
-        })
-      )
+    return Effect.uninterruptibleMask((restore) => {
+      const waiting = this.turns.get(key)
+      const mine = Effect.ensuring(restore(self), Effect.sync(() => this.pass(key)))
+      if (waiting !== undefined) return Effect.andThen(restore(this.await(key, waiting)), mine)
+      this.turns.set(key, [])
+      return mine
+    })
+  }
+
+  private pass(key: string): void {
+    const next = this.turns.get(key)!.shift()
+    if (next === undefined) this.turns.delete(key)
+    else next()
+  }
+
+  private await(key: string, waiting: Waiting): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      const take = () => resume(Effect.void)
+      waiting.push(take)
+      return Effect.sync(() => {
+        const at = waiting.indexOf(take)
+        // Its turn had come already: it goes to the next.
+        if (at === -1) this.pass(key)
+        else waiting.splice(at, 1)
+      })
     })
   }
 }

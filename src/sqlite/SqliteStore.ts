@@ -146,7 +146,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   return Store.of({
     // Who waits looks again by itself: a file has no way to call.
     // Nothing tells of what other processes free, and looking costs little.
-    sharing: { freed: Stream.never, poll: "50 millis" },
+    sharing: { freed: Stream.never, poll: "50 millis", inOrder: true },
     modify: <A>(name: string, decide: (entry: Entry | undefined, revision?: bigint) => Decision<A>) =>
       Effect.callback<Outcome<A>, StoreError>((resume) => {
         const mine: Asked = {

@@ -7,9 +7,10 @@
  * the first round trip carries a decision for both. Only where neither fits,
  * and something is to change, a second follows.
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { StoreError } from "../DlmError.ts"
+import { Deadlines } from "../internal/Deadlines.ts"
 import type { Asker, Change, Decision, Entry, Outcome, Store } from "./Store.ts"
 
 /** What an entry must be for a case to fit. */
@@ -77,13 +78,15 @@ export const make = (options: {
       return from(name, decide, [{ expected, change, answer }], waits)
     })
 
+  const deadlines = new Deadlines(options.timeout)
+
   return (name, decide, asker) =>
-    from(name, decide, asker === undefined ? [] : guesses(decide, asker), asker?.waits ?? false).pipe(
-      Effect.mapError((cause) => failed(name, cause)),
-      Effect.timeoutOrElse({
-        duration: options.timeout,
-        orElse: () => Effect.fail(new StoreError({ fileName: name, store: options.store, reason: "Timeout" }))
-      })
+    deadlines.bound(
+      Effect.mapError(
+        from(name, decide, asker === undefined ? [] : guesses(decide, asker), asker?.waits ?? false),
+        (cause) => failed(name, cause)
+      ),
+      () => Effect.fail(new StoreError({ fileName: name, store: options.store, reason: "Timeout" }))
     )
 }
 

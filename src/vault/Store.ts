@@ -64,6 +64,8 @@ export interface Sharing {
   readonly freed: Stream.Stream<string>
   /** How often those who wait look by themselves, give or take a half. By default each second. */
   readonly poll?: Duration.Input | undefined
+  /** Whether what was asked for first is done first. Where not, the Vault lets an owner's later requests wait. */
+  readonly inOrder?: boolean | undefined
 }
 
 /**
@@ -75,7 +77,7 @@ export interface Sharing {
  * An expired entry is absent.
  *
  * Without `sharing` nobody else changes the entries, and `modify` answers before it returns.
- * With it, one that was called first may be overtaken by one that was called later.
+ * With it, one that was called first may be overtaken by one that was called later, unless it says otherwise.
  */
 export class Store extends Context.Service<Store, {
   readonly modify: <A>(

@@ -5,10 +5,8 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { StoreError } from "../DlmError.ts"
@@ -40,6 +38,8 @@ export class Vault extends Context.Service<Vault, {
 
 const keep: Change = { _tag: "Keep" }
 const remove: Change = { _tag: "Remove" }
+
+const busy: Response = { Status: "NO" }
 
 const answerOnly = (answer: Response): Decision<Response> => ({ answer, change: keep })
 
@@ -118,24 +118,21 @@ export const make = Effect.gen(function*() {
 
   // Says once that the store fails, and once that it is back.
   let failing = false
-  const monitored = <A>(self: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> =>
-    Effect.onExit(self, (exit) => {
-      if (Exit.isSuccess(exit)) {
-        if (!failing) return Effect.void
-        failing = false
-        return Effect.logInfo("The store answers again")
-      }
-      const error = Exit.findErrorOption(exit)
-      if (Option.isNone(error)) return Effect.void
+  const noteFailure = (error: StoreError) =>
+    Effect.suspend(() => {
       const known = failing
       failing = true
       return Effect.andThen(
         Metric.update(Metrics.storeFailures, 1),
         known
           ? Effect.void
-          : Effect.logError("The store fails. Requests are answered NO until it is back", error.value.cause)
+          : Effect.logError("The store fails. Requests are answered NO until it is back", error.cause ?? error)
       )
     })
+  const noteSuccess = Effect.suspend(() => {
+    failing = false
+    return Effect.logInfo("The store answers again")
+  })
 
   const apply = (request: Request, identity: string | undefined, queued: boolean) =>
     Effect.map(
@@ -163,7 +160,11 @@ export const make = Effect.gen(function*() {
     scope,
     context: yield* Effect.context<never>(),
     sharing,
-    lock: ({ identity, request }) => monitored(apply(request, identity, true)),
+    lock: ({ identity, request }) =>
+      apply(request, identity, true).pipe(
+        Effect.tapError(noteFailure),
+        Effect.tap(() => failing ? noteSuccess : Effect.void)
+      ),
     // Only what was granted, and not what its owner was told since to hold.
     takeBack: ({ request }, { revision: granted }) =>
       Effect.map(
@@ -178,14 +179,16 @@ export const make = Effect.gen(function*() {
     yield* Effect.forkIn(Stream.runForEach(sharing.freed, (name) => Effect.sync(() => queue.freed(name))), scope)
   }
 
+  const toAnswer = {
+    onFailure: (error: StoreError) => Effect.as(noteFailure(error), busy),
+    onSuccess: ({ answer }: Outcome<Response>) => failing ? Effect.as(noteSuccess, answer) : Effect.succeed(answer)
+  }
+
   const answer = (request: Request, identity: string | undefined): Effect.Effect<Response> => {
-    const attempt = apply(request, identity, false)
-    return sharing === undefined
-      ? Effect.map(Effect.orDie(attempt), answerOf)
-      : turns.run(`${request.FileName}\0${request.ID}`, monitored(attempt)).pipe(
-        Effect.map(answerOf),
-        Effect.catchTag("StoreError", () => Effect.succeed<Response>({ Status: "NO" }))
-      )
+    const attempt = Effect.matchEffect(apply(request, identity, false), toAnswer)
+    return sharing === undefined || sharing.inOrder === true
+      ? attempt
+      : turns.run(`${request.FileName}\0${request.ID}`, attempt)
   }
 
   const decide = (request: Request, principal: Principal | undefined): Effect.Effect<Response> => {
@@ -225,8 +228,6 @@ const utf8 = new TextEncoder()
 // No text takes more than three bytes for each of its UTF-16 units, so most need not be encoded.
 const isLonger = (text: string, bytes: number): boolean =>
   text.length > bytes || (text.length * 3 > bytes && utf8.encode(text).length > bytes)
-
-const answerOf = <A>({ answer }: Outcome<A>): A => answer
 
 const takesName = ({ Action }: Request): boolean => Action === "Lock" || Action === "Put"
 
