@@ -21,8 +21,8 @@ export interface Operation {
   returned: number
   returnedAt: number
   response: Protocol.Response | undefined
-  /** When the server had its answer, as far as that can be told. */
-  served: number
+  /** When the server had its answer, and which, as far as that can be told. */
+  served: { readonly order: number; readonly status: Protocol.Response["Status"] } | undefined
 }
 
 /** The time of a body under a lease. */
@@ -98,7 +98,7 @@ export class History {
       returned: Infinity,
       returnedAt: Infinity,
       response: undefined,
-      served: Infinity
+      served: undefined
     }
     this.operations.push(operation)
     const key = keyOf(request)
@@ -113,10 +113,10 @@ export class History {
     return operation
   }
 
-  /** The server had an answer to such a request: most likely it was the last that nobody saw served. */
-  served(request: Protocol.Request): void {
+  /** The server had this answer to such a request: most likely it was the last that nobody saw served. */
+  served(request: Protocol.Request, response: Protocol.Response): void {
     const operation = this.unserved.get(keyOf(request))?.pop()
-    if (operation !== undefined) operation.served = this.order++
+    if (operation !== undefined) operation.served = { order: this.order++, status: response.Status }
   }
 
   answer(operation: Operation, response: Protocol.Response): void {
@@ -138,7 +138,8 @@ export class History {
   }
 
   hold(machine: Machine, name: string, id: string, fence: bigint, lasts: number): Hold {
-    const grantedAt = this.operations.find((operation) => operation.name === name && operation.id === id)!.invokedAt
+    const first = this.operations.find((operation) => operation.name === name && operation.id === id)
+    const grantedAt = first?.invokedAt ?? this.sim.now
     const hold = { machine, name, id, fence, lasts, grantedAt, from: this.sim.now, to: Infinity, ended: false }
     this.holds.push(hold)
     this.sim.note(machine.name, `holds ${name} ${id} fence=${fence}`)

@@ -72,7 +72,7 @@ export const simulate = (seed: number, options: Options = {}): Outcome => {
     faults[kind] = (faults[kind] ?? 0) + 1
     sim.note("fault", kind)
   }
-  const least = options.operations ?? 1200
+  const least = options.operations ?? 1000
 
   // Each seed has faults of its own, so that some are seen alone.
   const enabled = random.chance(0.1) ? [] : kinds.filter(() => random.chance(0.5))
@@ -133,7 +133,8 @@ export const simulate = (seed: number, options: Options = {}): Outcome => {
     Vault.Vault,
     Effect.map(Vault.Vault, ({ handle }) =>
       Vault.Vault.of({
-        handle: (request) => Effect.tap(handle(request), Effect.sync(() => history.served(request)))
+        handle: (request) =>
+          Effect.tap(handle(request), (response) => Effect.sync(() => history.served(request, response)))
       }))
   )
   const crash = () => {

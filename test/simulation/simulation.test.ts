@@ -1,0 +1,94 @@
+/**
+ * The client and the server, as they are, on a simulated network under faults.
+ *
+ * `SEED=… npx vitest run test/simulation` runs one seed alone, and prints its
+ * trace. DLM_SIMULATION_SEEDS says how many there are to be.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { runAll } from "./processes.ts"
+import regressions from "./regressions.json" with { type: "json" }
+import * as Report from "./report.ts"
+import { simulate } from "./simulate.ts"
+
+const seed = process.env["SEED"]
+const seeds = Number(process.env["DLM_SIMULATION_SEEDS"] ?? 500)
+const timeout = 120_000 + seeds * 400
+
+/** Fails with all that is needed to look into it. */
+const explain = (seed: number): void => {
+  const { trace, violation } = simulate(seed)
+  console.error(trace.join("\n"))
+  assert.fail(`seed ${seed}: ${violation}\nRun it alone: SEED=${seed} npx vitest run test/simulation`)
+}
+
+describe.runIf(seed !== undefined)("simulation of one seed", () => {
+  it("is shown", { timeout }, () => {
+    const { trace, ...outcome } = simulate(Number(seed))
+    console.log(trace.join("\n"))
+    console.log(JSON.stringify(outcome, null, 2))
+    assert.isUndefined(outcome.violation)
+  })
+})
+
+describe.runIf(seed === undefined)("simulation", () => {
+  it("does the same again for the same seed", () => {
+    for (const seed of [1, 2, 3]) {
+      const { hash, trace } = simulate(seed)
+      assert.isAbove(trace.length, 1000)
+      assert.strictEqual(simulate(seed).hash, hash)
+    }
+    assert.notStrictEqual(simulate(1).hash, simulate(2).hash)
+  })
+
+  it("keeps right the seeds that once went wrong", { timeout }, () => {
+    for (const { seed } of regressions as ReadonlyArray<{ readonly seed: number; readonly why: string }>) {
+      if (simulate(seed).violation !== undefined) explain(seed)
+    }
+  })
+
+  it(`finds no violation in ${seeds} seeds`, { timeout }, async () => {
+    const began = performance.now()
+    const outcomes = await runAll(1, seeds)
+    const summary = Report.summarize(outcomes)
+    Report.write("seeds", { ...summary, seconds: Math.round((performance.now() - began) / 1000) })
+    for (const { seed } of summary.violations) explain(seed)
+    assert.strictEqual(summary.seeds, seeds)
+    assert.isAtLeast(summary.operations, seeds * 1000)
+    // Nothing was proved of what did not happen.
+    for (const fault of allFaults) assert.isAbove(summary.faults[fault] ?? 0, 0, `no ${fault} in any run`)
+    assert.isAbove(summary.refusedWrites, 0)
+  })
+
+  it("sees a stale holder write where nobody looks at fences", { timeout }, () => {
+    const found = firstOf(50, (seed) => simulate(seed, { guarded: false }).violation)
+    assert.match(found.violation, /^a stale holder wrote/)
+    assert.isUndefined(simulate(found.seed).violation)
+    Report.write("control", { ...found, seedsTried: found.seed })
+  })
+})
+
+const allFaults = [
+  "drop",
+  "half-open",
+  "reset",
+  "delay",
+  "duplicate",
+  "truncated",
+  "garbage",
+  "misdelivered",
+  "connect lost",
+  "connect refused",
+  "server crash",
+  "server pause",
+  "client crash",
+  "client pause",
+  "wall clock"
+]
+
+const firstOf = (seeds: number, violationOf: (seed: number) => string | undefined) => {
+  for (let seed = 1; seed <= seeds; seed++) {
+    const violation = violationOf(seed)
+    if (violation !== undefined) return { seed, violation }
+  }
+  return assert.fail(`no violation in ${seeds} seeds`)
+}
