@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { StoreError } from "../DlmError.ts"
+import type * as RedisStore from "../redis/RedisStore.ts"
 import * as Store from "../vault/Store.ts"
 import { Failed, status } from "./Status.ts"
 
@@ -56,6 +57,20 @@ const kinds: ReadonlyArray<Kind> = [
     }
   },
   {
+    schemes: ["redis+sentinel:", "rediss+sentinel:"],
+    example: "redis+sentinel://HOST,HOST,HOST/MASTER",
+    driver: "redis",
+    load: async (url) => {
+      const { layerSentinel } = await import("../redis/RedisStore.ts")
+      const options = sentinelsOf(Redacted.value(url))
+      return options === undefined
+        ? Effect.fail(
+          wrongUse("--store redis+sentinel: needs redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER")
+        )
+        : Effect.succeed(layerSentinel(options))
+    }
+  },
+  {
     schemes: ["postgres:", "postgresql:"],
     example: "postgres://HOST/DATABASE",
     driver: "@effect/sql-pg",
@@ -76,6 +91,26 @@ const kinds: ReadonlyArray<Kind> = [
     }
   }
 ]
+
+const sentinelUrl = /^(rediss?)\+sentinel:\/\/(?:([^:@/]*):([^@/]*)@)?([^@/]+)\/([^/]+)$/
+
+/** What a URL says of Sentinels: the credentials are those of Redis itself, and the port is 26379 by default. */
+const sentinelsOf = (url: string): Parameters<typeof RedisStore.layerSentinel>[0] | undefined => {
+  const [, scheme, user, password, hosts, master] = sentinelUrl.exec(url) ?? []
+  if (hosts === undefined || master === undefined) return undefined
+  return {
+    master: decodeURIComponent(master),
+    tls: scheme === "rediss",
+    sentinels: hosts.split(",").map((text) => {
+      const [, host = "", port] = /^(.*?)(?::(\d+))?$/.exec(text) ?? []
+      return { host, port: port === undefined ? undefined : Number(port) }
+    }),
+    credentials: password === undefined ? undefined : {
+      username: user === "" || user === undefined ? undefined : decodeURIComponent(user),
+      password: Redacted.make(decodeURIComponent(password))
+    }
+  }
+}
 
 const examples = kinds.map(({ example }) => example).join(", ")
 

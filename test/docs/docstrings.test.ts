@@ -6,7 +6,9 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { project } from "./blocks.ts"
 
-const entries = ["src/index.ts", "src/node/index.ts", "src/vault/index.ts", "src/testing/index.ts"]
+const entries = fs.globSync("src/{,*/}index.ts", { cwd: project }).filter((file) =>
+  !file.startsWith("src/cli/") && file !== "src/internal/index.ts"
+)
 
 const read = (file: string) => fs.readFileSync(path.join(project, file), "utf8")
 
