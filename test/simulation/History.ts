@@ -74,6 +74,7 @@ export class History {
   private order = 0
   private readonly sim: Simulator
   private readonly unserved = new Map<string, Array<Operation>>()
+  private readonly firstAsked = new Map<string, number>()
   private readonly byName = new Map<string, number>()
 
   constructor(sim: Simulator) {
@@ -102,6 +103,8 @@ export class History {
     }
     this.operations.push(operation)
     const key = keyOf(request)
+    const owned = `${operation.name} ${operation.id}`
+    if (!this.firstAsked.has(owned)) this.firstAsked.set(owned, this.sim.now)
     const alike = this.unserved.get(key)
     if (alike === undefined) this.unserved.set(key, [operation])
     else alike.push(operation)
@@ -138,8 +141,7 @@ export class History {
   }
 
   hold(machine: Machine, name: string, id: string, fence: bigint, lasts: number): Hold {
-    const first = this.operations.find((operation) => operation.name === name && operation.id === id)
-    const grantedAt = first?.invokedAt ?? this.sim.now
+    const grantedAt = this.firstAsked.get(`${name} ${id}`) ?? this.sim.now
     const hold = { machine, name, id, fence, lasts, grantedAt, from: this.sim.now, to: Infinity, ended: false }
     this.holds.push(hold)
     this.sim.note(machine.name, `holds ${name} ${id} fence=${fence}`)

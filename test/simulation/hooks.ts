@@ -5,6 +5,9 @@
 import { registerHooks } from "node:module"
 import { mutate, mutations } from "./mutations.ts"
 
+// Effect notes an asynchronous context for each fiber that waits, if it can. Nobody looks at them here.
+process.getBuiltinModule = undefined as never
+
 const src = new URL("../../src/", import.meta.url)
 const name = process.env["DLM_MUTATION"]
 const mutation = mutations.find((mutation) => mutation.name === name)

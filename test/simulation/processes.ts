@@ -23,7 +23,16 @@ export const run = async (
 ): Promise<ReadonlyArray<Omit<Outcome, "trace">>> => {
   const child = spawn(
     process.execPath,
-    ["--import", here("hooks.ts"), here("run.ts"), String(from), String(to), String(options.step ?? 1)],
+    // Most objects live for a moment: a large nursery saves a tenth of the time.
+    [
+      "--max-semi-space-size=64",
+      "--import",
+      here("hooks.ts"),
+      here("run.ts"),
+      String(from),
+      String(to),
+      String(options.step ?? 1)
+    ],
     {
       env: options.mutation === undefined ? process.env : { ...process.env, DLM_MUTATION: options.mutation },
       stdio: ["ignore", "pipe", "pipe"]

@@ -52,41 +52,61 @@ export const layerTalker = ({ history, network }: World, machine: Machine): Laye
     }))
   )
 
-/** Holds a name under a lease for so long, and writes to the resource meanwhile. */
-const holding = (
+/** What is done under a lease: it takes so long, and writes to the resource meanwhile. */
+const work = (
   { history, random, resource }: World,
+  machine: Machine,
+  lease: Lease.Lease,
+  ttl: number,
+  millis: number
+) =>
+  Effect.suspend(() => {
+    const hold = history.hold(machine, lease.fileName, lease.id, Option.getOrThrow(lease.fence), ttl * 0.9)
+    const writes = random.below(3)
+    const writing = Effect.forEach(
+      Array.from({ length: writes }),
+      () => Effect.andThen(Effect.sleep(millis / writes), resource.write(machine, lease)),
+      { discard: true }
+    )
+    return Effect.ensuring(writes === 0 ? Effect.sleep(millis) : writing, Effect.sync(() => history.release(hold)))
+  })
+
+const ttlOf = (locker: Locker.Locker): number => Duration.toMillis(locker.ttl)
+
+/** Holds a name for so long. */
+const holding = (
+  world: World,
   machine: Machine,
   locker: Locker.Locker,
   millis: number,
   options: Lease.AcquireOptions
 ) =>
-  Effect.flatMap(Held, (lease) =>
-    Effect.suspend(() => {
-      const hold = history.hold(
-        machine,
-        lease.fileName,
-        lease.id,
-        Option.getOrThrow(lease.fence),
-        Duration.toMillis(locker.ttl) * 0.9
-      )
-      const writes = random.below(3)
-      const writing = Effect.forEach(
-        Array.from({ length: writes }),
-        () => Effect.andThen(Effect.sleep(millis / writes), resource.write(machine, lease)),
-        { discard: true }
-      )
-      return Effect.ensuring(writes === 0 ? Effect.sleep(millis) : writing, Effect.sync(() => history.release(hold)))
-    })).pipe(Lease.withLockProvided(Held, locker, options))
+  Effect.flatMap(Held, (lease) => work(world, machine, lease, ttlOf(locker), millis)).pipe(
+    Lease.withLockProvided(Held, locker, options)
+  )
+
+/** Takes a lease, lets go of it, and takes it up again, if that is in time. */
+const handedOn = (world: World, machine: Machine, locker: Locker.Locker, millis: number) =>
+  Effect.gen(function*() {
+    const lease = yield* locker.acquire({ wait: ttlOf(locker) })
+    yield* Effect.raceFirst(lease.lost, work(world, machine, lease, ttlOf(locker), millis))
+    const token = yield* lease.detach
+    yield* Effect.sleep(world.random.between(0, ttlOf(locker)))
+    const resumed = yield* Locker.resume(token, { ttl: locker.ttl })
+    yield* Effect.raceFirst(resumed.lost, work(world, machine, resumed, ttlOf(locker), millis))
+  }).pipe(Effect.scoped)
 
 const leaseProgram = (world: World, machine: Machine, locker: Locker.Locker) =>
   Effect.suspend(() => {
     const { random } = world
-    const ttl = Duration.toMillis(locker.ttl)
+    const ttl = ttlOf(locker)
     const millis = random.chance(0.8) ? random.between(0, ttl / 4) : random.between(0, 2.5 * ttl)
-    const program = holding(world, machine, locker, millis, {
-      wait: random.pick([0, ttl / 4, ttl, 4 * ttl]),
-      ...(random.chance(0.1) ? { maxHold: 1 + random.below(2 * ttl) } : {})
-    })
+    const program = random.chance(0.1)
+      ? handedOn(world, machine, locker, millis)
+      : holding(world, machine, locker, millis, {
+        wait: random.pick([0, ttl / 4, ttl, 4 * ttl]),
+        ...(random.chance(0.1) ? { maxHold: 1 + random.below(2 * ttl) } : {})
+      })
     return Effect.ignore(random.chance(0.2) ? Effect.timeoutOption(program, random.between(0, ttl)) : program)
   })
 

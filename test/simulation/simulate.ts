@@ -72,7 +72,7 @@ export const simulate = (seed: number, options: Options = {}): Outcome => {
     faults[kind] = (faults[kind] ?? 0) + 1
     sim.note("fault", kind)
   }
-  const least = options.operations ?? 1000
+  const least = options.operations ?? 900
 
   // Each seed has faults of its own, so that some are seen alone.
   const enabled = random.chance(0.1) ? [] : kinds.filter(() => random.chance(0.5))
