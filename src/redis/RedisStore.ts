@@ -55,11 +55,7 @@ const timeoutOf = (options: Options): Duration.Duration => Duration.fromInputUns
  * The script. A case that fits is made, and the answer is its index and the
  * tenure that it left behind. Otherwise the answer is -1, the tenure, and what is there.
  */
-const compareAndSet = Redis.script(
-  (entry: string, last: string, args: ReadonlyArray<string>) => [entry, last, ...args],
-  {
-    numberOfKeys: 2,
-    lua: `
+const compareAndSet = `
 local key, last = KEYS[1], KEYS[2]
 local channel, name, waits = ARGV[1], ARGV[2], ARGV[3]
 local owner, identity, fence, revision, waited =
@@ -119,18 +115,16 @@ if not owner then return { -1 } end
 if waits == "1" and waited ~= "1" then redis.call("HSET", key, "waited", "1") end
 return { -1, fence, revision, redis.call("PTTL", key), owner, identity, redis.call("HGET", key, "data") }
 `
-  }
-).withReturnType<
-  readonly [
-    index: number,
-    fence?: string,
-    revision?: string,
-    expiresIn?: number,
-    owner?: string,
-    identity?: string,
-    data?: string
-  ]
->()
+
+type ScriptReply = readonly [
+  index: number,
+  fence?: string,
+  revision?: string,
+  expiresIn?: number,
+  owner?: string,
+  identity?: string,
+  data?: string
+]
 
 // Text goes as UTF-8, which has no lone surrogates: what has some goes as JSON, which escapes them. None at all is empty.
 const encode = (text: string | undefined): string =>
@@ -177,8 +171,7 @@ const caseArgs = (
 ]
 
 const replyOf = (
-  [index, fence, revision, expiresIn = 0, owner = "", identity = "", data = ""]: typeof compareAndSet extends
-    Redis.Script<infer C> ? C["result"] : never
+  [index, fence, revision, expiresIn = 0, owner = "", identity = "", data = ""]: ScriptReply
 ): CompareAndSet.Reply => {
   const tenure = fence === undefined || revision === undefined
     ? undefined
@@ -198,12 +191,26 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const prefix = options.prefix ?? "dlm"
   const [last, channel] = [`${prefix}:last`, `${prefix}:freed`]
   const timeout = timeoutOf(options)
-  const run = redis.eval(compareAndSet)
+  const toError = ({ cause }: Redis.RedisError) => new StoreError({ store: "redis", reason: "Failed", cause })
+  const inTime = Effect.timeoutOrElse({
+    duration: timeout,
+    orElse: () => Effect.fail(new StoreError({ store: "redis", reason: "Timeout" }))
+  })
+  const digest = yield* redis.send<string>("SCRIPT", "LOAD", compareAndSet).pipe(Effect.mapError(toError), inTime)
+
+  // `Redis.eval` would look the digest up in a cache, which costs as much as all the rest.
+  const run = (...args: ReadonlyArray<string>) =>
+    Effect.catchIf(
+      redis.send<ScriptReply>("EVALSHA", digest, "2", ...args),
+      // Another Redis has taken over, or it was started anew.
+      ({ cause }) => String(cause).includes("NOSCRIPT"),
+      () => redis.send<ScriptReply>("EVAL", compareAndSet, "2", ...args)
+    )
 
   const attempt = (name: string, cases: ReadonlyArray<CompareAndSet.Case>, waits: boolean) => {
     const text = encode(name)
     return Effect.flatMap(
-      run(prefix + text, last, [channel, text, waits ? "1" : "0", ...cases.flatMap(caseArgs)]),
+      run(prefix + text, last, channel, text, waits ? "1" : "0", ...cases.flatMap(caseArgs)),
       (reply) => Effect.try({ try: () => replyOf(reply), catch: (cause) => new Redis.RedisError({ cause }) })
     ).pipe(Effect.mapError(({ cause }) => cause))
   }
@@ -211,10 +218,7 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
   // A script that reads shows at once whether scripts may be run on these keys.
   yield* attempt("", [], false).pipe(
     Effect.mapError((cause) => new StoreError({ store: "redis", reason: "Failed", cause })),
-    Effect.timeoutOrElse({
-      duration: timeout,
-      orElse: () => Effect.fail(new StoreError({ store: "redis", reason: "Timeout" }))
-    })
+    inTime
   )
 
   const freed = Stream.unwrap(Effect.map(redis.subscribe(channel), Stream.fromQueue)).pipe(
