@@ -1,0 +1,106 @@
+/**
+ * Hostile clients in a process of their own, so that they take no time from who measures:
+ *
+ *     node test/hostile/attack.ts '{"port":37373,"kind":"Slow","count":1000}'
+ *
+ * Prints `ready` once all of them have been connected. A connection that the server ends is made anew, until the process
+ * is killed, or its input ends.
+ */
+import * as Net from "node:net"
+import * as codec from "./codec.ts"
+
+/** What each of the connections does. */
+export type Kind =
+  /** It sends a byte of a line each second. */
+  | "Slow"
+  /** It has asked once, and says nothing more. */
+  | "Idle"
+  /** It is reset in the middle of a line, and another comes. */
+  | "Reset"
+  /** It sends as much as it can, without a newline. */
+  | "Endless"
+  /** It sends as many lines as it can, which are no requests. */
+  | "Lines"
+  /** It sends as much of a line as is allowed, and no end. */
+  | "Unfinished"
+  /** It asks for data as often as it can, and takes none. */
+  | "Deaf"
+
+export interface Options {
+  readonly port: number
+  readonly kind: Kind
+  readonly count: number
+  /** Where they come from, in turn. By default 127.0.0.1. */
+  readonly addresses?: ReadonlyArray<string>
+  /** How many connections there may be altogether. By default there is no end. */
+  readonly total?: number
+}
+
+/** How long the server lets a request take, in milliseconds. */
+const lifetime = 5000
+
+const seq = (fields: object) => codec.line({ Seq: "1", ...fields })
+
+/** What an anonymous client may send of one line, less a little, since one byte more is answered. */
+const almostALine = 65_000
+
+const garbage = Buffer.alloc(64 * 1024, "a")
+const lines = Buffer.alloc(64 * 1024, `${"a".repeat(63)}\n`)
+const about = { FileName: "deaf", Expire: "3000" }
+
+const behave = (kind: Kind, socket: Net.Socket): void => {
+  const keepSending = (bytes: Buffer) => {
+    const more = () => {
+      while (!socket.destroyed && socket.write(bytes));
+    }
+    socket.on("drain", more)
+    more()
+  }
+  switch (kind) {
+    case "Slow": {
+      const timer = setInterval(() => socket.write("a"), 1000)
+      socket.on("close", () => clearInterval(timer))
+      return
+    }
+    case "Idle":
+      return void socket.write(seq({ ID: "idle", FileName: "", Action: "Version", Expire: "0" }))
+    case "Reset":
+      return void socket.write(garbage.subarray(0, 100), () => socket.resetAndDestroy())
+    case "Endless":
+      return keepSending(garbage)
+    case "Lines":
+      return keepSending(lines)
+    case "Unfinished":
+      return void socket.write(garbage.subarray(0, almostALine))
+    case "Deaf": {
+      socket.pause()
+      const mine = { ...about, ID: "deaf" }
+      socket.write(seq({ ...mine, Action: "Put", DataStore: "x".repeat(16_384) }))
+      return keepSending(Buffer.concat(Array.from({ length: 200 }, () => seq({ ...mine, Action: "Get" }))))
+    }
+  }
+}
+
+const attack = ({ addresses = ["127.0.0.1"], count, kind, port, total = Infinity }: Options): void => {
+  let made = 0
+  let waiting = count
+  const begin = () => {
+    if (made >= total) return
+    const localAddress = addresses[made++ % addresses.length]!
+    const socket = Net.connect({ host: "127.0.0.1", port, localAddress, noDelay: true })
+    if (kind !== "Deaf") socket.on("data", () => {})
+    socket.on("error", () => {})
+    socket.once("connect", () => {
+      if (--waiting === 0) console.log("ready")
+      behave(kind, socket)
+    })
+    socket.once("close", () => setImmediate(begin))
+  }
+  // Slow ones are not slow in step: else the server would end them all at once, and all would come again.
+  for (let i = 0; i < count; i++) setTimeout(begin, kind === "Slow" ? i * (lifetime / count) : 0)
+}
+
+if (import.meta.main) {
+  process.stdin.resume().on("end", () => process.exit())
+  attack(JSON.parse(process.argv[2] ?? "{}"))
+}

@@ -1,0 +1,63 @@
+/**
+ * Floods of those who have proved nothing: what the server keeps of them.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type * as Attack from "./attack.ts"
+import { roundTrips } from "./honest.ts"
+import { attackers, server, until } from "./processes.ts"
+import { long, report, type Row } from "./report.ts"
+
+const goal = 64 * 1024 * 1024
+
+/** How long each lasts, as round trips of honest clients, which must get through meanwhile. */
+const trips = long ? 8000 : 800
+
+const one = ["127.0.0.1"]
+const several = ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"]
+
+/** As many as the server lets in, but for the honest ones. */
+const floods: ReadonlyArray<readonly [what: string, Omit<Attack.Options, "port">]> = [
+  ["no newline, one address", { kind: "Endless", count: 250, addresses: one }],
+  ["no newline, four addresses", { kind: "Endless", count: 1000, addresses: several }],
+  ["newlines, one address", { kind: "Lines", count: 250, addresses: one }],
+  ["newlines, four addresses", { kind: "Lines", count: 1000, addresses: several }],
+  ["64 KiB of a line and no end, one address", { kind: "Unfinished", count: 250, addresses: one }],
+  ["64 KiB of a line and no end, four addresses", { kind: "Unfinished", count: 1000, addresses: several }]
+]
+
+const inMiB = (bytes: number) => (bytes / 1024 / 1024).toFixed(1)
+
+describe("a flood before authentication", () => {
+  it.live(
+    "grows the server by 64 MiB at the most, keeps nobody out, and leaves nothing open",
+    () =>
+      Effect.gen(function*() {
+        const rows: Array<Row> = []
+        const worst: Array<string> = []
+        for (const [what, options] of floods) {
+          yield* Effect.scoped(Effect.gen(function*() {
+            const { descriptors, lives, memory, peak, port } = yield* server()
+            yield* Effect.scoped(roundTrips(port, 2000))
+            let atFirst = Infinity
+            yield* until("no connection is left", () => {
+              const before = atFirst
+              atFirst = descriptors()
+              return before === atFirst
+            })
+            const before = memory()
+            peak()
+            yield* Effect.scoped(Effect.andThen(attackers({ port, ...options }), roundTrips(port, trips)))
+            const growth = peak() - before
+            yield* until("what was opened is closed", () => descriptors() === atFirst)
+            assert.isTrue(lives())
+            rows.push({ what: `${what}: memory grown, MiB`, figure: inMiB(growth), goal: `<= ${inMiB(goal)}` })
+            if (growth > goal) worst.push(`${what}: ${inMiB(growth)} MiB`)
+          }))
+        }
+        report("flood", rows)
+        assert.deepStrictEqual(worst, [])
+      }),
+    long ? 900_000 : 180_000
+  )
+})

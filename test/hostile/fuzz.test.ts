@@ -1,0 +1,100 @@
+/**
+ * A million inputs and more, valid and broken, against the framer, the decoder and the handler. What the fuzzer finds
+ * it prints as a line for `regressions.jsonl`, whose inputs are tried each time.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { spawn } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { createInterface } from "node:readline"
+import { boundMillis, type Finding, type Finished, type Options, type Report } from "./fuzzer.ts"
+import { long, report } from "./report.ts"
+import { makeTarget } from "./target.ts"
+import { wrong } from "./verdict.ts"
+
+const seeds = [1, 2]
+const inputs = (long ? 10_000_000 : 1_000_000) / seeds.length
+
+/** How much more memory may be in use at the end than at the beginning. */
+const maxGrowth = 8 * 1024 * 1024
+
+/** For so long the fuzzer may say nothing: it is stuck then. */
+const patience = 90_000
+
+/** Runs the fuzzer on a seed, in a process of its own, since an input may end it, or never end. */
+const run = (options: Options): Promise<Finding | Finished> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(
+      process.execPath,
+      // With more room for what is new, the collector takes half the time.
+      ["--expose-gc", "--max-semi-space-size=32", path.join(import.meta.dirname, "fuzzer.ts"), JSON.stringify(options)],
+      { stdio: ["ignore", "pipe", "inherit"] }
+    )
+    let last: Report = { at: 0 }
+    const fail = (what: string) => {
+      child.kill("SIGKILL")
+      reject(new Error(`the fuzzer ${what} with seed ${options.seed}, after ${JSON.stringify(last).slice(0, 200)}`))
+    }
+    const stuck = setTimeout(() => fail("is stuck"), patience)
+    createInterface(child.stdout).on("line", (line) => {
+      last = JSON.parse(line)
+      stuck.refresh()
+    })
+    child.on("close", (status) => {
+      clearTimeout(stuck)
+      if (status !== 0 || "at" in last) fail(`ended with ${status}`)
+      else resolve(last)
+    })
+  })
+
+describe("the fuzzer", () => {
+  const regressions = fs.readFileSync(path.join(import.meta.dirname, "regressions.jsonl"), "utf8").trimEnd().split("\n")
+    .map((line): { readonly why: string } & Finding["input"] => JSON.parse(line))
+
+  for (const { chunks, end, why } of regressions) {
+    it(`finds nothing wrong any more with ${why}`, async () => {
+      const input = { chunks: chunks.map((chunk) => Buffer.from(chunk, "base64")), end }
+      const target = await makeTarget()
+      for (const through of ["lines", "connection"] as const) {
+        assert.isUndefined(wrong(input, await target[through](input)), through)
+      }
+      await target.close()
+    })
+  }
+
+  it(`finds nothing wrong with ${inputs * seeds.length} inputs`, async () => {
+    const results = await Promise.all(seeds.map((seed) => run({ seed, inputs })))
+    const finished: Array<Finished> = []
+    for (const result of results) {
+      if ("problem" in result) {
+        const { index, input, problem, seed } = result
+        return assert.fail(`${problem}: seed ${seed}, input ${index}\n${JSON.stringify({ why: problem, ...input })}`)
+      }
+      finished.push(result)
+    }
+    const sum = (of: (one: Finished) => number) => finished.reduce((sum, one) => sum + of(one), 0)
+    const growth = Math.max(...finished.map(({ heapAfter, heapBefore }) => heapAfter - heapBefore))
+    const statuses = ["Locked", "Unlocked", "NotOwner", "Done", "NoData", "NotFound", "Corruption", "BadPayload"]
+    // They have come everywhere.
+    for (const status of [...statuses, "BadAction", "Version"]) {
+      assert.isAbove(sum((one) => one.statuses[status] ?? 0), inputs / 10_000, status)
+    }
+    report("fuzz", [
+      { what: "inputs without a finding", figure: String(sum((one) => one.inputs)), goal: ">= 1000000" },
+      { what: "bytes", figure: String(sum((one) => one.bytes)), goal: "none" },
+      { what: "seconds", figure: Math.max(...finished.map((one) => one.seconds)).toFixed(0), goal: "<= 90 in CI" },
+      {
+        what: "slowest input, ms",
+        figure: Math.max(...finished.map((one) => one.slowestMillis)).toFixed(1),
+        goal: `<= ${boundMillis}`
+      },
+      {
+        what: `inputs above ${boundMillis} ms once, and not again`,
+        figure: String(sum((one) => one.disturbed)),
+        goal: "none: the machine's"
+      },
+      { what: "heap grown after gc, bytes", figure: String(growth), goal: `<= ${maxGrowth}` }
+    ])
+    assert.isAtMost(growth, maxGrowth)
+  }, long ? 3_600_000 : 600_000)
+})

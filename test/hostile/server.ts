@@ -1,0 +1,43 @@
+/**
+ * A server in a process of its own, with limits as they are said:
+ *
+ *     node --expose-gc test/hostile/server.ts '{"maxConnections":5000}'
+ *
+ * Prints its port. Durations are in milliseconds.
+ */
+import { Duration, Effect, Layer, Logger } from "effect"
+import { SocketServer } from "effect/socket"
+import * as NodeVaultServer from "../../src/node/NodeVaultServer.ts"
+import * as Identities from "../../src/vault/Identities.ts"
+import * as Limits from "../../src/vault/Limits.ts"
+import * as Store from "../../src/vault/Store.ts"
+import * as Vault from "../../src/vault/Vault.ts"
+
+/** The limits that tests set. */
+export interface Options {
+  readonly maxConnections?: number
+  readonly maxConnectionsPerAddress?: number
+  readonly requestTimeout?: number
+  readonly writeTimeout?: number
+}
+
+const limitsOf = ({ requestTimeout, writeTimeout, ...counts }: Options): Partial<Limits.Limits> => ({
+  ...counts,
+  ...(requestTimeout === undefined ? {} : { requestTimeout: Duration.millis(requestTimeout) }),
+  ...(writeTimeout === undefined ? {} : { writeTimeout: Duration.millis(writeTimeout) })
+})
+
+if (import.meta.main) {
+  const server = NodeVaultServer.layer({ port: 0 }).pipe(
+    Layer.provide(Vault.layer),
+    Layer.provide([Store.layerMemory, Identities.layerNone]),
+    Layer.provide([Limits.layer(limitsOf(JSON.parse(process.argv[2] ?? "{}"))), Logger.layer([])])
+  )
+  const program = Effect.gen(function*() {
+    const { address } = yield* SocketServer.SocketServer
+    if (address._tag === "UnixPathAddress") return yield* Effect.die("no port")
+    console.log(address.port)
+    return yield* Effect.never
+  })
+  Effect.runFork(Effect.provide(program, server))
+}

@@ -1,0 +1,84 @@
+/**
+ * Thousands of clients that only take places, while honest ones go on.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { both, type Latency, percentile, roundTrips } from "./honest.ts"
+import { attackers, server, until } from "./processes.ts"
+import { long, report } from "./report.ts"
+
+const slow = 1000
+const idle = 1000
+const resets = 500
+
+const trips = long ? 40_000 : 4000
+
+/** The goal for honest clients. */
+const maxMillis = 50
+
+/** A machine that others use keeps everybody waiting: above the goal, it counts only beyond so many times as long. */
+const maxTimes = 3
+
+const shown = (latency: Latency) => {
+  const [p50, p99, max] = [50, 99, 100].map((percent) => percentile(latency, percent).toFixed(1))
+  const { ownDelay } = latency
+  return `p50 ${p50}, p99 ${p99}, max ${max}; own event loop p99 ${ownDelay.p99.toFixed(1)}, max ${
+    ownDelay.max.toFixed(1)
+  }`
+}
+
+describe("clients that only take places", () => {
+  it.live(
+    `${slow} slow, ${idle} idle and ${resets} that are reset keep no honest client waiting, and leave nothing open`,
+    () =>
+      Effect.gen(function*() {
+        const { descriptors, lives, port } = yield* server({ maxConnections: 10_000, maxConnectionsPerAddress: 10_000 })
+        // So that what is made once is there.
+        yield* Effect.scoped(roundTrips(port, 400))
+        const settled = () => descriptors() === atFirst
+        let atFirst = Infinity
+        yield* until("no connection is left", () => {
+          const before = atFirst
+          atFirst = descriptors()
+          return before === atFirst
+        })
+
+        // Before and after, since what else the machine does changes all the time.
+        const before = yield* roundTrips(port, trips / 2)
+        let most = 0
+        const attacked = yield* Effect.scoped(Effect.gen(function*() {
+          yield* attackers({ port, kind: "Idle", count: idle })
+          yield* attackers({ port, kind: "Slow", count: slow })
+          yield* attackers({ port, kind: "Reset", count: 1, total: resets })
+          yield* until("all are connected", () => descriptors() > atFirst + (idle + slow) * 0.9)
+          const latency = yield* roundTrips(port, trips)
+          most = descriptors()
+          return latency
+        }))
+        yield* until("what was opened is closed", settled)
+        const alone = both(before, yield* roundTrips(port, trips / 2))
+        yield* until("what was opened is closed", settled)
+        assert.isTrue(lives())
+
+        report("slow", [
+          { what: "honest lock and unlock, undisturbed, ms", figure: shown(alone), goal: "none: to compare" },
+          {
+            what: `honest lock and unlock, beside ${slow} slow, ${idle} idle and ${resets} resets, ms`,
+            figure: shown(attacked),
+            goal: `p99 <= ${maxMillis}, or <= ${maxTimes} times as long as undisturbed`
+          },
+          {
+            what: "descriptors of the server before, during and after",
+            figure: `${atFirst}, ${most}, ${descriptors()}`,
+            goal: "the first is the last"
+          }
+        ])
+        assert.isAbove(most, atFirst + (idle + slow) * 0.9)
+        assert.isTrue(
+          percentile(attacked, 99) <= Math.max(maxMillis, maxTimes * percentile(alone, 99)),
+          `${shown(attacked)}, and undisturbed ${shown(alone)}`
+        )
+      }),
+    long ? 600_000 : 120_000
+  )
+})
