@@ -1,5 +1,5 @@
 /**
- * The store in Redis, 6 or later: one script, which compares and sets.
+ * The store in Redis, 6 or later: one script, which compares and sets, for all that is asked at one moment.
  *
  * What is promised, and what is not:
  *
@@ -38,6 +38,7 @@ import { StoreError } from "../DlmError.ts"
 import * as CompareAndSet from "../vault/CompareAndSet.ts"
 import * as Guarantees from "../vault/Guarantees.ts"
 import { type Change, type Entry, Store } from "../vault/Store.ts"
+import { Batches } from "./Batches.ts"
 import * as RedisConnection from "./RedisConnection.ts"
 import * as Sentinels from "./Sentinels.ts"
 
@@ -52,26 +53,13 @@ export interface Options {
 const timeoutOf = (options: Options): Duration.Duration => Duration.fromInputUnsafe(options.timeout ?? "2 seconds")
 
 /**
- * The script. A case that fits is made, and the answer is its index and the
- * tenure that it left behind. Otherwise the answer is -1, the tenure, and what is there.
+ * The script. It goes through what is asked, each of a key of its own, with its arguments: how many they are, the
+ * name, whether its asker waits, and the cases. Of each that is done alone: the first case that fits is made, and
+ * the answer is its index and the tenure that it left behind; where none fits, it is -1, the tenure, and what is
+ * there; and it is -2 and why where the key is nothing of ours.
  */
 const compareAndSet = `
-local key, last = KEYS[1], KEYS[2]
-local channel, name, waits = ARGV[1], ARGV[2], ARGV[3]
-local owner, identity, fence, revision, waited =
-  unpack(redis.call("HMGET", key, "owner", "identity", "fence", "revision", "waited"))
-
-local function fits(expected, a, b)
-  if expected == "Absent" then return not owner end
-  if expected == "Owned" then return owner == a and identity == b and redis.call("HSTRLEN", key, "data") == 0 end
-  return revision == a
-end
-
-local function remove()
-  if not owner then return end
-  redis.call("DEL", key)
-  if waited == "1" then redis.call("PUBLISH", channel, name) end
-end
+local channel, last = ARGV[1], KEYS[#KEYS]
 
 -- Below 2^53, a double holds every microsecond until the year 2255.
 local function nextRevision()
@@ -82,38 +70,65 @@ local function nextRevision()
   return next
 end
 
-local function write(ttl, newOwner, newIdentity, data)
-  revision = nextRevision()
-  if owner then redis.call("DEL", key) else fence, waited = revision, "" end
-  redis.call("HSET", key, "owner", newOwner, "identity", newIdentity, "data", data,
-    "fence", fence, "revision", revision, "waited", waited)
-  redis.call("PEXPIRE", key, ttl)
-  return tonumber(ttl)
-end
+local function attempt(key, from, to)
+  local name, waits = ARGV[from], ARGV[from + 1]
+  local held = redis.pcall("HMGET", key, "owner", "identity", "fence", "revision", "waited")
+  if held.err then return { -2, held.err } end
+  local owner, identity, fence, revision, waited = unpack(held)
 
-local at, index, entry = 4, 0, nil
-while ARGV[at] do
-  local expected, a, b, change = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  at = at + 4
-  if change == "Write" then
-    entry = at
+  local function fits(expected, a, b)
+    if expected == "Absent" then return not owner end
+    if expected == "Owned" then return owner == a and identity == b and redis.call("HSTRLEN", key, "data") == 0 end
+    return revision == a
+  end
+
+  local function remove()
+    if not owner then return end
+    redis.call("DEL", key)
+    if waited == "1" then redis.call("PUBLISH", channel, name) end
+  end
+
+  local function write(ttl, newOwner, newIdentity, data)
+    revision = nextRevision()
+    if owner then redis.call("DEL", key) else fence, waited = revision, "" end
+    redis.call("HSET", key, "owner", newOwner, "identity", newIdentity, "data", data,
+      "fence", fence, "revision", revision, "waited", waited)
+    redis.call("PEXPIRE", key, ttl)
+    return tonumber(ttl)
+  end
+
+  local at, index, entry = from + 2, 0, nil
+  while at <= to do
+    local expected, a, b, change = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
     at = at + 4
-  end
-  if fits(expected, a, b) then
-    if change == "Remove" then
-      remove()
-      return { index }
+    if change == "Write" then
+      entry = at
+      at = at + 4
     end
-    if change == "Keep" then return owner and { index, fence, revision, redis.call("PTTL", key) } or { index } end
-    local ttl = write(ARGV[entry], ARGV[entry + 1], ARGV[entry + 2], ARGV[entry + 3])
-    return { index, fence, revision, ttl }
+    if fits(expected, a, b) then
+      if change == "Remove" then
+        remove()
+        return { index }
+      end
+      if change == "Keep" then return owner and { index, fence, revision, redis.call("PTTL", key) } or { index } end
+      local ttl = write(ARGV[entry], ARGV[entry + 1], ARGV[entry + 2], ARGV[entry + 3])
+      return { index, fence, revision, ttl }
+    end
+    index = index + 1
   end
-  index = index + 1
+
+  if not owner then return { -1 } end
+  if waits == "1" and waited ~= "1" then redis.call("HSET", key, "waited", "1") end
+  return { -1, fence, revision, redis.call("PTTL", key), owner, identity, redis.call("HGET", key, "data") }
 end
 
-if not owner then return { -1 } end
-if waits == "1" and waited ~= "1" then redis.call("HSET", key, "waited", "1") end
-return { -1, fence, revision, redis.call("PTTL", key), owner, identity, redis.call("HGET", key, "data") }
+local answers, at = {}, 2
+for i = 1, #KEYS - 1 do
+  local count = tonumber(ARGV[at])
+  answers[i] = attempt(KEYS[i], at + 1, at + count)
+  at = at + 1 + count
+end
+return answers
 `
 
 type ScriptReply = readonly [
@@ -161,14 +176,13 @@ const isSameWrite = (a: Change | undefined, b: Change): boolean =>
   a.entry.identity === b.entry.identity && a.entry.data === b.entry.data
 
 // The same write in both cases, as is usual, is sent once.
-const caseArgs = (
-  { change, expected }: CompareAndSet.Case,
-  index: number,
-  cases: ReadonlyArray<CompareAndSet.Case>
-): ReadonlyArray<string> => [
-  ...expectedArgs(expected),
-  ...(isSameWrite(cases[index - 1]?.change, change) ? ["WriteTheSame"] : changeArgs(change))
-]
+const caseArgs = (cases: ReadonlyArray<CompareAndSet.Case>, index: number): ReadonlyArray<string> => {
+  const { change, expected } = cases[index]!
+  return [
+    ...expectedArgs(expected),
+    ...(isSameWrite(cases[index - 1]?.change, change) ? ["WriteTheSame"] : changeArgs(change))
+  ]
+}
 
 const replyOf = (
   [index, fence, revision, expiresIn = 0, owner = "", identity = "", data = ""]: ScriptReply
@@ -181,6 +195,15 @@ const replyOf = (
   const entry: Entry = { owner: decode(owner) ?? "", identity: decode(identity), data: decode(data) }
   return { _tag: "Found", entry, tenure }
 }
+
+/** What is asked of one key. */
+interface Question {
+  readonly key: string
+  readonly args: ReadonlyArray<string>
+}
+
+/** So many are asked by one call of the script: some hundred microseconds, in which Redis does nothing else. */
+const maxBatch = 64
 
 /**
  * Keeps entries in Redis: the store over the `Redis` service. Fails with a
@@ -199,20 +222,31 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const digest = yield* redis.send<string>("SCRIPT", "LOAD", compareAndSet).pipe(Effect.mapError(toError), inTime)
 
   // `Redis.eval` would look the digest up in a cache, which costs as much as all the rest.
-  const run = (...args: ReadonlyArray<string>) =>
+  const run = (args: ReadonlyArray<string>) =>
     Effect.catchIf(
-      redis.send<ScriptReply>("EVALSHA", digest, "2", ...args),
+      redis.send<ReadonlyArray<ScriptReply>>("EVALSHA", digest, ...args),
       // Another Redis has taken over, or it was started anew.
       ({ cause }) => String(cause).includes("NOSCRIPT"),
-      () => redis.send<ScriptReply>("EVAL", compareAndSet, "2", ...args)
+      () => redis.send<ReadonlyArray<ScriptReply>>("EVAL", compareAndSet, ...args)
     )
+
+  const batches = new Batches<Question, ScriptReply>(maxBatch, yield* Effect.context<never>(), (questions) => {
+    const args = [String(questions.length + 1), ...questions.map(({ key }) => key), last, channel]
+    for (const question of questions) args.push(String(question.args.length), ...question.args)
+    return Effect.mapError(run(args), ({ cause }) => cause)
+  })
 
   const attempt = (name: string, cases: ReadonlyArray<CompareAndSet.Case>, waits: boolean) => {
     const text = encode(name)
+    const args = [text, waits ? "1" : "0"]
+    cases.forEach((_, index) => args.push(...caseArgs(cases, index)))
     return Effect.flatMap(
-      run(prefix + text, last, channel, text, waits ? "1" : "0", ...cases.flatMap(caseArgs)),
-      (reply) => Effect.try({ try: () => replyOf(reply), catch: (cause) => new Redis.RedisError({ cause }) })
-    ).pipe(Effect.mapError(({ cause }) => cause))
+      batches.ask({ key: prefix + text, args }),
+      (reply) =>
+        reply[0] === -2
+          ? Effect.fail(new Error(reply[1]))
+          : Effect.try({ try: () => replyOf(reply), catch: (cause) => cause })
+    )
   }
 
   // A script that reads shows at once whether scripts may be run on these keys.

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Context, Effect, Exit, Layer, Option, Queue, Redacted, Schedule, Stream } from "effect"
+import { ConfigProvider, Context, Effect, Exit, Fiber, Layer, Option, Queue, Redacted, Schedule, Stream } from "effect"
 import type { DlmError } from "effect-dlm"
 import { RedisStore } from "effect-dlm/redis"
 import { Store } from "effect-dlm/vault"
@@ -87,6 +87,36 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
       assert.isTrue(second.expiresIn > 600_000 && second.fence === first.fence)
       const { answer } = yield* store.modify("name", (found) => ({ answer: found, change: { _tag: "Keep" } }))
       assert.deepStrictEqual(answer, owned("me", "again"))
+    }))
+
+  it.live("asks by one command what is asked at one moment, and each for itself", () =>
+    Effect.gen(function*() {
+      const { layer, port } = yield* redisServer.server()
+      const store = yield* build(layer)
+      const calls = Effect.map(
+        redisServer.ask(port, "INFO", "commandstats"),
+        (stats) => Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0)
+      )
+      // One of them is nothing of ours.
+      yield* redisServer.ask(port, "SET", "dlm=name 7", "not ours")
+      const before = yield* calls
+      const names = Array.from({ length: 100 }, (_, i) => `name ${i}`)
+      const taken = yield* Effect.forEach(names, (name) => Effect.exit(take(store, name)), { concurrency: "unbounded" })
+      assert.strictEqual((yield* calls) - before, 2)
+      for (const [i, exit] of taken.entries()) {
+        if (i !== 7) assert.isTrue(Exit.isSuccess(exit), names[i])
+        else assert.include(String(exit), "WRONGTYPE")
+      }
+      assert.strictEqual(new Set(taken.flatMap((exit) => Exit.isSuccess(exit) ? [exit.value] : [])).size, 99)
+
+      // Whoever is interrupted before it is sent has not asked.
+      const [gone, stays] = yield* Effect.forEach(
+        ["gone", "stays"],
+        (name) => Effect.forkChild(take(store, name), { startImmediately: true })
+      )
+      yield* Fiber.interrupt(gone!)
+      yield* Fiber.join(stays!)
+      assert.strictEqual(yield* redisServer.ask(port, "EXISTS", "dlm=gone"), ":0\r\n")
     }))
 
   it.live("goes on after its Redis has forgotten the script", () =>
