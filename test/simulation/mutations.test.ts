@@ -10,10 +10,10 @@ import { mutate, mutations } from "./mutations.ts"
 import { forEach, run } from "./processes.ts"
 import * as Report from "./report.ts"
 
-const all = process.env["DLM_SIMULATION_SEEDS"] !== undefined
+const all = process.env["DLM_LONG"] === "1"
 const sample = mutations.filter((_, i) => all || i % 4 === 0)
 /** A fault must be seen within so many seeds. */
-const seeds = 100
+const seeds = 200
 
 describe.runIf(process.env["SEED"] === undefined)("mutations", () => {
   it("fit the sources", () => {

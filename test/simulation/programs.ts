@@ -107,7 +107,9 @@ const leaseProgram = (world: World, machine: Machine, locker: Locker.Locker) =>
         wait: random.pick([0, ttl / 4, ttl, 4 * ttl]),
         ...(random.chance(0.1) ? { maxHold: 1 + random.below(2 * ttl) } : {})
       })
-    return Effect.ignore(random.chance(0.2) ? Effect.timeoutOption(program, random.between(0, ttl)) : program)
+    if (random.chance(0.2)) return Effect.ignore(Effect.timeoutOption(program, random.between(0, ttl)))
+    // What is late of the first time must do no harm to the second.
+    return random.chance(0.3) ? Effect.andThen(Effect.ignore(program), Effect.ignore(program)) : Effect.ignore(program)
   })
 
 const plainProgram = ({ random }: World, locker: Locker.Locker) => {

@@ -85,7 +85,7 @@ export const simulate = (seed: number, options: Options = {}): Outcome => {
     truncate: chance(),
     garbage: chance(),
     misdeliver: chance() * 2,
-    duplicate: chance() * 2,
+    duplicate: chance() * 4,
     holdUp: chance()
   }
   const grace = random.chance(0.5)

@@ -2,7 +2,7 @@
  * The client and the server, as they are, on a simulated network under faults.
  *
  * `SEED=… npx vitest run test/simulation` runs one seed alone, and prints its
- * trace. DLM_SIMULATION_SEEDS says how many there are to be.
+ * trace. `npm run test:long` runs many more; DLM_SIMULATION_SEEDS says how many.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { runAll } from "./processes.ts"
@@ -11,7 +11,7 @@ import * as Report from "./report.ts"
 import { simulate } from "./simulate.ts"
 
 const seed = process.env["SEED"]
-const seeds = Number(process.env["DLM_SIMULATION_SEEDS"] ?? 500)
+const seeds = Number(process.env["DLM_SIMULATION_SEEDS"] ?? (process.env["DLM_LONG"] === "1" ? 5000 : 500))
 const timeout = 120_000 + seeds * 400
 
 /** Fails with all that is needed to look into it. */
