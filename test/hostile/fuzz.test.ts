@@ -3,11 +3,15 @@
  * it prints as a line for `regressions.jsonl`, whose inputs are tried each time.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { Protocol } from "effect-dlm"
+import { Limits } from "effect-dlm/vault"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
+import * as codec from "./codec.ts"
 import { boundMillis, type Finding, type Finished, type Options, type Report } from "./fuzzer.ts"
+import { shaped, shapes } from "./inputs.ts"
 import { long, report } from "./report.ts"
 import { makeTarget } from "./target.ts"
 import { wrong } from "./verdict.ts"
@@ -61,6 +65,24 @@ describe("the fuzzer", () => {
       await target.close()
     })
   }
+
+  // TODO the goal is that of all inputs: JSON of very many values takes the parser longer, where 10 MiB may be sent.
+  it("knows what the longest line of a proved identity costs at the most", async () => {
+    const millis = shapes.map((shape) => {
+      const line = codec.encode(shaped(shape, Limits.defaults.maxLineBytes / 2))
+      const before = process.threadCpuUsage()
+      Protocol.decodeRequest(line, Limits.defaults.maxJsonDepth)
+      const { system, user } = process.threadCpuUsage(before)
+      return (system + user) / 1000
+    })
+    const worst = Math.max(...millis)
+    report("longest-line", [{
+      what: "the worst line of 10 MiB, after a proof, ms of CPU",
+      figure: `${worst.toFixed(0)}, by ${shapes[millis.indexOf(worst)]![0]}${shapes[millis.indexOf(worst)]![1](1)}...`,
+      goal: `<= ${boundMillis}`
+    }], "fuzz")
+    assert.isAtMost(worst, 3000)
+  })
 
   it(`finds nothing wrong with ${inputs * seeds.length} inputs`, async () => {
     const results = await Promise.all(seeds.map((seed) => run({ seed, inputs })))

@@ -195,16 +195,18 @@ const long = (random: Random): Buffer => {
 
 /** A line near the bound for those who have proved something, after the proof. */
 const huge = (random: Random): Buffer => {
-  const length = random.pick([1_000_000, 1_000_002])
+  const [length, some] = random.chance(0.5) ? [1_000_000, shapes] : [random.pick(nearMaxLine), plainShapes]
   const { Identity, Name } = random.pick(corpus.identities)
   const first = { Seq: "1", ID: "A", FileName: "f", Action: "TestLock", Expire: "0", Name, Identity }
-  return Buffer.concat([codec.line(first), codec.encode(shape(random, length / 2)), newline])
+  return Buffer.concat([codec.line(first), codec.encode(shaped(random.pick(some), length / 2)), newline])
 }
+
+const nearMaxLine = [10_485_758, 10_485_760, 10_485_762]
 
 type Shape = readonly [open: string, part: (i: number) => string, close: string]
 
-/** Fields of JSON as long as one likes, that may cost whoever reads them something. */
-export const shapes: ReadonlyArray<Shape> = [
+/** Fields as long as one likes, of one value each. */
+const plainShapes: ReadonlyArray<Shape> = [
   ["\"Pad\":\"", () => "x", "\""],
   ["\"DataStore\":\"", () => "x", "\""],
   ["\"FileName\":\"", () => "鍵", "\""],
@@ -212,7 +214,12 @@ export const shapes: ReadonlyArray<Shape> = [
   ["\"Pad\":\"", () => "\\u00e9", "\""],
   ["\"Pad\":\"", () => "\\\\", "\""],
   ["\"Pad\":", () => " ", "1"],
-  ["\"Pad\":", () => "9", "1"],
+  ["\"Pad\":", () => "9", "1"]
+]
+
+/** And such as cost whoever reads them more. */
+export const shapes: ReadonlyArray<Shape> = [
+  ...plainShapes,
   ["\"Expire\":\"", () => "9", "x\""],
   ["\"Wait\":\"", () => " ", "x\""],
   ["\"Seq\":\"", () => "1", "\""],

@@ -62,8 +62,9 @@ export const server = Effect.fnUntraced(function*(options: Server.Options = {}) 
   }
 })
 
-/** Attackers, once all are connected. With the scope all of them are gone at once. */
-export const attackers = (options: Attack.Options) => start("attack.ts", options)
+/** Attackers, once all are connected, and whether they still are at it. With the scope all of them are gone at once. */
+export const attackers = (options: Attack.Options) =>
+  Effect.map(start("attack.ts", options), ({ child }) => ({ live: () => !hasEnded(child) }))
 
 /** Asks again until it holds, for 20 seconds at the most. */
 export const until = (what: string, holds: () => boolean) =>

@@ -14,11 +14,11 @@ export interface Row {
 /** Whether the run may take long. */
 export const long = process.env["DLM_LONG"] === "1"
 
-export const report = (name: string, rows: ReadonlyArray<Row>): void => {
+export const report = (name: string, rows: ReadonlyArray<Row>, file = name): void => {
   for (const { figure, goal, what } of rows) console.log(`${name}: ${what}: ${figure} (goal: ${goal})`)
   const folder = process.env["DLM_REPORT_DIR"]
   if (folder === undefined) return
-  const command = `${long ? "DLM_LONG=1 " : ""}npx vitest run test/hostile/${name}.test.ts`
+  const command = `${long ? "DLM_LONG=1 " : ""}npx vitest run test/hostile/${file}.test.ts`
   fs.mkdirSync(folder, { recursive: true })
   fs.writeFileSync(
     path.join(folder, `hostile-${name}.json`),

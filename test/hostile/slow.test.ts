@@ -11,7 +11,7 @@ const slow = 1000
 const idle = 1000
 const resets = 500
 
-const trips = long ? 40_000 : 4000
+const trips = long ? 40_000 : 2400
 
 /** The goal for honest clients. */
 const maxMillis = 50

@@ -1,0 +1,47 @@
+/**
+ * Clients that ask, and never take the answers.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { roundTrips } from "./honest.ts"
+import { attackers, server, until } from "./processes.ts"
+import { report } from "./report.ts"
+
+const clients = 50
+const MiB = 1024 * 1024
+
+/**
+ * Of each the server may keep `maxUnsentBytes` that wait to be written and as much that is being written, each in a
+ * buffer of up to twice that size, and twice again what the collector has not found yet.
+ */
+const maxEach = 8 * MiB
+
+describe("clients that never take their answers", () => {
+  it.live("are cut, and take no more memory than the limits say", () =>
+    Effect.gen(function*() {
+      const { descriptors, lives, memory, peak, port } = yield* server({ writeTimeout: 1000 })
+      yield* Effect.scoped(roundTrips(port, 800))
+      let atFirst = Infinity
+      yield* until("no connection is left", () => {
+        const before = atFirst
+        atFirst = descriptors()
+        return before === atFirst
+      })
+      const before = memory()
+      peak()
+      yield* Effect.scoped(Effect.gen(function*() {
+        const { live } = yield* attackers({ port, kind: "Deaf", count: clients, total: clients })
+        // All of them, and only by the server: the attackers never end.
+        yield* until("the server has cut them", () => descriptors() === atFirst)
+        assert.isTrue(live() && lives())
+        yield* roundTrips(port, 100)
+      }))
+      const each = (peak() - before) / clients
+      report("deaf", [{
+        what: `memory of the server for each of ${clients} clients that take no answer, MiB`,
+        figure: (each / MiB).toFixed(2),
+        goal: `<= ${maxEach / MiB}`
+      }])
+      assert.isAtMost(each, maxEach)
+    }), 60_000)
+})
