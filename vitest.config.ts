@@ -3,6 +3,14 @@ import { defineConfig } from "vitest/config"
 
 const src = (file: string) => path.join(import.meta.dirname, "src", file)
 
+/** What loads the whole machine, or measures it: one file at a time, after all others. */
+const heavy = ["test/{faults,hostile,simulation}/**/*.test.ts", "test/sqlite/crash.test.ts"]
+
+const common = {
+  testTimeout: 30_000,
+  hookTimeout: 30_000
+}
+
 export default defineConfig({
   resolve: {
     alias: [
@@ -11,8 +19,12 @@ export default defineConfig({
     ]
   },
   test: {
-    include: ["test/**/*.test.ts"],
-    testTimeout: 30_000,
-    hookTimeout: 30_000
+    projects: [
+      { extends: true, test: { ...common, name: "tests", include: ["test/**/*.test.ts"], exclude: heavy } },
+      {
+        extends: true,
+        test: { ...common, name: "proof", include: heavy, fileParallelism: false, sequence: { groupOrder: 1 } }
+      }
+    ]
   }
 })
