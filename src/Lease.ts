@@ -67,7 +67,10 @@ export interface Lease {
   readonly state: Effect.Effect<State>
   /** How it stands, now and after each change, until it is released. */
   readonly changes: Stream.Stream<State>
-  /** Waits for its loss, and fails with it. Race it against what the lock protects. */
+  /**
+   * Waits for its loss, and fails with it. Race it against what the lock protects, and name it first,
+   * `Effect.raceFirst(lease.lost, work)`: where the lease is lost already, nothing of the work begins.
+   */
   readonly lost: Effect.Effect<never, LeaseLost>
   /** A datum kept with the lock, which goes with it when it is released. It cannot be erased without the lock. */
   readonly cell: <A, I>(schema: Schema.Codec<A, I>) => Omit<Cell.Cell<A>, "erase">
