@@ -143,8 +143,10 @@ const program = Effect.fnUntraced(function*(options: Options) {
       Effect.result
     )
   // Much at once, as it comes from a busy program.
-  const keepData = (locker: Locker.Locker) =>
+  const keepData = (name: string) =>
     Effect.gen(function*() {
+      // A new owner each time: what of an erase that failed comes late must not touch the next data.
+      const locker = yield* make(name)
       const put = Effect.suspend(() => locker.put(`${process.pid} ${asked}`))
       yield* put
       yield* Effect.all([locker.get, locker.holder, put, locker.get, locker.version, locker.lock, locker.get], {
@@ -160,7 +162,7 @@ const program = Effect.fnUntraced(function*(options: Options) {
     })
   const worker = Effect.gen(function*() {
     const counters = yield* Effect.forEach(Array.from({ length: options.names }, (_, i) => `counter/${i}`), make)
-    const data = yield* Effect.forEach(Array.from({ length: options.names * 4 }, (_, i) => `data/${i}`), make)
+    const data = Array.from({ length: options.names * 4 }, (_, i) => `data/${i}`)
     const pick = <A>(all: ReadonlyArray<A>): A => all[Math.floor(Math.random() * all.length)]!
     while (!isOver()) yield* chance(0.75) ? add(pick(counters)) : keepData(pick(data))
   })

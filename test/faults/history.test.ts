@@ -84,6 +84,13 @@ describe("a history", () => {
     assert.deepStrictEqual(broken([data, other]), ["exclusion"])
   })
 
+  it("has no hold that ends by what was asked before it began", () => {
+    const one = process().ask("x", "Unlock", [0, 5], "Unlocked").ask("x", "Lock", [6, 10], "Locked", { fence: 1 })
+    const other = process().ask("y", "Lock", [20, 30], "Locked", { fence: 2 })
+    assert.include(broken([one, other]), "exclusion")
+    assert.deepStrictEqual(broken([one.ask("x", "Unlock", [15]), other]), [])
+  })
+
   it("may have two, if the server forgot one", () => {
     const one = process().ask("x", "Lock", [0, 10], "Locked", { fence: 1 })
     const other = process().ask("y", "Lock", [300, 310], "Locked", { fence: 2 })

@@ -124,9 +124,10 @@ export interface Hold {
   readonly name: string
   readonly id: string
   readonly fence: bigint | undefined
-  readonly from: number
+  from: number
   to: number
-  /** When the last request that confirmed it was asked. */
+  /** When the first and the last request that confirmed it were asked. */
+  firstAskedAt: number
   askedAt: number
   /** When data was acknowledged within it, if so. */
   dataAt: number
@@ -140,12 +141,10 @@ const grain = 2
  * it was asked; until then it is the owner's, unless that owner asked for its end, or the server forgot it.
  */
 export const definiteHolds = (history: History, forgettings: ReadonlyArray<Forgetting>): ReadonlyArray<Hold> => {
-  const endAsked = new Map<string, number>()
-  for (const { asked } of history.operations) {
-    if (asked.action !== "Unlock" && asked.action !== "Erase") continue
-    const owner = `${asked.name}\0${asked.id}`
-    endAsked.set(owner, Math.min(asked.at, endAsked.get(owner) ?? Infinity))
-  }
+  const endAsked = Map.groupBy(
+    history.operations.filter(({ asked }) => asked.action === "Unlock" || asked.action === "Erase"),
+    ({ asked }) => `${asked.name}\0${asked.id}`
+  )
   const holds = new Map<string, Hold>()
   for (const { asked, ended } of history.operations) {
     const isLock = asked.action === "Lock" && ended?.status === "Locked"
@@ -158,16 +157,20 @@ export const definiteHolds = (history: History, forgettings: ReadonlyArray<Forge
     const known = holds.get(key)
     const fence = isLock && ended.fence !== undefined ? BigInt(ended.fence) : undefined
     const dataAt = isPut ? ended.at : Infinity
-    if (known === undefined) holds.set(key, { name, id, fence, from: ended.at, to: until, askedAt, dataAt })
-    else {
+    if (known === undefined) {
+      holds.set(key, { name, id, fence, from: ended.at, to: until, firstAskedAt: askedAt, askedAt, dataAt })
+    } else {
+      known.from = Math.min(known.from, ended.at)
       known.to = Math.max(known.to, until)
+      known.firstAskedAt = Math.min(known.firstAskedAt, askedAt)
       known.askedAt = Math.max(known.askedAt, askedAt)
-      // Operations are in the order of their asking for each process, not of their ending.
-      Object.assign(known, { from: Math.min(known.from, ended.at) })
     }
   }
   return Array.from(holds.values()).filter((hold) => {
-    hold.to = Math.min(hold.to, endAsked.get(`${hold.name}\0${hold.id}`) ?? Infinity)
+    for (const { asked } of endAsked.get(`${hold.name}\0${hold.id}`) ?? []) {
+      // What was asked before it began is about an earlier tenure, and must not touch this one, however late it comes.
+      if (asked.at >= hold.firstAskedAt) hold.to = Math.min(hold.to, asked.at)
+    }
     for (const { from, to } of forgettings) if (hold.askedAt < to) hold.to = Math.min(hold.to, from)
     return hold.from < hold.to
   })

@@ -4,7 +4,7 @@
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type * as Campaign from "./campaign.ts"
+import * as Campaign from "./campaign.ts"
 import { faults } from "./proxy.ts"
 
 const timesOf = (outcome: Campaign.Outcome): string => {
@@ -20,11 +20,11 @@ export const show = (store: string, outcome: Campaign.Outcome): void => {
 export const write = (outcomes: ReadonlyMap<string, Campaign.Outcome>): void => {
   const folder = process.env["DLM_REPORT_DIR"]
   if (folder === undefined || outcomes.size === 0) return
-  const command = `${process.env["DLM_LONG"] === "1" ? "DLM_LONG=1 " : ""}npx vitest run test/faults`
+  const command = `${Campaign.isLong ? "DLM_LONG=1 " : ""}npx vitest run test/faults`
   const all = Array.from(outcomes)
   const sum = (of: (outcome: Campaign.Outcome) => number) => all.reduce((sum, [, outcome]) => sum + of(outcome), 0)
   const row = (what: string, figure: string | number, goal: string) => ({ what, figure, goal, command })
-  const atLeast = (n: number) => `at least ${n * (process.env["DLM_LONG"] === "1" ? 10 : 1)}`
+  const atLeast = (n: number) => `at least ${n * Campaign.times}`
   const rows = [
     ...all.map(([store, outcome]) =>
       row(`Real processes over ${store}, a failing network`, timesOf(outcome), "no violation")
