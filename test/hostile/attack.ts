@@ -39,6 +39,9 @@ export interface Options {
 /** How long the server lets a request take, in milliseconds. */
 const lifetime = 5000
 
+/** So that resets go on for a while, in milliseconds. */
+const betweenResets = 20
+
 const seq = (fields: object) => codec.line({ Seq: "1", ...fields })
 
 /** What an anonymous client may send of one line, less a little, since one byte more is answered. */
@@ -94,7 +97,7 @@ const attack = ({ addresses = ["127.0.0.1"], count, kind, port, total = Infinity
       if (--waiting === 0) console.log("ready")
       behave(kind, socket)
     })
-    socket.once("close", () => setImmediate(begin))
+    socket.once("close", () => setTimeout(begin, kind === "Reset" ? betweenResets : 0))
   }
   // Slow ones are not slow in step: else the server would end them all at once, and all would come again.
   for (let i = 0; i < count; i++) setTimeout(begin, kind === "Slow" ? i * (lifetime / count) : 0)

@@ -22,6 +22,12 @@ const inputs = (long ? 10_000_000 : 1_000_000) / seeds.length
 /** How much more memory may be in use at the end than at the beginning. */
 const maxGrowth = 8 * 1024 * 1024
 
+/** Of very many values. */
+const worstShapes = shapes.slice(-6)
+
+/** Longer inputs follow from their seed and number: nobody wants them on a terminal. */
+const maxShown = 100_000
+
 /** For so long the fuzzer may say nothing: it is stuck then. */
 const patience = 90_000
 
@@ -68,17 +74,21 @@ describe("the fuzzer", () => {
 
   // TODO the goal is that of all inputs: JSON of very many values takes the parser longer, where 10 MiB may be sent.
   it("knows what the longest line of a proved identity costs at the most", async () => {
-    const millis = shapes.map((shape) => {
+    const millis = worstShapes.map((shape) => {
       const line = codec.encode(shaped(shape, Limits.defaults.maxLineBytes / 2))
-      const before = process.threadCpuUsage()
-      Protocol.decodeRequest(line, Limits.defaults.maxJsonDepth)
-      const { system, user } = process.threadCpuUsage(before)
-      return (system + user) / 1000
+      return Math.min(...Array.from({ length: 3 }, () => {
+        const before = process.threadCpuUsage()
+        Protocol.decodeRequest(line, Limits.defaults.maxJsonDepth)
+        const { system, user } = process.threadCpuUsage(before)
+        return (system + user) / 1000
+      }))
     })
     const worst = Math.max(...millis)
     report("longest-line", [{
       what: "the worst line of 10 MiB, after a proof, ms of CPU",
-      figure: `${worst.toFixed(0)}, by ${shapes[millis.indexOf(worst)]![0]}${shapes[millis.indexOf(worst)]![1](1)}...`,
+      figure: `${worst.toFixed(0)}, by ${worstShapes[millis.indexOf(worst)]![0]}${
+        worstShapes[millis.indexOf(worst)]![1](1)
+      }...`,
       goal: `<= ${boundMillis}`
     }], "fuzz")
     assert.isAtMost(worst, 3000)
@@ -90,7 +100,10 @@ describe("the fuzzer", () => {
     for (const result of results) {
       if ("problem" in result) {
         const { index, input, problem, seed } = result
-        return assert.fail(`${problem}: seed ${seed}, input ${index}\n${JSON.stringify({ why: problem, ...input })}`)
+        const line = JSON.stringify({ why: problem, ...input })
+        return assert.fail(
+          `${problem}: seed ${seed}, input ${index}\n${line.length < maxShown ? line : `${line.length} characters`}`
+        )
       }
       finished.push(result)
     }

@@ -140,11 +140,11 @@ export const makeTarget = async (): Promise<Target> => {
   const accept = await Effect.runPromise(Deferred.await(accepting))
 
   /** Runs it, and says what came of it. `run` sends, and gives what it died of. */
-  const outcomeOf = async (run: (sent: Array<Uint8Array>) => unknown): Promise<Outcome> => {
+  const outcomeOf = async (run: (sent: Array<Uint8Array>) => Promise<unknown>): Promise<Outcome> => {
     held.clear()
     const sent: Array<Uint8Array> = []
     const began = process.hrtime.bigint()
-    const died = await run(sent)
+    const died = await run(sent).catch((thrown: unknown) => thrown ?? "nothing was thrown")
     const millis = Number(process.hrtime.bigint() - began) / 1e6
     return {
       sent: sent.length === 1 ? Buffer.from(sent[0]!) : Buffer.concat(sent),
