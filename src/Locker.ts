@@ -2,6 +2,7 @@
  * One owner of one name: the requests of the protocol as Effects, with every
  * status a value or a tagged error.
  */
+import type * as Cause from "effect/Cause"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -153,13 +154,15 @@ const freshId = Effect.map(
   Base64Url.encode
 ).pipe(Effect.provide(SecureRandom.layerWebCrypto))
 
-// An answer that we did not get, or could not use, may have been a grant.
-const mayHaveBeenGranted = (exit: Exit.Exit<unknown, NotOwner | AcquireTimeout | LockerError>): boolean =>
-  Exit.isFailure(exit) &&
-  exit.cause.reasons.some((reason) =>
+// Without an answer that can be used, nobody knows whether it was done.
+const isInDoubt = ({ reasons }: Cause.Cause<{ readonly _tag: string }>): boolean =>
+  reasons.some((reason) =>
     reason._tag !== "Fail" || reason.error._tag === "TransportError" || reason.error._tag === "ProtocolError" ||
     reason.error._tag === "ForeignOwner" || reason.error._tag === "ServerBusy"
   )
+
+const mayHaveBeenGranted = (exit: Exit.Exit<unknown, NotOwner | AcquireTimeout | LockerError>): boolean =>
+  Exit.isFailure(exit) && isInDoubt(exit.cause)
 
 /** What the Lockers of one call of `make` have in common. */
 interface Settings {
@@ -181,6 +184,8 @@ class OneOwner implements Locker {
   private tenures = 0
   // Until when, by the monotonic clock, the name is ours as far as we heard; 0 where it is not.
   private heldUntil = 0
+  // Whether a release may still be on its way: it must find nothing that is asked for after it.
+  private releasing = false
   private turn: Semaphore.Semaphore | undefined
 
   constructor(fileName: string, owner: string, settings: Settings) {
@@ -208,13 +213,25 @@ class OneOwner implements Locker {
 
   // What was asked in a tenure that is over, and is still on its way, must not touch the next.
   get endTenure() {
-    return Effect.sync(() => {
-      this.heldUntil = 0
-      if (!this.settings.fixedId) this.current = `${this.owner}.${++this.tenures}`
-    })
+    return Effect.sync(() => this.nextTenure())
+  }
+
+  private nextTenure(): void {
+    this.heldUntil = 0
+    this.releasing = false
+    if (!this.settings.fixedId) this.current = `${this.owner}.${++this.tenures}`
+  }
+
+  // Until it is asked for the lock again, the release can be tried again by the same owner.
+  private release<A, E extends { readonly _tag: string }>(self: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.onError(self, (cause) =>
+      Effect.sync(() => {
+        if (isInDoubt(cause)) this.releasing = true
+      }))
   }
 
   private request(action: Action, data?: string): Request {
+    if (this.releasing && (action === "Lock" || action === "Put")) this.nextTenure()
     const { identity, ttlSeconds } = this.settings
     const request = { ...identity, ID: this.current, FileName: this.fileName, Action: action, Expire: ttlSeconds }
     return data === undefined ? request : { ...request, DataStore: data }
@@ -317,6 +334,7 @@ class OneOwner implements Locker {
       if (response.Status === "NotOwner") return this.notOwner("Unlock")
       return response.Status === "Unlocked" ? Effect.succeed(response.ID !== undefined) : undefined
     }).pipe(
+      (asked) => this.release(asked),
       Effect.tap(this.endTenure),
       this.span("Locker.unlock")
     )
@@ -409,7 +427,7 @@ class OneOwner implements Locker {
           }
         })
       }))
-    }).pipe(this.span("Locker.erase"))
+    }).pipe((asked) => this.release(asked), this.span("Locker.erase"))
   }
 
   get version() {

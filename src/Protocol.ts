@@ -26,6 +26,8 @@ const actionsByLowerCase: ReadonlyMap<string, Action> = new Map(
   Action.literals.map((action) => [action.toLowerCase(), action])
 )
 
+const longestAction = Math.max(...Action.literals.map((action) => action.length))
+
 // No digit can be matched in two ways, or a long string of them would take a time that grows with its square.
 const numeric = /^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$/
 
@@ -204,7 +206,7 @@ const parseJson = (json: string): Result.Result<unknown, unknown> =>
 /**
  * Reads a line as a request.
  *
- * Unknown fields are ignored, and may nest `maxDepth` levels deep at the most.
+ * Unknown fields are ignored. They may nest `maxDepth` levels deep at the most, and hold a thousand values.
  *
  * @example
  * ```ts
@@ -218,14 +220,14 @@ const parseJson = (json: string): Result.Result<unknown, unknown> =>
 export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result<Request, BadRequest> => {
   const json = Wire.decodeLine(line)
   if (Result.isFailure(json)) return badPayload("Encoding")
-  // Before it is parsed: the parser takes seconds for millions of brackets, and everybody waits for it.
-  if (nestsDeeperThan(json.success, maxDepth)) return badPayload("Depth")
+  // Before it is parsed: the parser takes seconds for millions of brackets or values, and everybody waits for it.
+  if (isTooComplex(json.success, maxDepth)) return badPayload("Depth")
   const value = parseJson(json.success)
   if (Result.isFailure(value)) return badPayload("Json")
   const received = decodeReceivedRequest(value.success)
   if (Result.isFailure(received)) return badPayload("Fields", value.success)
   const { Action: name, DataStore, ...fields } = received.success
-  const action = actionsByLowerCase.get(name.toLowerCase())
+  const action = name.length > longestAction ? undefined : actionsByLowerCase.get(name.toLowerCase())
   if (action === undefined) {
     return Result.fail(new BadRequest({ Status: "BadAction", problem: "Action", ...seqOf(fields) }))
   }
@@ -234,14 +236,19 @@ export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result
   )
 }
 
-const nestsDeeperThan = (json: string, maxDepth: number): boolean => {
+/** No request has more than a dozen; those that nobody knows are ignored, but not without end. */
+const maxValues = 1000
+
+const isTooComplex = (json: string, maxDepth: number): boolean => {
   let depth = 0
+  let values = 1
   for (let i = 0; i < json.length; i++) {
     const character = json[i]
     if (character === "\"") i = endOfString(json, i + 1)
     else if (character === "{" || character === "[") {
       if (++depth > maxDepth) return true
     } else if (character === "}" || character === "]") depth--
+    else if (character === "," && ++values > maxValues) return true
   }
   return false
 }

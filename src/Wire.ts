@@ -172,7 +172,7 @@ export const decodeUtf8 = (bytes: Uint8Array): Result.Result<string, WireError> 
  */
 export class Framer {
   // Copied together, since each chunk of a slow sender would cost far more than its bytes.
-  private buffer = empty
+  private buffer: Uint8Array = empty
   private size = 0
   /** True once a line was longer than the cap, or was abandoned. */
   overflowed = false
@@ -234,6 +234,12 @@ export class Framer {
   }
 
   private append(part: Uint8Array): void {
+    // What fills most of the memory that it holds on to need not be copied.
+    if (this.size === 0 && part.length * 2 >= part.buffer.byteLength) {
+      this.buffer = part
+      this.size = part.length
+      return
+    }
     const size = this.size + part.length
     if (size > this.buffer.length) {
       const larger = new Uint8Array(Math.max(size, 2 * this.size))

@@ -455,3 +455,51 @@ describe("DataCodec", () => {
       assert.strictEqual((yield* Effect.flip(codec.decode("!", name)))._tag, "DataError")
     }))
 })
+
+describe("a release that may still be on its way", () => {
+  for (const release of ["unlock", "erase"] as const) {
+    it.effect(`finds nothing that is asked for after it: ${release}`, () => {
+      const owners: Array<readonly [string, string]> = []
+      let down = false
+      const talker = MockTalker.layer((request) => {
+        owners.push([request.Action, request.ID])
+        if (down) {
+          return Effect.fail(new DlmError.TransportError({ fileName: "f", action: request.Action, reason: "Closed" }))
+        }
+        return Effect.succeed(
+          request.Action === "Lock"
+            ? { Status: "Locked", ID: request.ID }
+            : request.Action === "Unlock"
+            ? { Status: "Unlocked", ID: request.ID }
+            : { Status: "Done", ID: request.ID }
+        )
+      })
+      return Effect.gen(function*() {
+        for (const [id, changes] of [[undefined, true], ["own", false]] as const) {
+          owners.length = 0
+          const locker = yield* Locker.make("f", { id, retry: Schedule.recurs(0) })
+          yield* locker.lock
+          down = true
+          yield* Effect.flip(locker[release])
+          // It can be tried again, by the same owner.
+          yield* Effect.flip(locker[release])
+          down = false
+          yield* locker.lock
+          const [first, one, other, next] = owners.map(([, owner]) => owner)
+          assert.deepStrictEqual([one, other], [first, first])
+          assert.strictEqual(next !== first, changes)
+          yield* locker.unlock
+        }
+      }).pipe(Effect.provide(talker))
+    })
+  }
+
+  it.effect("does not change the owner where the answer is known", () =>
+    Effect.gen(function*() {
+      const locker = yield* Locker.make("f")
+      const before = yield* locker.id
+      assert.strictEqual((yield* Effect.flip(locker.erase))._tag, "NotFound")
+      yield* locker.put("x")
+      assert.strictEqual(yield* locker.id, before)
+    }).pipe(Effect.provide(Talker.layerVault.pipe(Layer.provide(Vault.layerMemory)))))
+})

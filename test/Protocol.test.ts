@@ -274,6 +274,22 @@ describe("a line that is no request", () => {
     }))
 })
 
+describe("values", () => {
+  it("may be a thousand, and the rest of the line is not even parsed", () => {
+    const withValues = (values: number, end = "]}") =>
+      read(`{"ID":"x","FileName":"f","Action":"Lock","Expire":1,"Pad":[${"0,".repeat(values - 5)}0${end}`)
+    assert.isTrue(Result.isSuccess(withValues(1000)))
+    for (const end of ["]}", "", "]} and no JSON"]) {
+      const refused = withValues(1001, end)
+      assert.isTrue(Result.isFailure(refused) && refused.failure.problem === "Depth")
+    }
+    // Commas within text are none.
+    assert.isTrue(
+      Result.isSuccess(read(`{"ID":"x","FileName":"f","Action":"Lock","Expire":1,"Pad":"${",".repeat(5000)}"}`))
+    )
+  })
+})
+
 describe("depth", () => {
   /** A request with an unknown field that nests so deep that its innermost bracket is at `depth`. */
   const nested = (depth: number, open = "[", close = "]") =>
@@ -288,7 +304,7 @@ describe("depth", () => {
   })
 
   it("is a matter of nesting, not of how many brackets there are", () => {
-    assert.isTrue(Result.isSuccess(read(raw({ Future: `[${"[],".repeat(1000)}[]]` }))))
+    assert.isTrue(Result.isSuccess(read(raw({ Future: `[${"[],".repeat(900)}[]]` }))))
   })
 
   it("does not count brackets in strings, whatever they escape", () => {

@@ -49,7 +49,10 @@ const decodeGuarded = Schema.decodeEffect(Guarded)
 
 /** A KeyValueStore whose values remember the fence under which they were written. */
 export interface GuardedKeyValueStore {
-  /** The value, without its fence. */
+  /**
+   * The value, without its fence. It asks for no lease, so a holder whose tenure is over may still write after it. To
+   * read, change and write a value, `set` it once before you read it: from then on such a holder is refused.
+   */
   readonly get: (
     key: string
   ) => Effect.Effect<string | undefined, KeyValueStore.KeyValueStoreError | Schema.SchemaError>

@@ -59,7 +59,7 @@ export const defaults: Limits = {
   maxConnections: 1024,
   maxConnectionsPerAddress: 256,
   maxRunning: 1024,
-  maxUnsentBytes: 1024 * 1024,
+  maxUnsentBytes: 256 * 1024,
   requestTimeout: Duration.seconds(5),
   writeTimeout: Duration.seconds(5)
 }
