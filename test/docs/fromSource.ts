@@ -3,18 +3,10 @@
  */
 import { registerHooks } from "node:module"
 
-const sources: Record<string, string> = {
-  "effect-dlm": "../../src/index.ts",
-  "effect-dlm/node": "../../src/node/index.ts",
-  "effect-dlm/vault": "../../src/vault/index.ts",
-  "effect-dlm/testing": "../../src/testing/index.ts"
-}
-
 registerHooks({
   resolve: (specifier, context, next) => {
-    const source = sources[specifier]
-    return source === undefined
-      ? next(specifier, context)
-      : { url: new URL(source, import.meta.url).href, shortCircuit: true }
+    const match = /^effect-dlm(\/\w+)?$/.exec(specifier)
+    if (match === null) return next(specifier, context)
+    return { url: new URL(`../../src${match[1] ?? ""}/index.ts`, import.meta.url).href, shortCircuit: true }
   }
 })
