@@ -60,7 +60,11 @@ describe("dlm serve", () => {
   it.live("refuses an address and a port that cannot be", () =>
     Effect.gen(function*() {
       assertFails(yield* dlm(["serve", "--port", "65536"]), 64, /--port.*between 0 and 65535/)
-      assertFails(yield* dlm(["serve", "--host", "192.0.2.1", "--insecure"]), 71, /cannot listen on 192\.0\.2\.1:37373 /)
+      assertFails(
+        yield* dlm(["serve", "--host", "192.0.2.1", "--insecure"]),
+        71,
+        /cannot listen on 192\.0\.2\.1:37373 /
+      )
       assertFails(yield* dlm(["serve", "here"]), 64, /Unexpected positional argument: "here"/)
     }))
 })

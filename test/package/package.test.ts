@@ -96,7 +96,11 @@ describe("a platform is known to few", () => {
     for (const entry of ["src/index.ts", "src/vault/index.ts", "src/testing/index.ts"]) {
       const files = [...reached(entry)]
       assert.isAbove(files.length, 1, entry)
-      assert.deepStrictEqual(files.filter((file) => /^src\/(?:node|cli|sqlite|redis|postgres|etcd)\//.test(file)), [], entry)
+      assert.deepStrictEqual(
+        files.filter((file) => /^src\/(?:node|cli|sqlite|redis|postgres|etcd)\//.test(file)),
+        [],
+        entry
+      )
     }
   })
 })
