@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config"
 
 const src = (file: string) => path.join(import.meta.dirname, "src", file)
 
-/** What loads the whole machine, or measures it: one file at a time, after all others. */
+/** What loads the whole machine, or measures it: one file at a time, with no other beside it. */
 const heavy = ["test/{faults,hostile,simulation}/**/*.test.ts", "test/sqlite/crash.test.ts"]
 
 const common = {
