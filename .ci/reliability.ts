@@ -165,6 +165,9 @@ ${table(rowsOf("faults"))}
 
 ## Hostile input
 
+The memory of a flood is above its goal. What the server keeps is bounded (\`maxInFlightBytes\`); most of the rest is the
+garbage of a busy Node process, its young generation and the buffers that sockets were read into, before it is collected.
+
 ${table(hostile)}
 
 ## Elsewhere in the tests
