@@ -41,9 +41,14 @@ const kinds: ReadonlyArray<Kind> = [
     example: "sqlite:FILE",
     load: async (place) => {
       const { layer } = await import("../sqlite/SqliteStore.ts")
-      const [, file, synchronous] = /^sqlite:(.+?)(?:\?synchronous=(normal|full))?$/.exec(Redacted.value(place)) ?? []
+      const [, file, synchronous] = /^sqlite:([^?]+)(?:\?synchronous=(normal|full))?$/.exec(Redacted.value(place)) ?? []
       return file === undefined
-        ? Effect.fail(wrongUse("--store sqlite: needs the path of a file, such as sqlite:/var/lib/dlm/locks.db"))
+        ? Effect.fail(
+          wrongUse(
+            "--store sqlite: needs the path of a file, such as sqlite:/var/lib/dlm/locks.db, and after it "
+              + "?synchronous=normal, ?synchronous=full or nothing"
+          )
+        )
         : Effect.succeed(layer({ file, synchronous: synchronous as "normal" | "full" | undefined }))
     }
   },
@@ -126,7 +131,11 @@ export const fromFlag = Effect.fnUntraced(function*(given: Option.Option<string>
   const place = Option.isSome(given)
     ? Redacted.make(given.value)
     : yield* Config.withDefault(Config.Redacted("DLM_STORE"), Redacted.make("memory"))
-  const kind = kinds.find(({ schemes }) => schemes.some((scheme) => Redacted.value(place).startsWith(scheme)))
+  const kind = kinds.find(({ schemes }) =>
+    schemes.some((scheme) =>
+      scheme.endsWith(":") ? Redacted.value(place).startsWith(scheme) : Redacted.value(place) === scheme
+    )
+  )
   if (kind === undefined) {
     return yield* wrongUse(`--store (or DLM_STORE) names no store that is known. Give one of: ${examples}`)
   }

@@ -6,8 +6,8 @@
  * back. The same owner asking again takes up its claim, and keeps its place.
  *
  * Where several servers share a store, each serves its own in order, and they
- * race for a name that is freed. One that has won many times in a row lets the
- * others go first once, so that nobody starves.
+ * race for a name that is freed. One whose waiters have won many times in a row lets
+ * the others go first once. Whoever asks without waiting in a queue is not counted.
  */
 import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"

@@ -255,7 +255,7 @@ describe("a store of the command", () => {
 
   it.live("is named by a word that is known, and what it says is not repeated", () =>
     Effect.gen(function*() {
-      for (const place of ["canary://user:canary@host", "", "sqlite:"]) {
+      for (const place of ["canary://user:canary@host", "", "sqlite:", "sqlite:canary.db?synchronous=bad", "memoryx"]) {
         const refused = yield* dlm(["serve", "--port", "0", "--store", place])
         assertFails(refused, 64, /--store/)
         assert.notMatch(refused.stderr, /canary/)
