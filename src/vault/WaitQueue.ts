@@ -9,14 +9,15 @@
  * race for a name that is freed. One whose waiters have won many times in a row lets
  * the others go first once. Whoever asks without waiting in a queue is not counted.
  */
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { StoreError } from "../DlmError.ts"
 import * as Metrics from "../Metrics.ts"
@@ -114,13 +115,15 @@ export const make = (options: {
   const serve = Effect.fnUntraced(function*(name: string, queue: Queue) {
     while (queue.claims.length > 0) {
       queue.changed.closeUnsafe()
-      const tried = yield* Effect.result(grant(queue, queue.claims[0]!))
-      queue.failing = Result.isFailure(tried)
-      if (Result.isFailure(tried)) {
+      // A defect of the store is a failure too: the queue must outlive it.
+      const tried = yield* Effect.exit(grant(queue, queue.claims[0]!))
+      queue.failing = Exit.isFailure(tried)
+      if (Exit.isFailure(tried)) {
+        if (Cause.hasDies(tried.cause)) yield* Effect.logError("The store died while it granted a lock", tried.cause)
         yield* waitForChange(queue, Infinity)
         continue
       }
-      const { answer, expiresIn, fence } = tried.success
+      const { answer, expiresIn, fence } = tried.value
       if (answer.Status !== "NotOwner") {
         queue.granted = fence
         queue.inARow++

@@ -172,6 +172,30 @@ describe("a store that fails", () => {
     }))
 })
 
+describe("a store that dies", () => {
+  it.effect("leaves those who wait their places", () =>
+    Effect.gen(function*() {
+      const memory = yield* Store.makeMemory()
+      let dying = false
+      const store = Store.Store.of({
+        modify: (name, decide) => Effect.suspend(() => dying ? Effect.die("boom") : memory.modify(name, decide)),
+        sharing: { freed: Stream.never }
+      })
+      const here = Context.get(
+        yield* Layer.build(Vault.layer.pipe(Layer.provide([Layer.succeed(Store.Store, store), Identities.layerNone]))),
+        Vault.Vault
+      )
+      yield* here.handle(request("Lock", "holder"))
+      const waiter = yield* wait(here, "waiter")
+      dying = true
+      yield* TestClock.adjust(3_000)
+      dying = false
+      yield* here.handle(request("Unlock", "holder"))
+      yield* TestClock.adjust(1_500)
+      assert.strictEqual(statusOf(waiter), "Locked")
+    }).pipe(Effect.provide(Logger.layer([]))))
+})
+
 describe("what one owner asks of a name", () => {
   it.effect("is done in the order of its asking, however long each takes", () =>
     Effect.gen(function*() {
