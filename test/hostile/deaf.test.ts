@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { roundTrips } from "./honest.ts"
-import { attackers, server, until } from "./processes.ts"
+import { attackers, until, usedServer } from "./processes.ts"
 import { report } from "./report.ts"
 
 const clients = 50
@@ -19,16 +19,7 @@ const maxEach = 8 * MiB
 describe("clients that never take their answers", () => {
   it.live("are cut, and take no more memory than the limits say", () =>
     Effect.gen(function*() {
-      const { descriptors, lives, memory, peak, port } = yield* server({ writeTimeout: 1000 })
-      yield* Effect.scoped(roundTrips(port, 800))
-      let atFirst = Infinity
-      yield* until("no connection is left", () => {
-        const before = atFirst
-        atFirst = descriptors()
-        return before === atFirst
-      })
-      const before = memory()
-      peak()
+      const { atFirst, before, descriptors, lives, peak, port } = yield* usedServer({ writeTimeout: 1000 })
       yield* Effect.scoped(Effect.gen(function*() {
         const { live } = yield* attackers({ port, kind: "Deaf", count: clients, total: clients })
         // All of them, and only by the server: the attackers never end.

@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type * as Attack from "./attack.ts"
 import { roundTrips } from "./honest.ts"
-import { attackers, server, until } from "./processes.ts"
+import { attackers, until, usedServer } from "./processes.ts"
 import { long, report, type Row } from "./report.ts"
 
 const goal = 64 * 1024 * 1024
@@ -39,16 +39,7 @@ describe("a flood before authentication", () => {
         const worst: Array<string> = []
         for (const [what, options] of floods) {
           yield* Effect.scoped(Effect.gen(function*() {
-            const { descriptors, lives, memory, peak, port } = yield* server()
-            yield* Effect.scoped(roundTrips(port, 800))
-            let atFirst = Infinity
-            yield* until("no connection is left", () => {
-              const before = atFirst
-              atFirst = descriptors()
-              return before === atFirst
-            })
-            const before = memory()
-            peak()
+            const { atFirst, before, descriptors, lives, peak, port } = yield* usedServer()
             yield* Effect.scoped(Effect.andThen(attackers({ port, ...options }), roundTrips(port, trips)))
             const growth = peak() - before
             yield* until("what was opened is closed", () => descriptors() === atFirst)

@@ -2,9 +2,9 @@
  * The inputs of the fuzzer: what one connection sends, in which chunks, and how it ends. Each follows from the seed and
  * its number alone.
  */
+import { Seeded } from "../support/random.ts"
 import * as codec from "./codec.ts"
 import * as corpus from "./corpus.ts"
-import { Random } from "./random.ts"
 
 /** What one connection does. */
 export interface Input {
@@ -30,7 +30,7 @@ const textOf = (fields: Fields): string => `{${fields.map(([key, value]) => `${k
 export const inputsOf = (seed: number, sampled: ReadonlyArray<string>) => {
   const requests = [...sampled, ...corpus.requests].map(fieldsOf)
 
-  const valid = (random: Random): Fields => {
+  const valid = (random: Seeded): Fields => {
     // To prove oneself takes long, and hides all else where it fails.
     const fields = random.pick(requests).filter(([key]) => !isProof.has(key) || random.chance(0.05))
     if (random.chance(0.3)) return fields
@@ -45,7 +45,7 @@ export const inputsOf = (seed: number, sampled: ReadonlyArray<string>) => {
     return [...about]
   }
 
-  const json = (random: Random): string => {
+  const json = (random: Seeded): string => {
     const kind = random.double()
     if (kind < 0.05) return random.pick(corpus.documents)
     let fields = valid(random)
@@ -58,12 +58,12 @@ export const inputsOf = (seed: number, sampled: ReadonlyArray<string>) => {
     return text
   }
 
-  const encoded = (random: Random): Buffer => {
+  const encoded = (random: Seeded): Buffer => {
     const bytes = Buffer.from(json(random))
     return codec.encode(random.chance(0.1) ? editBytes(random, bytes, anyByte) : bytes)
   }
 
-  const line = (random: Random): Buffer => {
+  const line = (random: Seeded): Buffer => {
     const kind = random.double()
     if (kind < 0.02) return random.pick(corpus.raw)
     if (kind < 0.03) return random.pick(corpus.lines)
@@ -74,7 +74,7 @@ export const inputsOf = (seed: number, sampled: ReadonlyArray<string>) => {
   }
 
   return (index: number): Input => {
-    const random = new Random(seed, index)
+    const random = new Seeded(seed + index * 2 ** 32)
     const kind = random.double()
     const bytes = kind < 0.00005
       ? huge(random)
@@ -90,11 +90,11 @@ export const inputsOf = (seed: number, sampled: ReadonlyArray<string>) => {
 const carriageReturn = Buffer.from("\r\n")
 
 /** One byte where a line's would be, or any other. */
-const lineByte = (random: Random): number =>
+const lineByte = (random: Seeded): number =>
   random.chance(0.8) ? codec.alphabet[random.below(codec.alphabet.length)]! : random.below(256)
-const anyByte = (random: Random): number => random.below(256)
+const anyByte = (random: Seeded): number => random.below(256)
 
-const editBytes = (random: Random, bytes: Buffer, byte: (random: Random) => number): Buffer => {
+const editBytes = (random: Seeded, bytes: Buffer, byte: (random: Seeded) => number): Buffer => {
   const at = random.below(bytes.length + 1)
   const length = random.below(Math.min(bytes.length - at, 40) + 1)
   switch (random.below(7)) {
@@ -122,11 +122,11 @@ const editBytes = (random: Random, bytes: Buffer, byte: (random: Random) => numb
 const zero = Buffer.from([0])
 
 /** A value, as JSON, or what could be taken for one. What is long is rare, since it would take all the time. */
-const value = (random: Random): string => {
+const value = (random: Seeded): string => {
   return shortened(random, random.pick(random.pick([corpus.numbers, corpus.texts, corpus.values])))
 }
 
-const shortened = (random: Random, json: string): string => json.length < 200 || random.chance(0.02) ? json : "null"
+const shortened = (random: Seeded, json: string): string => json.length < 200 || random.chance(0.02) ? json : "null"
 
 const punctuation = [
   "{",
@@ -150,7 +150,7 @@ const punctuation = [
   "\ud800"
 ]
 
-const editText = (random: Random, text: string): string => {
+const editText = (random: Seeded, text: string): string => {
   const at = random.below(text.length + 1)
   const length = random.below(Math.min(text.length - at, 30) + 1)
   switch (random.below(4)) {
@@ -166,7 +166,7 @@ const editText = (random: Random, text: string): string => {
 }
 
 /** Another value for a field, or a field more or less, also twice the same. */
-const editFields = (random: Random, fields: Fields): Fields => {
+const editFields = (random: Seeded, fields: Fields): Fields => {
   const at = random.below(fields.length)
   const key = fields[at]?.[0] ?? "\"ID\""
   switch (random.below(6)) {
@@ -186,7 +186,7 @@ const editFields = (random: Random, fields: Fields): Fields => {
 }
 
 /** A line near the bound for those who have proved nothing, or far above. */
-const long = (random: Random): Buffer => {
+const long = (random: Seeded): Buffer => {
   if (random.chance(0.2)) return Buffer.alloc(70_000, random.pick(["a", "\r", "\0", "1g"]))
   const length = random.pick([65_534, 65_536, 65_538, 196_608, 458_751, 458_752, 458_753, 458_754, 600_000])
   const body = shape(random, length / 2)
@@ -194,7 +194,7 @@ const long = (random: Random): Buffer => {
 }
 
 /** A line near the bound for those who have proved something, after the proof. */
-const huge = (random: Random): Buffer => {
+const huge = (random: Seeded): Buffer => {
   const [length, some] = random.chance(0.5) ? [1_000_000, shapes] : [random.pick(nearMaxLine), plainShapes]
   const { Identity, Name } = random.pick(corpus.identities)
   const first = { Seq: "1", ID: "A", FileName: "f", Action: "TestLock", Expire: "0", Name, Identity }
@@ -237,7 +237,7 @@ export const shapes: ReadonlyArray<Shape> = [
   ["\"Pad\":[", () => `${"[".repeat(29)}${"]".repeat(29)},`, "1]"]
 ]
 
-const shape = (random: Random, bytes: number): Buffer => shaped(random.pick(shapes), bytes)
+const shape = (random: Seeded, bytes: number): Buffer => shaped(random.pick(shapes), bytes)
 
 /** A request with a field of such a shape, of so many bytes. */
 export const shaped = ([open, part, close]: Shape, bytes: number): Buffer => {
@@ -256,7 +256,7 @@ export const shaped = ([open, part, close]: Shape, bytes: number): Buffer => {
 }
 
 /** Split anywhere: whole, in a few pieces, or each byte alone. */
-const chunked = (random: Random, bytes: Buffer): ReadonlyArray<Buffer> => {
+const chunked = (random: Seeded, bytes: Buffer): ReadonlyArray<Buffer> => {
   if (bytes.length === 0) return []
   const kind = random.double()
   if (kind < 0.5) return [bytes]

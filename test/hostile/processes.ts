@@ -7,6 +7,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
 import type * as Attack from "./attack.ts"
+import { roundTrips } from "./honest.ts"
 import type * as Server from "./server.ts"
 
 const start = (file: string, options: object): Effect.Effect<
@@ -60,6 +61,21 @@ export const server = Effect.fnUntraced(function*(options: Server.Options = {}) 
       return peak
     }
   }
+})
+
+/** A server that has served, and has nobody now: what it uses then is what an attack is measured against. */
+export const usedServer = Effect.fnUntraced(function*(options?: Server.Options) {
+  const used = yield* server(options)
+  yield* Effect.scoped(roundTrips(used.port, 800))
+  let atFirst = Infinity
+  yield* until("no connection is left", () => {
+    const before = atFirst
+    atFirst = used.descriptors()
+    return before === atFirst
+  })
+  const before = used.memory()
+  used.peak()
+  return { ...used, atFirst, before }
 })
 
 /** Attackers, once all are connected, and whether they still are at it. With the scope all of them are gone at once. */

@@ -9,7 +9,7 @@
 import { Effect, Result } from "effect"
 import { Protocol, Wire } from "effect-dlm"
 import { Socket, SocketServer } from "effect/socket"
-import type { Seeded } from "./random.ts"
+import type { Seeded } from "../support/random.ts"
 import type { Machine, Simulator } from "./Simulator.ts"
 
 /** What the network does by chance to what passes, each with its probability. */

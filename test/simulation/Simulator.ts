@@ -11,7 +11,7 @@
  */
 import { Clock, Context, Duration, Effect, type Fiber, Logger, Random, Scheduler } from "effect"
 import { WebCrypto } from "effect/crypto"
-import type { Seeded } from "./random.ts"
+import type { Seeded } from "../support/random.ts"
 
 /** Something that happens at its time, unless it is cancelled. */
 export interface Event {

@@ -7,9 +7,9 @@
  * or never. What the server itself did is no more than a hint where to look
  * first: an order that is found is a proof, wherever it came from.
  */
+import { Seeded } from "../support/random.ts"
 import type { Crash, History, Operation } from "./History.ts"
 import { apply, initial, type State, type Step } from "./model.ts"
-import { Seeded } from "./random.ts"
 import { Violation } from "./Simulator.ts"
 
 /** How many states may be looked at for a name. Not to know then is a failure too. */

@@ -4,9 +4,9 @@
  */
 import { Duration, Effect, Exit, Layer, Option, Result } from "effect"
 import { Lease, Locker, type Protocol, Talker } from "effect-dlm"
+import type { Seeded } from "../support/random.ts"
 import type { History } from "./History.ts"
 import type { Network } from "./Network.ts"
-import type { Seeded } from "./random.ts"
 import type { Resource } from "./Resource.ts"
 import type { Machine } from "./Simulator.ts"
 
