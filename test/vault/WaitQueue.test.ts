@@ -57,7 +57,8 @@ const slow = (before: number, after: number) => {
             Effect.andThen(modify(name, decide)),
             Effect.tap(Effect.sleep(after))
           ),
-        sharing: { freed: Stream.never }
+        // What is freed is known here, so nobody need look by himself.
+        sharing: { freed: Stream.never, poll: "1 hour" }
       }))
   )
   // When the Vault closes, it waits for what it has asked of the store.
