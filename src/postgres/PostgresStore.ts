@@ -18,6 +18,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -101,6 +102,8 @@ export const make = (
     const sql = client.withoutTransforms()
     const schema = Schema.make(options.schema ?? defaults.schema)
     const timeout = Duration.fromInputUnsafe(options.timeout ?? defaults.timeout)
+    // No other store over the same tables marks alike who waits at it.
+    const mark = (yield* Random.nextInt).toString(36)
     const listening = yield* listeningConfig(client.config, options.listenUrl)
 
     yield* aside(client, Effect.andThen(checkSettings(sql), schema.migrate)).pipe(
@@ -127,8 +130,11 @@ export const make = (
         timeout,
         attempt: (name, cases, waits) => {
           const question = questionOf(cases)
-          return aside(client, sql.unsafe(schema.attempt, [escape(name), waits, ...question.parameters]).values).pipe(
-            Effect.map(([row]) => replyOf(question, row as Row)),
+          return aside(
+            client,
+            sql.unsafe(schema.attempt, [escape(name), waits ? mark : null, ...question.parameters]).values
+          ).pipe(
+            Effect.map(([row]) => replyOf(mark, question, row as Row)),
             Effect.mapError(rootOf)
           )
         }
@@ -262,12 +268,15 @@ type Row = readonly [
   expiresIn: number | null,
   owner: string,
   identity: string | null,
-  data: string | null
+  data: string | null,
+  /** Where something was removed, the mark of the store at which somebody waited for it, or "many". */
+  told: string | null
 ]
 
 const replyOf = (
+  mark: string,
   { absent, cases, present }: Question,
-  [made, fence, revision, expiresIn, owner, identity, data]: Row
+  [made, fence, revision, expiresIn, owner, identity, data, told]: Row
 ): CompareAndSet.Reply => {
   const tenure = (millis: number): CompareAndSet.Tenure => ({
     fence: BigInt(fence ?? revision),
@@ -289,7 +298,8 @@ const replyOf = (
       ? tenure(change.ttlMillis)
       : change._tag === "Keep" && fence !== null
       ? tenure(expiresIn!)
-      : undefined
+      : undefined,
+    waited: told !== null && told !== mark
   }
 }
 

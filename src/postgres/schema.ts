@@ -33,17 +33,17 @@ const entries = (name: string, schema: string): ReadonlyArray<string> => [
   fence bigint NOT NULL,
   revision bigint NOT NULL,
   expires_at timestamptz NOT NULL,
-  waited boolean NOT NULL
+  waited text
 ) WITH (fillfactor = 70)`,
   `COMMENT ON TABLE ${schema}.entries IS
   'Locks of effect-dlm. In its texts \\\\ is a backslash, \\0 is NUL, and \\ud800 is a surrogate that is alone.'`,
   `CREATE SEQUENCE ${schema}.revisions`,
   `CREATE FUNCTION ${schema}.attempt_v1(
-  wanted text, waits boolean,
+  wanted text, waits text,
   if_absent text, if_present text, present_owner text, present_identity text, present_revision bigint,
   new_owner text, new_identity text, new_data text, ttl float8,
   OUT made text, OUT fence bigint, OUT revision bigint, OUT expires_in float8,
-  OUT owner text, OUT identity text, OUT data text
+  OUT owner text, OUT identity text, OUT data text, OUT told text
 ) LANGUAGE plpgsql AS $function$
 DECLARE
   alone boolean;
@@ -51,7 +51,7 @@ DECLARE
   e_identity text;
   e_data text;
   e_expires_at timestamptz;
-  e_waited boolean;
+  e_waited text;
 BEGIN
   -- As an expression it costs no query of its own.
   alone := pg_advisory_xact_lock(hashtextextended(wanted, ${changing})) IS NULL;
@@ -67,13 +67,14 @@ BEGIN
     revision := nextval('${literal(schema)}.revisions');
     INSERT INTO ${schema}.entries AS t VALUES (
       wanted, new_owner, new_identity, new_data, coalesce(fence, revision), revision,
-      clock_timestamp() + ttl * interval '1 millisecond', coalesce(e_waited, false)
+      clock_timestamp() + ttl * interval '1 millisecond', e_waited
     ) ON CONFLICT ON CONSTRAINT entries_pkey DO UPDATE SET
       owner = excluded.owner, identity = excluded.identity, data = excluded.data, fence = excluded.fence,
       revision = excluded.revision, expires_at = excluded.expires_at, waited = excluded.waited;
   ELSIF made = 'Remove' THEN
     DELETE FROM ${schema}.entries AS t WHERE t.name = wanted;
-    IF e_waited THEN
+    told := e_waited;
+    IF told IS NOT NULL THEN
       PERFORM pg_notify('${literal(name)}', wanted);
     END IF;
   ELSIF fence IS NOT NULL THEN
@@ -82,8 +83,9 @@ BEGIN
       owner := e_owner;
       identity := e_identity;
       data := e_data;
-      IF waits AND NOT e_waited THEN
-        UPDATE ${schema}.entries AS t SET waited = true WHERE t.name = wanted;
+      IF waits IS NOT NULL AND e_waited IS DISTINCT FROM waits AND e_waited IS DISTINCT FROM 'many' THEN
+        UPDATE ${schema}.entries AS t SET waited = CASE WHEN e_waited IS NULL THEN waits ELSE 'many' END
+          WHERE t.name = wanted;
       END IF;
     END IF;
   END IF;

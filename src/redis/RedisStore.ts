@@ -30,6 +30,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redis from "effect/persistence/Redis"
+import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -54,9 +55,10 @@ const timeoutOf = (options: Options): Duration.Duration => Duration.fromInputUns
 
 /**
  * The script. It goes through what is asked, each of a key of its own, with its arguments: how many they are, the
- * name, whether its asker waits, and the cases. Of each that is done alone: the first case that fits is made, and
- * the answer is its index and the tenure that it left behind; where none fits, it is -1, the tenure, and what is
- * there; and it is -2 and why where the key is nothing of ours.
+ * name, the mark of this store if its asker waits, and the cases. Of each that is done alone: the first case that
+ * fits is made, and the answer is its index and the tenure that it left behind, or at which store somebody waited for
+ * what it freed; where none fits, it is -1, the tenure, and what is there; and it is -2 and why where the key is
+ * nothing of ours.
  */
 const compareAndSet = `
 local channel, last = ARGV[1], KEYS[#KEYS]
@@ -85,7 +87,7 @@ local function attempt(key, from, to)
   local function remove()
     if not owner then return end
     redis.call("DEL", key)
-    if waited == "1" then redis.call("PUBLISH", channel, name) end
+    if waited ~= "" then redis.call("PUBLISH", channel, name) end
   end
 
   local function write(ttl, newOwner, newIdentity, data)
@@ -108,7 +110,7 @@ local function attempt(key, from, to)
     if fits(expected, a, b) then
       if change == "Remove" then
         remove()
-        return { index }
+        return { index, false, false, false, waited }
       end
       if change == "Keep" then return owner and { index, fence, revision, redis.call("PTTL", key) } or { index } end
       local ttl = write(ARGV[entry], ARGV[entry + 1], ARGV[entry + 2], ARGV[entry + 3])
@@ -118,7 +120,9 @@ local function attempt(key, from, to)
   end
 
   if not owner then return { -1 } end
-  if waits == "1" and waited ~= "1" then redis.call("HSET", key, "waited", "1") end
+  if waits ~= "" and waited ~= waits and waited ~= "many" then
+    redis.call("HSET", key, "waited", waited == "" and waits or "many")
+  end
   return { -1, fence, revision, redis.call("PTTL", key), owner, identity, redis.call("HGET", key, "data") }
 end
 
@@ -133,9 +137,10 @@ return answers
 
 type ScriptReply = readonly [
   index: number,
-  fence?: string,
-  revision?: string,
+  fence?: string | null,
+  revision?: string | null,
   expiresIn?: number,
+  /** Where something was removed, the mark of the store at which somebody waited for it, or "many". */
   owner?: string,
   identity?: string,
   data?: string
@@ -185,12 +190,13 @@ const caseArgs = (cases: ReadonlyArray<CompareAndSet.Case>, index: number): Read
 }
 
 const replyOf = (
+  mark: string,
   [index, fence, revision, expiresIn = 0, owner = "", identity = "", data = ""]: ScriptReply
 ): CompareAndSet.Reply => {
-  const tenure = fence === undefined || revision === undefined
+  const tenure = typeof fence !== "string" || typeof revision !== "string"
     ? undefined
     : { fence: BigInt(fence), revision: BigInt(revision), expiresIn }
-  if (index >= 0) return { _tag: "Made", index, tenure }
+  if (index >= 0) return { _tag: "Made", index, tenure, waited: tenure === undefined && owner !== "" && owner !== mark }
   if (tenure === undefined) return { _tag: "Free" }
   const entry: Entry = { owner: decode(owner) ?? "", identity: decode(identity), data: decode(data) }
   return { _tag: "Found", entry, tenure }
@@ -214,6 +220,8 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const prefix = options.prefix ?? "dlm"
   const [last, channel] = [`${prefix}:last`, `${prefix}:freed`]
   const timeout = timeoutOf(options)
+  // No other store over the same Redis marks alike who waits at it.
+  const mark = (yield* Random.nextInt).toString(36)
   const toError = ({ cause }: Redis.RedisError) => new StoreError({ store: "redis", reason: "Failed", cause })
   const inTime = Effect.timeoutOrElse({
     duration: timeout,
@@ -238,14 +246,14 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
 
   const attempt = (name: string, cases: ReadonlyArray<CompareAndSet.Case>, waits: boolean) => {
     const text = encode(name)
-    const args = [text, waits ? "1" : "0"]
+    const args = [text, waits ? mark : ""]
     cases.forEach((_, index) => args.push(...caseArgs(cases, index)))
     return Effect.flatMap(
       batches.ask({ key: prefix + text, args }),
       (reply) =>
         reply[0] === -2
-          ? Effect.fail(new Error(reply[1]))
-          : Effect.try({ try: () => replyOf(reply), catch: (cause) => cause })
+          ? Effect.fail(new Error(String(reply[1])))
+          : Effect.try({ try: () => replyOf(mark, reply), catch: (cause) => cause })
     )
   }
 

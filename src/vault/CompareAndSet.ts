@@ -40,8 +40,8 @@ export interface Tenure {
 
 /** What the store did. */
 export type Reply =
-  /** The change of this case was made, and left this tenure behind, if any. */
-  | { readonly _tag: "Made"; readonly index: number; readonly tenure: Tenure | undefined }
+  /** The change of this case was made, and left this tenure behind, if any; or freed what was `waited` for elsewhere. */
+  | { readonly _tag: "Made"; readonly index: number; readonly tenure: Tenure | undefined; readonly waited?: boolean }
   /** No case fits: this is there instead. */
   | { readonly _tag: "Found"; readonly entry: Entry; readonly tenure: Tenure }
   /** No case fits: nothing is there. */
@@ -67,7 +67,9 @@ export const make = (options: {
     waits: boolean
   ): Effect.Effect<Outcome<A>, unknown> =>
     Effect.flatMap(options.attempt(name, cases, waits), (reply) => {
-      if (reply._tag === "Made") return Effect.succeed(outcome(cases[reply.index]!.answer, reply.tenure))
+      if (reply._tag === "Made") {
+        return Effect.succeed(outcome(cases[reply.index]!.answer, reply.tenure, reply.waited))
+      }
       const found = reply._tag === "Found" ? reply : undefined
       const { answer, change } = decide(found?.entry, found?.tenure.revision)
       // What was read is what was decided on: nothing is to change, so nothing is to be sent.
@@ -98,9 +100,10 @@ const guesses = <A>(
   { expected: { _tag: "Owned", owner, identity }, ...decide({ owner, identity, data: undefined }) }
 ]
 
-const outcome = <A>(answer: A, tenure: Tenure | undefined): Outcome<A> => ({
+const outcome = <A>(answer: A, tenure: Tenure | undefined, waited = false): Outcome<A> => ({
   answer,
   fence: tenure?.fence,
   revision: tenure?.revision,
-  expiresIn: tenure?.expiresIn ?? 0
+  expiresIn: tenure?.expiresIn ?? 0,
+  waited
 })

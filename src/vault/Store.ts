@@ -48,6 +48,8 @@ export interface Outcome<A> {
    * the name is free.
    */
   readonly expiresIn: number
+  /** Whether somebody is known to have waited at another server for the name that this freed. */
+  readonly waited?: boolean
 }
 
 /** Who asks. A store across a network guesses by it what it will find, and so saves a round trip. */

@@ -149,6 +149,7 @@ export const make = Effect.gen(function*() {
         // A renewal may be for a shorter time than those who wait for its end know of.
         const renewed = takesName(request) && outcome.answer.Status !== "NotOwner"
         if (outcome.fence === undefined || renewed) queue.freed(request.FileName)
+        if (outcome.waited === true) queue.letOthersGoFirst(request.FileName)
         return outcome.answer.Status === "Locked" && request.Action === "Lock" && request.Seq !== undefined &&
             outcome.fence !== undefined
           ? { ...outcome, answer: { ...outcome.answer, Fence: String(outcome.fence) } }

@@ -6,8 +6,8 @@
  * back. The same owner asking again takes up its claim, and keeps its place.
  *
  * Where several servers share a store, each serves its own in order, and they
- * race for a name that is freed. One whose waiters have won many times in a row lets
- * the others go first once. Whoever asks without waiting in a queue is not counted.
+ * race for a name that is freed. One whose waiters have won many times in a row lets the
+ * others go first once; one without waiters does whenever it frees what others wait for.
  */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
@@ -47,7 +47,7 @@ interface Queue {
 
 /** The queues of all names. */
 export interface WaitQueue {
-  /** Whether somebody else waits before this one. */
+  /** Whether somebody else waits before this one, here or, where that is known, elsewhere. */
   readonly isBehind: (request: Request, identity: string | undefined) => boolean
   /** Waits for the lock, for so long at the most. */
   readonly wait: (
@@ -59,6 +59,8 @@ export interface WaitQueue {
   readonly withdraw: (request: Request, identity: string | undefined) => void
   /** Says that a name may be free, or at another time than was known. */
   readonly freed: (name: string) => void
+  /** Says that somebody waits elsewhere for a name that was freed here: for a moment nobody here takes it. */
+  readonly letOthersGoFirst: (name: string) => void
 }
 
 const notOwner: Response = { Status: "NotOwner" }
@@ -83,6 +85,7 @@ export const make = (options: {
   readonly takeBack: (claim: Claim, granted: Outcome<Response>) => Effect.Effect<unknown, StoreError>
 }): WaitQueue => {
   const queues = new Map<string, Queue>()
+  const yielding = new Set<string>()
   const { sharing } = options
   const pollMillis = Duration.toMillis(Duration.fromInputUnsafe(sharing?.poll ?? defaultPoll))
 
@@ -113,6 +116,7 @@ export const make = (options: {
     }))
 
   const serve = Effect.fnUntraced(function*(name: string, queue: Queue) {
+    if (yielding.has(name)) yield* Effect.sleep(courtesy)
     while (queue.claims.length > 0) {
       queue.changed.closeUnsafe()
       // A defect of the store is a failure too: the queue must outlive it.
@@ -141,6 +145,7 @@ export const make = (options: {
 
   return {
     isBehind: (request, identity) => {
+      if (yielding.has(request.FileName)) return true
       const first = queues.get(request.FileName)?.claims[0]
       return first !== undefined && (first.request.ID !== request.ID || first.identity !== identity)
     },
@@ -177,6 +182,14 @@ export const make = (options: {
       drop(queue, claim)
       Deferred.doneUnsafe(claim.answer, Effect.succeed(notOwner))
     },
-    freed: (name) => void queues.get(name)?.changed.openUnsafe()
+    freed: (name) => void queues.get(name)?.changed.openUnsafe(),
+    letOthersGoFirst: (name) => {
+      // Those who wait here have turns of their own.
+      if (queues.has(name) || yielding.has(name)) return
+      yielding.add(name)
+      Effect.runForkWith(options.context)(
+        Effect.andThen(Effect.sleep(courtesy), Effect.sync(() => yielding.delete(name)))
+      )
+    }
   }
 }

@@ -191,7 +191,7 @@ describeWith("the Postgres store", programs, () => {
         owner: "me",
         identity: "alice",
         data: "a\\\\b\\0\\ud800 \"é\"",
-        waited: false
+        waited: null
       }])
     }).pipe(Effect.scoped))
 
@@ -210,7 +210,7 @@ describeWith("the Postgres store", programs, () => {
           const asked = yield* take(other, "c\0\ud800", "you", 1000, true)
           assert.isFalse(asked.answer)
           assert.strictEqual(asked.revision, before.revision)
-          const rows = yield* sql<{ name: string }>`SELECT name FROM waited.entries WHERE waited`
+          const rows = yield* sql<{ name: string }>`SELECT name FROM waited.entries WHERE waited IS NOT NULL`
           assert.strictEqual(rows.length, 1)
           yield* take(one, "c\0\ud800", "me")
           yield* free(one, "b", "me")

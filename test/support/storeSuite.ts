@@ -48,6 +48,13 @@ const lockerAt = Effect.fnUntraced(function*(port: number, name: string, options
   return yield* Effect.provideContext(Locker.make(name, options), context)
 })
 
+/** Lockers over a Vault of their own in this process. */
+const lockerOver = (layer: Layer.Layer<Store.Store, DlmError.StoreError>) =>
+  Effect.map(
+    Layer.build(Talker.layerVault.pipe(Layer.provide(Layer.fresh(vaultOver(layer))), Layer.fresh)),
+    (context) => (name: string) => Effect.provideContext(Locker.make(name), context)
+  )
+
 const patient = Schedule.spaced("100 millis")
 
 /** What must hold over every store, also one that is no server. */
@@ -110,6 +117,30 @@ export const programSuite = (
         // Nobody had to watch another go in ten times as often.
         assert.isBelow(Math.max(...fast), rounds * 10)
       }), 60_000)
+
+    it.live(
+      "let a waiter in at one, while somebody at another takes the lock again and again",
+      () =>
+        Effect.gen(function*() {
+          const name = freshName()
+          const [greedy, waiter] = yield* Effect.all([
+            Effect.flatMap(lockerOver(layer), (locker) => locker(name)),
+            Effect.flatMap(lockerOver(layer), (locker) => locker(name))
+          ])
+          const once = Effect.gen(function*() {
+            // Somebody else may have it for a moment.
+            if (Option.isNone(yield* greedy.tryLock)) return yield* Effect.sleep(1)
+            yield* Effect.sleep(20)
+            yield* greedy.unlock
+          })
+          const going = yield* Effect.forkChild(Effect.forever(once), { startImmediately: true })
+          for (let turn = 0; turn < 3; turn++) {
+            yield* Effect.scoped(waiter.acquire({ wait: "10 seconds" }))
+          }
+          yield* Fiber.interrupt(going)
+        }),
+      60_000
+    )
 
     it.live("see at another what is asked of one", () =>
       Effect.gen(function*() {

@@ -12,9 +12,11 @@ const makeShared = Effect.gen(function*() {
   const memory = yield* Store.makeMemory()
   const freed = yield* PubSub.unbounded<string>()
   const state = { failing: false, tells: true }
+  const waited = new Map<string, unknown>()
   const vault = (latency = 0, listens = true) => {
+    const mark = {}
     const store = Store.Store.of({
-      modify: (name, decide) =>
+      modify: (name, decide, asker) =>
         Effect.suspend(() =>
           state.failing
             ? Effect.fail(
@@ -22,7 +24,15 @@ const makeShared = Effect.gen(function*() {
             )
             : memory.modify(name, decide)
         ).pipe(
-          Effect.tap(({ fence }) => fence === undefined && state.tells ? PubSub.publish(freed, name) : Effect.void),
+          Effect.map((outcome) => {
+            const at = waited.get(name)
+            if (outcome.fence === undefined) waited.delete(name)
+            return { ...outcome, waited: outcome.fence === undefined && at !== undefined && at !== mark }
+          }),
+          Effect.tap(({ fence }) => {
+            if (fence !== undefined && asker?.waits === true) waited.set(name, mark)
+            return fence === undefined && state.tells ? PubSub.publish(freed, name) : Effect.void
+          }),
           latency === 0 ? (self) => self : Effect.delay(latency)
         ),
       sharing: { freed: listens ? Stream.fromPubSub(freed) : Stream.never }
@@ -114,6 +124,36 @@ describe("those who wait", () => {
       yield* far.handle(request("Unlock", "far away")).pipe(Effect.forkChild)
       yield* TestClock.adjust(2_000)
       assert.isAbove(many.filter((fiber) => statusOf(fiber) === "Locked").length, before)
+    }))
+})
+
+describe("who frees what is waited for elsewhere", () => {
+  it.effect("does not take it at once again, and may when nobody did", () =>
+    Effect.gen(function*() {
+      const { vault } = yield* makeShared
+      const here = yield* vault()
+      // It hears of nothing, and is slow to look.
+      const there = yield* vault(0, false)
+      yield* here.handle(request("Lock", "me"))
+      const waiter = yield* wait(there, "waiter", 100)
+      yield* here.handle(request("Unlock", "me"))
+      for (const action of ["Lock", "Put"] as const) {
+        assert.strictEqual((yield* here.handle(request(action, "me", { DataStore: "" }))).Status, "NotOwner")
+      }
+      // Whoever waits here takes its turn when the moment is over.
+      const mine = yield* wait(here, "me")
+      yield* TestClock.adjust(24)
+      assert.isUndefined(statusOf(mine))
+      yield* TestClock.adjust(1)
+      assert.strictEqual(statusOf(mine), "Locked")
+      yield* TestClock.adjust(100)
+      assert.strictEqual(statusOf(waiter), "NotOwner")
+      // It had looked again; after that nobody waits any more.
+      yield* here.handle(request("Unlock", "me"))
+      yield* TestClock.adjust(25)
+      yield* here.handle(request("Lock", "me"))
+      yield* here.handle(request("Unlock", "me"))
+      assert.strictEqual((yield* here.handle(request("Lock", "me"))).Status, "Locked")
     }))
 })
 
