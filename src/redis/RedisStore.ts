@@ -17,9 +17,11 @@
  *   bounds that to about 10 seconds. `WAIT` makes a loss less likely, and does not
  *   rule it out, so it is not used. Fences rise across a failover too, as long as the
  *   clocks of the two hosts differ by less than it takes.
+ * - Its user needs the keys `dlm*`, the channel `dlm:freed`, and scripts. Without the channel, those who wait look
+ *   by themselves, each second.
  * - Redis must not evict: `maxmemory-policy noeviction`. An evicted entry is a free lock.
- * - The script uses two keys. In a Redis Cluster the prefix must hold a hash tag,
- *   such as `{dlm}`, so that both lie in one slot.
+ * - The script uses several keys. In a Redis Cluster the prefix must hold a hash tag,
+ *   such as `{dlm}`, so that all lie in one slot.
  *
  * Sources: https://redis.io/docs/latest/operate/oss_and_stack/management/replication/ and
  * https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/
@@ -87,7 +89,8 @@ local function attempt(key, from, to)
   local function remove()
     if not owner then return end
     redis.call("DEL", key)
-    if waited ~= "" then redis.call("PUBLISH", channel, name) end
+    -- Who may not publish has freed it all the same, and those who wait look by themselves.
+    if waited ~= "" then redis.pcall("PUBLISH", channel, name) end
   end
 
   local function write(ttl, newOwner, newIdentity, data)

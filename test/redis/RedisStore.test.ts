@@ -119,6 +119,19 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
       assert.strictEqual(yield* redisServer.ask(port, "EXISTS", "dlm=gone"), ":0\r\n")
     }))
 
+  it.live("frees what is waited for, also where it may not say so", () =>
+    Effect.gen(function*() {
+      const { port } = yield* redisServer.server()
+      yield* redisServer.ask(port, "ACL", "SETUSER", "mute", "on", ">secret", "~dlm*", "+@all", "resetchannels")
+      const layer = RedisStore.layerUrl({ url: Redacted.make(`redis://mute:secret@127.0.0.1:${port}`) })
+      const [store, other] = yield* Effect.all([build(layer), build(layer)])
+      yield* take(store, "name")
+      const keep = { answer: undefined, change: { _tag: "Keep" } } as const
+      yield* other.modify("name", () => keep, { owner: "waiter", identity: undefined, waits: true })
+      const freed = yield* store.modify("name", () => ({ answer: undefined, change: { _tag: "Remove" } }))
+      assert.deepInclude(freed, { fence: undefined, waited: true })
+    }))
+
   it.live("goes on after its Redis has forgotten the script", () =>
     Effect.gen(function*() {
       const { layer, port } = yield* redisServer.server()
