@@ -253,8 +253,9 @@ export const contract = <E>(layer: Layer.Layer<Talker.Talker, E>): void => {
           ({ fileName }) => fileName
         )
         const locker = yield* Locker.make(freshName())
+        const runs = (_program: Effect.Effect<string>) => {}
         // @ts-expect-error what needs the proof does not run without it
-        const _unproved: Effect.Effect<string> = guarded
+        runs(guarded)
         assert.strictEqual(yield* guarded.pipe(Lease.withLockProvided(Orders, locker)), locker.fileName)
       }))
 

@@ -2,8 +2,12 @@
  * The Vault over a store that others change too, that takes time, and that may fail.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Logger, Metric, PubSub, Stream } from "effect"
+import { Context, Effect, Fiber, Layer, Logger, Metric, PubSub, Redacted, Stream } from "effect"
 import { DlmError, Metrics, type Protocol } from "effect-dlm"
+import { NodeEtcdStore } from "effect-dlm/etcd"
+import { PostgresStore } from "effect-dlm/postgres"
+import { RedisStore } from "effect-dlm/redis"
+import { SqliteStore } from "effect-dlm/sqlite"
 import { type Guarantees, Identities, Store, Vault } from "effect-dlm/vault"
 import { TestClock } from "effect/testing"
 
@@ -291,7 +295,29 @@ describe("guarantees", () => {
       const demanding = Vault.layerOver<Guarantees.Failover>().pipe(
         Layer.provide([Store.layerMemory, Identities.layerNone])
       )
+      /** Compiles for what has the type that is named. */
+      const is = <A>(_value: A) => {}
       // @ts-expect-error memory does not survive the loss of its machine
-      const _unsafe: Layer.Layer<Vault.Vault> = demanding
+      is<Layer.Layer<Vault.Vault>>(demanding)
+      is<Layer.Layer<Vault.Vault>>(given)
+      // The others, by their types: none of these layers is built.
+      type Asked<G extends Guarantees.Guarantee> = Layer.Layer<Store.Store | G, DlmError.StoreError>
+      const [url, file] = [Redacted.make("redis://127.0.0.1"), "locks.db"]
+      const [sqlite, redis] = [SqliteStore.layer({ file }), RedisStore.layerUrl({ url })]
+      const [postgres, etcd] = [PostgresStore.layerUrl({ url }), NodeEtcdStore.layer({ endpoints: [] })]
+      is<Asked<Guarantees.Fence | Guarantees.Durable>>(sqlite)
+      is<Asked<Guarantees.Fence>>(redis)
+      is<Asked<Guarantees.Fence | Guarantees.Durable>>(postgres)
+      is<Asked<Guarantees.Fence | Guarantees.Durable | Guarantees.Failover>>(etcd)
+      // @ts-expect-error Redis may forget what it acknowledged
+      is<Asked<Guarantees.Durable>>(redis)
+      // @ts-expect-error so may it at a failover
+      is<Asked<Guarantees.Failover>>(redis)
+      // @ts-expect-error a file is lost with its machine
+      is<Asked<Guarantees.Failover>>(sqlite)
+      // @ts-expect-error Postgres is as good as its replication
+      is<Asked<Guarantees.Failover>>(postgres)
+      // @ts-expect-error several servers race
+      is<Asked<Guarantees.Fair>>(etcd)
     }))
 })
