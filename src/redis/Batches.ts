@@ -1,6 +1,11 @@
 /**
  * Gathers what is asked in one turn of the event loop, to be answered by one
  * command: most of what a command costs, on either side, is its being one.
+ *
+ * What is more than one command may answer follows in the next turns, one
+ * command in each: the other side works on one while this side goes on with the
+ * answers of another. Sent together they would be answered together, and each
+ * side would stand still while the other works.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -15,7 +20,9 @@ export class Batches<Q, A> {
   private readonly max: number
   private readonly context: Context.Context<never>
   private readonly perform: (questions: ReadonlyArray<Q>) => Effect.Effect<ReadonlyArray<A>, unknown>
-  private gathered: Array<Asked<Q, A>> = []
+  private readonly gathered: Array<Asked<Q, A>> = []
+  /** Whether a command is sent in this turn of the event loop. */
+  private sending = false
 
   /** At most so many are answered by one command: it is atomic, and others wait for it. */
   constructor(
@@ -32,8 +39,11 @@ export class Batches<Q, A> {
   ask(question: Q): Effect.Effect<A, unknown> {
     return Effect.callback<A, unknown>((resume) => {
       const asked: Asked<Q, A> = { question, resume }
-      if (this.gathered.push(asked) === 1) queueMicrotask(() => this.flush())
-      else if (this.gathered.length === this.max) this.flush()
+      this.gathered.push(asked)
+      if (!this.sending) {
+        this.sending = true
+        queueMicrotask(() => this.send())
+      }
       return Effect.sync(() => {
         const at = this.gathered.indexOf(asked)
         if (at !== -1) this.gathered.splice(at, 1)
@@ -41,15 +51,17 @@ export class Batches<Q, A> {
     })
   }
 
-  private flush(): void {
-    const batch = this.gathered
-    if (batch.length === 0) return
-    this.gathered = []
+  private send(): void {
+    const batch = this.gathered.splice(0, this.max)
+    this.sending = batch.length > 0
+    if (!this.sending) return
     const performing = Effect.runForkWith(this.context)(this.perform(batch.map(({ question }) => question)))
     performing.addObserver((exit) => {
       for (const [i, { resume }] of batch.entries()) {
         resume(Exit.isFailure(exit) ? Effect.failCause(exit.cause) : Effect.succeed(exit.value[i]!))
       }
     })
+    // After what writes the command, which may wait for the end of this turn too.
+    setImmediate(() => this.send())
   }
 }

@@ -212,7 +212,7 @@ interface Question {
 }
 
 /** So many are asked by one call of the script: some hundred microseconds, in which Redis does nothing else. */
-const maxBatch = 64
+const maxBatch = 16
 
 /**
  * Keeps entries in Redis: the store over the `Redis` service. Fails with a
