@@ -8,7 +8,8 @@
  * under different names may have the same.
  *
  * An attempt is one transaction, which compares, changes, and reads where
- * nothing fits. It may be sent twice, and arrive long after it was given up, so
+ * that does not fit. A name that this instance did not write is guessed to be free.
+ * It may be sent twice, and arrive long after it was given up, so
  * it fits only an entry that has not changed since this instance last heard of
  * the store. A late one can at most take a free name for its owner, until its
  * time to live has passed.
@@ -98,12 +99,6 @@ const afterPrefix = (prefix: string): string => {
   return Base64.encode(bytes)
 }
 
-/**
- * Data of more characters is sent once at a time, and not for two cases. Each of them takes up to six bytes, and etcd
- * takes 1.5 MiB (`--max-request-bytes`).
- */
-const largeData = 100_000
-
 /** Ends an entry when its time has passed, if it is still as this instance wrote it. */
 class Alarm implements Alarms.Sleeper {
   dueAt = 0
@@ -179,12 +174,10 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     }
   }
 
-  const operationOf = (key: string, cases: ReadonlyArray<Case>, lease: Lease | undefined): string => {
-    const [first, ...others] = cases
-    return first === undefined
-      ? `{"request_range":{"key":"${key}"}}`
-      : `{"request_txn":{"compare":[${compareOf(key, first)}],"success":[${changeOf(key, first, lease)}],` +
-        `"failure":[${operationOf(key, others, lease)}]}}`
+  const operationOf = (key: string, guess: Case | undefined, lease: Lease | undefined): string => {
+    const read = `{"request_range":{"key":"${key}"}}`
+    return guess === undefined ? read : `{"request_txn":{"compare":[${compareOf(key, guess)}],` +
+      `"success":[${changeOf(key, guess, lease)}],"failure":[${read}]}}`
   }
 
   const remove = (name: string, revision: bigint) =>
@@ -251,24 +244,19 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     Effect.suspend(() => {
       // To leave a free name alone needs no comparison: nothing is found then.
       const changing = cases.filter((one) => one.expected._tag !== "Absent" || one.change._tag === "Write")
-      const large = changing.some(({ change }) =>
-        change._tag === "Write" && (change.entry.data?.length ?? 0) > largeData
-      )
-      const sent = large ? changing.slice(0, 1) : changing
+      // The likelier one alone: the gateway reads a case once for each level of its nesting, and data would go twice.
+      const guess = changing.find(({ expected }) => (expected._tag === "Absent") !== ticking.has(name)) ?? changing[0]
       const key = Base64.encode(keyText(prefix, name))
-      const json = operationOf(key, sent, lease)
+      const json = operationOf(key, guess, lease)
       return Effect.flatten(perform({ key, json }, (answer, revision): Effect.Effect<Reply, unknown> => {
         if (revision > heard) heard = revision
-        let rest: Answer | undefined = answer
-        for (const one of sent) {
-          const transaction: Answer["response_txn"] = rest?.response_txn
-          const responses: ReadonlyArray<Answer> = transaction?.responses ?? []
-          if (transaction?.succeeded === true) {
-            return Effect.succeed(made(name, cases.indexOf(one), one, responses, revision))
-          }
-          rest = responses[0]
+        const { responses = [], succeeded = false } = guess === undefined
+          ? { responses: [answer] }
+          : answer.response_txn ?? {}
+        if (guess !== undefined && succeeded) {
+          return Effect.succeed(made(name, cases.indexOf(guess), guess, responses, revision))
         }
-        const kv = rest?.response_range?.kvs?.[0]
+        const kv = responses[0]?.response_range?.kvs?.[0]
         if (kv !== undefined) return found(name, kv)
         const absent = cases.findIndex((one) => one.expected._tag === "Absent")
         return Effect.succeed(

@@ -65,8 +65,8 @@ interface Waiting {
   abandoned: boolean
 }
 
-/** Half of what etcd allows by default (`--max-txn-ops`): the rest is for what is nested in them. */
-const maxOperations = 64
+/** A quarter of what etcd allows by default (`--max-txn-ops`), so that it works on some while we do on others. */
+const maxOperations = 32
 /** In characters of JSON, well below the 1.5 MiB of `--max-request-bytes`. An operation that is longer goes alone. */
 const maxLength = 256 * 1024
 /** So many transactions may be on their way. */

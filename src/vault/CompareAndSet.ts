@@ -42,9 +42,9 @@ export interface Tenure {
 export type Reply =
   /** The change of this case was made, and left this tenure behind, if any; or freed what was `waited` for elsewhere. */
   | { readonly _tag: "Made"; readonly index: number; readonly tenure: Tenure | undefined; readonly waited?: boolean }
-  /** No case fits: this is there instead. */
+  /** No case fits, or none that was tried: this is there instead. */
   | { readonly _tag: "Found"; readonly entry: Entry; readonly tenure: Tenure }
-  /** No case fits: nothing is there. */
+  /** No case fits, or none that was tried: nothing is there. */
   | { readonly _tag: "Free" }
 
 /**
