@@ -24,8 +24,8 @@ export const exchange = (port: number, line: Uint8Array): Promise<Buffer> =>
 /** The line of a request, written and encoded anew as any client must. */
 export const line = (request: object): Uint8Array => Wire.encodeLine(JSON.stringify(request))
 
-/** Lock and unlock in turn on one connection that stays open, with the extension `Seq`. */
-export const pingPong = async (port: number) => {
+/** Lock and unlock in turn on one connection, with the extension `Seq`. */
+export const pingPong = (port: number) => async (times: number): Promise<void> => {
   const socket = net.connect({ port, host: "127.0.0.1", noDelay: true })
   await once(socket, "connect")
   let answered: (() => void) | undefined
@@ -40,16 +40,10 @@ export const pingPong = async (port: number) => {
         line({ Seq: String(++seq), ID: "bench-owner-bench-owner", FileName: "bench-bare", Action, Expire: "30" })
       )
     })
-  return {
-    lockAndUnlock: async (times: number) => {
-      for (let i = 0; i < times; i++) {
-        await ask("Lock")
-        await ask("Unlock")
-      }
-    },
-    stop: async () => {
-      socket.end()
-      await once(socket, "close")
-    }
+  for (let i = 0; i < times; i++) {
+    await ask("Lock")
+    await ask("Unlock")
   }
+  socket.end()
+  await once(socket, "close")
 }

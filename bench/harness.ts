@@ -3,10 +3,11 @@
  * measuring several things in one run, in turn, so that a slow moment of the
  * machine hits them all.
  */
-import { spawn } from "node:child_process"
+import { fork, spawn } from "node:child_process"
 import { once } from "node:events"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
+import type { contestants } from "./contestants.ts"
 
 export interface Server {
   readonly port: number
@@ -52,22 +53,62 @@ const median = (values: ReadonlyArray<number>): number => values.toSorted((a, b)
 
 /** Measures each operation in turn, several rounds, and gives the median of each. */
 export const rates = async <K extends string>(
-  operations: Record<K, (times: number) => Promise<unknown>>,
-  { rounds = 7, millis = 400 }: { readonly rounds?: number; readonly millis?: number } = {}
+  operations: Record<K, (times: number) => Promise<unknown>>
 ): Promise<Record<K, number>> => {
-  const measured = new Map<K, Array<number>>()
+  const [rounds, millis] = [5, 1000]
   const names = Object.keys(operations) as Array<K>
-  for (const name of names) await rate(operations[name], millis)
+  const measured = Object.fromEntries(names.map((name) => [name, [] as Array<number>])) as Record<K, Array<number>>
+  // Until it is compiled.
+  for (const name of names) await rate(operations[name], 2 * millis)
   for (let round = 0; round < rounds; round++) {
     // Whoever is first in a round is not always the same.
     for (let i = 0; i < names.length; i++) {
       const name = names[(i + round) % names.length]!
-      const values = measured.get(name) ?? []
-      values.push(await rate(operations[name], millis))
-      measured.set(name, values)
+      measured[name].push(await rate(operations[name], millis))
     }
   }
-  return Object.fromEntries(names.map((name) => [name, median(measured.get(name)!)])) as Record<K, number>
+  return Object.fromEntries(names.map((name) => [name, median(measured[name])])) as Record<K, number>
+}
+
+const startContestant = async (name: keyof typeof contestants, where: string | number) => {
+  const child = fork(path.join(import.meta.dirname, "contestant.ts"), [name, String(where)])
+  const reply = async () => {
+    const over = new AbortController()
+    await Promise.race([
+      once(child, "message", { signal: over.signal }),
+      once(child, "exit", { signal: over.signal }).then(() => Promise.reject(new Error(`${name} has ended`)))
+    ]).finally(() => over.abort())
+  }
+  await reply()
+  return {
+    lockAndUnlock: (times: number) => {
+      const done = reply()
+      child.send(times)
+      return done
+    },
+    stop: async () => {
+      const exited = once(child, "exit")
+      child.disconnect()
+      await exited
+    }
+  }
+}
+
+/**
+ * Measures contestants, each of which is told where to go.
+ *
+ * Each has a process of its own, as in a program that uses but one of them: in one process the code of the first would
+ * be compiled for the ways of the second too, and each would pay for the garbage of the other.
+ */
+export const compete = async <K extends keyof typeof contestants>(
+  where: Record<K, string | number>
+): Promise<Record<K, number>> => {
+  const names = Object.keys(where) as Array<K>
+  const started = await Promise.all(names.map((name) => startContestant(name, where[name])))
+  const operations = Object.fromEntries(started.map(({ lockAndUnlock }, i) => [names[i], lockAndUnlock]))
+  const measured = await rates(operations as Record<K, (times: number) => Promise<unknown>>)
+  await Promise.all(started.map(({ stop }) => stop()))
+  return measured
 }
 
 /** One line of the result. */
@@ -79,3 +120,17 @@ export interface Row {
 }
 
 export const perSecond = (value: number): string => `${Math.round(value).toLocaleString("en")}/s`
+
+/** The row of one contestant against another. */
+export const against = <K extends string>(
+  measured: Record<K, number>,
+  ours: K,
+  theirs: K,
+  measure: string,
+  goal: string
+): Row => ({
+  measure,
+  result: `${perSecond(measured[ours])} against ${perSecond(measured[theirs])}`,
+  ratio: measured[ours] / measured[theirs],
+  goal
+})

@@ -44,7 +44,10 @@ const accepts = (port: number): Promise<boolean> =>
 const start = async (
   program: string,
   argsOf: (port: number, folder: string) => ReadonlyArray<string>,
-  account: { readonly uid?: number; readonly gid?: number } = {}
+  { account = {}, isReady = accepts }: {
+    readonly account?: { readonly uid?: number; readonly gid?: number }
+    readonly isReady?: (port: number, folder: string) => boolean | Promise<boolean>
+  } = {}
 ): Promise<Running | undefined> => {
   const file = find(program)
   if (file === undefined) return undefined
@@ -52,7 +55,9 @@ const start = async (
   if (account.uid !== undefined && account.gid !== undefined) fs.chownSync(folder, account.uid, account.gid)
   const port = await freePort()
   const child = spawn(file, argsOf(port, folder), { ...account, cwd: folder, stdio: "ignore" })
-  while (child.exitCode === null && !(await accepts(port))) await new Promise((resolve) => setTimeout(resolve, 50))
+  while (child.exitCode === null && !(await isReady(port, folder))) {
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
   return {
     port,
     stop: async () => {
@@ -95,5 +100,12 @@ export const startPostgres = () => {
       stdio: "ignore"
     })
     return ["-D", path.join(folder, "data"), "-p", String(port), "-c", "listen_addresses=127.0.0.1", "-k", ""]
-  }, account)
+  }, {
+    account,
+    // It accepts connections, and refuses them, before it can be used.
+    isReady: (_, folder) => {
+      const state = path.join(folder, "data", "postmaster.pid")
+      return fs.existsSync(state) && fs.readFileSync(state, "utf8").trimEnd().endsWith("ready")
+    }
+  })
 }

@@ -1,0 +1,91 @@
+/**
+ * Those who take a lock that nobody else wants and give it back, again and again.
+ */
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Layer, ManagedRuntime, Redacted } from "effect"
+import { Locker, Talker } from "effect-dlm"
+import { NodeEtcdStore } from "effect-dlm/etcd"
+import { NodeTalker } from "effect-dlm/node"
+import { PostgresStore } from "effect-dlm/postgres"
+import { RedisStore } from "effect-dlm/redis"
+import { SqliteStore } from "effect-dlm/sqlite"
+import { Identities, Store, Vault } from "effect-dlm/vault"
+import * as Bare from "./bareClient.ts"
+import type { Peer } from "./peers/peers.mjs"
+
+/** Does it so many times, all in all. */
+export type LockAndUnlock = (times: number) => Promise<unknown>
+
+/** So many at once, each with a name of its own. */
+export const fibers = 64
+
+const overTalker = async (talker: Layer.Layer<Talker.Talker, unknown>, many: number): Promise<LockAndUnlock> => {
+  const lockers = await ManagedRuntime.make(talker).runPromise(
+    Effect.all(Array.from({ length: many }, (_, i) => Locker.make(`bench-${i}`)))
+  )
+  return (times) =>
+    Effect.runPromise(Effect.forEach(
+      lockers,
+      (locker) => Effect.repeat(Effect.andThen(locker.lock, locker.unlock), { times: Math.ceil(times / many) - 1 }),
+      { concurrency: "unbounded", discard: true }
+    ))
+}
+
+const overStore = (store: Layer.Layer<Store.Store, unknown>, many: number = fibers) =>
+  overTalker(Talker.layerVault.pipe(Layer.provide(Vault.layer), Layer.provide([store, Identities.layerNone])), many)
+
+const overPeer =
+  (connect: (peers: typeof import("./peers/peers.mjs"), port: number) => Peer) =>
+  async (port: string): Promise<LockAndUnlock> => {
+    const peer = connect(await import("./peers/peers.mjs"), Number(port))
+    return (times) =>
+      Promise.all(Array.from({ length: fibers }, async (_, i) => {
+        for (let n = 0; n < times / fibers; n++) await peer.lockAndUnlock(`bench-${i}`)
+      }))
+  }
+
+/** An INSERT that does nothing on a conflict, and a DELETE: what a lock in a table costs at the least. */
+const bareSql = async (url: string): Promise<LockAndUnlock> => {
+  const runtime = ManagedRuntime.make(PgClient.layer({ url: Redacted.make(url) }))
+  const sql = await runtime.runPromise(PgClient.PgClient)
+  await runtime.runPromise(sql`CREATE TABLE bare (name text PRIMARY KEY, owner text, until timestamptz)`)
+  const pair = (name: string) =>
+    Effect.andThen(
+      sql`INSERT INTO bare VALUES (${name}, ${"owner"}, now() + interval '30 s') ON CONFLICT DO NOTHING RETURNING name`,
+      sql`DELETE FROM bare WHERE name = ${name} AND owner = ${"owner"} RETURNING name`
+    )
+  return (times) =>
+    runtime.runPromise(Effect.forEach(
+      Array.from({ length: fibers }, (_, i) => `bench-${i}`),
+      (name) => Effect.repeat(pair(name), { times: Math.ceil(times / fibers) - 1 }),
+      { concurrency: "unbounded", discard: true }
+    ))
+}
+
+/** One request per connection, by `node:net` alone. */
+const bareExchange = async (port: string): Promise<LockAndUnlock> => async (times) => {
+  const about = { ID: "bench-owner", FileName: "bench", Expire: "30" }
+  for (let i = 0; i < times; i++) {
+    await Bare.exchange(Number(port), Bare.line({ ...about, Action: "Lock" }))
+    await Bare.exchange(Number(port), Bare.line({ ...about, Action: "Unlock" }))
+  }
+}
+
+/** All of them, by name. Each is made with where it is to go: a port, a URL or a file. */
+export const contestants = {
+  client: (port: string) => overTalker(NodeTalker.layer({ port: Number(port) }), fibers),
+  oneFiber: (port: string) => overTalker(NodeTalker.layer({ port: Number(port) }), 1),
+  inProcess: () => overStore(Store.layerMemory, 1),
+  memory: () => overStore(Store.layerMemory),
+  sqlite: (file: string) => overStore(SqliteStore.layer({ file })),
+  redis: (url: string) => overStore(RedisStore.layerUrl({ url: Redacted.make(url) })),
+  postgres: (url: string) => overStore(PostgresStore.layerUrl({ url: Redacted.make(url) })),
+  etcd: (url: string) => overStore(NodeEtcdStore.layer({ endpoints: [url] })),
+  bareExchange,
+  barePingPong: async (port: string) => Bare.pingPong(Number(port)),
+  bareSql,
+  ioredis: overPeer((peers, port) => peers.bare(port)),
+  redlock: overPeer((peers, port) => peers.redlock(port)),
+  redisSemaphore: overPeer((peers, port) => peers.redisSemaphore(port)),
+  etcd3: overPeer((peers, port) => peers.etcd3(port))
+} satisfies Record<string, (where: string) => Promise<LockAndUnlock>>
