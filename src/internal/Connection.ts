@@ -26,11 +26,16 @@ const pingAfter = 2_000
 /** After so long without one it is taken to be gone, unless answers may take no longer anyway. */
 const goneAfter = 5_000
 
+/** Of the requests that wait for an answer, one in so many is gathered: the other side works on the rest meanwhile. */
+const gatheredShare = 4
+
 const ping: Request = { ID: "", FileName: "", Action: "Version", Expire: 0 }
 
 export class Connection {
   private readonly pending = new Map<string, Pending>()
-  private readonly outbox = new LineWriter()
+  // Where many ask, an answer that comes alone must not be followed by a request alone, and that by an answer alone: each
+  // would cost both sides a system call.
+  private readonly outbox = new LineWriter((lines) => lines * gatheredShare >= this.pending.size)
   private readonly clock: Clock.Clock
   private readonly framer: Framer
   private readonly pull: Effect.Effect<ReadonlyArray<Uint8Array>, Socket.SocketError>

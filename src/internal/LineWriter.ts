@@ -7,15 +7,22 @@ import * as Wire from "../Wire.ts"
 const initialBytes = 4096
 
 /** So many bytes are written at once: the other side can work on them while more come up. */
-const flushBytes = 8192
+const flushBytes = 2048
 
 export class LineWriter {
   private buffer = new Uint8Array(initialBytes)
   private wake: (() => void) | undefined
   private scheduled = false
   private writing = false
+  private pendingLines = 0
+  private readonly isEnough: (lines: number) => boolean
   /** How many bytes wait to be written. */
   pendingBytes = 0
+
+  /** Where so few lines are not enough, it is waited for a turn of the event loop whether more come up. */
+  constructor(isEnough: (lines: number) => boolean = () => true) {
+    this.isEnough = isEnough
+  }
 
   private readonly awaitLines = Effect.callback<void>((resume) => {
     if (this.pendingBytes > 0) return resume(Effect.void)
@@ -39,6 +46,7 @@ export class LineWriter {
       this.buffer = larger
     }
     this.pendingBytes = Wire.encodeLineInto(text, this.buffer, this.pendingBytes)
+    this.pendingLines++
     if (this.wake === undefined) return
     if (this.pendingBytes >= flushBytes) return this.flush()
     if (this.scheduled) return
@@ -60,6 +68,7 @@ export class LineWriter {
     const bytes = this.buffer.subarray(0, this.pendingBytes)
     this.buffer = new Uint8Array(Math.max(initialBytes, this.pendingBytes))
     this.pendingBytes = 0
+    this.pendingLines = 0
     return bytes
   }
 
@@ -78,6 +87,9 @@ export class LineWriter {
         })
       )
     })
-    return Effect.forever(Effect.andThen(this.awaitLines, writeAll), { disableYield: true })
+    const gather = Effect.suspend(() => this.isEnough(this.pendingLines) ? Effect.void : Effect.yieldNow)
+    return Effect.forever(this.awaitLines.pipe(Effect.andThen(gather), Effect.andThen(writeAll)), {
+      disableYield: true
+    })
   }
 }
