@@ -2,10 +2,10 @@
  * A Store on Postgres: its entries, their fences and revisions survive a crash
  * of the database.
  *
- * What is asked is one statement, and one transaction, that leaves nothing in
- * its session: so the store works behind a pooler that gives out connections
- * by the transaction, such as PgBouncer. Only what tells of releases needs a
- * connection of its own.
+ * What is asked at one moment is one statement, and one transaction, that
+ * leaves nothing in its session: so the store works behind a pooler that gives
+ * out connections by the transaction, such as PgBouncer. Only what tells of
+ * releases needs a connection of its own.
  *
  * Time is that of the database alone. If its clock is set forward, entries end
  * earlier.
@@ -20,6 +20,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { MigrationError } from "effect/sql/Migrator"
@@ -27,6 +28,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import { StoreError } from "../DlmError.ts"
+import { Batches } from "../internal/Batches.ts"
 import * as CompareAndSet from "../vault/CompareAndSet.ts"
 import * as Guarantees from "../vault/Guarantees.ts"
 import { type Change, Store } from "../vault/Store.ts"
@@ -71,6 +73,10 @@ const sweepInterval = Duration.seconds(30)
 const sweepBatch = 1000
 /** The driver lets a statement be for 10 ms, and then has it cancelled, which takes a few round trips. */
 const cancelGrace = Duration.millis(250)
+/** So many are asked by one statement. Others who want one of their names wait for all of them. */
+const maxBatch = 16
+/** What is more characters than that is asked by a statement of its own. */
+const maxBatched = 16_384
 const listenRetry = Schedule.spaced("1 second")
 /** A session that only listens would not learn that the other end has gone. */
 const listenKeepAlive = Duration.seconds(15)
@@ -124,17 +130,44 @@ export const make = (
       Effect.forkScoped
     )
 
+    const one = ({ parameters }: Question) =>
+      Effect.map(sql.unsafe(schema.attempt, parameters).values, ([row]) => Result.succeed(row as Row))
+
+    const alone = (question: Question) => Effect.catch(one(question), (error) => Effect.succeed(Result.fail(error)))
+
+    // Always in the order of their names, so that no two statements wait for a name that the other has.
+    const many = (questions: ReadonlyArray<Question>) => {
+      const order = Array.from(questions.keys()).sort((a, b) => compare(questions[a]!.name, questions[b]!.name))
+      const parameter = JSON.stringify(order.map((at) => questions[at]!.parameters))
+      return Effect.map(sql.unsafe(schema.attempts, [parameter]).values, (rows) => {
+        const answers: Array<Result.Result<Row, SqlError>> = []
+        for (const [at, ...row] of rows) answers[order[Number(at) - 1]!] = Result.succeed(row as unknown as Row)
+        return answers
+      })
+    }
+
+    const batches = new Batches<Question, Result.Result<Row, SqlError>>({
+      max: maxBatch,
+      context: outside(client, yield* Effect.context<never>()),
+      grace: cancelGrace,
+      perform: (questions) => {
+        const [only] = questions
+        if (only !== undefined && questions.length === 1) return Effect.map(one(only), (row) => [row])
+        // If one of them was refused, all were undone.
+        return Effect.catchIf(many(questions), isRefusal, () => Effect.forEach(questions, alone))
+      }
+    })
+
     return Store.of({
       modify: CompareAndSet.make({
         store,
         timeout,
         attempt: (name, cases, waits) => {
-          const question = questionOf(cases)
-          return aside(
-            client,
-            sql.unsafe(schema.attempt, [escape(name), waits ? mark : null, ...question.parameters]).values
-          ).pipe(
-            Effect.map(([row]) => replyOf(mark, question, row as Row)),
+          const question = questionOf(escape(name), waits ? mark : null, cases)
+          const isLarge = question.parameters.reduce((length, text) => length + (text?.length ?? 0), 0) > maxBatched
+          return (isLarge ? aside(client, one(question)) : batches.ask(question)).pipe(
+            Effect.flatMap(Effect.fromResult),
+            Effect.map((row) => replyOf(mark, question, row)),
             Effect.mapError(rootOf)
           )
         }
@@ -217,6 +250,7 @@ const listeningConfig = Effect.fnUntraced(function*(
 
 /** What is asked for of the function: a change if there is no entry, and one if there is one as expected. */
 interface Question {
+  readonly name: string
   readonly cases: ReadonlyArray<CompareAndSet.Case>
   readonly absent: CompareAndSet.Case | undefined
   readonly present: CompareAndSet.Case | undefined
@@ -226,18 +260,25 @@ interface Question {
 
 // What is written goes over the network once, so of two cases that write different entries the first is asked for only:
 // where it does not fit, what is there is told, and the other is asked for by its revision.
-const questionOf = (cases: ReadonlyArray<CompareAndSet.Case>): Question => {
+const questionOf = (
+  name: string,
+  waits: string | null,
+  cases: ReadonlyArray<CompareAndSet.Case>
+): Question => {
   const writes = cases.flatMap(({ change }) => change._tag === "Write" ? [change] : [])
   const [write, other] = writes
-  if (other !== undefined && !isSameWrite(write!, other)) return questionOf(cases.slice(0, 1))
+  if (other !== undefined && !isSameWrite(write!, other)) return questionOf(name, waits, cases.slice(0, 1))
   const absent = cases.find(({ expected }) => expected._tag === "Absent")
   const present = cases.find(({ expected }) => expected._tag !== "Absent")
   const owned = present?.expected._tag === "Owned" ? present.expected : undefined
   return {
+    name,
     cases,
     absent,
     present,
     parameters: [
+      name,
+      waits,
       absent?.change._tag ?? null,
       present?.change._tag ?? null,
       escaped(owned?.owner),
@@ -301,6 +342,14 @@ const replyOf = (
       : undefined,
     waited: told !== null && told !== mark
   }
+}
+
+const compare = (a: string, b: string): number => a < b ? -1 : a > b ? 1 : 0
+
+/** Whether the database refused a statement, which then has changed nothing. */
+const isRefusal = (error: unknown): boolean => {
+  const root = rootOf(error)
+  return root instanceof Error && "severity" in root && root.severity === "ERROR"
 }
 
 /** What the database or the network said: the driver's own message only says what it was about to do. */

@@ -100,6 +100,11 @@ export interface Schema {
    * revision. Its one row says which of them was done, if any, with the fence that the entry had, if there was one.
    */
   readonly attempt: string
+  /**
+   * The same for many, in the order in which they are given, by one parameter: an array of arrays of what is asked of
+   * each, as JSON. Each row begins with which of them it is about, from 1 on.
+   */
+  readonly attempts: string
   /** Deletes some entries that have expired, and says how many. Its parameter is how many at the most. */
   readonly sweep: string
   /** Where the names are told that were freed while somebody waited. */
@@ -113,6 +118,9 @@ export const make = (name: string): Schema => {
   const schema = quoted(name)
   return {
     attempt: `SELECT * FROM ${schema}.attempt_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    attempts: `SELECT q.at, a.* FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS q(v, at),
+  LATERAL ${schema}.attempt_v1(v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, (v->>6)::bigint, v->>7, v->>8, v->>9,
+    (v->>10)::float8) AS a`,
     // One that was renewed meanwhile is looked at again before it is deleted, and one that is being changed is left.
     sweep: `WITH swept AS (
   DELETE FROM ${schema}.entries WHERE name = ANY (ARRAY(

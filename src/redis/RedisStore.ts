@@ -38,10 +38,10 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { StoreError } from "../DlmError.ts"
+import { Batches } from "../internal/Batches.ts"
 import * as CompareAndSet from "../vault/CompareAndSet.ts"
 import * as Guarantees from "../vault/Guarantees.ts"
 import { type Change, type Entry, Store } from "../vault/Store.ts"
-import { Batches } from "./Batches.ts"
 import * as RedisConnection from "./RedisConnection.ts"
 import * as Sentinels from "./Sentinels.ts"
 
@@ -241,10 +241,14 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
       () => redis.send<ReadonlyArray<ScriptReply>>("EVAL", compareAndSet, ...args)
     )
 
-  const batches = new Batches<Question, ScriptReply>(maxBatch, yield* Effect.context<never>(), (questions) => {
-    const args = [String(questions.length + 1), ...questions.map(({ key }) => key), last, channel]
-    for (const question of questions) args.push(String(question.args.length), ...question.args)
-    return Effect.mapError(run(args), ({ cause }) => cause)
+  const batches = new Batches<Question, ScriptReply>({
+    max: maxBatch,
+    context: yield* Effect.context<never>(),
+    perform: (questions) => {
+      const args = [String(questions.length + 1), ...questions.map(({ key }) => key), last, channel]
+      for (const question of questions) args.push(String(question.args.length), ...question.args)
+      return Effect.mapError(run(args), ({ cause }) => cause)
+    }
   })
 
   const attempt = (name: string, cases: ReadonlyArray<CompareAndSet.Case>, waits: boolean) => {
