@@ -137,7 +137,7 @@ export const make = (
 
     // Always in the order of their names, so that no two statements wait for a name that the other has.
     const many = (questions: ReadonlyArray<Question>) => {
-      const order = Array.from(questions.keys()).sort((a, b) => compare(questions[a]!.name, questions[b]!.name))
+      const order = Array.from(questions.keys()).toSorted((a, b) => compare(questions[a]!.name, questions[b]!.name))
       const parameter = JSON.stringify(order.map((at) => questions[at]!.parameters))
       return Effect.map(sql.unsafe(schema.attempts, [parameter]).values, (rows) => {
         const answers: Array<Result.Result<Row, SqlError>> = []

@@ -24,7 +24,7 @@ export interface SqliteFile {
    * nothing. If this throws, none was made.
    */
   readonly transact: (modifications: ReadonlyArray<Modification>) => ReadonlyArray<Exit.Exit<Outcome<unknown>>>
-  /** Removes some of the entries that have expired, and tells whether there may be more. */
+  /** Looks at the next of the entries, removes those that have expired, and tells whether there are more to look at. */
   readonly sweep: () => boolean
   readonly close: () => void
 }
@@ -49,20 +49,26 @@ const schema = `
     revision INTEGER NOT NULL,
     entry TEXT NOT NULL
   ) WITHOUT ROWID;
-  CREATE INDEX entries_by_expiry ON entries (expires_at);
   CREATE TABLE state (revision INTEGER NOT NULL, time REAL NOT NULL, offset REAL NOT NULL, boot TEXT NOT NULL);
   PRAGMA application_id = ${applicationId};
   PRAGMA user_version = ${version};
 `
 
+/** An index by the time of expiry would cost each change more than the sweep costs that goes through all of them. */
 const sweepBatch = 1000
+
+/** Half as many pages to write as with the default of 4096, for the entries of one transaction. Files keep theirs. */
+const pageSize = 8192
+
+/** How often it is looked whether the path still leads to the file that is open, in milliseconds. */
+const lookEvery = 1000
 
 /** So many names are remembered at the most, and only those with no more data than this, in characters. */
 const maxRemembered = 10_000
 const maxRememberedData = 1024
 
 /** https://www.sqlite.org/rescode.html */
-const codes = { busy: 5, corrupt: 11, notADatabase: 26 }
+const codes = { busy: 5, readOnly: 8, corrupt: 11, notADatabase: 26 }
 
 // The low byte is the kind; what is above it says more about where.
 const isCode = (error: unknown, code: number): boolean =>
@@ -77,6 +83,12 @@ const whyNotOpened = (file: string, error: unknown): Error => {
   }
   if (isCode(error, codes.corrupt)) {
     return new Error(`${file} is damaged: restore it, or move it away to begin with an empty one`, { cause: error })
+  }
+  if (isCode(error, codes.readOnly)) {
+    return new Error(`${file} can only be read: allow this process to write to it and to its folder`, { cause: error })
+  }
+  if (fs.statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
+    return new Error(`${file} is a folder: name a file in it`, { cause: error })
   }
   return new Error(`${file} cannot be opened: ${error instanceof Error ? error.message : error}`, { cause: error })
 }
@@ -146,11 +158,12 @@ export const open = (options: {
     create(file)
     database = new DatabaseSync(file)
     isOurs(database)
+    pragma(database, `page_size = ${pageSize}`)
     pragma(database, "journal_mode = WAL")
     pragma(database, `synchronous = ${options.full ? "FULL" : "NORMAL"}`)
     // macOS does not wait for the disk without it: https://www.sqlite.org/pragma.html#pragma_fullfsync
     pragma(database, `fullfsync = ${options.full}`)
-    return make(database, options.clock)
+    return make(database, file, options.clock)
   } catch (error) {
     database?.close()
     throw isBusy(error) ? error : whyNotOpened(file, error)
@@ -163,7 +176,7 @@ export const open = (options: {
  * It never goes back. After a boot, or on another machine, it goes on from the
  * last time that was written, as nobody knows how much has passed since.
  */
-const make = (database: DatabaseSync, clock: Clock.Clock): SqliteFile => {
+const make = (database: DatabaseSync, file: string, clock: Clock.Clock): SqliteFile => {
   const begin = database.prepare("BEGIN IMMEDIATE")
   const commit = database.prepare("COMMIT")
   const rollback = database.prepare("ROLLBACK")
@@ -174,8 +187,24 @@ const make = (database: DatabaseSync, clock: Clock.Clock): SqliteFile => {
   let dataVersion: unknown
   let revision = 0n
   let offset = 0
+  /** The last of the names that this sweep has looked at. */
+  let sweptTo = ""
+
+  const opened = fs.statSync(file)
+  let lookedAt = monotonic()
+
+  // Whoever opens the path now would grant what is held here.
+  const refuseIfReplaced = (): void => {
+    if (monotonic() - lookedAt < lookEvery) return
+    const there = fs.statSync(file, { throwIfNoEntry: false })
+    if (there?.ino !== opened.ino || there.dev !== opened.dev) {
+      throw new Error(`${file} was replaced or removed while it was in use. Start this process again`)
+    }
+    lookedAt = monotonic()
+  }
 
   const transaction = <A>(body: () => A): A => {
+    refuseIfReplaced()
     begin.run()
     try {
       const result = body()
@@ -195,6 +224,8 @@ const make = (database: DatabaseSync, clock: Clock.Clock): SqliteFile => {
       database.exec(schema)
       database.prepare("INSERT INTO state VALUES (0, ?, 0, '')").run(clock.currentTimeMillisUnsafe())
     }
+    // Of files that earlier versions have made.
+    database.exec("DROP INDEX IF EXISTS entries_by_expiry")
     const boot = bootId()
     const now = monotonic()
     // What a loss of power took away may have had greater revisions than those that are left.
@@ -217,9 +248,10 @@ const make = (database: DatabaseSync, clock: Clock.Clock): SqliteFile => {
     "REPLACE INTO entries (name, entry, fence, revision, expires_at) VALUES (?, ?, ?, ?, ?)"
   )
   const remove = database.prepare("DELETE FROM entries WHERE name = ?")
-  const removeExpired = database.prepare(
-    `DELETE FROM entries WHERE name IN (SELECT name FROM entries WHERE expires_at <= ? LIMIT ${sweepBatch})`
+  const sliceEnd = database.prepare(
+    `SELECT max(name) AS last FROM (SELECT name FROM entries WHERE name > ? ORDER BY name LIMIT ${sweepBatch})`
   )
+  const removeExpired = database.prepare("DELETE FROM entries WHERE name > ? AND name <= ? AND expires_at <= ?")
   const keepTime = database.prepare("UPDATE state SET time = ? WHERE EXISTS (SELECT 1 FROM entries)")
 
   /** Forgets what another connection may have changed, and tells the time. */
@@ -297,10 +329,16 @@ const make = (database: DatabaseSync, clock: Clock.Clock): SqliteFile => {
     sweep: () =>
       transaction(() => {
         const now = refresh()
-        const { changes } = removeExpired.run(now)
+        const { last } = sliceEnd.get(sweptTo)!
+        if (typeof last === "string") {
+          removeExpired.run(sweptTo, last, now)
+          sweptTo = last
+          return true
+        }
+        sweptTo = ""
         // So that entries that nobody touches do not begin their time anew with the next boot.
         keepTime.run(now)
-        return Number(changes) === sweepBatch
+        return false
       }),
     close: () => database.close()
   }
