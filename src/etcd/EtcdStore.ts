@@ -41,6 +41,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { StoreError } from "../DlmError.ts"
 import * as Alarms from "../internal/Alarms.ts"
+import * as Listening from "../internal/Listening.ts"
 import { monotonicMillisUnsafe } from "../internal/time.ts"
 import { type Case, make as makeModify, type Reply, type Tenure } from "../vault/CompareAndSet.ts"
 import * as Guarantees from "../vault/Guarantees.ts"
@@ -75,6 +76,7 @@ const decodeText = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Strin
 const Deletions = Schema.fromJsonString(Schema.Struct({
   result: Schema.Struct({
     canceled: Schema.optionalKey(Schema.Boolean),
+    cancel_reason: Schema.optionalKey(Schema.String),
     events: Schema.optionalKey(Schema.Array(Schema.Struct({ kv: Schema.Struct({ key: Schema.String }) })))
   })
 }))
@@ -111,6 +113,8 @@ class Alarm implements Alarms.Sleeper {
     this.wake = wake
   }
 }
+
+const listenRetry = Schedule.spaced("100 millis")
 
 const passes = (error: unknown): boolean => error instanceof EtcdError && error.passes
 
@@ -300,15 +304,22 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const watch = JSON.stringify({
     create_request: { key: Base64.encode(prefix), range_end: afterPrefix(prefix), filters: ["NOPUT"] }
   })
-  const freed = client.lines("/v3/watch", watch).pipe(
-    Stream.mapEffect((line) => decodeDeletions(line)),
-    Stream.takeWhile(({ result }) => result.canceled !== true),
-    Stream.flatMap(({ result }) => Stream.fromIterable(result.events ?? [])),
-    Stream.map(({ kv }) => nameOf(prefix, kv.key)),
-    Stream.flatMap((name) => Stream.fromIterable(Option.toArray(name))),
-    Stream.catch(() => Stream.empty),
-    Stream.repeat(Schedule.spaced("100 millis"))
-  )
+  const freed = Listening.forever({
+    again: listenRetry,
+    remedy: `If etcd refuses it, allow its user to read all keys that begin with ${prefix}`,
+    hear: (listening) =>
+      client.lines("/v3/watch", watch).pipe(
+        Stream.mapEffect((line) => decodeDeletions(line)),
+        Stream.mapEffect(({ result: { cancel_reason = "it ended the watch", canceled, events = [] } }) =>
+          canceled === true ? Effect.fail(new Error(cancel_reason)) : Effect.as(listening, events)
+        ),
+        Stream.flatMap(Stream.fromIterable),
+        Stream.map(({ kv }) => nameOf(prefix, kv.key)),
+        Stream.flatMap((name) => Stream.fromIterable(Option.toArray(name))),
+        // It also ends where another member is asked from then on, or has closed it in peace.
+        Stream.repeat(listenRetry)
+      )
+  })
 
   // Asks for a key of the prefix, so as to learn of a wrong address or user now.
   yield* Effect.mapError(attempt("", []), failed)

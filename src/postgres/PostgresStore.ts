@@ -18,6 +18,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -29,6 +30,7 @@ import { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import { StoreError } from "../DlmError.ts"
 import { Batches } from "../internal/Batches.ts"
+import * as Listening from "../internal/Listening.ts"
 import * as CompareAndSet from "../vault/CompareAndSet.ts"
 import * as Guarantees from "../vault/Guarantees.ts"
 import { type Change, Store } from "../vault/Store.ts"
@@ -78,6 +80,8 @@ const maxBatch = 16
 /** What is more characters than that is asked by a statement of its own. */
 const maxBatched = 16_384
 const listenRetry = Schedule.spaced("1 second")
+/** Sent to itself: a pooler takes a LISTEN, and then hears for nobody. No name is escaped as this. */
+const probe = "\\"
 /** A session that only listens would not learn that the other end has gone. */
 const listenKeepAlive = Duration.seconds(15)
 /** No text of 10 MiB is longer once it is escaped. */
@@ -110,7 +114,7 @@ export const make = (
     const timeout = Duration.fromInputUnsafe(options.timeout ?? defaults.timeout)
     // No other store over the same tables marks alike who waits at it.
     const mark = (yield* Random.nextInt).toString(36)
-    const listening = yield* listeningConfig(client.config, options.listenUrl)
+    const listenConfig = yield* listeningConfig(client.config, options.listenUrl)
 
     yield* aside(client, Effect.andThen(checkSettings(sql), schema.migrate)).pipe(
       Effect.provideService(SqlClient.SqlClient, sql),
@@ -173,15 +177,28 @@ export const make = (
         }
       }),
       sharing: {
-        freed: Stream.unwrap(
-          Effect.flatMap(PgConnection.make(listening), (connection) => connection.listen(schema.channel)).pipe(
-            Effect.map((queue) => Stream.fromQueue(queue))
-          )
-        ).pipe(
-          Stream.map(({ payload }) => unescape(payload)),
-          Stream.retry(listenRetry),
-          Stream.orDie
-        )
+        freed: Listening.forever({
+          again: listenRetry,
+          remedy: "LISTEN needs a session that lasts, so behind a pooler give a listenUrl (DLM_POSTGRES_LISTEN_URL) " +
+            "that leads to the database itself",
+          hear: (listening) =>
+            Stream.unwrap(Effect.gen(function*() {
+              const queue = yield* (yield* PgConnection.make(listenConfig)).listen(schema.channel)
+              yield* aside(client, sql`SELECT pg_notify(${schema.channel}, ${probe})`).pipe(
+                Effect.andThen(Queue.peek(queue)),
+                Effect.timeoutOrElse({
+                  duration: timeout,
+                  orElse: () => Effect.fail(new Error("LISTEN succeeds, and nothing comes of NOTIFY"))
+                })
+              )
+              yield* listening
+              return Stream.fromQueue(queue)
+            })).pipe(
+              Stream.filter(({ payload }) => payload !== probe),
+              Stream.map(({ payload }) => unescape(payload)),
+              Stream.mapError(rootOf)
+            )
+        })
       }
     })
   })

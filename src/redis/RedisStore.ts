@@ -18,7 +18,7 @@
  *   rule it out, so it is not used. Fences rise across a failover too, as long as the
  *   clocks of the two hosts differ by less than it takes.
  * - Its user needs the keys `dlm*`, the channel `dlm:freed`, and scripts. Without the channel, those who wait look
- *   by themselves, each second.
+ *   by themselves, each second, and a warning says so.
  * - Redis must not evict: `maxmemory-policy noeviction`. An evicted entry is a free lock.
  * - The script uses several keys. In a Redis Cluster the prefix must hold a hash tag,
  *   such as `{dlm}`, so that all lie in one slot.
@@ -39,6 +39,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { StoreError } from "../DlmError.ts"
 import { Batches } from "../internal/Batches.ts"
+import * as Listening from "../internal/Listening.ts"
 import * as CompareAndSet from "../vault/CompareAndSet.ts"
 import * as Guarantees from "../vault/Guarantees.ts"
 import { type Change, type Entry, Store } from "../vault/Store.ts"
@@ -270,11 +271,21 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
     inTime
   )
 
-  const freed = Stream.unwrap(Effect.map(redis.subscribe(channel), Stream.fromQueue)).pipe(
-    Stream.filterMap(({ message }) => Result.try(() => decode(message) ?? "")),
-    Stream.retry(RedisConnection.backoff),
-    Stream.orDie
-  )
+  const freed = Listening.forever({
+    again: RedisConnection.backoff,
+    remedy: `If Redis refuses it, allow its user the channel ${channel}`,
+    hear: (listening) =>
+      Stream.unwrap(
+        redis.subscribe(channel).pipe(
+          // Where it could not subscribe, the queue has failed already.
+          Effect.tap(({ state }) => state._tag === "Open" ? listening : Effect.void),
+          Effect.map(Stream.fromQueue)
+        )
+      ).pipe(
+        Stream.filterMap(({ message }) => Result.try(() => decode(message) ?? "")),
+        Stream.mapError(({ cause }) => cause)
+      )
+  })
 
   return Store.of({
     modify: CompareAndSet.make({ store: "redis", timeout, attempt }),

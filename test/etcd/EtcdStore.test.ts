@@ -21,6 +21,7 @@ import { HttpClient, HttpClientRequest } from "effect/http"
 import * as fs from "node:fs"
 import { freshName } from "../support/contract.ts"
 import * as etcdServer from "../support/etcdServer.ts"
+import { collected } from "../support/logs.ts"
 import { describeWith, freePort, temporaryFolder } from "../support/programs.ts"
 import { hears, instance, lock, read, unlock } from "./instance.ts"
 
@@ -264,6 +265,34 @@ describeWith("the etcd store", etcdServer.needed, () => {
       const store = yield* instance(NodeEtcdStore.layer({ endpoints: [dead, endpoint] }))
       assert.isTrue((yield* lock(store, freshName(), "me")).answer)
     }).pipe(Effect.scoped))
+
+  it.live("warns once that it may not watch, and says once that it does again", () =>
+    Effect.gen(function*() {
+      const { endpoint } = yield* etcdServer.server()
+      const asRoot = (...command: ReadonlyArray<string>) =>
+        etcdServer.etcdctl(endpoint, "--user", "root:secret", ...command)
+      yield* etcdServer.etcdctl(endpoint, "user", "add", "root:secret")
+      yield* etcdServer.etcdctl(endpoint, "user", "grant-role", "root", "root")
+      yield* etcdServer.etcdctl(endpoint, "auth", "enable")
+      yield* asRoot("role", "add", "locks")
+      // Any name of ours, and not quite all that begins so.
+      yield* asRoot("role", "grant-permission", "locks", "readwrite", "effect-dlm/", "effect-dlm/~")
+      yield* asRoot("user", "add", "dlm:hunter2")
+      yield* asRoot("user", "grant-role", "dlm", "locks")
+      const credentials = { username: "dlm", password: Redacted.make("hunter2") }
+      const store = yield* instance(NodeEtcdStore.layer({ endpoints: [endpoint], credentials }))
+      const name = freshName()
+      assert.isTrue((yield* lock(store, name, "me")).answer)
+      const logs = yield* collected
+      const hearing = yield* Effect.forkScoped(Effect.provide(hears(store, name), logs.layer))
+      const warning = yield* logs.next
+      assert.match(warning, /^Warn: .*permission denied.*look by themselves, once a second.*begin with effect-dlm\/$/)
+      assert.notMatch(warning, /hunter2/)
+      yield* asRoot("role", "grant-permission", "locks", "--prefix=true", "readwrite", "effect-dlm/")
+      assert.strictEqual(yield* logs.next, "Info: What others free is heard of again")
+      yield* unlock(store, name, "me")
+      yield* Fiber.join(hearing)
+    }).pipe(Effect.scoped), 30_000)
 
   it.live("proves who asks by a password, and again when its token is forgotten", () =>
     Effect.gen(function*() {

@@ -21,7 +21,9 @@ import { PostgresStore } from "effect-dlm/postgres"
 import { Store } from "effect-dlm/vault"
 import { TestClock } from "effect/testing"
 import { createHash } from "node:crypto"
+import * as net from "node:net"
 import { afterAll, beforeAll } from "vitest"
+import { collected } from "../support/logs.ts"
 import { postgresServer, programs } from "../support/postgresServer.ts"
 import { describeWith, freePort } from "../support/programs.ts"
 
@@ -29,6 +31,25 @@ type Server = Effect.Success<typeof postgresServer>
 
 /** A third of a page, which is more than an index takes, and cannot be compressed to less. */
 const longName = Array.from({ length: 60 }, (_, i) => createHash("sha512").update(String(i)).digest("base64")).join("")
+
+/** Leads from one port to another, for as long as the scope lives. */
+const forward = (from: number, to: number) =>
+  Effect.acquireRelease(
+    Effect.callback<() => void>((resume) => {
+      const sockets = new Set<net.Socket>()
+      const server = net.createServer((near) => {
+        const far = net.connect(to, "127.0.0.1")
+        for (const socket of [near, far]) sockets.add(socket.on("error", () => socket.destroy()))
+        near.pipe(far).pipe(near)
+      })
+      server.listen(from, "127.0.0.1", () =>
+        resume(Effect.succeed(() => {
+          server.close()
+          for (const socket of sockets) socket.destroy()
+        })))
+    }),
+    (close) => Effect.sync(close)
+  )
 
 describeWith("the Postgres store", programs, () => {
   const scope = Scope.makeUnsafe()
@@ -327,6 +348,21 @@ describeWith("the Postgres store", programs, () => {
             })
         ), { concurrency: "unbounded" })
     }).pipe(Effect.scoped))
+
+  it.live("warns once that it cannot listen, and says once that it does again", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const listenUrl = Redacted.make(Redacted.value(server.url).replace(`:${server.port}/`, `:${port}/`))
+      const store = yield* build(PostgresStore.layerUrl({ url: server.url, listenUrl, schema: "unheard" }))
+      const logs = yield* collected
+      yield* Effect.forkScoped(Effect.provide(Stream.runDrain(store.sharing!.freed), logs.layer))
+      const warning = yield* logs.next
+      assert.match(warning, /^Warn: .*ECONNREFUSED.*look by themselves, once a second.*give a listenUrl/)
+      assert.notMatch(warning, /secret|postgres:/)
+      yield* forward(port, server.port)
+      assert.strictEqual(yield* logs.next, "Info: What others free is heard of again")
+      assert.isTrue((yield* take(store, "name", "me")).answer)
+    }).pipe(Effect.scoped), 20_000)
 
   it.live("hears of releases again after the server was killed", () =>
     Effect.gen(function*() {

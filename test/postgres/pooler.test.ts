@@ -1,9 +1,11 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Scope, Stream } from "effect"
 import { PostgresStore } from "effect-dlm/postgres"
 import { StoreContract } from "effect-dlm/testing"
+import { Store } from "effect-dlm/vault"
 import { afterAll, beforeAll } from "vitest"
+import { collected } from "../support/logs.ts"
 import { pgbouncer, postgresServer, programs } from "../support/postgresServer.ts"
 import { describeWith } from "../support/programs.ts"
 
@@ -33,6 +35,16 @@ describeWith("the Postgres store behind PgBouncer", { ...programs, pgbouncer: "p
     ))
     for (const { check, name } of StoreContract.laws(layer, { late: 200 })) it.live(name, () => check)
   })
+
+  it.live("warns that it hears nothing where no listenUrl leads to the database", () =>
+    Effect.gen(function*() {
+      const logs = yield* collected
+      const client = PgClient.layer({ url: urls.pooled, prepare: false })
+      const built = yield* Layer.build(PostgresStore.layer({ schema: "unheard" }).pipe(Layer.provide(client)))
+      const { sharing } = Context.get(built, Store.Store)
+      yield* Effect.forkScoped(Effect.provide(Stream.runDrain(sharing!.freed), logs.layer))
+      assert.match(yield* logs.next, /^Warn: .*nothing comes of NOTIFY.*behind a pooler give a listenUrl/)
+    }), 20_000)
 
   it.live("leaves nothing in the sessions that it was given", () =>
     Effect.gen(function*() {

@@ -3,6 +3,7 @@ import { ConfigProvider, Context, Effect, Exit, Fiber, Layer, Option, Queue, Red
 import type { DlmError } from "effect-dlm"
 import { RedisStore } from "effect-dlm/redis"
 import { Store } from "effect-dlm/vault"
+import { collected } from "../support/logs.ts"
 import * as programs from "../support/programs.ts"
 import * as redisServer from "../support/redisServer.ts"
 
@@ -198,6 +199,28 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
       }),
     60_000
   )
+
+  it.live("warns once that it may not listen, and says once that it does again", () =>
+    Effect.gen(function*() {
+      const { port } = yield* redisServer.server()
+      yield* redisServer.ask(port, "ACL", "SETUSER", "deaf", "on", ">secret", "~dlm*", "+@all", "resetchannels")
+      const store = yield* build(RedisStore.layerUrl({ url: Redacted.make(`redis://deaf:secret@127.0.0.1:${port}`) }))
+      const logs = yield* collected
+      yield* Effect.forkScoped(Effect.provide(Stream.runDrain(store.sharing!.freed), logs.layer))
+      const warning = yield* logs.next
+      assert.match(warning, /^Warn: .*NOPERM.*look by themselves, once a second.*allow its user the channel dlm:freed$/)
+      assert.notMatch(warning, /secret|redis:/)
+      const refusals = Effect.map(
+        redisServer.ask(port, "INFO", "commandstats"),
+        (stats) => Number(/cmdstat_subscribe:.*rejected_calls=(\d+)/.exec(stats)?.[1] ?? 0)
+      )
+      yield* Effect.repeat(refusals, { until: (count) => count >= 5, schedule: Schedule.spaced("20 millis") })
+      yield* redisServer.ask(port, "ACL", "SETUSER", "deaf", "&dlm:freed")
+      assert.strictEqual(yield* logs.next, "Info: What others free is heard of again")
+      // Another outage is another warning. To take the channel away ends the connection.
+      yield* redisServer.ask(port, "ACL", "SETUSER", "deaf", "resetchannels")
+      assert.match(yield* logs.next, /^Warn: .*NOPERM/)
+    }))
 
   it.live("leaves a connection on which nothing is answered, and says so", () =>
     Effect.gen(function*() {

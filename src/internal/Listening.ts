@@ -1,0 +1,45 @@
+/**
+ * What a store hears from others of what they freed, for as long as it is asked: whatever ends that, it listens again.
+ *
+ * While it cannot, nobody who waits is told anything but by looking, and everything else works. So it is logged, once
+ * when the next try fails too, since one connection that was dropped is no outage, and once when it is over.
+ */
+import * as Effect from "effect/Effect"
+import type * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+
+/** How to listen, when to try again, and what to do where it fails. */
+export interface Options {
+  /** What is heard. It runs `listening` once it is sure to hear, and fails with what tells the reason, and no secret. */
+  readonly hear: (listening: Effect.Effect<void>) => Stream.Stream<string, unknown>
+  readonly again: Schedule.Schedule<unknown>
+  /** A sentence for those who operate the store. */
+  readonly remedy: string
+}
+
+// That of a failure to connect to several addresses of a host has a code alone.
+const reasonOf = (error: unknown): string =>
+  error instanceof Error
+    ? error.message !== "" ? error.message : String((error as { readonly code?: unknown }).code ?? error.name)
+    : String(error)
+
+/** Listens without end. */
+export const forever = ({ again, hear, remedy }: Options): Stream.Stream<string> =>
+  Stream.suspend(() => {
+    let failures = 0
+    const listening = Effect.suspend(() => {
+      const told = failures > 1
+      failures = 0
+      return told ? Effect.logInfo("What others free is heard of again") : Effect.void
+    })
+    const failed = (error: unknown) =>
+      Effect.suspend(() =>
+        ++failures === 2
+          ? Effect.logWarning(
+            `What others free is not heard of (${reasonOf(error)}). ` +
+              `Those who wait look by themselves, once a second. ${remedy}`
+          )
+          : Effect.void
+      )
+    return hear(listening).pipe(Stream.tapError(failed), Stream.retry(again), Stream.orDie)
+  })
