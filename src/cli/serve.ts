@@ -96,9 +96,8 @@ export const serve = Command.make("serve", {
           "or --insecure where the network itself keeps others out"
       )
     }
-    const vault = yield* Layer.build(
-      Vault.layer.pipe(Layer.provide(yield* StoreFlag.fromFlag(flags.store, flags.restartGrace)))
-    ).pipe(Effect.provideContext(known))
+    const store = yield* StoreFlag.fromFlag(flags.store, flags.restartGrace)
+    const vault = yield* Layer.build(Vault.layer.pipe(Layer.provide(store.layer))).pipe(Effect.provideContext(known))
     const cannotListen = (at: number, cause: unknown) =>
       new Failed({
         status: status.system,
@@ -126,9 +125,11 @@ export const serve = Command.make("serve", {
       yield* Console.log(
         JSON.stringify({ listening: where, ...(operations === undefined ? {} : { http: operations }) })
       )
+      yield* Console.log(JSON.stringify({ store: store.place }))
     } else {
       if (operations !== undefined) yield* Console.log(`dlm: metrics and health on http://${operations}`)
       yield* Console.log(`dlm: listening on ${where}`)
+      yield* Console.log(`dlm: locks are kept in ${store.place}`)
     }
     return yield* Effect.never
   }).pipe(Effect.scoped, reporting(flags.json), flags.json ? Effect.provide(jsonLogs) : identity)).pipe(

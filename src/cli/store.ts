@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import type { StoreError } from "../DlmError.ts"
 import type * as RedisStore from "../redis/RedisStore.ts"
 import * as Store from "../vault/Store.ts"
@@ -22,6 +23,9 @@ interface Kind {
   /** How what one writes begins. */
   readonly schemes: ReadonlyArray<string>
   readonly example: string
+  /** Whether it is written as it must be, which is `form`. */
+  readonly isWellFormed: (place: string) => boolean
+  readonly form: string
   /** The package that it needs beside ours, if any. */
   readonly driver?: string
   readonly load: (
@@ -30,31 +34,73 @@ interface Kind {
   ) => Promise<Effect.Effect<StoreLayer, Failed | Config.ConfigError>>
 }
 
+/** Whether a URL of one host can be read, and what is escaped in it. A `#` would cut off a password, and what follows. */
+const isUrl = (text: string): boolean =>
+  URL.canParse(text) && !text.includes("#") && Result.isSuccess(Result.try(() => decodeURIComponent(text)))
+
+const isPostgresUrl = (text: string): boolean => isUrl(text) && /^postgres(?:ql)?:\/\//.test(text)
+const urlForm = (form: string): string => `${form}, and what is no letter or digit in a password as %40 for @`
+const postgresForm = urlForm("postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+
+const severalHosts = /^[a-z+]+:\/\/(?:([^:@/]*):([^@/]*)@)?([^@/]+)(?:\/(.+))?$/
+const oneHost = /^(?:\[([\da-f:.]+)\]|([^\s:?#[\]]+))(?::(\d+))?$/i
+
+/** What a URL of several hosts says, or nothing where it cannot be read. */
+const partsOf = (url: string) => {
+  const [, user, password, list = "", path] = severalHosts.exec(url) ?? []
+  const hosts = list.split(",").flatMap((text) => {
+    const [all, bracketed, host = bracketed, port] = oneHost.exec(text) ?? []
+    return all === undefined || host === undefined || Number(port ?? 0) > 65535
+      ? []
+      : [{ host, port: port === undefined ? undefined : Number(port) }]
+  })
+  const decoded = Result.try(() => [user, password, path].map((text) => text && decodeURIComponent(text)))
+  if (hosts.length < list.split(",").length || Result.isFailure(decoded)) return undefined
+  const [itsUser, itsPassword, itsPath] = decoded.success
+  return { user: itsUser, password: itsPassword, hosts, path: itsPath }
+}
+
+/** What a URL says of Sentinels: the credentials are those of Redis itself, and the port is 26379 by default. */
+const sentinelsOf = (url: string): Parameters<typeof RedisStore.layerSentinel>[0] | undefined => {
+  const parts = partsOf(url)
+  if (parts?.path === undefined || parts.path.includes("/")) return undefined
+  const { hosts, password, path, user } = parts
+  return {
+    master: path,
+    tls: url.startsWith("rediss"),
+    sentinels: hosts,
+    credentials: password === undefined
+      ? undefined
+      : { username: user === "" ? undefined : user, password: Redacted.make(password) }
+  }
+}
+
+const sqliteFile = /^sqlite:([^?]+)(?:\?synchronous=(normal|full))?$/
+
 const kinds: ReadonlyArray<Kind> = [
   {
     schemes: ["memory"],
     example: "memory",
+    isWellFormed: () => true,
+    form: "memory",
     load: async (_, restartGrace) => Effect.succeed(Store.layerMemoryWith({ restartGrace }))
   },
   {
     schemes: ["sqlite:"],
     example: "sqlite:FILE",
+    isWellFormed: (place) => sqliteFile.test(place),
+    form: "sqlite:/var/lib/dlm/locks.db, and after it ?synchronous=normal, ?synchronous=full or nothing",
     load: async (place) => {
       const { layer } = await import("../sqlite/SqliteStore.ts")
-      const [, file, synchronous] = /^sqlite:([^?]+)(?:\?synchronous=(normal|full))?$/.exec(Redacted.value(place)) ?? []
-      return file === undefined
-        ? Effect.fail(
-          wrongUse(
-            "--store sqlite: needs the path of a file, such as sqlite:/var/lib/dlm/locks.db, and after it "
-              + "?synchronous=normal, ?synchronous=full or nothing"
-          )
-        )
-        : Effect.succeed(layer({ file, synchronous: synchronous as "normal" | "full" | undefined }))
+      const [, file = "", synchronous] = sqliteFile.exec(Redacted.value(place)) ?? []
+      return Effect.succeed(layer({ file, synchronous: synchronous as "normal" | "full" | undefined }))
     }
   },
   {
     schemes: ["redis:", "rediss:"],
     example: "redis://HOST",
+    isWellFormed: (place) => isUrl(place) && /^rediss?:\/\/[^/?]+(?:\/\d*)?$/.test(place),
+    form: urlForm("redis://USER:PASSWORD@HOST:PORT/NUMBER"),
     driver: "redis",
     load: async (url) => {
       const { layerUrl } = await import("../redis/RedisStore.ts")
@@ -64,58 +110,42 @@ const kinds: ReadonlyArray<Kind> = [
   {
     schemes: ["redis+sentinel:", "rediss+sentinel:"],
     example: "redis+sentinel://HOST,HOST,HOST/MASTER",
+    isWellFormed: (place) => sentinelsOf(place) !== undefined,
+    form: urlForm("redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER"),
     driver: "redis",
     load: async (url) => {
       const { layerSentinel } = await import("../redis/RedisStore.ts")
-      const options = sentinelsOf(Redacted.value(url))
-      return options === undefined
-        ? Effect.fail(
-          wrongUse("--store redis+sentinel: needs redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/MASTER")
-        )
-        : Effect.succeed(layerSentinel(options))
+      return Effect.succeed(layerSentinel(sentinelsOf(Redacted.value(url))!))
     }
   },
   {
     schemes: ["postgres:", "postgresql:"],
     example: "postgres://HOST/DATABASE",
+    isWellFormed: isPostgresUrl,
+    form: postgresForm,
     driver: "@effect/sql-pg",
     load: async (url) => {
       const { layerUrl } = await import("../postgres/PostgresStore.ts")
-      return Effect.map(
+      return Effect.flatMap(
         Config.withDefault(Config.Redacted("DLM_POSTGRES_LISTEN_URL"), undefined),
-        (listenUrl) => layerUrl({ url, listenUrl })
+        (listenUrl) =>
+          listenUrl === undefined || isPostgresUrl(Redacted.value(listenUrl))
+            ? Effect.succeed(layerUrl({ url, listenUrl }))
+            : Effect.fail(malformed("DLM_POSTGRES_LISTEN_URL", postgresForm))
       )
     }
   },
   {
     schemes: ["etcd:", "etcds:"],
     example: "etcd://HOST,HOST,HOST",
+    isWellFormed: (place) => partsOf(place) !== undefined,
+    form: urlForm("etcd://USER:PASSWORD@HOST:PORT,HOST:PORT/PREFIX"),
     load: async (url) => {
       const { layerUrl } = await import("../etcd/NodeEtcdStore.ts")
       return Effect.succeed(layerUrl(url))
     }
   }
 ]
-
-const sentinelUrl = /^(rediss?)\+sentinel:\/\/(?:([^:@/]*):([^@/]*)@)?([^@/]+)\/([^/]+)$/
-
-/** What a URL says of Sentinels: the credentials are those of Redis itself, and the port is 26379 by default. */
-const sentinelsOf = (url: string): Parameters<typeof RedisStore.layerSentinel>[0] | undefined => {
-  const [, scheme, user, password, hosts, master] = sentinelUrl.exec(url) ?? []
-  if (hosts === undefined || master === undefined) return undefined
-  return {
-    master: decodeURIComponent(master),
-    tls: scheme === "rediss",
-    sentinels: hosts.split(",").map((text) => {
-      const [, host = "", port] = /^(.*?)(?::(\d+))?$/.exec(text) ?? []
-      return { host, port: port === undefined ? undefined : Number(port) }
-    }),
-    credentials: password === undefined ? undefined : {
-      username: user === "" || user === undefined ? undefined : decodeURIComponent(user),
-      password: Redacted.make(decodeURIComponent(password))
-    }
-  }
-}
 
 const examples = kinds.map(({ example }) => example).join(", ")
 
@@ -126,7 +156,13 @@ export const flag = Flag.String("store").pipe(
 
 const wrongUse = (message: string) => new Failed({ status: status.usage, error: "StoreFlag", message })
 
-/** The store that the flag, or `DLM_STORE`, names. What it says is shown to nobody: it may hold a password. */
+// Nothing of it is shown, since a part of a password may be anywhere in it.
+const malformed = (what: string, form: string) => wrongUse(`${what} cannot be read. Write it as ${form}`)
+
+/** The same without a user, a password, or options. */
+const withoutSecrets = (place: string): string => place.replace(/^((?!sqlite)[a-z+]+:\/\/)(?:.*@)?([^?]*).*$/s, "$1$2")
+
+/** The store that the flag, or `DLM_STORE`, names, and where it is, without what nobody may see: it may hold a password. */
 export const fromFlag = Effect.fnUntraced(function*(given: Option.Option<string>, restartGrace: Duration.Duration) {
   const place = Option.isSome(given)
     ? Redacted.make(given.value)
@@ -142,7 +178,10 @@ export const fromFlag = Effect.fnUntraced(function*(given: Option.Option<string>
   if (kind.example !== "memory" && !Duration.isZero(restartGrace)) {
     return yield* wrongUse("--restart-grace is for the memory store alone: the others forget nothing at a restart")
   }
-  return yield* yield* Effect.tryPromise({
+  if (!kind.isWellFormed(Redacted.value(place))) {
+    return yield* malformed("--store (or DLM_STORE)", kind.form)
+  }
+  const layer = yield* yield* Effect.tryPromise({
     try: () => kind.load(place, restartGrace),
     catch: (cause) =>
       wrongUse(
@@ -151,4 +190,5 @@ export const fromFlag = Effect.fnUntraced(function*(given: Option.Option<string>
           : `the store at ${kind.example} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`
       )
   })
+  return { layer, place: withoutSecrets(Redacted.value(place)) }
 })

@@ -255,9 +255,9 @@ describe("a store of the command", () => {
 
   it.live("is named by a word that is known, and what it says is not repeated", () =>
     Effect.gen(function*() {
-      for (const place of ["canary://user:canary@host", "", "sqlite:", "sqlite:canary.db?synchronous=bad", "memoryx"]) {
+      for (const place of ["canary://user:canary@host", "", "memoryx"]) {
         const refused = yield* dlm(["serve", "--port", "0", "--store", place])
-        assertFails(refused, 64, /--store/)
+        assertFails(refused, 64, /--store .* names no store/)
         assert.notMatch(refused.stderr, /canary/)
       }
       for (
@@ -271,6 +271,35 @@ describe("a store of the command", () => {
         assertFails(refused, 69, /store failed \(.*ECONNREFUSED/)
         assert.notMatch(refused.stderr + refused.stdout, /canary/)
       }
+    }), 60_000)
+
+  it.live("that cannot be read is wrong use, says how to write it, and is not repeated", () =>
+    Effect.gen(function*() {
+      const wrong = {
+        "sqlite:FILE": ["sqlite:", "sqlite:canary.db?synchronous=bad"],
+        "redis://": ["redis:canary", "redis://u:canary@host:port", "redis://u:canary%zz@host", "redis://u:12#canary@h"],
+        "redis+sentinel://": [
+          "redis+sentinel://u:canary@host",
+          "redis+sentinel://u:canary%zz@host/main",
+          "redis+sentinel://u:canary@host:65536/main",
+          "redis+sentinel://u:canary@host,,host/main"
+        ],
+        "postgres://": ["postgres:canary", "postgres://u:canary@[/", "postgres://u:canary%@host/db"],
+        "etcd://": ["etcd://", "etcd://u:ca@nary@host", "etcd://u:canary%f@host", "etcd://u:canary@host:port"]
+      }
+      for (const [kind, places] of Object.entries(wrong)) {
+        for (const place of places) {
+          const refused = yield* dlm(["serve", "--port", "0"], { env: { DLM_STORE: place } })
+          assertFails(refused, 64, /--store \(or DLM_STORE\) cannot be read/)
+          assert.include(refused.stderr, `Write it as ${kind.replace("FILE", "")}`)
+          assert.notMatch(refused.stderr, /canary|ca@nary/)
+        }
+      }
+      const listening = yield* dlm(["serve", "--port", "0", "--store", "postgres://127.0.0.1:1/db"], {
+        env: { DLM_POSTGRES_LISTEN_URL: "postgres://u:canary@[/" }
+      })
+      assertFails(listening, 64, /DLM_POSTGRES_LISTEN_URL cannot be read/)
+      assert.notMatch(listening.stderr, /canary/)
     }), 60_000)
 })
 

@@ -5,16 +5,17 @@ import * as Net from "node:net"
 import { assertFails, closedPort, dlm, folder, serve, startDlm } from "./processes.ts"
 
 describe("dlm serve", () => {
-  it.live("says where it listens, and answers there", () =>
+  it.live("says where it listens and keeps locks, and answers there", () =>
     Effect.gen(function*() {
       const port = String(yield* closedPort)
       const server = yield* startDlm(["serve", "--port", port])
-      yield* server.prints(/^dlm: listening on .*\n/)
+      yield* server.prints(/^dlm: listening on .*\n.*\n/)
       const version = yield* dlm(["version", "--port", port, "--json"])
       assert.match(JSON.parse(version.stdout).server, /^JackrabbitDLM\//)
       yield* server.signal("SIGTERM")
       const { stderr, stdout } = yield* server.ended
-      assert.deepStrictEqual({ stderr, stdout }, { stderr: "", stdout: `dlm: listening on 127.0.0.1:${port}\n` })
+      assert.strictEqual(stdout, `dlm: listening on 127.0.0.1:${port}\ndlm: locks are kept in memory\n`)
+      assert.strictEqual(stderr, "")
     }))
 
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
