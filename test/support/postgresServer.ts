@@ -6,6 +6,7 @@ import { PostgresStore } from "effect-dlm/postgres"
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as Certificates from "./certificates.ts"
 import { find, freePort, run, temporaryFolder } from "./programs.ts"
 
 /** What `describeWith` is to look for. */
@@ -38,9 +39,7 @@ const answers = (port: number) =>
     execFileSync(find("psql")!, args, { env: { ...env, PGPASSWORD: password }, stdio: "pipe" })
   }).pipe(Effect.catchDefect(Effect.fail))
 
-/** A database cluster that keeps what it has acknowledged. Its server has no child that outlives it. */
-export const postgresServer = Effect.gen(function*() {
-  const folder = yield* folderOf("postgres")
+const start = Effect.fnUntraced(function*(folder: string, more: Readonly<Record<string, string>>) {
   const data = path.join(folder, "data")
   const secret = path.join(folder, "secret")
   const port = yield* freePort
@@ -59,7 +58,8 @@ export const postgresServer = Effect.gen(function*() {
     // After a crash it would open and sync each file of the cluster.
     recovery_init_sync_method: "syncfs",
     max_connections: "200",
-    log_min_messages: "warning"
+    log_min_messages: "warning",
+    ...more
   }
   const postmaster = yield* run("postgres", [
     "-D",
@@ -91,6 +91,20 @@ export const postgresServer = Effect.gen(function*() {
     urlOf: (role: string, its: string) => urlOf(port, role, its),
     layer: PostgresStore.layerUrl({ url: urlOf(port) })
   }
+})
+
+/** A database cluster that keeps what it has acknowledged. Its server has no child that outlives it. */
+export const postgresServer = Effect.flatMap(folderOf("postgres"), (folder) => start(folder, {}))
+
+/** The same where it talks TLS too, and the authority of its certificate. */
+export const postgresServerTls = Effect.gen(function*() {
+  const folder = yield* folderOf("postgres")
+  const { ca, server } = yield* Certificates.make(folder)
+  yield* Effect.sync(() => {
+    const { gid, uid } = account()
+    if (uid !== undefined) fs.chownSync(server.key, uid, gid)
+  })
+  return { ...yield* start(folder, { ssl: "on", ssl_cert_file: server.cert, ssl_key_file: server.key }), ca }
 })
 
 /** PgBouncer that gives out the sessions of a server by the transaction: two of them, however many ask. */
