@@ -1,18 +1,6 @@
 #!/usr/bin/env node
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import * as NodeServices from "@effect/platform-node/NodeServices"
-import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as References from "effect/References"
-import { main } from "./cli/index.ts"
+import { collectEarly } from "./cli/garbage.ts"
 
-main.pipe(
-  // Standard output is the command's own.
-  Effect.provideService(References.LogToStderr, true),
-  Effect.provide(NodeServices.layer),
-  NodeRuntime.runMain({
-    teardown: (exit, onExit) =>
-      onExit(Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? Number(process.exitCode ?? 0) : 70)
-  })
-)
+// Before all else is loaded, since the young generation grows by that.
+collectEarly()
+await import("./cli/start.ts")

@@ -25,8 +25,9 @@ export interface Limits {
   /** The longest line of a connection that has proved an identity, as the reference accepts it. */
   readonly maxLineBytes: number
   /**
-   * How many bytes of requests, unfinished or worked on, all connections together may have here. Where there are more,
-   * the longest unfinished one is answered `NO`, and its connection closed.
+   * How many bytes of requests, unfinished or worked on, all connections together may have here; of the unfinished ones,
+   * those who have proved no identity may have a quarter. Where there are more, the longest unfinished one is
+   * answered `NO`, and its connection closed.
    */
   readonly maxInFlightBytes: number
   /** How many connections may be open at a time. A further one is closed at once. */

@@ -46,6 +46,7 @@ const answered = (action: Protocol.Action, status: Protocol.Response["Status"]):
 /** A connection's request that is still coming in. */
 interface Unfinished {
   readonly bytes: () => number
+  readonly isProved: () => boolean
   readonly refuse: () => void
 }
 
@@ -80,6 +81,8 @@ export const run: Effect.Effect<
   const connectionsByAddress = new Map<string, number>()
   const unfinished = new Set<Unfinished>()
   let inFlightBytes = 0
+  // Of the unfinished requests of those who have proved no identity.
+  let unprovedBytes = 0
   let bad = 0
 
   const refuse = Effect.fnUntraced(function*(problem: Protocol.BadRequest["problem"] | "TooLong") {
@@ -92,13 +95,22 @@ export const run: Effect.Effect<
   })
 
   // Whoever holds the most of what is short gives it back.
-  const relieve = () => {
-    while (inFlightBytes > limits.maxInFlightBytes) {
-      let longest: Unfinished | undefined
-      for (const one of unfinished) if (longest === undefined || one.bytes() > longest.bytes()) longest = one
-      if (longest === undefined || longest.bytes() === 0) return
-      longest.refuse()
+  const refuseLongest = (among: (one: Unfinished) => boolean): boolean => {
+    let longest: Unfinished | undefined
+    for (const one of unfinished) {
+      if (among(one) && (longest === undefined || one.bytes() > longest.bytes())) longest = one
     }
+    if (longest === undefined || longest.bytes() === 0) return false
+    longest.refuse()
+    return true
+  }
+  // One of them can always be as long as it may.
+  const maxUnprovedBytes = Math.max(limits.maxInFlightBytes / 4, maxUnprovedLineBytes)
+  const isFlooded = () => unprovedBytes > maxUnprovedBytes
+  const isOverloaded = () => inFlightBytes > limits.maxInFlightBytes
+  const relieve = () => {
+    while (isFlooded() && refuseLongest((one) => !one.isProved()));
+    while (isOverloaded() && refuseLongest(() => true));
   }
 
   const converse = Effect.fnUntraced(function*(socket: Socket.Socket) {
@@ -114,6 +126,7 @@ export const run: Effect.Effect<
     let waiting = 0
     let makeRoom: (() => void) | undefined
     let pendingBytes = 0
+    let isProved = false
     // No further request is taken: one without a Seq was the last, or the client has ended its side.
     let closing = false
 
@@ -140,7 +153,11 @@ export const run: Effect.Effect<
 
     const answer = (request: Protocol.Request, response: Protocol.Response) => {
       answered(request.Action, response.Status).updateUnsafe(1, context)
-      if (request.Name !== undefined && response.Status !== "BadPayload") framer.maxLineBytes = limits.maxLineBytes
+      if (request.Name !== undefined && response.Status !== "BadPayload" && !isProved) {
+        isProved = true
+        unprovedBytes -= pendingBytes
+        framer.maxLineBytes = limits.maxLineBytes
+      }
       reply(request.Seq, response)
     }
 
@@ -182,15 +199,17 @@ export const run: Effect.Effect<
       endIfDone()
     }
 
-    const count = () => {
-      inFlightBytes += framer.pendingBytes - pendingBytes
-      pendingBytes = framer.pendingBytes
+    const count = (bytes: number) => {
+      inFlightBytes += bytes - pendingBytes
+      if (!isProved) unprovedBytes += bytes - pendingBytes
+      pendingBytes = bytes
     }
     const mine: Unfinished = {
       bytes: () => pendingBytes,
+      isProved: () => isProved,
       refuse: () => {
         framer.abandon()
-        count()
+        count(0)
         replyToBeginning({ Status: "NO" })
       }
     }
@@ -198,7 +217,7 @@ export const run: Effect.Effect<
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
         unfinished.delete(mine)
-        inFlightBytes -= pendingBytes
+        count(0)
       })
     )
 
@@ -211,36 +230,41 @@ export const run: Effect.Effect<
       }
     })
 
-    const read = Effect.gen(function*() {
-      const now = () => monotonicMillisUnsafe(clock)
-      const timeout = Duration.toMillis(limits.requestTimeout)
-      // By when the request that has begun must be whole; a connection begins with one.
-      let deadline: number | undefined = now() + timeout
-      while (true) {
-        const chunks = deadline === undefined || closing ? yield* pull : yield* Effect.timeoutOrElse(pull, {
-          duration: Duration.millis(Math.max(0, deadline - now())),
-          orElse: () => timedOut
-        })
-        // What comes after the last request is read only to see the client go.
-        if (closing) continue
-        for (const chunk of chunks) {
-          const lines = framer.push(chunk)
-          count()
-          for (const line of lines) {
-            deadline = undefined
-            if (closing) break
-            while (isFull()) yield* room
-            yield* accept(line)
-          }
+    const now = () => monotonicMillisUnsafe(clock)
+    const requestMillis = Duration.toMillis(limits.requestTimeout)
+    // By when the request that has begun must be whole; a connection begins with one.
+    let deadline: number | undefined = now() + requestMillis
+
+    const pullInTime = Effect.suspend(() =>
+      deadline === undefined || closing ? pull : Effect.timeoutOrElse(pull, {
+        duration: Duration.millis(Math.max(0, deadline - now())),
+        orElse: () => timedOut
+      })
+    )
+
+    const take = Effect.fnUntraced(function*(chunks: ReadonlyArray<Uint8Array>) {
+      // What comes after the last request is read only to see the client go.
+      if (closing) return
+      for (const chunk of chunks) {
+        const lines = framer.push(chunk)
+        count(framer.pendingBytes)
+        for (const line of lines) {
+          deadline = undefined
+          if (closing) break
+          while (isFull()) yield* room
+          yield* accept(line)
         }
-        if (framer.overflowed && !closing) {
-          yield* refuse("TooLong")
-          replyToBeginning({ Status: "BadPayload" })
-        }
-        relieve()
-        deadline = framer.pendingBytes === 0 ? undefined : deadline ?? now() + timeout
       }
-    }).pipe(
+      if (framer.overflowed && !closing) {
+        yield* refuse("TooLong")
+        replyToBeginning({ Status: "BadPayload" })
+      }
+      relieve()
+      deadline = framer.pendingBytes === 0 ? undefined : deadline ?? now() + requestMillis
+    })
+
+    // No generator: while the next chunks are waited for it would hold on to the last, 64 KiB for each connection.
+    const read = Effect.forever(Effect.flatMap(pullInTime, take), { disableYield: true }).pipe(
       Effect.catchTag("SocketError", (error) => {
         if (error.reason._tag !== "SocketCloseError" || error.reason.code !== 1000) return Effect.fail(error)
         // The client has ended its side: it gets what it asked for, unless it would have to be waited for.
@@ -262,7 +286,9 @@ export const run: Effect.Effect<
     if (!framer.overflowed) return
     // Closing with unread input would reset the connection, and the answer with it: end it, and read on for a while.
     yield* Scope.close(writing, Exit.void)
-    yield* Effect.timeoutOrElse(Effect.forever(pull), { duration: limits.requestTimeout, orElse: () => timedOut })
+    yield* Effect.forever(pull, { disableYield: true }).pipe(
+      Effect.timeoutOrElse({ duration: limits.requestTimeout, orElse: () => timedOut })
+    )
   }, Effect.scoped)
 
   return yield* server.run((socket) =>

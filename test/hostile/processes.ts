@@ -42,7 +42,7 @@ const stop = (child: ChildProcess) =>
 
 /** A server, and what it uses. */
 export const server = Effect.fnUntraced(function*(options: Server.Options = {}) {
-  const { child, firstLine } = yield* start("server.ts", options)
+  const { child, firstLine } = yield* start("serve.ts", options)
   const proc = `/proc/${child.pid}`
   const statusOf = (field: string) => {
     const [, kilobytes] = new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(fs.readFileSync(`${proc}/status`, "utf8"))!

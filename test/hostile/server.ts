@@ -1,7 +1,7 @@
 /**
  * A server in a process of its own, with limits as they are said:
  *
- *     node --expose-gc test/hostile/server.ts '{"maxConnections":5000}'
+ *     node test/hostile/serve.ts '{"maxConnections":5000}'
  *
  * Prints its port. Durations are in milliseconds.
  */
@@ -27,17 +27,15 @@ const limitsOf = ({ requestTimeout, writeTimeout, ...counts }: Options): Partial
   ...(writeTimeout === undefined ? {} : { writeTimeout: Duration.millis(writeTimeout) })
 })
 
-if (import.meta.main) {
-  const server = NodeVaultServer.layer({ port: 0 }).pipe(
-    Layer.provide(Vault.layer),
-    Layer.provide([Store.layerMemory, Identities.layerNone]),
-    Layer.provide([Limits.layer(limitsOf(JSON.parse(process.argv[2] ?? "{}"))), Logger.layer([])])
-  )
-  const program = Effect.gen(function*() {
-    const { address } = yield* SocketServer.SocketServer
-    if (address._tag === "UnixPathAddress") return yield* Effect.die("no port")
-    console.log(address.port)
-    return yield* Effect.never
-  })
-  Effect.runFork(Effect.provide(program, server))
-}
+const server = NodeVaultServer.layer({ port: 0 }).pipe(
+  Layer.provide(Vault.layer),
+  Layer.provide([Store.layerMemory, Identities.layerNone]),
+  Layer.provide([Limits.layer(limitsOf(JSON.parse(process.argv[2] ?? "{}"))), Logger.layer([])])
+)
+const program = Effect.gen(function*() {
+  const { address } = yield* SocketServer.SocketServer
+  if (address._tag === "UnixPathAddress") return yield* Effect.die("no port")
+  console.log(address.port)
+  return yield* Effect.never
+})
+Effect.runFork(Effect.provide(program, server))

@@ -62,7 +62,7 @@ describe("bytes in flight", () => {
   it.live("are bounded over all connections: the longest unfinished request gives way", () =>
     Effect.gen(function*() {
       const { port } = yield* serve({
-        limits: { maxInFlightBytes: 64 * 1024, maxAnonymousLineBytes: 60_000, requestTimeout: Duration.hours(1) }
+        limits: { maxInFlightBytes: 256 * 1024, maxAnonymousLineBytes: 60_000, requestTimeout: Duration.hours(1) }
       })
       const small = yield* begin(port, 20_000)
       const seq = line({ Seq: "7", ID: "x" }).slice(0, 20)
