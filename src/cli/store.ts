@@ -160,7 +160,13 @@ const wrongUse = (message: string) => new Failed({ status: status.usage, error: 
 const malformed = (what: string, form: string) => wrongUse(`${what} cannot be read. Write it as ${form}`)
 
 /** The same without a user, a password, or options. */
-const withoutSecrets = (place: string): string => place.replace(/^((?!sqlite)[a-z+]+:\/\/)(?:.*@)?([^?]*).*$/s, "$1$2")
+const withoutSecrets = (place: string): string => {
+  if (!place.includes("://") || place.startsWith("sqlite:")) return place.replace(/\?.*$/s, "")
+  const scheme = place.slice(0, place.indexOf("://") + 3)
+  const [rest = "", query = ""] = place.slice(scheme.length).split(/\?(.*)/s)
+  // Whoever wrote a password without escaping it may have a part of it on either side.
+  return query.includes("@") ? `${scheme}…` : scheme + rest.slice(rest.lastIndexOf("@") + 1)
+}
 
 /** The store that the flag, or `DLM_STORE`, names, and where it is, without what nobody may see: it may hold a password. */
 export const fromFlag = Effect.fnUntraced(function*(given: Option.Option<string>, restartGrace: Duration.Duration) {

@@ -11,7 +11,7 @@ import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 
 /** A command on its way, and how many wait for an answer from it. */
 interface Sent {
@@ -32,16 +32,22 @@ export interface Options<Q, A> {
   readonly context: Context.Context<never>
   /** Asks all of them by one command. It is interrupted once nobody waits for an answer any more. */
   readonly perform: (questions: ReadonlyArray<Q>) => Effect.Effect<ReadonlyArray<A>, unknown>
-  /**
-   * How long one who is interrupted waits for the answer, where the next command could overtake the one that is on its
-   * way. By default not at all.
-   */
-  readonly grace?: Duration.Duration
+  /** Which of them has a command of its own. By default none. */
+  readonly isLarge?: (question: Q) => boolean
+  /** Where one command may overtake another. */
+  readonly unordered?: {
+    /** Whoever left without an answer may still have it done: what is asked of the same after that waits for its end. */
+    readonly keyOf: (question: Q) => string
+    /** How long one who is interrupted waits for that end. */
+    readonly grace: Duration.Duration
+  }
 }
 
 export class Batches<Q, A> {
   private readonly options: Options<Q, A>
   private readonly gathered: Array<Asked<Q, A>> = []
+  /** The commands under way that somebody has left who asked something of this key. */
+  private readonly left = new Map<string, Set<Fiber.Fiber<unknown, unknown>>>()
   /** Whether a command is sent in this turn of the event loop. */
   private sending = false
 
@@ -51,6 +57,16 @@ export class Batches<Q, A> {
 
   /** The answer to one. Whoever is interrupted before it is sent has not asked. */
   ask(question: Q): Effect.Effect<A, unknown> {
+    const { unordered } = this.options
+    return unordered === undefined ? this.gather(question) : Effect.suspend(() => {
+      const before = this.left.get(unordered.keyOf(question))
+      return before === undefined
+        ? this.gather(question)
+        : Effect.andThen(Fiber.awaitAll(before), this.ask(question))
+    })
+  }
+
+  private gather(question: Q): Effect.Effect<A, unknown> {
     return Effect.callback<A, unknown>((resume) => {
       const asked: Asked<Q, A> = { question, resume, sent: undefined }
       this.gathered.push(asked)
@@ -59,30 +75,45 @@ export class Batches<Q, A> {
         queueMicrotask(() => this.send())
       }
       return Effect.suspend(() => {
-        if (asked.sent !== undefined) return this.leave(asked.sent)
-        this.gathered.splice(this.gathered.indexOf(asked), 1)
+        if (asked.sent !== undefined) return this.leave(question, asked.sent)
+        const at = this.gathered.indexOf(asked)
+        if (at !== -1) this.gathered.splice(at, 1)
         return Effect.void
       })
     })
   }
 
-  private leave(sent: Sent): Effect.Effect<void> {
-    const { context, grace } = this.options
+  private leave(question: Q, sent: Sent): Effect.Effect<void> {
+    const { context, unordered } = this.options
     if (--sent.waiting === 0) sent.fiber.interruptUnsafe()
-    if (grace === undefined) return Effect.void
+    if (unordered === undefined) return Effect.void
+    const key = unordered.keyOf(question)
+    const fibers = this.left.get(key) ?? new Set()
+    this.left.set(key, fibers.add(sent.fiber))
     return Effect.callback<void>((resume) => {
       const done = () => resume(Effect.void)
-      sent.fiber.addObserver(done)
-      Effect.runForkWith(context)(Effect.sleep(grace)).addObserver(done)
+      sent.fiber.addObserver(() => {
+        fibers.delete(sent.fiber)
+        if (fibers.size === 0 && this.left.get(key) === fibers) this.left.delete(key)
+        done()
+      })
+      Effect.runForkWith(context)(Effect.sleep(unordered.grace)).addObserver(done)
     })
   }
 
+  private take(): Array<Asked<Q, A>> {
+    const { isLarge, max } = this.options
+    const large = isLarge === undefined ? -1 : this.gathered.findIndex(({ question }) => isLarge(question))
+    return this.gathered.splice(0, large === -1 ? max : Math.min(max, Math.max(1, large)))
+  }
+
   private send(): void {
-    const { context, max, perform } = this.options
-    const batch = this.gathered.splice(0, max)
+    const { context, perform } = this.options
+    const batch = this.take()
     this.sending = batch.length > 0
     if (!this.sending) return
-    const fiber = Effect.runForkWith(context)(perform(batch.map(({ question }) => question)))
+    const questions = batch.map(({ question }) => question)
+    const fiber = Effect.runForkWith(context)(Effect.suspend(() => perform(questions)))
     const sent = { fiber, waiting: batch.length }
     for (const asked of batch) asked.sent = sent
     fiber.addObserver((exit) => {

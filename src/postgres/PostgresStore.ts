@@ -153,12 +153,17 @@ export const make = (
     const batches = new Batches<Question, Result.Result<Row, SqlError>>({
       max: maxBatch,
       context: outside(client, yield* Effect.context<never>()),
-      grace: cancelGrace,
+      isLarge: ({ parameters }) => parameters.reduce((length, text) => length + (text?.length ?? 0), 0) > maxBatched,
+      unordered: { keyOf: ({ name }) => name, grace: cancelGrace },
       perform: (questions) => {
         const [only] = questions
         if (only !== undefined && questions.length === 1) return Effect.map(one(only), (row) => [row])
         // If one of them was refused, all were undone.
-        return Effect.catchIf(many(questions), isRefusal, () => Effect.forEach(questions, alone))
+        return Effect.catchIf(
+          many(questions),
+          isRefusal,
+          () => Effect.forEach(questions, alone, { concurrency: "unbounded" })
+        )
       }
     })
 
@@ -168,8 +173,7 @@ export const make = (
         timeout,
         attempt: (name, cases, waits) => {
           const question = questionOf(escape(name), waits ? mark : null, cases)
-          const isLarge = question.parameters.reduce((length, text) => length + (text?.length ?? 0), 0) > maxBatched
-          return (isLarge ? aside(client, one(question)) : batches.ask(question)).pipe(
+          return batches.ask(question).pipe(
             Effect.flatMap(Effect.fromResult),
             Effect.map((row) => replyOf(mark, question, row)),
             Effect.mapError(rootOf)
@@ -184,13 +188,16 @@ export const make = (
           hear: (listening) =>
             Stream.unwrap(Effect.gen(function*() {
               const queue = yield* (yield* PgConnection.make(listenConfig)).listen(schema.channel)
-              yield* aside(client, sql`SELECT pg_notify(${schema.channel}, ${probe})`).pipe(
-                Effect.andThen(Queue.peek(queue)),
-                Effect.timeoutOrElse({
+              // Where the pool is too busy for it, nothing is known that speaks against going on.
+              const isSent = yield* aside(client, sql`SELECT pg_notify(${schema.channel}, ${probe})`).pipe(
+                Effect.timeoutOption(timeout)
+              )
+              if (Option.isSome(isSent)) {
+                yield* Effect.timeoutOrElse(Queue.peek(queue), {
                   duration: timeout,
                   orElse: () => Effect.fail(new Error("LISTEN succeeds, and nothing comes of NOTIFY"))
                 })
-              )
+              }
               yield* listening
               return Stream.fromQueue(queue)
             })).pipe(
@@ -204,8 +211,8 @@ export const make = (
   })
 
 /**
- * Runs a statement on a fiber of its own. Whoever is interrupted waits until the driver has cancelled it, so that it
- * does not overtake what is asked next, but not for the seconds that the driver gives a database that stands still.
+ * Runs a statement on a fiber of its own. Whoever is interrupted waits until the driver has cancelled it, but not for
+ * the seconds that the driver gives a database that stands still.
  *
  * It also is in no transaction that the caller has begun with the same client, and that others would not see the end of.
  */
@@ -366,7 +373,8 @@ const compare = (a: string, b: string): number => a < b ? -1 : a > b ? 1 : 0
 /** Whether the database refused a statement, which then has changed nothing. */
 const isRefusal = (error: unknown): boolean => {
   const root = rootOf(error)
-  return root instanceof Error && "severity" in root && root.severity === "ERROR"
+  // The other severity is in the language of the database.
+  return root instanceof Error && "severityUnlocalized" in root && root.severityUnlocalized === "ERROR"
 }
 
 /** What the database or the network said: the driver's own message only says what it was about to do. */

@@ -60,9 +60,6 @@ const sweepBatch = 1000
 /** Half as many pages to write as with the default of 4096, for the entries of one transaction. Files keep theirs. */
 const pageSize = 8192
 
-/** How often it is looked whether the path still leads to the file that is open, in milliseconds. */
-const lookEvery = 1000
-
 /** So many names are remembered at the most, and only those with no more data than this, in characters. */
 const maxRemembered = 10_000
 const maxRememberedData = 1024
@@ -77,6 +74,14 @@ const isCode = (error: unknown, code: number): boolean =>
 /** Whether SQLite refused because another connection is writing, so that the same will do in a moment. */
 export const isBusy = (error: unknown): boolean => isCode(error, codes.busy)
 
+const isFolder = (file: string): boolean => {
+  try {
+    return fs.statSync(file).isDirectory()
+  } catch {
+    return false
+  }
+}
+
 const whyNotOpened = (file: string, error: unknown): Error => {
   if (isCode(error, codes.notADatabase)) {
     return new Error(`${file} is not a SQLite database: choose another file`, { cause: error })
@@ -87,7 +92,7 @@ const whyNotOpened = (file: string, error: unknown): Error => {
   if (isCode(error, codes.readOnly)) {
     return new Error(`${file} can only be read: allow this process to write to it and to its folder`, { cause: error })
   }
-  if (fs.statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
+  if (isFolder(file)) {
     return new Error(`${file} is a folder: name a file in it`, { cause: error })
   }
   return new Error(`${file} cannot be opened: ${error instanceof Error ? error.message : error}`, { cause: error })
@@ -191,16 +196,13 @@ const make = (database: DatabaseSync, file: string, clock: Clock.Clock): SqliteF
   let sweptTo = ""
 
   const opened = fs.statSync(file)
-  let lookedAt = monotonic()
 
   // Whoever opens the path now would grant what is held here.
   const refuseIfReplaced = (): void => {
-    if (monotonic() - lookedAt < lookEvery) return
     const there = fs.statSync(file, { throwIfNoEntry: false })
     if (there?.ino !== opened.ino || there.dev !== opened.dev) {
       throw new Error(`${file} was replaced or removed while it was in use. Start this process again`)
     }
-    lookedAt = monotonic()
   }
 
   const transaction = <A>(body: () => A): A => {

@@ -104,7 +104,7 @@ export const run: Effect.Effect<
     longest.refuse()
     return true
   }
-  // One of them can always be as long as it may.
+  // A single one may always be as long as a line may be.
   const maxUnprovedBytes = Math.max(limits.maxInFlightBytes / 4, maxUnprovedLineBytes)
   const isFlooded = () => unprovedBytes > maxUnprovedBytes
   const isOverloaded = () => inFlightBytes > limits.maxInFlightBytes

@@ -327,7 +327,6 @@ describe("a file that is taken from under a store", () => {
         const store = yield* open(file)
         yield* write(store, "f")
         take(file)
-        yield* TestClock.adjust("1 second")
         const error = yield* Effect.flip(write(store, "f"))
         assert.include(error.message, `${file} was replaced or removed`)
         assert.strictEqual((yield* Effect.flip(write(store, "f"))).message, error.message)
