@@ -3,4 +3,4 @@ import { collectEarly } from "./cli/garbage.ts"
 
 // Before all else is loaded, since the young generation grows by that.
 collectEarly()
-await import("./cli/start.ts")
+void import("./cli/start.ts").then(({ start }) => start())

@@ -1,5 +1,5 @@
 /**
- * Runs the command as a process.
+ * The command as a process.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
@@ -9,12 +9,14 @@ import * as Exit from "effect/Exit"
 import * as References from "effect/References"
 import { main } from "./index.ts"
 
-main.pipe(
-  // Standard output is the command's own.
-  Effect.provideService(References.LogToStderr, true),
-  Effect.provide(NodeServices.layer),
-  NodeRuntime.runMain({
-    teardown: (exit, onExit) =>
-      onExit(Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? Number(process.exitCode ?? 0) : 70)
-  })
-)
+/** Runs it, and exits with its status. */
+export const start = (): void =>
+  main.pipe(
+    // Standard output is the command's own.
+    Effect.provideService(References.LogToStderr, true),
+    Effect.provide(NodeServices.layer),
+    NodeRuntime.runMain({
+      teardown: (exit, onExit) =>
+        onExit(Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? Number(process.exitCode ?? 0) : 70)
+    })
+  )
