@@ -160,7 +160,7 @@ const wrongUse = (message: string) => new Failed({ status: status.usage, error: 
 const malformed = (what: string, form: string) => wrongUse(`${what} cannot be read. Write it as ${form}`)
 
 /** The same without a user, a password, or options. */
-const withoutSecrets = (place: string): string => {
+export const withoutSecrets = (place: string): string => {
   if (!place.includes("://") || place.startsWith("sqlite:")) return place.replace(/\?.*$/s, "")
   const scheme = place.slice(0, place.indexOf("://") + 3)
   const [rest = "", query = ""] = place.slice(scheme.length).split(/\?(.*)/s)

@@ -134,10 +134,8 @@ export const make = (
       Effect.forkScoped
     )
 
-    const one = ({ parameters }: Question) =>
-      Effect.map(sql.unsafe(schema.attempt, parameters).values, ([row]) => Result.succeed(row as Row))
-
-    const alone = (question: Question) => Effect.catch(one(question), (error) => Effect.succeed(Result.fail(error)))
+    const alone = ({ parameters }: Question) =>
+      Effect.result(Effect.map(sql.unsafe(schema.attempt, parameters).values, ([row]) => row as Row))
 
     // Always in the order of their names, so that no two statements wait for a name that the other has.
     const many = (questions: ReadonlyArray<Question>) => {
@@ -156,14 +154,9 @@ export const make = (
       isLarge: ({ parameters }) => parameters.reduce((length, text) => length + (text?.length ?? 0), 0) > maxBatched,
       unordered: { keyOf: ({ name }) => name, grace: cancelGrace },
       perform: (questions) => {
-        const [only] = questions
-        if (only !== undefined && questions.length === 1) return Effect.map(one(only), (row) => [row])
+        const eachAlone = Effect.forEach(questions, alone, { concurrency: "unbounded" })
         // If one of them was refused, all were undone.
-        return Effect.catchIf(
-          many(questions),
-          isRefusal,
-          () => Effect.forEach(questions, alone, { concurrency: "unbounded" })
-        )
+        return questions.length === 1 ? eachAlone : Effect.catchIf(many(questions), isRefusal, () => eachAlone)
       }
     })
 
