@@ -165,9 +165,8 @@ ${table(rowsOf("faults"))}
 
 ## Hostile input
 
-A flood without a newline is above its goal: what the server keeps is bounded (\`maxInFlightBytes\`), and the rest is what
-Node reads ahead on each connection, and garbage that is not collected yet. \`dlm\` collects earlier than Node does by
-itself: before it did, the four floods grew the server by 90 to 178 MiB.
+What is kept of those who have proved nothing is bounded (\`Limits\`), and \`dlm\` collects its garbage earlier than Node
+does by itself.
 
 ${table(hostile)}
 

@@ -35,6 +35,11 @@ export interface Limits {
   /** How many of them may come from one address. */
   readonly maxConnectionsPerAddress: number
   /**
+   * How many of those that are closed in the middle of a line may linger: what they still send is read, for as long as
+   * a request may take, so that they get their answer. A further one is reset, and may miss it.
+   */
+  readonly maxLingering: number
+  /**
    * How many requests of one connection may be worked on at a time; more stay in the network. As many again may wait
    * for a lock; more are answered at once, as without `Wait`.
    */
@@ -59,6 +64,7 @@ export const defaults: Limits = {
   maxInFlightBytes: 32 * 1024 * 1024,
   maxConnections: 1024,
   maxConnectionsPerAddress: 256,
+  maxLingering: 4,
   maxRunning: 1024,
   maxUnsentBytes: 256 * 1024,
   requestTimeout: Duration.seconds(5),

@@ -78,6 +78,7 @@ export const run: Effect.Effect<
     limits.maxAnonymousLineBytes + identities.maxDataCharacters * maxWireBytesPerCharacter
   )
   let connections = 0
+  let lingering = 0
   const connectionsByAddress = new Map<string, number>()
   const unfinished = new Set<Unfinished>()
   let inFlightBytes = 0
@@ -283,11 +284,13 @@ export const run: Effect.Effect<
       }
     )
     yield* Effect.raceAllFirst([write, read, Deferred.await(ended)])
-    if (!framer.overflowed) return
-    // Closing with unread input would reset the connection, and the answer with it: end it, and read on for a while.
+    if (!framer.overflowed || lingering >= limits.maxLingering) return
+    // Closing with unread input resets the connection, and perhaps the answer with it: end it, and read on for a while.
+    lingering++
     yield* Scope.close(writing, Exit.void)
     yield* Effect.forever(pull, { disableYield: true }).pipe(
-      Effect.timeoutOrElse({ duration: limits.requestTimeout, orElse: () => timedOut })
+      Effect.timeoutOrElse({ duration: limits.requestTimeout, orElse: () => timedOut }),
+      Effect.ensuring(Effect.sync(() => lingering--))
     )
   }, Effect.scoped)
 

@@ -58,6 +58,47 @@ describe("connections from one address", () => {
     }), 20_000)
 })
 
+describe("connections that are closed in the middle of a line", () => {
+  it.live("linger for their answer, so many at a time, and further ones are reset", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve({
+        limits: { maxAnonymousLineBytes: 1000, maxLingering: 1, requestTimeout: Duration.hours(1) }
+      })
+      const tooLong = Buffer.alloc(2000, "a")
+      const refused = Effect.gen(function*() {
+        const socket = yield* connect(port)
+        socket.allowHalfOpen = true
+        socket.write(tooLong)
+        const end = yield* Effect.forkChild(readToEnd(socket), { startImmediately: true })
+        const { text } = yield* Effect.callback<{ readonly text: string }>((resume) => {
+          socket.once("data", (chunk) => resume(Effect.succeed({ text: chunk.toString("latin1") })))
+        })
+        assert.deepStrictEqual(yield* parse(text), { Status: "BadPayload" })
+        return { socket, end }
+      })
+      // What it goes on to send is taken.
+      const lingerer = yield* refused
+      for (let i = 0; i < 10; i++) {
+        yield* Effect.callback<void>((resume) => {
+          lingerer.socket.write(tooLong, () => resume(Effect.void))
+        })
+      }
+      // Nobody takes what this one sends.
+      const further = yield* refused
+      const sending = setInterval(() => further.socket.write(tooLong), 1)
+      const { error } = yield* Fiber.join(further.end)
+      clearInterval(sending)
+      assert.match(String(error), /ECONNRESET|EPIPE/)
+      // The first still is, and its place is another's once it has gone.
+      assert.isFalse(lingerer.socket.destroyed)
+      lingerer.socket.end()
+      assert.isUndefined((yield* Fiber.join(lingerer.end)).error)
+      const next = yield* refused
+      next.socket.end(tooLong)
+      assert.isUndefined((yield* Fiber.join(next.end)).error)
+    }).pipe(quietly), 5000)
+})
+
 describe("bytes in flight", () => {
   it.live("are bounded over all connections: the longest unfinished request gives way", () =>
     Effect.gen(function*() {
