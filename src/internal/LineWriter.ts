@@ -9,15 +9,19 @@ const initialBytes = 4096
 /** So many bytes are written at once: the other side can work on them while more come up. */
 const flushBytes = 2048
 
+const empty = new Uint8Array(0)
+
 export class LineWriter {
-  private buffer = new Uint8Array(initialBytes)
+  // Made with the first line, since most connections are idle most of the time.
+  private buffer: Uint8Array = empty
+  /** How large the next one is made. */
+  private likelyBytes = initialBytes
   private wake: (() => void) | undefined
   private scheduled = false
-  private writing = false
+  private pendingBytes = 0
   private pendingLines = 0
+  private writingBytes = 0
   private readonly isEnough: (lines: number) => boolean
-  /** How many bytes wait to be written. */
-  pendingBytes = 0
 
   /** Where so few lines are not enough, it is waited for a turn of the event loop whether more come up. */
   constructor(isEnough: (lines: number) => boolean = () => true) {
@@ -32,16 +36,16 @@ export class LineWriter {
     })
   })
 
-  /** Whether all that was pushed has been written. */
-  get isIdle(): boolean {
-    return this.pendingBytes === 0 && !this.writing
+  /** How many bytes of what was pushed have not been written whole. */
+  get unsentBytes(): number {
+    return this.pendingBytes + this.writingBytes
   }
 
   /** Encodes text as a line, to be written soon. */
   push(text: string): void {
     const needed = this.pendingBytes + Wire.maxLineBytes(text)
     if (needed > this.buffer.length) {
-      const larger = new Uint8Array(Math.max(needed, this.buffer.length * 2))
+      const larger = new Uint8Array(Math.max(needed, this.buffer.length * 2, this.likelyBytes))
       larger.set(this.buffer.subarray(0, this.pendingBytes))
       this.buffer = larger
     }
@@ -66,9 +70,11 @@ export class LineWriter {
   // The socket keeps what it is given until it is sent, so the next lines need another buffer.
   private take(): Uint8Array {
     const bytes = this.buffer.subarray(0, this.pendingBytes)
-    this.buffer = new Uint8Array(Math.max(initialBytes, this.pendingBytes))
+    this.likelyBytes = Math.max(initialBytes, bytes.length)
+    this.buffer = empty
     this.pendingBytes = 0
     this.pendingLines = 0
+    this.writingBytes = bytes.length
     return bytes
   }
 
@@ -77,16 +83,15 @@ export class LineWriter {
     write: (bytes: Uint8Array) => Effect.Effect<void, E>,
     written: () => void = () => {}
   ): Effect.Effect<never, E> {
-    const writeAll = Effect.suspend(() => {
-      this.writing = true
-      return Effect.tap(
+    const writeAll = Effect.suspend(() =>
+      Effect.tap(
         write(this.take()),
         Effect.sync(() => {
-          this.writing = false
+          this.writingBytes = 0
           written()
         })
       )
-    })
+    )
     const gather = Effect.suspend(() => this.isEnough(this.pendingLines) ? Effect.void : Effect.yieldNow)
     return Effect.forever(this.awaitLines.pipe(Effect.andThen(gather), Effect.andThen(writeAll)), {
       disableYield: true

@@ -27,7 +27,8 @@ export interface Limits {
   /**
    * How many bytes of requests, unfinished or worked on, all connections together may have here; of the unfinished ones,
    * those who have proved no identity may have a quarter. Where there are more, the longest unfinished one is
-   * answered `NO`, and its connection closed.
+   * answered `NO`, and its connection closed. As many bytes of answers they may have left untaken; where there are more,
+   * each gets its next answer once it has taken the last.
    */
   readonly maxInFlightBytes: number
   /** How many connections may be open at a time. A further one is closed at once. */

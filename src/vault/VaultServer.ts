@@ -84,6 +84,7 @@ export const run: Effect.Effect<
   let inFlightBytes = 0
   // Of the unfinished requests of those who have proved no identity.
   let unprovedBytes = 0
+  let unsentBytes = 0
   let bad = 0
 
   const refuse = Effect.fnUntraced(function*(problem: Protocol.BadRequest["problem"] | "TooLong") {
@@ -127,9 +128,15 @@ export const run: Effect.Effect<
     let waiting = 0
     let makeRoom: (() => void) | undefined
     let pendingBytes = 0
+    let countedUnsentBytes = 0
     let isProved = false
     // No further request is taken: one without a Seq was the last, or the client has ended its side.
     let closing = false
+
+    const countUnsent = (bytes: number) => {
+      unsentBytes += bytes - countedUnsentBytes
+      countedUnsentBytes = bytes
+    }
 
     // Ends the connection now, whatever is still to be sent.
     const destroy = Effect.ignore(writer.write(new Socket.CloseEvent(1000)))
@@ -138,19 +145,21 @@ export const run: Effect.Effect<
       Effect.andThen(Effect.fail(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })))
     )
     yield* Effect.addFinalizer((exit) =>
-      Effect.andThen(
-        // Whoever has gone waits for nothing any more.
-        Fiber.interruptAll(running.keys()),
+      // Whoever has gone waits for nothing any more.
+      Fiber.interruptAll(running.keys()).pipe(
+        Effect.andThen(Effect.sync(() => countUnsent(0))),
         // A server that is told to stop would else wait for a client that never takes its answer.
-        Exit.hasInterrupts(exit) ? destroy : Effect.void
+        Effect.andThen(Exit.hasInterrupts(exit) ? destroy : Effect.void)
       )
     )
 
     const endIfDone = () => {
-      if (closing && running.size === 0 && answers.isIdle) Deferred.doneUnsafe(ended, Effect.void)
+      if (closing && running.size === 0 && answers.unsentBytes === 0) Deferred.doneUnsafe(ended, Effect.void)
     }
-    const reply = (Seq: string | undefined, response: Protocol.Response) =>
+    const reply = (Seq: string | undefined, response: Protocol.Response) => {
       answers.push(JSON.stringify(Seq === undefined ? response : { ...response, Seq }))
+      countUnsent(answers.unsentBytes)
+    }
 
     const answer = (request: Protocol.Request, response: Protocol.Response) => {
       answered(request.Action, response.Status).updateUnsafe(1, context)
@@ -223,7 +232,10 @@ export const run: Effect.Effect<
     )
 
     // Where a client asks faster than it is answered, or takes its answers, its requests stay in the network.
-    const isFull = () => running.size - waiting >= limits.maxRunning || answers.pendingBytes >= limits.maxUnsentBytes
+    const isFull = () =>
+      running.size - waiting >= limits.maxRunning || answers.unsentBytes >= limits.maxUnsentBytes ||
+      // Where all together are behind, each goes on once its own are taken.
+      (unsentBytes > limits.maxInFlightBytes && answers.unsentBytes > 0)
     const room = Effect.callback<void>((resume) => {
       makeRoom = () => {
         makeRoom = undefined
@@ -279,6 +291,7 @@ export const run: Effect.Effect<
     const write = answers.run(
       (bytes) => Effect.timeoutOrElse(writer.write(bytes), { duration: limits.writeTimeout, orElse: () => timedOut }),
       () => {
+        countUnsent(answers.unsentBytes)
         makeRoom?.()
         endIfDone()
       }

@@ -27,7 +27,7 @@ describe("the lines of one turn of the event loop", () => {
       assert.deepStrictEqual(writes, [])
       yield* microtasks
       assert.deepStrictEqual(writes, [3])
-      assert.isTrue(writer.isIdle)
+      assert.strictEqual(writer.unsentBytes, 0)
     }))
 
   it.effect("that are many bytes are several, so that the other side can begin", () =>

@@ -149,6 +149,40 @@ describe("bytes in flight", () => {
     }))
 })
 
+describe("answers that are not taken", () => {
+  it.live("are bounded over all connections, and whoever takes its own is served", () =>
+    Effect.gen(function*() {
+      const each = 1000
+      const { port } = yield* serve({
+        limits: { maxInFlightBytes: 1024 * 1024, maxUnsentBytes: 1024 ** 3, writeTimeout: Duration.hours(1) }
+      })
+      const data = { ID: "x", FileName: "data", Expire: "30" }
+      const stored = yield* ask(port, line({ ...data, Action: "Put", DataStore: "x".repeat(16_384) }))
+      assert.strictEqual(statusOf(stored), "Done")
+      const answered = Effect.map(Metric.value(Metrics.requests("Get", "Done")), ({ count }) => count)
+      const before = yield* answered
+      const deaf: Array<Net.Socket> = []
+      for (let i = 0; i < 4; i++) {
+        const socket = yield* connect(port)
+        socket.pause()
+        socket.write(Buffer.concat(Array.from({ length: each }, () => line({ ...data, Action: "Get", Seq: "1" }))))
+        deaf.push(socket)
+      }
+      // Others are answered, also once no more of theirs are.
+      let count = -1
+      for (let same = 0; same < 10;) {
+        assert.deepStrictEqual(yield* ask(port, line(honest)), granted)
+        const now = yield* answered
+        same = now === count ? same + 1 : 0
+        count = now
+      }
+      // The network takes some megabytes of each; more than a hundred are asked for.
+      assert.isBelow(count - before, (deaf.length * each) / 2)
+      for (const socket of deaf) socket.resume()
+      while ((yield* answered) - before < deaf.length * each) yield* ask(port, line(honest))
+    }), 20_000)
+})
+
 describe("a request's length", () => {
   const secret = "s".repeat(1023)
 
