@@ -209,8 +209,8 @@ export class DataError extends Schema.TaggedError<DataError>()("DataError", {
 }
 
 /**
- * A store could not be reached, refused, or did not answer in time. A Vault answers `NO` then, which is `ServerBusy`
- * to its clients.
+ * A store could not be reached, refused, did not answer in time, or is full. A Vault answers `NO` then, which is
+ * `ServerBusy` to its clients.
  *
  * The change may have been made. Making it again is safe.
  */
@@ -219,15 +219,20 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   fileName: Schema.optionalKey(Schema.String),
   /** Which one: `redis`, `postgres`, ... */
   store: Schema.String,
-  reason: Schema.Literals(["Failed", "Timeout"]),
+  reason: Schema.Literals(["Failed", "Timeout", "Full"]),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
   readonly retryable = true
   override get message(): string {
     const about = this.fileName === undefined ? "" : `${quote(this.fileName)}: `
-    return this.reason === "Timeout"
-      ? `${about}the ${this.store} store did not answer in time. Check that it runs, and the network between`
-      : `${about}the ${this.store} store failed${detail(this.cause)}. Check that it is there, and can be used`
+    switch (this.reason) {
+      case "Timeout":
+        return `${about}the ${this.store} store did not answer in time. Check that it runs, and the network between`
+      case "Full":
+        return `${about}the ${this.store} store is full. Give back what is held, wait for its end, or raise maxStoredBytes`
+      case "Failed":
+        return `${about}the ${this.store} store failed${detail(this.cause)}. Check that it is there, and can be used`
+    }
   }
 }
 

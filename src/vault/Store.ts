@@ -10,9 +10,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Stream from "effect/Stream"
-import type { StoreError } from "../DlmError.ts"
+import { StoreError } from "../DlmError.ts"
 import { monotonicMillisUnsafe } from "../internal/time.ts"
 import * as Guarantees from "./Guarantees.ts"
+import { Limits } from "./Limits.ts"
 
 /** What is kept under a name: who holds it, and perhaps some data. */
 export interface Entry {
@@ -171,8 +172,18 @@ export interface MemoryOptions {
 // No request can be of this owner, or prove this identity.
 const forgotten: Entry = { owner: "", identity: "\0", data: undefined }
 
+/** What a name takes besides its characters: its place in the wheel, and in the map. */
+const bytesOfPlace = 256
+const bytesPerCharacter = 2
+
+const bytesOfName = (name: string) => bytesOfPlace + name.length * bytesPerCharacter
+
+const bytesOf = ({ data, identity, owner }: Entry) =>
+  (owner.length + (identity?.length ?? 0) + (data?.length ?? 0)) * bytesPerCharacter
+
 /**
- * Keeps entries in memory, and forgets them with its scope.
+ * Keeps entries in memory, and forgets them with its scope. What would take more than `maxStoredBytes` of `Limits` fails
+ * with a `StoreError` (`Full`), and changes nothing.
  *
  * Expiry follows the monotonic clock. Any change costs O(1): an entry that has
  * expired is absent at once, and its memory is taken back within two seconds,
@@ -182,18 +193,25 @@ const forgotten: Entry = { owner: "", identity: "\0", data: undefined }
  */
 export const makeMemory = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
   const clock = yield* Clock.Clock
+  const { maxStoredBytes } = yield* Limits
   const names = new Map<string, Held>()
+  let storedBytes = 0
   let lastRevision = clock.currentTimeNanosUnsafe()
   const now = () => monotonicMillisUnsafe(clock)
   const wheel = new Wheel(now())
   const graceUntil = now() + Duration.toMillis(Duration.fromInputUnsafe(options.restartGrace ?? 0))
+
+  const forget = (held: Held) => {
+    names.delete(held.name)
+    storedBytes -= bytesOfName(held.name) + (held.entry === undefined ? 0 : bytesOf(held.entry))
+  }
 
   const sweep = Effect.gen(function*() {
     for (let swept = 1;; swept++) {
       const at = now()
       const held = wheel.nextDue(at)
       if (held === undefined) return
-      if (held.entry === undefined || held.expiresAt <= at) names.delete(held.name)
+      if (held.entry === undefined || held.expiresAt <= at) forget(held)
       else wheel.put(held)
       if (swept % sweepBatch === 0) yield* Effect.yieldNow
     }
@@ -220,6 +238,7 @@ export const makeMemory = Effect.fnUntraced(function*(options: MemoryOptions = {
   // makes V8 walk ever longer chains of deleted places, and lock and unlock do just that.
   const free = (held: Held, at: number) => {
     wheel.take(held)
+    if (held.entry !== undefined) storedBytes -= bytesOf(held.entry)
     held.entry = undefined
     held.expiresAt = at
     wheel.put(held)
@@ -227,26 +246,38 @@ export const makeMemory = Effect.fnUntraced(function*(options: MemoryOptions = {
 
   return Store.of({
     modify: (name, decide) =>
-      Effect.sync(() => {
+      Effect.suspend(() => {
         const at = now()
         const held = names.get(name)
         if (held?.entry !== undefined && held.expiresAt <= at) free(held, at)
         if (held?.entry === undefined && at < graceUntil) {
-          return { answer: decide(forgotten).answer, fence: 0n, revision: 0n, expiresIn: graceUntil - at }
+          return Effect.succeed({
+            answer: decide(forgotten).answer,
+            fence: 0n,
+            revision: 0n,
+            expiresIn: graceUntil - at
+          })
         }
         const { answer, change } = decide(held?.entry, held?.revision)
         let after = held?.entry === undefined ? undefined : held
-        if (change._tag === "Write") after = write(name, held, change.entry, at + change.ttlMillis)
-        else if (change._tag === "Remove" && after !== undefined) {
+        if (change._tag === "Write") {
+          const more = bytesOf(change.entry) + (held === undefined ? bytesOfName(name) : 0) -
+            (held?.entry === undefined ? 0 : bytesOf(held.entry))
+          if (more > 0 && storedBytes + more > maxStoredBytes) {
+            return Effect.fail(new StoreError({ fileName: name, store: "memory", reason: "Full" }))
+          }
+          storedBytes += more
+          after = write(name, held, change.entry, at + change.ttlMillis)
+        } else if (change._tag === "Remove" && after !== undefined) {
           free(after, at)
           after = undefined
         }
-        return {
+        return Effect.succeed({
           answer,
           fence: after?.fence,
           revision: after?.revision,
           expiresIn: after === undefined ? 0 : after.expiresAt - at
-        }
+        })
       })
   })
 })

@@ -2,6 +2,7 @@
  * The server's mind: a pure transition from an entry and a request to an
  * answer and a change, run over a Store.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -10,6 +11,7 @@ import * as Metric from "effect/Metric"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { StoreError } from "../DlmError.ts"
+import { monotonicMillisUnsafe } from "../internal/time.ts"
 import { Turns } from "../internal/Turns.ts"
 import * as Metrics from "../Metrics.ts"
 import type { Request, Response } from "../Protocol.ts"
@@ -40,6 +42,9 @@ const keep: Change = { _tag: "Keep" }
 const remove: Change = { _tag: "Remove" }
 
 const busy: Response = { Status: "NO" }
+
+/** A store is back once it has failed at nothing for so long: one that is full, say, fails at some requests only. */
+const calmMillis = 5000
 
 const answerOnly = (answer: Response): Decision<Response> => ({ answer, change: keep })
 
@@ -108,6 +113,7 @@ export const make = Effect.gen(function*() {
   const identities = yield* Identities
   const limits = yield* Limits
   const scope = yield* Effect.scope
+  const clock = yield* Clock.Clock
   const maxTtlSeconds = Duration.toSeconds(limits.maxTtl)
   const { sharing } = store
   // Over a shared store requests take time, and what an owner asks of a name must be done in the order of its asking.
@@ -117,11 +123,11 @@ export const make = Effect.gen(function*() {
   const inTurn = Semaphore.makeUnsafe(1)
 
   // Says once that the store fails, and once that it is back.
-  let failing = false
+  let failedAt: number | undefined
   const noteFailure = (error: StoreError) =>
     Effect.suspend(() => {
-      const known = failing
-      failing = true
+      const known = failedAt !== undefined
+      failedAt = monotonicMillisUnsafe(clock)
       return Effect.andThen(
         Metric.update(Metrics.storeFailures, 1),
         known
@@ -129,8 +135,9 @@ export const make = Effect.gen(function*() {
           : Effect.logError("The store fails. Requests are answered NO until it is back", error.cause ?? error)
       )
     })
+  const isBack = () => failedAt !== undefined && monotonicMillisUnsafe(clock) - failedAt >= calmMillis
   const noteSuccess = Effect.suspend(() => {
-    failing = false
+    failedAt = undefined
     return Effect.logInfo("The store answers again")
   })
 
@@ -164,7 +171,7 @@ export const make = Effect.gen(function*() {
     lock: ({ identity, request }) =>
       apply(request, identity, true).pipe(
         Effect.tapError(noteFailure),
-        Effect.tap(() => failing ? noteSuccess : Effect.void)
+        Effect.tap(() => isBack() ? noteSuccess : Effect.void)
       ),
     // Only what was granted, and not what its owner was told since to hold.
     takeBack: ({ request }, { revision: granted }) =>
@@ -182,7 +189,7 @@ export const make = Effect.gen(function*() {
 
   const toAnswer = {
     onFailure: (error: StoreError) => Effect.as(noteFailure(error), busy),
-    onSuccess: ({ answer }: Outcome<Response>) => failing ? Effect.as(noteSuccess, answer) : Effect.succeed(answer)
+    onSuccess: ({ answer }: Outcome<Response>) => isBack() ? Effect.as(noteSuccess, answer) : Effect.succeed(answer)
   }
 
   const answer = (request: Request, identity: string | undefined): Effect.Effect<Response> => {

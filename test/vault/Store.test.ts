@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Schema, Scope } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Logger, Schema, Scope } from "effect"
 import type { Protocol } from "effect-dlm"
-import { Identities, Store, Vault } from "effect-dlm/vault"
+import { Identities, Limits, Store, Vault } from "effect-dlm/vault"
 import { TestClock } from "effect/testing"
 import { watchMaps } from "../support/watch.ts"
 
@@ -358,6 +358,81 @@ describe("memory", () => {
       for (let i = 0; i < many; i++) {
         assert.strictEqual(yield* ownerOf(store, `${i}`), "B")
       }
+    }))
+})
+
+describe("a full memory", () => {
+  const bytesOfName = 256 + 2 * "f0".length
+  const bytesOfEntry = 2 * "A".length
+
+  /** A store with room for two names of two characters with owners of one. */
+  const buildSmall = Effect.map(
+    Layer.build(
+      Layer.fresh(Store.layerMemory).pipe(
+        Layer.provide(Limits.layer({ maxStoredBytes: 2 * (bytesOfName + bytesOfEntry) }))
+      )
+    ),
+    (context) => Context.get(context, Store.Store)
+  )
+  const refused = (store: Memory, name: string, owner: string) =>
+    Effect.map(
+      Effect.flip(write(store, name, owner, 5000)),
+      ({ fileName, reason, store }) => assert.deepStrictEqual([store, reason, fileName], ["memory", "Full", name])
+    )
+
+  it.effect("refuses what would take more, changes nothing by it, and takes the rest", () =>
+    Effect.gen(function*() {
+      const store = yield* buildSmall
+      yield* write(store, "f1", "A", 5000)
+      yield* write(store, "f2", "B", 5000)
+      yield* refused(store, "f3", "C")
+      yield* refused(store, "f2", "BB")
+      assert.isUndefined(yield* ownerOf(store, "f3"))
+      assert.strictEqual(yield* ownerOf(store, "f2"), "B")
+      // A renewal takes no more, nor does another's tenure of the same name.
+      yield* write(store, "f1", "A", 6000)
+      yield* remove(store, "f2")
+      yield* write(store, "f2", "D", 5000)
+      assert.strictEqual(yield* ownerOf(store, "f2"), "D")
+    }))
+
+  it.effect("has room again for what was given back, and for what has ended, all of it", () =>
+    Effect.gen(function*() {
+      const store = yield* buildSmall
+      for (let round = 0; round < 3; round++) {
+        yield* write(store, "f1", "A", 500)
+        yield* write(store, "f2", "B", 500)
+        yield* remove(store, "f2")
+        yield* refused(store, "f3", "C")
+        yield* TestClock.adjust("2 seconds")
+        yield* write(store, "f3", "C", 500)
+        yield* write(store, "f4", "D", 500)
+        yield* refused(store, "f5", "E")
+        yield* TestClock.adjust("2 seconds")
+      }
+    }))
+
+  it.effect("is answered NO by a Vault, and logged once, whatever else goes well", () =>
+    Effect.gen(function*() {
+      const context = yield* Layer.build(
+        Vault.layerMemory.pipe(Layer.provide(Limits.layer({ maxStoredBytes: 1000 })))
+      )
+      const { handle } = Context.get(context, Vault.Vault)
+      const logged: Array<string> = []
+      const ask = (Action: Protocol.Action, FileName: string) =>
+        Effect.map(handle({ ID: "me", FileName, Action, Expire: 60 }), ({ Status }) => Status).pipe(
+          Effect.provide(Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))]))
+        )
+      const statuses: Array<string> = []
+      for (const name of ["a", "b", "c", "d", "a", "d", "a"]) statuses.push(yield* ask("Lock", name))
+      assert.deepStrictEqual(statuses, ["Locked", "Locked", "Locked", "NO", "Locked", "NO", "Locked"])
+      assert.strictEqual(logged.length, 1)
+      assert.match(logged[0]!, /memory store is full/)
+      // The place of a name is taken back within two seconds.
+      assert.strictEqual(yield* ask("Unlock", "a"), "Unlocked")
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(yield* ask("Lock", "d"), "Locked")
+      assert.deepStrictEqual(logged.slice(1), ["The store answers again"])
     }))
 })
 

@@ -203,7 +203,17 @@ describe("a store that fails", () => {
       const logger = Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))])
       const before = (yield* Metric.value(Metrics.storeFailures)).count
       yield* Effect.gen(function*() {
-        for (const failing of [false, true, true, true, false, false, true]) {
+        for (const failing of [false, true, true, false, true]) {
+          state.failing = failing
+          yield* here.handle(request("TestLock", "me"))
+        }
+        // It is back once it has failed at nothing for a while.
+        state.failing = false
+        yield* TestClock.adjust(4_999)
+        yield* here.handle(request("TestLock", "me"))
+        assert.strictEqual(logged.length, 1)
+        yield* TestClock.adjust(1)
+        for (const failing of [false, false, true]) {
           state.failing = failing
           yield* here.handle(request("TestLock", "me"))
         }
