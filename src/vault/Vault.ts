@@ -173,9 +173,9 @@ export const make = Effect.gen(function*() {
         Effect.tapError(noteFailure),
         Effect.tap(() => isBack() ? noteSuccess : Effect.void)
       ),
-    // Only what was granted, and not what its owner was told since to hold.
-    takeBack: ({ request }, { revision: granted }) =>
-      Effect.map(
+    // Only what was granted, and not what its owner was told to hold: since then, or before, so that this renewed it.
+    takeBack: ({ request }, { fence: began, revision: granted }) =>
+      began !== granted ? Effect.void : Effect.map(
         store.modify(request.FileName, (_, revision) => ({
           answer: undefined,
           change: revision === granted ? remove : keep

@@ -88,6 +88,39 @@ describe("those who wait", () => {
       assert.strictEqual(statusOf(waiter), "Locked")
     }))
 
+  it.effect("take nothing back of what their owner was granted at another server meanwhile", () =>
+    Effect.gen(function*() {
+      const { vault } = yield* makeShared
+      const [here, far, other] = [yield* vault(), yield* vault(10), yield* vault()]
+      yield* here.handle(request("Lock", "holder"))
+      const waiter = yield* wait(far, "me")
+      yield* TestClock.adjust(30)
+      // Its grant is on its way when its connection is lost, and it asks elsewhere.
+      yield* here.handle(request("Unlock", "holder"))
+      yield* settle
+      yield* Fiber.interrupt(waiter)
+      assert.strictEqual((yield* other.handle(request("Lock", "me"))).Status, "Locked")
+      yield* TestClock.adjust(100)
+      assert.strictEqual((yield* other.handle(request("Lock", "another"))).Status, "NotOwner")
+      assert.strictEqual((yield* other.handle(request("TestLock", "me"))).Status, "Locked")
+    }))
+
+  it.effect("leave nothing behind of a grant that comes when nobody waits for it any more", () =>
+    Effect.gen(function*() {
+      const { vault } = yield* makeShared
+      const [here, far, other] = [yield* vault(), yield* vault(10), yield* vault()]
+      yield* here.handle(request("Lock", "holder"))
+      const waiter = yield* wait(far, "me")
+      yield* TestClock.adjust(30)
+      yield* here.handle(request("Unlock", "holder"))
+      yield* settle
+      yield* Fiber.interrupt(waiter)
+      yield* TestClock.adjust(10)
+      assert.strictEqual((yield* other.handle(request("Lock", "another"))).Status, "NotOwner")
+      yield* TestClock.adjust(100)
+      assert.strictEqual((yield* other.handle(request("Lock", "another"))).Status, "Locked")
+    }))
+
   it.effect("look by themselves within a second and a half, where nobody tells them", () =>
     Effect.gen(function*() {
       const { vault } = yield* makeShared
