@@ -13,6 +13,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type { StoreError } from "../DlmError.ts"
+import * as HostsUrl from "../internal/hostsUrl.ts"
 import type * as RedisStore from "../redis/RedisStore.ts"
 import * as Store from "../vault/Store.ts"
 import { Failed, status } from "./Status.ts"
@@ -42,32 +43,14 @@ const isPostgresUrl = (text: string): boolean => isUrl(text) && /^postgres(?:ql)
 const urlForm = (form: string): string => `${form}, and what is no letter or digit in a password as %40 for @`
 const postgresForm = urlForm("postgres://USER:PASSWORD@HOST:PORT/DATABASE")
 
-const severalHosts = /^[a-z+]+:\/\/(?:([^:@/]*):([^@/]*)@)?([^@/]+)(?:\/(.+))?$/
-const oneHost = /^(?:\[([\da-f:.]+)\]|([^\s:?#[\]]+))(?::(\d+))?$/i
-
-/** What a URL of several hosts says, or nothing where it cannot be read. */
-const partsOf = (url: string) => {
-  const [, user, password, list = "", path] = severalHosts.exec(url) ?? []
-  const hosts = list.split(",").flatMap((text) => {
-    const [all, bracketed, host = bracketed, port] = oneHost.exec(text) ?? []
-    return all === undefined || host === undefined || Number(port ?? 0) > 65535
-      ? []
-      : [{ host, port: port === undefined ? undefined : Number(port) }]
-  })
-  const decoded = Result.try(() => [user, password, path].map((text) => text && decodeURIComponent(text)))
-  if (hosts.length < list.split(",").length || Result.isFailure(decoded)) return undefined
-  const [itsUser, itsPassword, itsPath] = decoded.success
-  return { user: itsUser, password: itsPassword, hosts, path: itsPath }
-}
-
 /** What a URL says of Sentinels: the credentials are those of Redis itself, and the port is 26379 by default. */
 const sentinelsOf = (url: string): Parameters<typeof RedisStore.layerSentinel>[0] | undefined => {
-  const parts = partsOf(url)
+  const parts = HostsUrl.parse(url)
   if (parts?.path === undefined || parts.path.includes("/")) return undefined
-  const { hosts, password, path, user } = parts
+  const { hosts, password, path, scheme, user } = parts
   return {
     master: path,
-    tls: url.startsWith("rediss"),
+    tls: scheme.startsWith("rediss"),
     sentinels: hosts,
     credentials: password === undefined
       ? undefined
@@ -138,7 +121,7 @@ const kinds: ReadonlyArray<Kind> = [
   {
     schemes: ["etcd:", "etcds:"],
     example: "etcd://HOST,HOST,HOST",
-    isWellFormed: (place) => partsOf(place) !== undefined,
+    isWellFormed: (place) => HostsUrl.parse(place) !== undefined,
     form: urlForm("etcd://USER:PASSWORD@HOST:PORT,HOST:PORT/PREFIX"),
     load: async (url) => {
       const { layerUrl } = await import("../etcd/NodeEtcdStore.ts")

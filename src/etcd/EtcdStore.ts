@@ -54,7 +54,10 @@ import { type Answer, type KeyValue, make as makePerform } from "./Transactions.
 export interface Options {
   /** The client URLs of its members, such as `http://10.0.0.1:2379`. One is asked for as long as it answers, then the next. */
   readonly endpoints: ReadonlyArray<string>
-  /** What the keys begin with: `effect-dlm/` by default. Those who share it share the locks. */
+  /**
+   * What the keys begin with: `effect-dlm/` by default. Those who share it share the locks. Let none begin with another:
+   * a name of the shorter could be a name of the longer.
+   */
   readonly prefix?: string | undefined
   /** How long anything that is asked of the store may take: 2 seconds by default. */
   readonly timeout?: Duration.Input | undefined

@@ -6,8 +6,8 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
 import { StoreError } from "../DlmError.ts"
+import * as HostsUrl from "../internal/hostsUrl.ts"
 import * as EtcdStore from "./EtcdStore.ts"
 
 /** For `https` endpoints, in PEM: whom to trust, and how to show who asks. */
@@ -75,7 +75,7 @@ export const layerConfig = (
 /**
  * The store in etcd at an address as one writes it in one line:
  * `etcd://user:password@host:port,host:port/prefix`, or `etcds://` for TLS. The user and the prefix may be
- * left out, and the port too: it is 2379 then. What is not a letter or digit in a user, a password or a prefix
+ * left out, and the port too: it is 2379 then. A prefix ends with a slash, which may be left out. What is not a letter or digit in a user, a password or a prefix
  * can be written as in a URL, such as `%40`.
  *
  * For TLS the configuration holds in PEM whom to trust in `ETCD_CA`, and in `ETCD_CERT` and `ETCD_KEY` who asks,
@@ -104,25 +104,21 @@ const pemConfig = Config.all({
 
 const failed = (cause: unknown) => new StoreError({ store: "etcd", reason: "Failed", cause })
 
-const shape = /^(etcds?):\/\/(?:([^:@/]*):([^@/]*)@)?([^@/]+)(?:\/(.+))?$/
-
 const optionsOf = (url: string): Effect.Effect<EtcdStore.Options, StoreError> => {
-  // Nothing of it is told, since it may hold a password.
-  const wrong = Effect.fail(
-    failed(new Error("its address is not as etcd://user:password@host:port,host:port/prefix"))
-  )
-  const [, scheme, username, password, hosts, prefix] = shape.exec(url) ?? []
-  if (hosts === undefined) return wrong
-  const decoded = Result.try(() => [username, password, prefix].map((text) => text && decodeURIComponent(text)))
-  if (Result.isFailure(decoded)) return wrong
-  const [user, secret, keys] = decoded.success
+  const parts = HostsUrl.parse(url)
+  if (parts === undefined || !/^etcds?$/.test(parts.scheme)) {
+    // Nothing of it is told, since it may hold a password.
+    return Effect.fail(failed(new Error("its address is not as etcd://user:password@host:port,host:port/prefix")))
+  }
+  const { hosts, password, path, scheme, user } = parts
   return Effect.succeed({
-    endpoints: hosts.split(",").map((host) =>
-      `${scheme === "etcds" ? "https" : "http"}://${/:\d+$/.test(host) ? host : `${host}:2379`}`
+    endpoints: hosts.map(({ host, port = 2379 }) =>
+      `${scheme === "etcds" ? "https" : "http"}://${host.includes(":") ? `[${host}]` : host}:${port}`
     ),
-    prefix: keys,
-    credentials: user === undefined || secret === undefined
+    // So that no other prefix begins with it by chance.
+    prefix: path === undefined || path.endsWith("/") ? path : `${path}/`,
+    credentials: user === undefined || password === undefined
       ? undefined
-      : { username: user, password: Redacted.make(secret) }
+      : { username: user, password: Redacted.make(password) }
   })
 }

@@ -348,7 +348,7 @@ describeWith("the etcd store", etcdServer.needed, () => {
       assert.strictEqual((yield* read(byConfig, name)).answer?.owner, "me")
       const host = endpoint.slice("http://".length)
       const byUrl = yield* instance(
-        NodeEtcdStore.layerUrl(Redacted.make(`etcd://dlm:p%40ss%2Fw%C3%B6rd@${host}/effect-dlm/`))
+        NodeEtcdStore.layerUrl(Redacted.make(`etcd://dlm:p%40ss%2Fw%C3%B6rd@${host}/effect-dlm`))
       )
       assert.strictEqual((yield* read(byUrl, name)).answer?.owner, "me")
     }).pipe(Effect.scoped), 60_000)
