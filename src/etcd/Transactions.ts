@@ -79,18 +79,19 @@ export const make = (
   run: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 ): Perform => {
   const queue: Array<Waiting> = []
+  // What is asked of a key that somebody has left must not be overtaken by what is asked of it next.
+  const flying = new Set<string>()
   let flights = 0
 
   const takeBatch = (): Array<Waiting> => {
-    const keys = new Set<string>()
     const batch: Array<Waiting> = []
     let length = 0
     for (let i = 0; i < queue.length && batch.length < maxOperations;) {
       const { operation: { json, key } } = queue[i]!
       if (batch.length > 0 && length + json.length > maxLength) break
-      if (keys.has(key)) i++
+      if (flying.has(key)) i++
       else {
-        keys.add(key)
+        flying.add(key)
         length += json.length
         batch.push(queue[i]!)
         queue.splice(i, 1)
@@ -102,8 +103,7 @@ export const make = (
   const flight = Effect.gen(function*() {
     // Others are about to ask in this same moment.
     yield* Effect.yieldNow
-    while (queue.length > 0) {
-      const batch = takeBatch()
+    for (let batch = takeBatch(); batch.length > 0; batch = takeBatch()) {
       yield* client.once(transaction, `{"success":[${batch.map(({ operation }) => operation.json).join(",")}]}`).pipe(
         Effect.match({
           onSuccess: ({ header, responses }) => {
@@ -114,7 +114,8 @@ export const make = (
             // Once more, together with those who came meanwhile, and without those who have left.
             if (error.passes) queue.unshift(...batch.filter(({ abandoned }) => !abandoned))
           }
-        })
+        }),
+        Effect.ensuring(Effect.sync(() => batch.forEach(({ operation }) => flying.delete(operation.key))))
       )
     }
     flights--
