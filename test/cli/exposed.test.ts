@@ -287,20 +287,19 @@ describe("a store of the command", () => {
         "postgres://": ["postgres:canary", "postgres://u:canary@[/", "postgres://u:canary%@host/db"],
         "etcd://": ["etcd://", "etcd://u:ca@nary@host", "etcd://u:canary%f@host", "etcd://u:canary@host:port"]
       }
-      for (const [kind, places] of Object.entries(wrong)) {
-        for (const place of places) {
-          const refused = yield* dlm(["serve", "--port", "0"], { env: { DLM_STORE: place } })
+      const all = Object.entries(wrong).flatMap(([kind, places]) => places.map((place) => [kind, place] as const))
+      yield* Effect.forEach(all, ([kind, place]) =>
+        Effect.map(dlm(["serve", "--port", "0"], { env: { DLM_STORE: place } }), (refused) => {
           assertFails(refused, 64, /--store \(or DLM_STORE\) cannot be read/)
           assert.include(refused.stderr, `Write it as ${kind.replace("FILE", "")}`)
           assert.notMatch(refused.stderr, /canary|ca@nary/)
-        }
-      }
+        }), { concurrency: 2 })
       const listening = yield* dlm(["serve", "--port", "0", "--store", "postgres://127.0.0.1:1/db"], {
         env: { DLM_POSTGRES_LISTEN_URL: "postgres://u:canary@[/" }
       })
       assertFails(listening, 64, /DLM_POSTGRES_LISTEN_URL cannot be read/)
       assert.notMatch(listening.stderr, /canary/)
-    }), 60_000)
+    }), 120_000)
 })
 
 describe("a secret", () => {
