@@ -144,6 +144,11 @@ describe("a history", () => {
     assert.deepStrictEqual(broken([body(1300).pause(950, 1290)]), [])
     assert.deepStrictEqual(broken([body(1300).pause(100, 800)]), ["deadlines"])
     assert.deepStrictEqual(broken([body(1300), process().pause(950, 1290)]), ["deadlines"])
+    // What was asked of the resource in time is answered first.
+    assert.deepStrictEqual(broken([body(1300).touch(1, 990, 1299, true)]), [])
+    assert.deepStrictEqual(broken([body(1300).touch(1, 990, 1200, true)]), ["deadlines"])
+    assert.deepStrictEqual(broken([body(1300).touch(1, 1010, 1299, true)]), ["deadlines"])
+    assert.deepStrictEqual(broken([body(1300).touch(2, 990, 1299, true)]), ["deadlines"])
     // Renewed, it may go on.
     assert.deepStrictEqual(broken([body(1300).ask("x", "Lock", [400, 410], "Locked", { fence: 1 })]), [])
   })

@@ -278,21 +278,25 @@ const foreignData = ({ operations }: History): Array<string> => {
 
 /**
  * A lease ends here before it ends there: no body went on after its time to live, counted from the last request that
- * was confirmed. A process that did not run can't keep that, so its pauses excuse it.
+ * was confirmed. A process that did not run can't keep that, so its pauses excuse it; and what can't be interrupted is
+ * waited for, so a question to the resource that was asked in time excuses it until its answer.
  */
-const lateBodies = ({ bodies, operations, pauses }: History): Array<string> => {
+const lateBodies = ({ bodies, operations, pauses, touches }: History): Array<string> => {
   const confirmed = Map.groupBy(
     operations.filter(({ asked, ended }) => asked.action === "Lock" && ended?.status === "Locked"),
     ({ asked, ended }) => `${asked.name}\0${ended!.fence}`
   )
   const pausesOf = Map.groupBy(pauses, ({ process }) => process)
+  const touchesOf = Map.groupBy(touches, ({ fence, name }) => `${name}\0${fence}`)
   return bodies.flatMap(({ fence, from, name, process, to }) => {
     if (to === undefined) return []
     const confirmations = (confirmed.get(`${name}\0${fence}`) ?? []).filter(({ ended }) => ended!.at <= to)
     const deadline = Math.max(...confirmations.map(({ asked }) => asked.at + asked.ttl))
     const ttl = confirmations[0]?.asked.ttl ?? 0
     if (to <= deadline) return []
-    const excused = (pausesOf.get(process) ?? []).some((pause) => pause.from <= to && pause.to >= deadline - ttl / 10)
+    const late = ttl / 10
+    const excused = (pausesOf.get(process) ?? []).some((pause) => pause.from <= to && pause.to >= deadline - late) ||
+      (touchesOf.get(`${name}\0${fence}`) ?? []).some((touch) => touch.from < deadline && touch.to >= to - grain)
     return excused ? [] : [
       `a body on ${name} under fence ${fence} went on from ${from} to ${to}, beyond ${deadline}`
     ]
