@@ -222,11 +222,12 @@ class OneOwner implements Locker {
     if (!this.settings.fixedId) this.current = `${this.owner}.${++this.tenures}`
   }
 
-  // Until it is asked for the lock again, the release can be tried again by the same owner.
-  private release<A, E extends { readonly _tag: string }>(self: Effect.Effect<A, E>): Effect.Effect<A, E> {
-    return Effect.onError(self, (cause) =>
+  // Until it is asked for the lock again, the release can be tried again by the same owner. One that was refused may come
+  // once more, too, as a late duplicate.
+  private release<A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E> {
+    return Effect.onError(self, () =>
       Effect.sync(() => {
-        if (isInDoubt(cause)) this.releasing = true
+        this.releasing = true
       }))
   }
 
