@@ -10,16 +10,20 @@
  * others go first once; one without waiters does whenever it frees what others wait for.
  */
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
-import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import type { StoreError } from "../DlmError.ts"
+import * as Alarms from "../internal/Alarms.ts"
+import { Line } from "../internal/Line.ts"
+import { monotonicMillisUnsafe } from "../internal/time.ts"
 import * as Metrics from "../Metrics.ts"
 import type { Request, Response } from "../Protocol.ts"
 import type { Outcome, Sharing } from "./Store.ts"
@@ -35,7 +39,7 @@ export interface Claim {
 }
 
 interface Queue {
-  readonly claims: Array<Claim>
+  readonly claims: Line<Claim>
   /** Opened when the name may be free, or at another time than was known. */
   readonly changed: Latch.Latch
   /** The fence of its last grant, and how many it has made with no other server between. */
@@ -63,6 +67,9 @@ export interface WaitQueue {
   readonly letOthersGoFirst: (name: string) => void
 }
 
+// Unambiguous, since no name of an identity has \0 in it, and none is empty.
+const ownerOf = (request: Request, identity = "") => `${identity}\0${request.ID}`
+
 const notOwner: Response = { Status: "NotOwner" }
 const busy: Response = { Status: "NO" }
 
@@ -88,21 +95,41 @@ export const make = (options: {
   const yielding = new Set<string>()
   const { sharing } = options
   const pollMillis = Duration.toMillis(Duration.fromInputUnsafe(sharing?.poll ?? defaultPoll))
+  const clock = Context.get(options.context, Clock.Clock)
+  const alarms = Alarms.of(clock)
 
-  const find = (queue: Queue | undefined, request: Request, identity: string | undefined) =>
-    queue?.claims.find((claim) => claim.request.ID === request.ID && claim.identity === identity)
+  // As Effect.timeoutOrElse, without a second fiber and a timer for each who waits.
+  const answerWithin = (claim: Claim, duration: Duration.Duration, late: () => Response) =>
+    Effect.callback<Response>((resume) => {
+      const fiber = Effect.runForkWith(options.context)(Deferred.await(claim.answer))
+      const sleeper: Alarms.Sleeper = {
+        dueAt: 0,
+        place: -1,
+        wake: () => {
+          resume(Effect.succeed(late()))
+          fiber.interruptUnsafe()
+        }
+      }
+      alarms.set(sleeper, monotonicMillisUnsafe(clock) + Duration.toMillis(duration), options.context)
+      fiber.addObserver((exit) => {
+        alarms.clear(sleeper)
+        resume(exit)
+      })
+      return Fiber.interrupt(fiber)
+    })
 
   const drop = (queue: Queue, claim: Claim) => {
-    const at = queue.claims.indexOf(claim)
-    if (at !== -1) queue.claims.splice(at, 1)
     // Whoever comes next is looked at now; a queue that is empty ends.
-    if (at === 0) queue.changed.openUnsafe()
+    if (queue.claims.first === claim) queue.changed.openUnsafe()
+    queue.claims.remove(ownerOf(claim.request, claim.identity), claim)
   }
 
-  // Until the name may be free.
+  // Until the name may be free. When a store that failed is back, nobody says.
   const waitForChange = (queue: Queue, expiresIn: number) =>
     Effect.flatMap(
-      sharing !== undefined ? Random.nextBetween(pollMillis / 2, pollMillis * 1.5) : Effect.succeed(Infinity),
+      sharing !== undefined || queue.failing
+        ? Random.nextBetween(pollMillis / 2, pollMillis * 1.5)
+        : Effect.succeed(Infinity),
       (poll) => Effect.timeoutOption(queue.changed.await, Duration.millis(Math.ceil(Math.min(expiresIn, poll))))
     )
 
@@ -117,10 +144,10 @@ export const make = (options: {
 
   const serve = Effect.fnUntraced(function*(name: string, queue: Queue) {
     if (yielding.has(name)) yield* Effect.sleep(courtesy)
-    while (queue.claims.length > 0) {
+    for (let first = queue.claims.first; first !== undefined; first = queue.claims.first) {
       queue.changed.closeUnsafe()
       // A defect of the store is a failure too: the queue must outlive it.
-      const tried = yield* Effect.exit(grant(queue, queue.claims[0]!))
+      const tried = yield* Effect.exit(grant(queue, first))
       queue.failing = Exit.isFailure(tried)
       if (Exit.isFailure(tried)) {
         if (Cause.hasDies(tried.cause)) yield* Effect.logError("The store died while it granted a lock", tried.cause)
@@ -146,28 +173,28 @@ export const make = (options: {
   return {
     isBehind: (request, identity) => {
       if (yielding.has(request.FileName)) return true
-      const first = queues.get(request.FileName)?.claims[0]
+      const first = queues.get(request.FileName)?.claims.first
       return first !== undefined && (first.request.ID !== request.ID || first.identity !== identity)
     },
     wait: (request, identity, duration) =>
       Effect.uninterruptibleMask((restore) => {
         let queue = queues.get(request.FileName)
-        let claim = find(queue, request, identity)
+        let claim = queue?.claims.get(ownerOf(request, identity))
         if (claim === undefined) {
           claim = { request, identity, answer: Deferred.makeUnsafe(), waiters: 0 }
-          if (queue !== undefined) queue.claims.push(claim)
+          queue?.claims.add(ownerOf(request, identity), claim)
         } else if (request.Expire > claim.request.Expire) claim.request = request
         claim.waiters++
         Metrics.queued.modifyUnsafe(1, options.context)
         const waiting = claim
         const start = queue !== undefined ? Effect.void : Effect.suspend(() => {
-          queue = { claims: [waiting], changed: Latch.makeUnsafe(), granted: undefined, inARow: 0, failing: false }
+          queue = { claims: new Line(), changed: Latch.makeUnsafe(), granted: undefined, inARow: 0, failing: false }
+          queue.claims.add(ownerOf(request, identity), waiting)
           queues.set(request.FileName, queue)
           return Effect.forkIn(serve(request.FileName, queue), options.scope, { startImmediately: true })
         })
         return start.pipe(
-          Effect.andThen(restore(Effect.timeoutOption(Deferred.await(waiting.answer), duration))),
-          Effect.map(Option.getOrElse(() => queue?.failing ? busy : notOwner)),
+          Effect.andThen(restore(answerWithin(waiting, duration, () => queue?.failing ? busy : notOwner))),
           Effect.ensuring(Effect.sync(() => {
             Metrics.queued.modifyUnsafe(-1, options.context)
             if (--waiting.waiters === 0 && queue !== undefined) drop(queue, waiting)
@@ -176,7 +203,7 @@ export const make = (options: {
       }),
     withdraw: (request, identity) => {
       const queue = queues.get(request.FileName)
-      const claim = find(queue, request, identity)
+      const claim = queue?.claims.get(ownerOf(request, identity))
       if (queue === undefined || claim === undefined) return
       claim.waiters = 0
       drop(queue, claim)

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Stream } from "effect"
 import type { Protocol } from "effect-dlm"
-import { Identities, Store, Vault } from "effect-dlm/vault"
+import { Identities, Limits, Store, Vault } from "effect-dlm/vault"
 import { TestClock } from "effect/testing"
 
 const name = "orders.csv"
@@ -245,6 +245,46 @@ describe("the queue of a name", () => {
       yield* TestClock.adjust("30 seconds")
       assert.deepStrictEqual(yield* answers(fibers), names.map(() => "Locked"))
     }).pipe(Effect.provide(inMemory)))
+
+  // Seconds; minutes, if whoever comes or leaves cost as much as there are others.
+  it.effect("may be as long as it likes", () =>
+    Effect.gen(function*() {
+      const { handle } = yield* Vault.Vault
+      const waiters = (of: string) =>
+        Array.from({ length: 20_000 }, (_, i) => {
+          const ID = `${of} ${i}`
+          return { ID, fiber: Effect.runFork(handle(request("Lock", ID, { Wait: 600_000 }))) }
+        })
+      yield* ask("Lock", "holder")
+      const [leaving, served] = [waiters("leaving"), waiters("served")]
+      yield* settle
+      for (let i = 0; i < 30_000; i++) yield* handle(request("Unlock", `stranger ${i}`))
+      for (const [i, { ID, fiber }] of leaving.toReversed().entries()) {
+        yield* i % 2 === 0 ? Fiber.interrupt(fiber) : handle(request("Unlock", ID))
+      }
+      yield* ask("Unlock", "holder")
+      for (const { ID, fiber } of served) {
+        assert.strictEqual((yield* Fiber.join(fiber)).Status, "Locked")
+        yield* handle(request("Unlock", ID))
+      }
+      assert.strictEqual((yield* ask("TestLock", "holder")).Status, "Unlocked")
+    }).pipe(Effect.provide(inMemory)))
+
+  it.effect("looks again by itself when the store had no room", () => {
+    const FileName = "big"
+    const store = Store.layerMemory.pipe(Layer.provide(Limits.layer({ maxStoredBytes: 2_000 })))
+    return Effect.gen(function*() {
+      yield* ask("Lock", "me")
+      yield* ask("Put", "me", { FileName, DataStore: "x".repeat(700) })
+      const waiter = yield* queue("a longer ID than of the holder")
+      yield* ask("Unlock", "me")
+      yield* TestClock.adjust(10_000)
+      assert.strictEqual(yield* answer(waiter), undefined)
+      yield* ask("Erase", "me", { FileName })
+      yield* TestClock.adjust(1_500)
+      assert.strictEqual(yield* answer(waiter), "Locked")
+    }).pipe(Effect.provide(Vault.layer.pipe(Layer.provide([store, Identities.layerNone]))))
+  })
 
   it.effect("leaves nothing behind when it is empty, and begins anew", () => {
     const store = slow(0, 0)
