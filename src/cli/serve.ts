@@ -14,6 +14,7 @@ import * as Logger from "effect/Logger"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Option from "effect/Option"
 import * as SocketServer from "effect/socket/SocketServer"
+import * as Net from "node:net"
 import * as NodeOperations from "../node/NodeOperations.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
 import * as NodeTls from "../node/NodeTls.ts"
@@ -50,7 +51,9 @@ const tlsOf = Effect.fnUntraced(function*(
 const pemFile = (name: string, description: string) =>
   Flag.File(name, { mustExist: true }).pipe(Flag.withDescription(description), Flag.optional)
 
-const isLoopback = (host: string): boolean => host === "localhost" || host === "::1" || host.startsWith("127.")
+// A name may begin like an address: 127.example.com is somewhere else.
+const isLoopback = (host: string): boolean =>
+  host === "localhost" || host === "::1" || (Net.isIPv4(host) && host.startsWith("127."))
 
 const wrongUse = (message: string) => new Failed({ status: status.usage, error: "WrongUse", message })
 

@@ -39,10 +39,25 @@ const routes = Layer.mergeAll(
   )
 )
 
+// Those who scrape are few. More would take the descriptors that connections of the locks need.
+const maxConnections = 64
+
+const createServer = (): Http.Server => {
+  const server = Http.createServer({
+    requestTimeout: 5_000,
+    headersTimeout: 5_000,
+    // Node looks for those who are late twice a minute, if nothing else is said.
+    connectionsCheckingInterval: 1_000
+  })
+  server.maxConnections = maxConnections
+  return server
+}
+
 /**
  * Serves `/metrics` in the text format of Prometheus, `/healthz` (200 as long as the process answers), and `/readyz`
  * (200 as long as the store answers too, and else 503). It shows no name and no owner, and asks for no proof: let
- * only those reach it who operate the server.
+ * only those reach it who operate the server. Of its connections 64 may be open at a time; a further one is closed at
+ * once.
  *
  * @example
  * ```ts
@@ -58,7 +73,7 @@ const routes = Layer.mergeAll(
 export const layer = (options: Options): Layer.Layer<HttpServer.HttpServer, HttpServerError.ServeError, Vault> =>
   HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
     Layer.provideMerge(
-      NodeHttpServer.layer(() => Http.createServer({ requestTimeout: 5_000, headersTimeout: 5_000 }), {
+      NodeHttpServer.layer(createServer, {
         host: options.host ?? "127.0.0.1",
         port: options.port
       })

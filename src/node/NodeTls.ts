@@ -8,6 +8,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as fs from "node:fs/promises"
 import type * as Tls from "node:tls"
+import { createSecureContext } from "node:tls"
 
 /** The files. */
 export interface Files {
@@ -69,6 +70,14 @@ export const fromFiles = Effect.fn("NodeTls.fromFiles")(function*(
   for (const name of ["ca", "cert", "key"] as const) {
     if (Option.isSome(texts[name])) given[name] = Redacted.value(texts[name].value)
   }
+  yield* Effect.try({
+    try: () => createSecureContext(given),
+    catch: (cause) =>
+      new TlsError({
+        file: [cert, key, ca].filter((file) => file !== undefined).join(", "),
+        problem: `together they cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`
+      })
+  })
   return given
 })
 

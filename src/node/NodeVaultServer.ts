@@ -5,10 +5,14 @@ import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import type * as SocketServer from "effect/socket/SocketServer"
-import type * as Tls from "node:tls"
+import * as Socket from "effect/socket/Socket"
+import * as SocketServer from "effect/socket/SocketServer"
+import * as Tls from "node:tls"
+import * as Metrics from "../Metrics.ts"
 import { defaultPort } from "../Protocol.ts"
 import type { Identities } from "../vault/Identities.ts"
 import { Limits } from "../vault/Limits.ts"
@@ -34,9 +38,11 @@ const listen = (options: Options) => ({
 })
 
 // The socket of the connection is in the context of what handles it.
+const netSocket = Effect.serviceOption(NodeSocket.NetSocket)
+
 const clientAddress = Layer.succeed(
   VaultServer.ClientAddress,
-  Effect.map(Effect.serviceOption(NodeSocket.NetSocket), (socket) => Option.getOrUndefined(socket)?.remoteAddress)
+  Effect.map(netSocket, (socket) => Option.getOrUndefined(socket)?.remoteAddress)
 )
 
 const vaultServer = VaultServer.layer.pipe(Layer.provide(clientAddress))
@@ -62,19 +68,88 @@ export const layer = (
 ): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, Vault | Identities> =>
   vaultServer.pipe(Layer.provideMerge(NodeSocketServer.layer(listen(options))))
 
+// Effect's own TLS server tells of a connection only after its handshake, and so nothing would bound those that are
+// still in theirs. Here each is counted from its first moment to its last.
+const makeTls = Effect.fnUntraced(function*(options: Options & { readonly tls: Tls.TlsOptions }) {
+  const { maxConnections, maxConnectionsPerAddress, requestTimeout, writeTimeout } = yield* Limits
+  const tls = Tls.createServer({
+    minVersion: "TLSv1.2",
+    handshakeTimeout: Duration.toMillis(requestTimeout),
+    ...options.tls
+  })
+  tls.on("tlsClientError", (_error, socket) => socket.destroy())
+  // Nothing is owed to a client that ends its side in its handshake.
+  const tcp = yield* NodeSocketServer.make({ ...listen(options), allowHalfOpen: false })
+  const addresses = new Map<string, number>()
+  let connections = 0
+
+  const admit = Effect.flatMap(Effect.map(netSocket, Option.getOrThrow), (raw) => {
+    // What has gone already is no connection any more, and would never say that it closes.
+    if (raw.destroyed) return Effect.void
+    const address = raw.remoteAddress ?? ""
+    const fromThere = addresses.get(address) ?? 0
+    if (connections >= maxConnections || (address !== "" && fromThere >= maxConnectionsPerAddress)) {
+      raw.destroy()
+      return Metric.update(Metrics.refusedConnections, 1)
+    }
+    connections++
+    addresses.set(address, fromThere + 1)
+    return Effect.callback<void>((resume) => {
+      raw.once("close", () => {
+        connections--
+        const left = addresses.get(address)! - 1
+        if (left === 0) addresses.delete(address)
+        else addresses.set(address, left)
+        resume(Effect.void)
+      })
+      tls.emit("connection", raw)
+      return Effect.sync(() => void raw.destroy())
+    })
+  })
+
+  const socketOf = (secure: Tls.TLSSocket) =>
+    NodeSocket.fromDuplex(Effect.acquireRelease(
+      Effect.suspend(() =>
+        secure.destroyed
+          ? Effect.fail(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1000 }) }))
+          : Effect.succeed(secure)
+      ),
+      (secure) =>
+        Effect.sync(() => {
+          // TLS takes a write before the network has, so here too a client may keep its answer from leaving.
+          secure.setTimeout(Duration.toMillis(writeTimeout), () => secure.destroy())
+          secure.destroySoon()
+        })
+    ))
+
+  return SocketServer.SocketServer.of({
+    address: tcp.address,
+    run: Effect.fnUntraced(function*<R, E, _>(handler: (socket: Socket.Socket) => Effect.Effect<_, E, R>) {
+      const fork = yield* FiberSet.makeRuntime<R>()
+      const serve = (secure: Tls.TLSSocket) => {
+        secure.allowHalfOpen = true
+        // Nothing is lost before it is read, and an error that nobody waits for any more is none.
+        secure.pause().on("error", () => {})
+        fork(
+          socketOf(secure).pipe(
+            Effect.flatMap(handler),
+            Effect.ignoreCause({ log: "Unhandled", message: "Unhandled error in SocketServer" }),
+            Effect.provideService(NodeSocket.NetSocket, secure)
+          )
+        )
+      }
+      tls.on("secureConnection", serve)
+      yield* Effect.addFinalizer(() => Effect.sync(() => void tls.off("secureConnection", serve)))
+      return yield* tcp.run(() => admit)
+    }, Effect.scoped)
+  })
+})
+
 /**
  * Serves a Vault over TLS, 1.2 or later. With `requestCert` and a `ca` only those are let in who have a certificate
- * of that authority. A handshake may take as long as a request.
+ * of that authority. A handshake may take as long as a request, and counts as a connection.
  */
 export const layerTls = (
   options: Options & { readonly tls: Tls.TlsOptions }
 ): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, Vault | Identities> =>
-  Layer.unwrap(Effect.map(Limits, ({ requestTimeout }) =>
-    vaultServer.pipe(
-      Layer.provideMerge(NodeSocketServer.layerTls({
-        minVersion: "TLSv1.2",
-        handshakeTimeout: Duration.toMillis(requestTimeout),
-        ...options.tls,
-        ...listen(options)
-      }))
-    )))
+  vaultServer.pipe(Layer.provideMerge(Layer.effect(SocketServer.SocketServer, makeTls(options))))

@@ -44,7 +44,7 @@ describe("an address that other machines can reach", () => {
   it.live("needs TLS and identities, or to be told that it need not", () =>
     Effect.gen(function*() {
       const { known, tls } = yield* prepared
-      for (const host of ["0.0.0.0", "::", "192.0.2.1"]) {
+      for (const host of ["0.0.0.0", "::", "192.0.2.1", "127.example.com"]) {
         for (const flags of [[], tls, known]) {
           const refused = yield* dlm(["serve", "--host", host, "--port", "0", ...flags])
           assertFails(
@@ -157,6 +157,11 @@ describe("TLS", () => {
       assertFails(yield* dlm(["serve", "--tls-cert", server.cert]), 64, /go together/)
       assertFails(yield* dlm(["serve", "--tls-ca", ca]), 64, /--tls-cert and --tls-key/)
       assertFails(yield* dlm(["serve", "--tls-cert", "/nonexistent", "--tls-key", server.key]), 64, /does not exist/)
+      assertFails(
+        yield* dlm(["serve", "--port", "0", "--tls-cert", server.cert, "--tls-key", certificates.client.key]),
+        64,
+        /together they cannot be used: .*key values mismatch/
+      )
     }), 30_000)
 })
 
