@@ -45,6 +45,7 @@ const simulation = (): ReadonlyArray<Row> => {
     readonly violations: ReadonlyArray<unknown>
   }
   const tried = read("simulation-mutations") as { readonly seen: number; readonly tried: number }
+  const far = read("simulation-far") as typeof seeds
   const control = read("simulation-control") as { readonly seedsTried: number }
   return [
     { what: "Violations, in all seeds", figure: seeds.violations.length, goal: "0", command },
@@ -62,6 +63,12 @@ const simulation = (): ReadonlyArray<Row> => {
       what: "Faults fired, by kind",
       figure: Object.entries(seeds.faults).map(([kind, times]) => `${kind} ${number(times)}`).join(", "),
       goal: "each some times",
+      command
+    },
+    {
+      what: "Over a store across a network: seeds, operations, violations",
+      figure: `${number(far.seeds)}; ${number(far.operations)}; ${far.violations.length}`,
+      goal: "no violation",
       command
     },
     {
@@ -183,7 +190,8 @@ ${table(others)}
 - Windows and macOS. The tests run on Linux.
 - Linearizability is searched for on simulated histories of up to 500 operations on a name; those of real processes get
   the checks that take near-linear time.
-- The simulation has the memory store alone. The other stores are tested with their real servers.
+- The simulation has the memory store, at hand or as if across a network. The other stores are tested with their real
+  servers.
 `
 )
 console.log("docs/RELIABILITY.md is written")

@@ -55,6 +55,12 @@ const encodeInto = (bytes: Uint8Array, out: Uint8Array, offset: number): void =>
 /** The most bytes that a text may take as a line: three of UTF-8 for each of its units, two characters for each. */
 export const maxLineBytes = (text: string): number => text.length * 6 + 1
 
+/** How many bytes a text takes as a line. */
+export const lineBytes = (text: string): number => {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7f) return utf8.encode(text).length * 2 + 1
+  return text.length * 2 + 1
+}
+
 /**
  * Encodes text as one line, its `\n` included, into a buffer that has room for
  * it, from an offset. Gives the offset behind it.

@@ -6,6 +6,12 @@ import * as Wire from "../Wire.ts"
 
 const initialBytes = 4096
 
+/** The largest buffer that is made before it is known what goes into it. */
+const mostLikelyBytes = 16 * 1024
+
+/** A text of fewer characters is given the room that any text of its length could take. */
+const shortCharacters = 512
+
 /** So many bytes are written at once: the other side can work on them while more come up. */
 const flushBytes = 2048
 
@@ -43,7 +49,8 @@ export class LineWriter {
 
   /** Encodes text as a line, to be written soon. */
   push(text: string): void {
-    const needed = this.pendingBytes + Wire.maxLineBytes(text)
+    const needed = this.pendingBytes +
+      (text.length < shortCharacters ? Wire.maxLineBytes(text) : Wire.lineBytes(text))
     if (needed > this.buffer.length) {
       const larger = new Uint8Array(Math.max(needed, this.buffer.length * 2, this.likelyBytes))
       larger.set(this.buffer.subarray(0, this.pendingBytes))
@@ -70,7 +77,7 @@ export class LineWriter {
   // The socket keeps what it is given until it is sent, so the next lines need another buffer.
   private take(): Uint8Array {
     const bytes = this.buffer.subarray(0, this.pendingBytes)
-    this.likelyBytes = Math.max(initialBytes, bytes.length)
+    this.likelyBytes = Math.max(initialBytes, Math.min(bytes.length, mostLikelyBytes))
     this.buffer = empty
     this.pendingBytes = 0
     this.pendingLines = 0

@@ -27,8 +27,9 @@ export interface Limits {
   /**
    * How many bytes of requests, unfinished or worked on, all connections together may have here; of the unfinished ones,
    * those who have proved no identity may have a quarter. Where there are more, the longest unfinished one is
-   * answered `NO`, and its connection closed. As many bytes of answers they may have left untaken; where there are more,
-   * each gets its next answer once it has taken the last.
+   * answered `NO`, and its connection closed; so is answered a whole one that there is no room for. Half as many bytes
+   * of answers those without an identity may have left untaken, with what is held back of their requests meanwhile;
+   * where there are more, the connection that has left the most is closed.
    */
   readonly maxInFlightBytes: number
   /**
@@ -50,6 +51,11 @@ export interface Limits {
    * for a lock; more are answered at once, as without `Wait`.
    */
   readonly maxRunning: number
+  /**
+   * How many requests of all connections together may wait for a lock; more are answered at once, as without `Wait`.
+   * Their lines may take half of `maxInFlightBytes`, and those of connections that have proved no identity a quarter.
+   */
+  readonly maxWaiting: number
   /** How many bytes of answers one connection may have left untaken before no more of its requests are read. */
   readonly maxUnsentBytes: number
   /** By when a request must have arrived, counted from the connection, or from its first byte. */
@@ -73,6 +79,7 @@ export const defaults: Limits = {
   maxConnectionsPerAddress: 256,
   maxLingering: 4,
   maxRunning: 1024,
+  maxWaiting: 2048,
   maxUnsentBytes: 256 * 1024,
   requestTimeout: Duration.seconds(5),
   writeTimeout: Duration.seconds(5)

@@ -8,9 +8,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import type { StoreError } from "../DlmError.ts"
+import { StoreError } from "../DlmError.ts"
 import { monotonicMillisUnsafe } from "../internal/time.ts"
 import { Turns } from "../internal/Turns.ts"
 import * as Metrics from "../Metrics.ts"
@@ -120,20 +119,26 @@ export const make = Effect.gen(function*() {
   const turns = new Turns()
   const refused = Effect.succeed<Response>({ Status: "BadPayload" })
   // The proof of an identity takes a moment, and an unlock must not overtake the request for the lock before it.
-  const inTurn = Semaphore.makeUnsafe(1)
+  const proofs = new Turns()
 
-  // Says once that the store fails, and once that it is back.
+  // Says once that the store fails, and once that it is back. Of names, which clients choose, nothing is logged.
   let failedAt: number | undefined
   const noteFailure = (error: StoreError) =>
     Effect.suspend(() => {
       const known = failedAt !== undefined
       failedAt = monotonicMillisUnsafe(clock)
-      return Effect.andThen(
-        Metric.update(Metrics.storeFailures, 1),
-        known
-          ? Effect.void
-          : Effect.logError("The store fails. Requests are answered NO until it is back", error.cause ?? error)
-      )
+      const told = known
+        ? Effect.void
+        : error.reason === "Full"
+        ? Effect.logWarning(
+          `The ${error.store} store is full. What would take more is answered NO until there is room: raise ` +
+            "maxStoredBytes, or see who holds so much"
+        )
+        : Effect.logError(
+          `The ${error.store} store fails (${error.reason}). Requests are answered NO until it is back`,
+          ...(error.cause === undefined ? [] : [error.cause])
+        )
+      return Effect.andThen(Metric.update(Metrics.storeFailures, 1), told)
     })
   const isBack = () => failedAt !== undefined && monotonicMillisUnsafe(clock) - failedAt >= calmMillis
   const noteSuccess = Effect.suspend(() => {
@@ -193,10 +198,19 @@ export const make = Effect.gen(function*() {
   }
 
   const answer = (request: Request, identity: string | undefined): Effect.Effect<Response> => {
-    const attempt = Effect.matchEffect(apply(request, identity, false), toAnswer)
-    return sharing === undefined || sharing.inOrder === true
-      ? attempt
-      : turns.run(`${request.FileName}\0${request.ID}`, attempt)
+    const attempt = apply(request, identity, false).pipe(
+      // A store of somebody else's may die, and whoever asked must hear of it all the same.
+      Effect.catchDefect((cause) =>
+        Effect.fail(new StoreError({ fileName: request.FileName, store: "given", reason: "Failed", cause }))
+      ),
+      Effect.matchEffect(toAnswer)
+    )
+    if (sharing === undefined) return attempt
+    // What was asked before it may have been on its way until now, and wait only since.
+    const mine = request.Action === "Unlock"
+      ? Effect.tap(attempt, Effect.sync(() => queue.withdraw(request, identity)))
+      : attempt
+    return sharing.inOrder === true ? mine : turns.run(turnOf(request), mine)
   }
 
   const decide = (request: Request, principal: Principal | undefined): Effect.Effect<Response> => {
@@ -221,7 +235,7 @@ export const make = Effect.gen(function*() {
       if (request.Name === undefined && request.Identity === undefined) return decide(request, undefined)
       if (request.Name === undefined || request.Identity === undefined) return refused
       return Effect.flatMap(
-        inTurn.withPermit(identities.authenticate(request.Name, request.Identity)),
+        proofs.run(turnOf(request), identities.authenticate(request.Name, request.Identity)),
         (principal) =>
           principal === undefined
             ? Effect.andThen(Metric.update(Metrics.failedProofs, 1), refused)
@@ -236,6 +250,8 @@ const utf8 = new TextEncoder()
 // No text takes more than three bytes for each of its UTF-16 units, so most need not be encoded.
 const isLonger = (text: string, bytes: number): boolean =>
   text.length > bytes || (text.length * 3 > bytes && utf8.encode(text).length > bytes)
+
+const turnOf = ({ FileName, ID }: Request): string => `${FileName}\0${ID}`
 
 const takesName = ({ Action }: Request): boolean => Action === "Lock" || Action === "Put"
 

@@ -31,6 +31,9 @@ export const ClientAddress: Context.Reference<Effect.Effect<string | undefined>>
 /** The most bytes that a character takes on the wire. */
 const maxWireBytesPerCharacter = 6
 
+/** Whoever has asked for so much at once lets others have a turn before it is read on. */
+const linesPerTurn = 32
+
 /** Of so many bad requests one is logged, the first included, so that a flood of them stays a trickle. */
 const logEvery = 1000
 
@@ -43,11 +46,23 @@ const answered = (action: Protocol.Action, status: Protocol.Response["Status"]):
   return counter
 }
 
-/** A connection's request that is still coming in. */
-interface Unfinished {
-  readonly bytes: () => number
+/**
+ * What a connection keeps while its requests are held back: the chunk at hand, and another that Node has read ahead, as
+ * large as Node's buffer.
+ */
+const heldBackBytes = 2 * 64 * 1024
+
+/** A connection, and what it keeps here. */
+interface Connected {
+  /** Of a request that is still coming in. */
+  readonly unfinishedBytes: () => number
   readonly isProved: () => boolean
+  /** Answers the unfinished request, and ends. */
   readonly refuse: () => void
+  /** Of answers that are not taken, and of requests that are held back meanwhile. */
+  readonly untakenBytes: () => number
+  /** Ends it at once. */
+  readonly cut: () => void
 }
 
 /**
@@ -80,11 +95,15 @@ export const run: Effect.Effect<
   let connections = 0
   let lingering = 0
   const connectionsByAddress = new Map<string, number>()
-  const unfinished = new Set<Unfinished>()
+  const connected = new Set<Connected>()
   let inFlightBytes = 0
   // Of the unfinished requests of those who have proved no identity.
   let unprovedBytes = 0
-  let unsentBytes = 0
+  // Of answers to those who have proved no identity, and of what is held back of their requests.
+  let untakenBytes = 0
+  // In all, of those who wait for a lock. They must leave room for the requests that they wait for.
+  let waitingInAll = 0
+  let waitingBytes = 0
   let bad = 0
 
   const refuse = Effect.fnUntraced(function*(problem: Protocol.BadRequest["problem"] | "TooLong") {
@@ -97,14 +116,15 @@ export const run: Effect.Effect<
   })
 
   // Whoever holds the most of what is short gives it back.
-  const refuseLongest = (among: (one: Unfinished) => boolean): boolean => {
-    let longest: Unfinished | undefined
-    for (const one of unfinished) {
-      if (among(one) && (longest === undefined || one.bytes() > longest.bytes())) longest = one
-    }
-    if (longest === undefined || longest.bytes() === 0) return false
-    longest.refuse()
-    return true
+  const largest = (bytesOf: (one: Connected) => number): Connected | undefined => {
+    let largest: Connected | undefined
+    for (const one of connected) if (bytesOf(one) > (largest === undefined ? 0 : bytesOf(largest))) largest = one
+    return largest
+  }
+  const refuseLongest = (among: (one: Connected) => boolean): boolean => {
+    const longest = largest((one) => among(one) ? one.unfinishedBytes() : 0)
+    longest?.refuse()
+    return longest !== undefined
   }
   // A single one may always be as long as a line may be.
   const maxUnprovedBytes = Math.max(limits.maxInFlightBytes / 4, maxUnprovedLineBytes)
@@ -113,6 +133,9 @@ export const run: Effect.Effect<
   const relieve = () => {
     while (isFlooded() && refuseLongest((one) => !one.isProved()));
     while (isOverloaded() && refuseLongest(() => true));
+  }
+  const cutSlowest = () => {
+    while (untakenBytes > limits.maxInFlightBytes / 2) largest((one) => one.untakenBytes())?.cut()
   }
 
   const converse = Effect.fnUntraced(function*(socket: Socket.Socket) {
@@ -123,19 +146,24 @@ export const run: Effect.Effect<
     const framer = new Wire.Framer(maxUnprovedLineBytes)
     const answers = new LineWriter()
     const running = new Map<Fiber.Fiber<Protocol.Response>, Protocol.Request>()
-    const ended = Deferred.makeUnsafe<void>()
+    const ended = Deferred.makeUnsafe<void, Socket.SocketError>()
     // How many of them queue for a lock: they must not keep from being read what they wait for, such as its unlock.
     let waiting = 0
     let makeRoom: (() => void) | undefined
     let pendingBytes = 0
-    let countedUnsentBytes = 0
+    let myUntakenBytes = 0
+    let isHeldBack = false
+    let isCut = false
     let isProved = false
     // No further request is taken: one without a Seq was the last, or the client has ended its side.
     let closing = false
 
-    const countUnsent = (bytes: number) => {
-      unsentBytes += bytes - countedUnsentBytes
-      countedUnsentBytes = bytes
+    const countUntaken = () => {
+      // A client with an identity is known, and what it has stored may be large: it has time until `writeTimeout`.
+      const bytes = isCut || isProved ? 0 : answers.unsentBytes + (isHeldBack ? heldBackBytes : 0)
+      untakenBytes += bytes - myUntakenBytes
+      myUntakenBytes = bytes
+      cutSlowest()
     }
 
     // Ends the connection now, whatever is still to be sent.
@@ -147,7 +175,10 @@ export const run: Effect.Effect<
     yield* Effect.addFinalizer((exit) =>
       // Whoever has gone waits for nothing any more.
       Fiber.interruptAll(running.keys()).pipe(
-        Effect.andThen(Effect.sync(() => countUnsent(0))),
+        Effect.andThen(Effect.sync(() => {
+          isCut = true
+          countUntaken()
+        })),
         // A server that is told to stop would else wait for a client that never takes its answer.
         Effect.andThen(Exit.hasInterrupts(exit) ? destroy : Effect.void)
       )
@@ -158,12 +189,12 @@ export const run: Effect.Effect<
     }
     const reply = (Seq: string | undefined, response: Protocol.Response) => {
       answers.push(JSON.stringify(Seq === undefined ? response : { ...response, Seq }))
-      countUnsent(answers.unsentBytes)
+      countUntaken()
     }
 
     const answer = (request: Protocol.Request, response: Protocol.Response) => {
       answered(request.Action, response.Status).updateUnsafe(1, context)
-      if (request.Name !== undefined && response.Status !== "BadPayload" && !isProved) {
+      if (request.Name !== undefined && response.Status !== "BadPayload" && response.Status !== "NO" && !isProved) {
         isProved = true
         unprovedBytes -= pendingBytes
         framer.maxLineBytes = limits.maxLineBytes
@@ -171,20 +202,29 @@ export const run: Effect.Effect<
       reply(request.Seq, response)
     }
 
+    const mayWait = (bytes: number) =>
+      waiting < limits.maxRunning && waitingInAll < limits.maxWaiting &&
+      waitingBytes + bytes <= limits.maxInFlightBytes / (isProved ? 2 : 4)
+
     // Requests run side by side; most are answered before this returns.
     const start = (request: Protocol.Request, bytes: number) => {
-      if (inFlightBytes + bytes > limits.maxInFlightBytes) return reply(request.Seq, { Status: "NO" })
-      const waits = request.Wait !== undefined
-      const fiber = fork(vault.handle(waits && waiting >= limits.maxRunning ? { ...request, Wait: 0 } : request))
+      if (inFlightBytes + bytes > limits.maxInFlightBytes) return answer(request, { Status: "NO" })
+      const waits = request.Wait !== undefined && mayWait(bytes)
+      const fiber = fork(vault.handle(request.Wait === undefined || waits ? request : { ...request, Wait: 0 }))
       const exit = fiber.pollUnsafe()
       if (exit !== undefined) return Exit.isSuccess(exit) ? answer(request, exit.value) : undefined
+      const note = (one: 1 | -1) => {
+        inFlightBytes += one * bytes
+        if (!waits) return
+        waiting += one
+        waitingInAll += one
+        waitingBytes += one * bytes
+      }
       running.set(fiber, request)
-      inFlightBytes += bytes
-      if (waits) waiting++
+      note(1)
       fiber.addObserver((exit) => {
         running.delete(fiber)
-        inFlightBytes -= bytes
-        if (waits) waiting--
+        note(-1)
         if (Exit.isSuccess(exit)) answer(request, exit.value)
         makeRoom?.()
         endIfDone()
@@ -214,33 +254,44 @@ export const run: Effect.Effect<
       if (!isProved) unprovedBytes += bytes - pendingBytes
       pendingBytes = bytes
     }
-    const mine: Unfinished = {
-      bytes: () => pendingBytes,
+    const mine: Connected = {
+      unfinishedBytes: () => pendingBytes,
       isProved: () => isProved,
       refuse: () => {
         framer.abandon()
         count(0)
         replyToBeginning({ Status: "NO" })
+      },
+      untakenBytes: () => myUntakenBytes,
+      cut: () => {
+        isCut = true
+        countUntaken()
+        Deferred.doneUnsafe(ended, timedOut)
       }
     }
-    unfinished.add(mine)
+    connected.add(mine)
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => {
-        unfinished.delete(mine)
+        connected.delete(mine)
         count(0)
       })
     )
 
     // Where a client asks faster than it is answered, or takes its answers, its requests stay in the network.
-    const isFull = () =>
-      running.size - waiting >= limits.maxRunning || answers.unsentBytes >= limits.maxUnsentBytes ||
-      // Where all together are behind, each goes on once its own are taken.
-      (unsentBytes > limits.maxInFlightBytes && answers.unsentBytes > 0)
+    const isFull = () => running.size - waiting >= limits.maxRunning || answers.unsentBytes >= limits.maxUnsentBytes
     const room = Effect.callback<void>((resume) => {
       makeRoom = () => {
         makeRoom = undefined
         resume(Effect.void)
       }
+    })
+
+    const heldBack = Effect.gen(function*() {
+      isHeldBack = true
+      countUntaken()
+      while (isFull()) yield* room
+      isHeldBack = false
+      countUntaken()
     })
 
     const now = () => monotonicMillisUnsafe(clock)
@@ -255,16 +306,19 @@ export const run: Effect.Effect<
       })
     )
 
+    // Gives how many lines there were.
     const take = Effect.fnUntraced(function*(chunks: ReadonlyArray<Uint8Array>) {
+      let taken = 0
       // What comes after the last request is read only to see the client go.
-      if (closing) return
+      if (closing) return taken
       for (const chunk of chunks) {
         const lines = framer.push(chunk)
+        taken += lines.length
         count(framer.pendingBytes)
         for (const line of lines) {
           deadline = undefined
           if (closing) break
-          while (isFull()) yield* room
+          if (isFull()) yield* heldBack
           yield* accept(line)
         }
       }
@@ -274,10 +328,13 @@ export const run: Effect.Effect<
       }
       relieve()
       deadline = framer.pendingBytes === 0 ? undefined : deadline ?? now() + requestMillis
+      return taken
     })
 
     // No generator: while the next chunks are waited for it would hold on to the last, 64 KiB for each connection.
-    const read = Effect.forever(Effect.flatMap(pullInTime, take), { disableYield: true }).pipe(
+    const read = Effect.flatMap(pullInTime, take).pipe(
+      Effect.flatMap((taken) => taken < linesPerTurn ? Effect.void : Effect.yieldNow),
+      Effect.forever({ disableYield: true }),
       Effect.catchTag("SocketError", (error) => {
         if (error.reason._tag !== "SocketCloseError" || error.reason.code !== 1000) return Effect.fail(error)
         // The client has ended its side: it gets what it asked for, unless it would have to be waited for.
@@ -291,7 +348,7 @@ export const run: Effect.Effect<
     const write = answers.run(
       (bytes) => Effect.timeoutOrElse(writer.write(bytes), { duration: limits.writeTimeout, orElse: () => timedOut }),
       () => {
-        countUnsent(answers.unsentBytes)
+        countUntaken()
         makeRoom?.()
         endIfDone()
       }

@@ -25,6 +25,8 @@ export type Kind =
   | "Unfinished"
   /** It asks for data as often as it can, and takes none. */
   | "Deaf"
+  /** It waits for a lock as often as it may, and more often. */
+  | "Waiting"
 
 export interface Options {
   readonly port: number
@@ -47,6 +49,7 @@ const seq = (fields: object) => codec.line({ Seq: "1", ...fields })
 /** What an anonymous client may send of one line, less a little, since one byte more is answered. */
 const almostALine = 65_000
 
+let waiter = 0
 const garbage = Buffer.alloc(64 * 1024, "a")
 const lines = Buffer.alloc(64 * 1024, `${"a".repeat(63)}\n`)
 const about = { FileName: "deaf", Expire: "3000" }
@@ -75,6 +78,12 @@ const behave = (kind: Kind, socket: Net.Socket): void => {
       return keepSending(lines)
     case "Unfinished":
       return void socket.write(garbage.subarray(0, almostALine))
+    case "Waiting": {
+      const wanted = { FileName: "wanted", Action: "Lock", Expire: "3000" }
+      socket.write(seq({ ...wanted, ID: "holder" }))
+      const all = Array.from({ length: 1500 }, () => seq({ ...wanted, ID: `waiter ${waiter++}`, Wait: "3600000" }))
+      return void socket.write(Buffer.concat(all))
+    }
     case "Deaf": {
       socket.pause()
       const mine = { ...about, ID: "deaf" }

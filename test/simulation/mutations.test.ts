@@ -22,8 +22,8 @@ describe.runIf(process.env["SEED"] === undefined)("mutations", () => {
 
   it("are seen", { timeout: 60_000 + mutations.length * 30_000 }, async () => {
     const began = performance.now()
-    const results = await forEach(mutations, async ({ name }) => {
-      const outcomes = await run(1, seeds, { mutation: name })
+    const results = await forEach(mutations, async ({ far, name }) => {
+      const outcomes = await run(1, seeds, { mutation: name, far })
       return { mutation: name, seedsTried: outcomes.length, violation: outcomes.at(-1)?.violation }
     })
     Report.write("mutations", {

@@ -8,6 +8,8 @@ export interface Mutation {
   readonly file: string
   readonly from: string
   readonly to: string
+  /** Whether it matters only over a store across a network. */
+  readonly far?: boolean
 }
 
 const ownerCheck = "if (entry !== undefined && (entry.owner !== ID || entry.identity !== identity)) {"
@@ -48,11 +50,26 @@ export const mutations: ReadonlyArray<Mutation> = [
     to: ""
   },
   {
+    name: "what was renewed by a grant that nobody waits for is taken back",
+    file: "vault/Vault.ts",
+    from: "began !== granted ? Effect.void : Effect.map(",
+    to: "began === undefined ? Effect.void : Effect.map(",
+    far: true
+  },
+  {
+    name: "an unlock withdraws no claim that came from before it",
+    file: "vault/Vault.ts",
+    from: "Effect.tap(attempt, Effect.sync(() => queue.withdraw(request, identity)))",
+    to: "attempt",
+    far: true
+  },
+  {
     name: "the queue grants to all who wait",
     file: "vault/WaitQueue.ts",
     from: "if (claim.waiters > 0) return Deferred.succeed(claim.answer, outcome.answer)",
-    to: `for (const { answer, request } of queue.claims.splice(0)) {
-        Deferred.doneUnsafe(answer, Effect.succeed({ ...outcome.answer, ID: request.ID } as Response))
+    to: `for (let one = queue.claims.first; one !== undefined; one = queue.claims.first) {
+        drop(queue, one)
+        Deferred.doneUnsafe(one.answer, Effect.succeed({ ...outcome.answer, ID: one.request.ID } as Response))
       }
       if (claim.waiters > 0) return Deferred.succeed(claim.answer, outcome.answer)`
   },

@@ -19,7 +19,7 @@ process.once("exit", () => running.forEach((child) => child.kill("SIGKILL")))
 export const run = async (
   from: number,
   to: number,
-  options: { readonly step?: number; readonly mutation?: string } = {}
+  options: { readonly step?: number; readonly mutation?: string; readonly far?: boolean | undefined } = {}
 ): Promise<ReadonlyArray<Omit<Outcome, "trace">>> => {
   const child = spawn(
     process.execPath,
@@ -31,7 +31,8 @@ export const run = async (
       here("run.ts"),
       String(from),
       String(to),
-      String(options.step ?? 1)
+      String(options.step ?? 1),
+      options.far === true ? "far" : ""
     ],
     {
       env: options.mutation === undefined ? process.env : { ...process.env, DLM_MUTATION: options.mutation },
@@ -53,8 +54,12 @@ export const run = async (
 }
 
 /** Runs seeds, shared out to several processes. */
-export const runAll = async (from: number, to: number): Promise<ReadonlyArray<Omit<Outcome, "trace">>> =>
-  (await Promise.all(Array.from({ length: workers }, (_, i) => run(from + i, to, { step: workers })))).flat()
+export const runAll = async (
+  from: number,
+  to: number,
+  far = false
+): Promise<ReadonlyArray<Omit<Outcome, "trace">>> =>
+  (await Promise.all(Array.from({ length: workers }, (_, i) => run(from + i, to, { step: workers, far })))).flat()
 
 /** Does something for each, for several at a time. */
 export const forEach = async <A, B>(items: ReadonlyArray<A>, f: (item: A) => Promise<B>): Promise<ReadonlyArray<B>> => {

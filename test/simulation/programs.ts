@@ -22,6 +22,8 @@ export interface World {
   readonly enough: (name?: string) => boolean
   /** Whether all faults are over, and their consequences too. */
   readonly calm: () => boolean
+  /** How long what the server does by itself may take, in milliseconds. */
+  readonly settles: number
   readonly violate: (what: string) => void
 }
 
@@ -185,7 +187,7 @@ export const client = (world: World, machine: Machine, fibers: number) =>
 /** Without any fault: what is given back is free at once, whoever waits gets it, and who gave up does not. */
 export const tester = (world: World, machine: Machine) =>
   Effect.gen(function*() {
-    const { names, random, violate } = world
+    const { names, random, settles, violate } = world
     const lockers = (name: string) =>
       Effect.flatMap(Layer.build(layerTalker(world, machine)), (talker) =>
         Effect.provide(Locker.make(name, { ttl: "2 seconds" }), talker))
@@ -193,8 +195,11 @@ export const tester = (world: World, machine: Machine) =>
       Effect.gen(function*() {
         const [a, b, c] = yield* Effect.all([lockers(name), lockers(name), lockers(name)])
         const isFree = (when: string) =>
-          Effect.map(a.holder, (holder) =>
-            holder === "Nobody" ? undefined : violate(`${name} is not free ${when}`))
+          Effect.delay(a.holder, settles).pipe(
+            Effect.map((holder) =>
+              holder === "Nobody" ? undefined : violate(`${name} is not free ${when}`)
+            )
+          )
         yield* isFree("when all was given back")
         yield* holding(world, machine, a, 2500, {})
         yield* isFree("after a lease")

@@ -1,8 +1,8 @@
 /**
  * The client and the server, as they are, on a simulated network under faults.
  *
- * `SEED=… npx vitest run test/simulation` runs one seed alone, and prints its
- * trace. `npm run test:long` runs many more; DLM_SIMULATION_SEEDS says how many.
+ * `SEED=… npx vitest run test/simulation` runs one seed alone, with `FAR=1` over
+ * a store across a network, and prints its trace. `npm run test:long` runs many more; DLM_SIMULATION_SEEDS says how many.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { run, runAll } from "./processes.ts"
@@ -11,19 +11,23 @@ import * as Report from "./report.ts"
 import { simulate } from "./simulate.ts"
 
 const seed = process.env["SEED"]
+const far = process.env["FAR"] === "1"
 const seeds = Number(process.env["DLM_SIMULATION_SEEDS"] ?? (process.env["DLM_LONG"] === "1" ? 5000 : 500))
+const farSeeds = seeds / 5
 const timeout = 120_000 + seeds * 400
 
 /** Fails with all that is needed to look into it. */
-const explain = (seed: number): void => {
-  const { trace, violation } = simulate(seed)
+const explain = (seed: number, far = false): void => {
+  const { trace, violation } = simulate(seed, { far })
   console.error(trace.join("\n"))
-  assert.fail(`seed ${seed}: ${violation}\nRun it alone: SEED=${seed} npx vitest run test/simulation`)
+  assert.fail(
+    `seed ${seed}: ${violation}\nRun it alone: ${far ? "FAR=1 " : ""}SEED=${seed} npx vitest run test/simulation`
+  )
 }
 
 describe.runIf(seed !== undefined)("simulation of one seed", () => {
   it("is shown", { timeout }, () => {
-    const { trace, ...outcome } = simulate(Number(seed))
+    const { trace, ...outcome } = simulate(Number(seed), { far })
     console.log(trace.join("\n"))
     console.log(JSON.stringify(outcome, null, 2))
     assert.isUndefined(outcome.violation)
@@ -39,9 +43,7 @@ describe.runIf(seed === undefined)("simulation", () => {
   })
 
   it("keeps right the seeds that once went wrong", { timeout }, () => {
-    for (const { seed } of regressions as ReadonlyArray<{ readonly seed: number; readonly why: string }>) {
-      if (simulate(seed).violation !== undefined) explain(seed)
-    }
+    for (const { far, seed } of regressions) if (simulate(seed, { far }).violation !== undefined) explain(seed, far)
   })
 
   it(`finds no violation in ${seeds} seeds`, { timeout }, async () => {
@@ -55,6 +57,14 @@ describe.runIf(seed === undefined)("simulation", () => {
     // Nothing was proved of what did not happen.
     for (const fault of allFaults) assert.isAbove(summary.faults[fault] ?? 0, 0, `no ${fault} in any run`)
     assert.isAbove(summary.refusedWrites, 0)
+  })
+
+  it(`finds none in ${farSeeds} where the store is across a network`, { timeout }, async () => {
+    const outcomes = await runAll(1, farSeeds, true)
+    const summary = Report.summarize(outcomes)
+    Report.write("far", summary)
+    for (const { seed } of summary.violations) explain(seed, true)
+    assert.strictEqual(summary.seeds, farSeeds)
   })
 
   it("sees a stale holder write where nobody looks at fences", { timeout }, () => {

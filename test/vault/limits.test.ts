@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Logger, Metric, Queue, Redacted, Result, Schedule } from "effect"
 import { Metrics, Wire } from "effect-dlm"
-import { Identities } from "effect-dlm/vault"
+import { Identities, Limits } from "effect-dlm/vault"
 import type * as Net from "node:net"
 import { ask, connect, line, parse, readToEnd, serve } from "../support/tcp.ts"
 
@@ -28,6 +28,30 @@ const statusOf = (answer: unknown): unknown => (answer as { readonly Status?: un
 
 /** Whether a connection is still open: it has answered nothing, and has not ended. */
 const isOpen = (socket: Net.Socket) => !socket.destroyed && socket.readable
+
+describe("the limits", () => {
+  it("are by default what is documented", () => {
+    assert.deepStrictEqual(Limits.defaults, {
+      maxTtl: Duration.seconds(3543),
+      maxNameBytes: 512,
+      maxDataCharacters: 16_384,
+      minIdentityCharacters: 1023,
+      maxJsonDepth: 32,
+      maxAnonymousLineBytes: 65_536,
+      maxLineBytes: 10_485_760,
+      maxInFlightBytes: 33_554_432,
+      maxStoredBytes: 536_870_912,
+      maxConnections: 1024,
+      maxConnectionsPerAddress: 256,
+      maxLingering: 4,
+      maxRunning: 1024,
+      maxWaiting: 2048,
+      maxUnsentBytes: 262_144,
+      requestTimeout: Duration.seconds(5),
+      writeTimeout: Duration.seconds(5)
+    })
+  })
+})
 
 describe("connections from one address", () => {
   it.live("have a bound of their own, and one that is refused is counted", () =>
@@ -124,63 +148,130 @@ describe("bytes in flight", () => {
       }
     }).pipe(quietly))
 
-  it.live("count what waits for a lock too, and are given back with its answer", () =>
+  it.live("are a proved client's too: its longest unfinished request gives way where all are too much", () =>
     Effect.gen(function*() {
-      const { port } = yield* serve({ limits: { maxInFlightBytes: 100_000 } })
-      const waiting = (ID: string) => line({ ...honest, ID: ID.padEnd(20_000, "x"), Seq: ID, Wait: "60000" })
-      assert.deepStrictEqual(yield* ask(port, line(honest)), granted)
-      const socket = yield* connect(port)
-      const answers: Array<unknown> = []
-      const arrived = yield* Queue.unbounded<unknown>()
-      const reader = new Wire.Framer(1e6)
-      socket.on("data", (chunk) => {
-        for (const one of reader.push(chunk)) {
-          Queue.offerUnsafe(arrived, JSON.parse(Result.getOrThrow(Wire.decodeLine(one))))
-        }
+      const secret = "s".repeat(1023)
+      const { port } = yield* serve({
+        limits: { maxInFlightBytes: 100_000, requestTimeout: Duration.hours(1) },
+        identities: Identities.layer([{ Name: "alice", Identity: Redacted.make(secret), MaxSize: 100 }])
       })
-      const next = Effect.map(Queue.take(arrived), (answer) => void answers.push(answer))
-      socket.write(Buffer.concat([waiting("1"), waiting("2"), waiting("3")]))
-      yield* next
-      assert.deepStrictEqual(answers, [{ Status: "NO", Seq: "3" }])
-      // Those that wait are served as before.
+      const proof = { Name: "alice", Identity: secret }
+      const proved = Effect.gen(function*() {
+        const socket = yield* connect(port)
+        socket.write(line({ ...honest, ...proof, FileName: "alice's", Action: "TestLock", Seq: "1" }))
+        yield* Effect.callback<void>((resume) => {
+          socket.once("data", () => resume(Effect.void))
+        })
+        return socket
+      })
+      const [small, large] = [yield* proved, yield* proved]
+      small.write(Buffer.alloc(30_000, "a"))
+      const answer = yield* Effect.forkChild(readToEnd(large), { startImmediately: true })
+      large.write(Buffer.alloc(80_000, "a"))
+      assert.deepStrictEqual(yield* parse((yield* Fiber.join(answer)).text), { Status: "NO" })
+      assert.isTrue(isOpen(small))
+    }).pipe(quietly))
+})
+
+interface Numbered {
+  readonly Seq: string
+  readonly Status: string
+}
+
+/** A connection to ask on, and the answer to the request with a number, once it is there. */
+const asking = Effect.fnUntraced(function*(port: number) {
+  const socket = yield* connect(port)
+  const arrived = yield* Queue.unbounded<Numbered>()
+  const framer = new Wire.Framer(1e6)
+  socket.on("data", (chunk) => {
+    for (const one of framer.push(chunk)) {
+      Queue.offerUnsafe(arrived, JSON.parse(Result.getOrThrow(Wire.decodeLine(one))))
+    }
+  })
+  const others: Array<Numbered> = []
+  const answerTo = Effect.fnUntraced(function*(Seq: string) {
+    while (true) {
+      const at = others.findIndex((one) => one.Seq === Seq)
+      if (at !== -1) return others.splice(at, 1)[0]!
+      others.push(yield* Queue.take(arrived))
+    }
+  })
+  return { socket, answerTo }
+})
+
+describe("those who wait for a lock", () => {
+  const waiting = (ID: string, bytes = 0) => line({ ...honest, ID: ID.padEnd(bytes, "x"), Seq: ID, Wait: "60000" })
+
+  it.live("have a bound over all connections, and more are answered at once", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve({ limits: { maxWaiting: 2 } })
+      assert.deepStrictEqual(yield* ask(port, line(honest)), granted)
+      const [one, other] = [yield* asking(port), yield* asking(port)]
+      one.socket.write(Buffer.concat([waiting("1"), waiting("2"), waiting("3")]))
+      assert.deepStrictEqual(yield* one.answerTo("3"), { Status: "NotOwner", Seq: "3" })
+      other.socket.write(waiting("4"))
+      assert.deepStrictEqual(yield* other.answerTo("4"), { Status: "NotOwner", Seq: "4" })
+      // The place of one that has its answer is another's.
       assert.strictEqual(statusOf(yield* ask(port, line({ ...honest, Action: "Unlock" }))), "Unlocked")
-      while (answers.length < 2) yield* next
-      assert.deepInclude(answers[1], { Status: "Locked", Seq: "1" })
+      assert.deepInclude(yield* one.answerTo("1"), { Status: "Locked", Seq: "1" })
+      other.socket.write(Buffer.concat([waiting("5"), waiting("6")]))
+      assert.deepStrictEqual(yield* other.answerTo("6"), { Status: "NotOwner", Seq: "6" })
+      one.socket.write(line({ ...honest, ID: "1", Action: "Unlock", Seq: "7" }))
+      assert.deepInclude(yield* one.answerTo("7"), { Status: "Unlocked", Seq: "7" })
+      assert.deepInclude(yield* one.answerTo("2"), { Status: "Locked", Seq: "2" })
+    }))
+
+  it.live("may take a quarter of the bytes in flight, so that nobody else is refused for them", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve({ limits: { maxInFlightBytes: 400_000 } })
+      assert.deepStrictEqual(yield* ask(port, line(honest)), granted)
+      const { answerTo, socket } = yield* asking(port)
+      for (let i = 0; i < 2; i++) {
+        socket.write(Buffer.concat([waiting("1", 20_000), waiting("2", 20_000), waiting("3", 20_000)]))
+        assert.deepStrictEqual(yield* answerTo("3"), { Status: "NotOwner", Seq: "3" })
+        assert.deepStrictEqual(yield* ask(port, line(honest)), granted)
+        // Those that wait are served as before, and what they took is free again.
+        assert.strictEqual(statusOf(yield* ask(port, line({ ...honest, Action: "Unlock" }))), "Unlocked")
+        for (const Seq of ["1", "2"]) {
+          assert.deepInclude(yield* answerTo(Seq), { Status: "Locked" })
+          socket.write(line({ ...honest, ID: Seq.padEnd(20_000, "x"), Action: "Unlock", Seq: `${Seq}u` }))
+          assert.deepInclude(yield* answerTo(`${Seq}u`), { Status: "Unlocked" })
+        }
+        assert.deepStrictEqual(yield* ask(port, line(honest)), granted)
+      }
     }))
 })
 
 describe("answers that are not taken", () => {
-  it.live("are bounded over all connections, and whoever takes its own is served", () =>
-    Effect.gen(function*() {
-      const each = 1000
-      const { port } = yield* serve({
-        limits: { maxInFlightBytes: 1024 * 1024, maxUnsentBytes: 1024 ** 3, writeTimeout: Duration.hours(1) }
-      })
-      const data = { ID: "x", FileName: "data", Expire: "30" }
-      const stored = yield* ask(port, line({ ...data, Action: "Put", DataStore: "x".repeat(16_384) }))
-      assert.strictEqual(statusOf(stored), "Done")
-      const answered = Effect.map(Metric.value(Metrics.requests("Get", "Done")), ({ count }) => count)
-      const before = yield* answered
-      const deaf: Array<Net.Socket> = []
-      for (let i = 0; i < 4; i++) {
-        const socket = yield* connect(port)
-        socket.pause()
-        socket.write(Buffer.concat(Array.from({ length: each }, () => line({ ...data, Action: "Get", Seq: "1" }))))
-        deaf.push(socket)
-      }
-      // Others are answered, also once no more of theirs are.
-      let count = -1
-      for (let same = 0; same < 10;) {
-        assert.deepStrictEqual(yield* ask(port, line(honest)), granted)
-        const now = yield* answered
-        same = now === count ? same + 1 : 0
-        count = now
-      }
-      // The network takes some megabytes of each; more than a hundred are asked for.
-      assert.isBelow(count - before, (deaf.length * each) / 2)
-      for (const socket of deaf) socket.resume()
-      while ((yield* answered) - before < deaf.length * each) yield* ask(port, line(honest))
-    }), 20_000)
+  it.live(
+    "are bounded over all connections: whoever has left the most is cut, and others are served",
+    () =>
+      Effect.gen(function*() {
+        const { port } = yield* serve({
+          limits: { maxInFlightBytes: 3 * 1024 * 1024, maxUnsentBytes: 1024 ** 2, writeTimeout: Duration.hours(1) }
+        })
+        const data = { ID: "x", FileName: "data", Expire: "30" }
+        const stored = yield* ask(port, line({ ...data, Action: "Put", DataStore: "x".repeat(16_384) }))
+        assert.strictEqual(statusOf(stored), "Done")
+        const gets = (times: number) =>
+          Buffer.concat(Array.from({ length: times }, () => line({ ...data, Action: "Get", Seq: "1" })))
+        const cut = Effect.map(Metric.value(Metrics.timedOutConnections), ({ count }) => count)
+        const before = yield* cut
+        // The network takes some megabytes of each; more than sixty are asked for.
+        const deaf = yield* Effect.forEach([1, 2, 3], () =>
+          Effect.tap(connect(port), (socket) =>
+            Effect.sync(() => {
+              socket.pause()
+              socket.write(gets(2000))
+            })))
+        // One of them would have a right to its megabyte, two have not.
+        while ((yield* cut) - before < 2) assert.deepStrictEqual(yield* ask(port, line(honest)), granted)
+        assert.strictEqual(statusOf(yield* ask(port, line({ ...data, Action: "Get" }))), "Done")
+        assert.strictEqual((yield* cut) - before, 2)
+        for (const socket of deaf) socket.destroy()
+      }),
+    20_000
+  )
 })
 
 describe("a request's length", () => {

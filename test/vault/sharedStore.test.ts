@@ -252,9 +252,9 @@ describe("a store that fails", () => {
         }
       }).pipe(Effect.provide(logger))
       assert.strictEqual(logged.length, 3)
-      assert.match(logged[0]!, /^The store fails/)
+      assert.match(logged[0]!, /^The test store fails/)
       assert.strictEqual(logged[1], "The store answers again")
-      assert.match(logged[2]!, /^The store fails/)
+      assert.match(logged[2]!, /^The test store fails/)
       assert.strictEqual((yield* Metric.value(Metrics.storeFailures)).count - before, 4)
     }))
 })
