@@ -10,7 +10,7 @@ import type { Machine } from "./Simulator.ts"
 
 export const far = (near: Store.Store["Service"], machine: Machine, random: Seeded): Store.Store["Service"] => {
   const { sim } = machine
-  const latency = random.pick([5, 50, 200])
+  const latency = random.between(20, 60)
   const doneAt = new Map<string, number>()
   return Store.Store.of({
     modify: (name, decide, asker) =>

@@ -16,6 +16,12 @@ const seeds = Number(process.env["DLM_SIMULATION_SEEDS"] ?? (process.env["DLM_LO
 const farSeeds = seeds / 5
 const timeout = 120_000 + seeds * 400
 
+interface Regression {
+  readonly seed: number
+  readonly far?: boolean
+  readonly why: string
+}
+
 /** Fails with all that is needed to look into it. */
 const explain = (seed: number, far = false): void => {
   const { trace, violation } = simulate(seed, { far })
@@ -43,7 +49,9 @@ describe.runIf(seed === undefined)("simulation", () => {
   })
 
   it("keeps right the seeds that once went wrong", { timeout }, () => {
-    for (const { far, seed } of regressions) if (simulate(seed, { far }).violation !== undefined) explain(seed, far)
+    for (const { far, seed } of regressions as ReadonlyArray<Regression>) {
+      if (simulate(seed, { far }).violation !== undefined) explain(seed, far)
+    }
   })
 
   it(`finds no violation in ${seeds} seeds`, { timeout }, async () => {
