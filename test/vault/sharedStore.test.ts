@@ -88,37 +88,36 @@ describe("those who wait", () => {
       assert.strictEqual(statusOf(waiter), "Locked")
     }))
 
+  // Whoever waits at a slow server loses its connection when its grant is on its way.
+  const abandonedGrant = Effect.gen(function*() {
+    const { vault } = yield* makeShared
+    const [here, far, other] = [yield* vault(), yield* vault(10), yield* vault()]
+    yield* here.handle(request("Lock", "holder"))
+    const waiter = yield* wait(far, "me")
+    yield* TestClock.adjust(30)
+    yield* here.handle(request("Unlock", "holder"))
+    yield* settle
+    yield* Fiber.interrupt(waiter)
+    return (Action: Protocol.Action, ID: string) =>
+      Effect.map(other.handle(request(Action, ID)), ({ Status }) => Status)
+  })
+
   it.effect("take nothing back of what their owner was granted at another server meanwhile", () =>
     Effect.gen(function*() {
-      const { vault } = yield* makeShared
-      const [here, far, other] = [yield* vault(), yield* vault(10), yield* vault()]
-      yield* here.handle(request("Lock", "holder"))
-      const waiter = yield* wait(far, "me")
-      yield* TestClock.adjust(30)
-      // Its grant is on its way when its connection is lost, and it asks elsewhere.
-      yield* here.handle(request("Unlock", "holder"))
-      yield* settle
-      yield* Fiber.interrupt(waiter)
-      assert.strictEqual((yield* other.handle(request("Lock", "me"))).Status, "Locked")
+      const ask = yield* abandonedGrant
+      assert.strictEqual(yield* ask("Lock", "me"), "Locked")
       yield* TestClock.adjust(100)
-      assert.strictEqual((yield* other.handle(request("Lock", "another"))).Status, "NotOwner")
-      assert.strictEqual((yield* other.handle(request("TestLock", "me"))).Status, "Locked")
+      assert.strictEqual(yield* ask("Lock", "another"), "NotOwner")
+      assert.strictEqual(yield* ask("TestLock", "me"), "Locked")
     }))
 
   it.effect("leave nothing behind of a grant that comes when nobody waits for it any more", () =>
     Effect.gen(function*() {
-      const { vault } = yield* makeShared
-      const [here, far, other] = [yield* vault(), yield* vault(10), yield* vault()]
-      yield* here.handle(request("Lock", "holder"))
-      const waiter = yield* wait(far, "me")
-      yield* TestClock.adjust(30)
-      yield* here.handle(request("Unlock", "holder"))
-      yield* settle
-      yield* Fiber.interrupt(waiter)
+      const ask = yield* abandonedGrant
       yield* TestClock.adjust(10)
-      assert.strictEqual((yield* other.handle(request("Lock", "another"))).Status, "NotOwner")
+      assert.strictEqual(yield* ask("Lock", "another"), "NotOwner")
       yield* TestClock.adjust(100)
-      assert.strictEqual((yield* other.handle(request("Lock", "another"))).Status, "Locked")
+      assert.strictEqual(yield* ask("Lock", "another"), "Locked")
     }))
 
   it.effect("look by themselves within a second and a half, where nobody tells them", () =>
@@ -260,6 +259,16 @@ describe("a store that fails", () => {
 })
 
 describe("a store that dies", () => {
+  it.effect("is a store that failed to whoever asks", () =>
+    Effect.gen(function*() {
+      const store = Store.Store.of({ modify: () => Effect.die("boom") })
+      const here = Context.get(
+        yield* Layer.build(Vault.layer.pipe(Layer.provide([Layer.succeed(Store.Store, store), Identities.layerNone]))),
+        Vault.Vault
+      )
+      assert.deepStrictEqual(yield* here.handle(request("Lock", "me")), { Status: "NO" })
+    }).pipe(Effect.provide(Logger.layer([]))))
+
   it.effect("leaves those who wait their places", () =>
     Effect.gen(function*() {
       const memory = yield* Store.makeMemory()
