@@ -12,6 +12,7 @@ import * as Option from "effect/Option"
 import * as Socket from "effect/socket/Socket"
 import * as SocketServer from "effect/socket/SocketServer"
 import * as Tls from "node:tls"
+import { Admission } from "../internal/Admission.ts"
 import * as Metrics from "../Metrics.ts"
 import { defaultPort } from "../Protocol.ts"
 import type { Identities } from "../vault/Identities.ts"
@@ -71,7 +72,8 @@ export const layer = (
 // Effect's own TLS server tells of a connection only after its handshake, and so nothing would bound those that are
 // still in theirs. Here each is counted from its first moment to its last.
 const makeTls = Effect.fnUntraced(function*(options: Options & { readonly tls: Tls.TlsOptions }) {
-  const { maxConnections, maxConnectionsPerAddress, requestTimeout, writeTimeout } = yield* Limits
+  const limits = yield* Limits
+  const { requestTimeout, writeTimeout } = limits
   const tls = Tls.createServer({
     minVersion: "TLSv1.2",
     handshakeTimeout: Duration.toMillis(requestTimeout),
@@ -80,26 +82,19 @@ const makeTls = Effect.fnUntraced(function*(options: Options & { readonly tls: T
   tls.on("tlsClientError", (_error, socket) => socket.destroy())
   // Nothing is owed to a client that ends its side in its handshake.
   const tcp = yield* NodeSocketServer.make({ ...listen(options), allowHalfOpen: false })
-  const addresses = new Map<string, number>()
-  let connections = 0
+  const admission = new Admission(limits)
 
   const admit = Effect.flatMap(Effect.map(netSocket, Option.getOrThrow), (raw) => {
     // What has gone already is no connection any more, and would never say that it closes.
     if (raw.destroyed) return Effect.void
-    const address = raw.remoteAddress ?? ""
-    const fromThere = addresses.get(address) ?? 0
-    if (connections >= maxConnections || (address !== "" && fromThere >= maxConnectionsPerAddress)) {
+    const leave = admission.admit(raw.remoteAddress)
+    if (leave === undefined) {
       raw.destroy()
       return Metric.update(Metrics.refusedConnections, 1)
     }
-    connections++
-    addresses.set(address, fromThere + 1)
     return Effect.callback<void>((resume) => {
       raw.once("close", () => {
-        connections--
-        const left = addresses.get(address)! - 1
-        if (left === 0) addresses.delete(address)
-        else addresses.set(address, left)
+        leave()
         resume(Effect.void)
       })
       tls.emit("connection", raw)

@@ -14,6 +14,7 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as SocketServer from "effect/socket/SocketServer"
+import { Admission } from "../internal/Admission.ts"
 import { LineWriter } from "../internal/LineWriter.ts"
 import { monotonicMillisUnsafe } from "../internal/time.ts"
 import * as Metrics from "../Metrics.ts"
@@ -92,9 +93,8 @@ export const run: Effect.Effect<
     limits.maxLineBytes,
     limits.maxAnonymousLineBytes + identities.maxDataCharacters * maxWireBytesPerCharacter
   )
-  let connections = 0
+  const admission = new Admission(limits)
   let lingering = 0
-  const connectionsByAddress = new Map<string, number>()
   const connected = new Set<Connected>()
   let inFlightBytes = 0
   // Of the unfinished requests of those who have proved no identity.
@@ -365,23 +365,18 @@ export const run: Effect.Effect<
   }, Effect.scoped)
 
   return yield* server.run((socket) =>
-    Effect.flatMap(clientAddress, (address = "") => {
-      const fromThere = connectionsByAddress.get(address) ?? 0
-      if (connections >= limits.maxConnections || (address !== "" && fromThere >= limits.maxConnectionsPerAddress)) {
+    Effect.flatMap(clientAddress, (address) => {
+      const leave = admission.admit(address)
+      if (leave === undefined) {
         return Effect.andThen(Metric.update(Metrics.refusedConnections, 1), Effect.scoped(socket.reader))
       }
-      connections++
       Metrics.connections.modifyUnsafe(1, context)
-      connectionsByAddress.set(address, fromThere + 1)
       return converse(socket).pipe(
         // A client that goes away is no event: its connection is over, and that is all.
         Effect.catchTag("SocketError", () => Effect.void),
         Effect.ensuring(Effect.sync(() => {
-          connections--
           Metrics.connections.modifyUnsafe(-1, context)
-          const left = connectionsByAddress.get(address)! - 1
-          if (left === 0) connectionsByAddress.delete(address)
-          else connectionsByAddress.set(address, left)
+          leave()
         }))
       )
     })
