@@ -93,7 +93,7 @@ export class Connection {
     )
   )
 
-  private readonly write = Effect.suspend(() => this.outbox.run((bytes) => this.writer.write(bytes)))
+  private readonly write = Effect.suspend(() => this.outbox.run((blocks) => this.writer.writeAll(blocks)))
 
   private readonly read = Effect.gen({ self: this }, function*() {
     while (this.open) {

@@ -1,13 +1,13 @@
 /**
  * Writes lines to a socket, all that come up in one turn of the event loop by one write.
  */
+import { append, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Wire from "../Wire.ts"
 
-const initialBytes = 4096
-
-/** The largest buffer that is made before it is known what goes into it. */
-const mostLikelyBytes = 16 * 1024
+/** The first block is as large as what was written last, within these; the next are large. */
+const smallBlockBytes = 4096
+const largeBlockBytes = 16 * 1024
 
 /** A text of fewer characters is given the room that any text of its length could take. */
 const shortCharacters = 512
@@ -18,13 +18,15 @@ const flushBytes = 2048
 const empty = new Uint8Array(0)
 
 export class LineWriter {
-  // Made with the first line, since most connections are idle most of the time.
-  private buffer: Uint8Array = empty
-  /** How large the next one is made. */
-  private likelyBytes = initialBytes
+  // One buffer that grows would be copied again and again. The first block is made with the first line, since most
+  // connections are idle most of the time.
+  private fullBlocks: Array<Uint8Array> = []
+  private fullBytes = 0
+  private block: Uint8Array = empty
+  private used = 0
+  private firstBlockBytes = smallBlockBytes
   private wake: (() => void) | undefined
   private scheduled = false
-  private pendingBytes = 0
   private pendingLines = 0
   private writingBytes = 0
   private readonly isEnough: (lines: number) => boolean
@@ -35,7 +37,7 @@ export class LineWriter {
   }
 
   private readonly awaitLines = Effect.callback<void>((resume) => {
-    if (this.pendingBytes > 0) return resume(Effect.void)
+    if (this.used > 0) return resume(Effect.void)
     this.wake = () => resume(Effect.void)
     return Effect.sync(() => {
       this.wake = undefined
@@ -47,16 +49,15 @@ export class LineWriter {
     return this.pendingBytes + this.writingBytes
   }
 
+  private get pendingBytes(): number {
+    return this.fullBytes + this.used
+  }
+
   /** Encodes text as a line, to be written soon. */
   push(text: string): void {
-    const needed = this.pendingBytes +
-      (text.length < shortCharacters ? Wire.maxLineBytes(text) : Wire.lineBytes(text))
-    if (needed > this.buffer.length) {
-      const larger = new Uint8Array(Math.max(needed, this.buffer.length * 2, this.likelyBytes))
-      larger.set(this.buffer.subarray(0, this.pendingBytes))
-      this.buffer = larger
-    }
-    this.pendingBytes = Wire.encodeLineInto(text, this.buffer, this.pendingBytes)
+    const needed = text.length < shortCharacters ? Wire.maxLineBytes(text) : Wire.lineBytes(text)
+    if (needed > this.block.length - this.used) this.addBlock(needed)
+    this.used = Wire.encodeLineInto(text, this.block, this.used)
     this.pendingLines++
     if (this.wake === undefined) return
     if (this.pendingBytes >= flushBytes) return this.flush()
@@ -68,26 +69,38 @@ export class LineWriter {
     })
   }
 
+  private addBlock(needed: number): void {
+    const isFirst = this.used === 0
+    if (!isFirst) {
+      this.fullBlocks.push(this.block.subarray(0, this.used))
+      this.fullBytes += this.used
+      this.used = 0
+    }
+    this.block = new Uint8Array(Math.max(needed, isFirst ? this.firstBlockBytes : largeBlockBytes))
+  }
+
   private flush(): void {
     const wake = this.wake
     this.wake = undefined
     wake?.()
   }
 
-  // The socket keeps what it is given until it is sent, so the next lines need another buffer.
-  private take(): Uint8Array {
-    const bytes = this.buffer.subarray(0, this.pendingBytes)
-    this.likelyBytes = Math.max(initialBytes, Math.min(bytes.length, mostLikelyBytes))
-    this.buffer = empty
-    this.pendingBytes = 0
+  // The socket keeps what it is given until it is sent, so the next lines need another block.
+  private take(): NonEmptyReadonlyArray<Uint8Array> {
+    const blocks = append(this.fullBlocks, this.block.subarray(0, this.used))
+    this.writingBytes = this.pendingBytes
+    this.firstBlockBytes = Math.max(smallBlockBytes, Math.min(this.writingBytes, largeBlockBytes))
+    this.fullBlocks = []
+    this.fullBytes = 0
+    this.block = empty
+    this.used = 0
     this.pendingLines = 0
-    this.writingBytes = bytes.length
-    return bytes
+    return blocks
   }
 
   /** Writes what is pushed, by `write`, until that fails; after each write says so. */
   run<E>(
-    write: (bytes: Uint8Array) => Effect.Effect<void, E>,
+    write: (blocks: NonEmptyReadonlyArray<Uint8Array>) => Effect.Effect<void, E>,
     written: () => void = () => {}
   ): Effect.Effect<never, E> {
     const writeAll = Effect.suspend(() =>

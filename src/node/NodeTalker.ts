@@ -10,6 +10,7 @@ import type * as Tls from "node:tls"
 import { defaultPort } from "../Protocol.ts"
 import * as Talker from "../Talker.ts"
 import * as NodeTls from "./NodeTls.ts"
+import * as TcpSocket from "./TcpSocket.ts"
 
 /** Where the server is, and how long to wait for it. */
 export interface Options {
@@ -46,7 +47,7 @@ const address = (options: Options) => ({
 export const layer = (options: Options = {}): Layer.Layer<Talker.Talker> =>
   Talker.layerSocket({
     ...options,
-    connect: NodeSocket.makeNet({ ...address(options), noDelay: true })
+    connect: TcpSocket.connect({ ...address(options), noDelay: true })
   })
 
 /**

@@ -19,6 +19,7 @@ import type { Identities } from "../vault/Identities.ts"
 import { Limits } from "../vault/Limits.ts"
 import type { Vault } from "../vault/Vault.ts"
 import * as VaultServer from "../vault/VaultServer.ts"
+import * as TcpSocket from "./TcpSocket.ts"
 
 /** Where to listen. */
 export interface Options {
@@ -34,7 +35,7 @@ const listen = (options: Options) => ({
   // An answer is still owed to a client that has ended its side.
   allowHalfOpen: true,
   noDelay: true,
-  // A write is over once the network has taken it all, so its deadline is for the whole of it.
+  // For Effect's socket a write is over only then once the network has taken it all, so its deadline is for the whole of it.
   highWaterMark: 1
 })
 
@@ -47,6 +48,22 @@ const clientAddress = Layer.succeed(
 )
 
 const vaultServer = VaultServer.layer.pipe(Layer.provide(clientAddress))
+
+const makeTcp = Effect.fnUntraced(function*(options: Options) {
+  const tcp = yield* NodeSocketServer.make({ ...listen(options), pauseOnConnect: true })
+  return SocketServer.SocketServer.of({
+    address: tcp.address,
+    run: (handler) =>
+      tcp.run((socket) =>
+        Effect.flatMap(netSocket, (net) => {
+          const own = TcpSocket.accepted(Option.getOrThrow(net))
+          return own === undefined
+            ? handler(socket)
+            : Effect.provideService(handler(own.socket), NodeSocket.NetSocket, own.net)
+        })
+      )
+  })
+})
 
 /**
  * Serves a Vault over TCP. The layer gives the SocketServer too, whose
@@ -67,7 +84,7 @@ const vaultServer = VaultServer.layer.pipe(Layer.provide(clientAddress))
 export const layer = (
   options: Options = {}
 ): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, Vault | Identities> =>
-  vaultServer.pipe(Layer.provideMerge(NodeSocketServer.layer(listen(options))))
+  vaultServer.pipe(Layer.provideMerge(Layer.effect(SocketServer.SocketServer, makeTcp(options))))
 
 // Effect's own TLS server tells of a connection only after its handshake, and so nothing would bound those that are
 // still in theirs. Here each is counted from its first moment to its last.

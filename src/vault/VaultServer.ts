@@ -16,6 +16,7 @@ import * as Socket from "effect/socket/Socket"
 import * as SocketServer from "effect/socket/SocketServer"
 import { Admission } from "../internal/Admission.ts"
 import { LineWriter } from "../internal/LineWriter.ts"
+import { RunQueue } from "../internal/RunQueue.ts"
 import { monotonicMillisUnsafe } from "../internal/time.ts"
 import * as Metrics from "../Metrics.ts"
 import * as Protocol from "../Protocol.ts"
@@ -32,8 +33,11 @@ export const ClientAddress: Context.Reference<Effect.Effect<string | undefined>>
 /** The most bytes that a character takes on the wire. */
 const maxWireBytesPerCharacter = 6
 
-/** Whoever has asked for so much at once lets others have a turn before it is read on. */
-const linesPerTurn = 32
+/** Whoever asks for so much at once waits for its turn; less is always answered at once. */
+const manyLines = 8
+
+/** For so long, in milliseconds, those who do are served in one turn of the event loop, in which all others are. */
+const quantum = 2
 
 /** Of so many bad requests one is logged, the first included, so that a flood of them stays a trickle. */
 const logEvery = 1000
@@ -47,11 +51,8 @@ const answered = (action: Protocol.Action, status: Protocol.Response["Status"]):
   return counter
 }
 
-/**
- * What a connection keeps while its requests are held back: the chunk at hand, and another that Node has read ahead, as
- * large as Node's buffer.
- */
-const heldBackBytes = 2 * 64 * 1024
+// Made only where one is needed, since an error keeps where it was made.
+const abnormalEnd = () => new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })
 
 /** A connection, and what it keeps here. */
 interface Connected {
@@ -94,6 +95,8 @@ export const run: Effect.Effect<
     limits.maxAnonymousLineBytes + identities.maxDataCharacters * maxWireBytesPerCharacter
   )
   const admission = new Admission(limits)
+  const turns = new RunQueue(clock, quantum)
+  yield* Effect.forkChild(turns.run)
   let lingering = 0
   const connected = new Set<Connected>()
   let inFlightBytes = 0
@@ -135,7 +138,7 @@ export const run: Effect.Effect<
     while (isOverloaded() && refuseLongest(() => true));
   }
   const cutSlowest = () => {
-    while (untakenBytes > limits.maxInFlightBytes / 2) largest((one) => one.untakenBytes())?.cut()
+    while (untakenBytes > limits.maxInFlightBytes / 4) largest((one) => one.untakenBytes())?.cut()
   }
 
   const converse = Effect.fnUntraced(function*(socket: Socket.Socket) {
@@ -152,6 +155,7 @@ export const run: Effect.Effect<
     let makeRoom: (() => void) | undefined
     let pendingBytes = 0
     let myUntakenBytes = 0
+    let chunkBytes = 0
     let isHeldBack = false
     let isCut = false
     let isProved = false
@@ -160,7 +164,7 @@ export const run: Effect.Effect<
 
     const countUntaken = () => {
       // A client with an identity is known, and what it has stored may be large: it has time until `writeTimeout`.
-      const bytes = isCut || isProved ? 0 : answers.unsentBytes + (isHeldBack ? heldBackBytes : 0)
+      const bytes = isCut || isProved ? 0 : answers.unsentBytes + (isHeldBack ? chunkBytes : 0)
       untakenBytes += bytes - myUntakenBytes
       myUntakenBytes = bytes
       cutSlowest()
@@ -170,7 +174,7 @@ export const run: Effect.Effect<
     const destroy = Effect.ignore(writer.write(new Socket.CloseEvent(1000)))
     const timedOut = Metric.update(Metrics.timedOutConnections, 1).pipe(
       Effect.andThen(destroy),
-      Effect.andThen(Effect.fail(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })))
+      Effect.andThen(Effect.suspend(() => Effect.fail(abnormalEnd())))
     )
     yield* Effect.addFinalizer((exit) =>
       // Whoever has gone waits for nothing any more.
@@ -231,14 +235,18 @@ export const run: Effect.Effect<
       })
     }
 
-    const accept = Effect.fnUntraced(function*(line: Uint8Array) {
+    // Says what is wrong with it, if something is.
+    const accept = (line: Uint8Array): Protocol.BadRequest["problem"] | undefined => {
       const request = Protocol.decodeRequest(line, limits.maxJsonDepth)
       const Seq = Result.isSuccess(request) ? request.success.Seq : request.failure.Seq
       if (Seq === undefined) closing = true
-      if (Result.isSuccess(request)) return start(request.success, line.length)
-      yield* refuse(request.failure.problem)
+      if (Result.isSuccess(request)) {
+        start(request.success, line.length)
+        return undefined
+      }
       reply(Seq, { Status: request.failure.Status })
-    })
+      return request.failure.problem
+    }
 
     // Of a request that does not come to its end here, the beginning may say its Seq.
     const replyToBeginning = (response: Protocol.Response) => {
@@ -290,6 +298,7 @@ export const run: Effect.Effect<
       isHeldBack = true
       countUntaken()
       while (isFull()) yield* room
+      yield* turns.pass
       isHeldBack = false
       countUntaken()
     })
@@ -306,34 +315,45 @@ export const run: Effect.Effect<
       })
     )
 
-    // Gives how many lines there were.
-    const take = Effect.fnUntraced(function*(chunks: ReadonlyArray<Uint8Array>) {
-      let taken = 0
-      // What comes after the last request is read only to see the client go.
-      if (closing) return taken
-      for (const chunk of chunks) {
-        const lines = framer.push(chunk)
-        taken += lines.length
-        count(framer.pendingBytes)
-        for (const line of lines) {
-          deadline = undefined
-          if (closing) break
-          if (isFull()) yield* heldBack
-          yield* accept(line)
+    // No generator, here and below: while it waits it would hold on to lines and chunks that are done with.
+    let lines: Array<Uint8Array> = []
+    const acceptDownTo = (left: number): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        while (lines.length > left) {
+          if (closing) return Effect.void
+          if (isFull()) return Effect.andThen(heldBack, acceptDownTo(left))
+          const problem = accept(lines.shift()!)
+          if (problem !== undefined) return Effect.andThen(refuse(problem), acceptDownTo(left))
         }
-      }
-      if (framer.overflowed && !closing) {
-        yield* refuse("TooLong")
-        replyToBeginning({ Status: "BadPayload" })
-      }
+        return Effect.void
+      })
+
+    const acceptRest = Effect.suspend(() => {
       relieve()
       deadline = framer.pendingBytes === 0 ? undefined : deadline ?? now() + requestMillis
-      return taken
+      if (!framer.overflowed || closing) return Effect.void
+      replyToBeginning({ Status: "BadPayload" })
+      return refuse("TooLong")
     })
 
-    // No generator: while the next chunks are waited for it would hold on to the last, 64 KiB for each connection.
-    const read = Effect.flatMap(pullInTime, take).pipe(
-      Effect.flatMap((taken) => taken < linesPerTurn ? Effect.void : Effect.yieldNow),
+    const acceptAll = Effect.andThen(acceptDownTo(0), acceptRest)
+
+    const take = (chunk: Uint8Array): Effect.Effect<void> => {
+      // What comes after the last request is read only to see the client go.
+      if (closing) return Effect.void
+      lines = framer.push(chunk)
+      chunkBytes = chunk.length
+      count(framer.pendingBytes)
+      if (lines.length > 0) deadline = undefined
+      if (lines.length < manyLines) return acceptAll
+      // The first line may have come with chunks before, and be far longer than what is of this one.
+      return acceptDownTo(lines.length - 1).pipe(Effect.andThen(turns.pass), Effect.andThen(acceptAll))
+    }
+
+    const read = Effect.flatMap(
+      pullInTime,
+      (chunks) => chunks.length === 1 ? take(chunks[0]) : Effect.forEach(chunks, take, { discard: true })
+    ).pipe(
       Effect.forever({ disableYield: true }),
       Effect.catchTag("SocketError", (error) => {
         if (error.reason._tag !== "SocketCloseError" || error.reason.code !== 1000) return Effect.fail(error)
@@ -346,7 +366,8 @@ export const run: Effect.Effect<
     )
 
     const write = answers.run(
-      (bytes) => Effect.timeoutOrElse(writer.write(bytes), { duration: limits.writeTimeout, orElse: () => timedOut }),
+      (blocks) =>
+        Effect.timeoutOrElse(writer.writeAll(blocks), { duration: limits.writeTimeout, orElse: () => timedOut }),
       () => {
         countUntaken()
         makeRoom?.()
@@ -370,6 +391,7 @@ export const run: Effect.Effect<
       if (leave === undefined) {
         return Effect.andThen(Metric.update(Metrics.refusedConnections, 1), Effect.scoped(socket.reader))
       }
+      turns.welcome()
       Metrics.connections.modifyUnsafe(1, context)
       return converse(socket).pipe(
         // A client that goes away is no event: its connection is over, and that is all.

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { Wire } from "effect-dlm"
 import { LineWriter } from "../../src/internal/LineWriter.ts"
 
 const newline = 0x0a
@@ -9,7 +10,9 @@ const started = Effect.fnUntraced(function*(isEnough?: (lines: number) => boolea
   const writer = new LineWriter(isEnough)
   const writes: Array<number> = []
   yield* Effect.forkScoped(
-    writer.run((bytes) => Effect.sync(() => void writes.push(bytes.filter((byte) => byte === newline).length))),
+    writer.run((blocks) =>
+      Effect.sync(() => void writes.push(Buffer.concat(blocks).filter((byte) => byte === newline).length))
+    ),
     { startImmediately: true }
   )
   return { writer, writes }
@@ -37,6 +40,30 @@ describe("the lines of one turn of the event loop", () => {
       assert.isAbove(writes.length, 1)
       yield* turn
       assert.strictEqual(writes.reduce((all, lines) => all + lines, 0), 10)
+    }))
+
+  it.effect("of any length come whole, in order", () =>
+    Effect.gen(function*() {
+      const writer = new LineWriter()
+      const written: Array<Uint8Array> = []
+      const texts = Array.from({ length: 200 }, (_, i) =>
+        `${i} ${"xé🔑".repeat((i * 7919) % (i % 20 === 0 ? 20_000 : 300))}`)
+      for (const text of texts) {
+        writer.push(text)
+      }
+      const expected = Buffer.concat(texts.map(Wire.encodeLine))
+      assert.strictEqual(writer.unsentBytes, expected.length)
+      yield* Effect.forkScoped(
+        writer.run((blocks) =>
+          Effect.sync(() => void written.push(...blocks))
+        ),
+        {
+          startImmediately: true
+        }
+      )
+      for (const text of texts) writer.push(text)
+      yield* turn
+      assert.isTrue(Buffer.concat([expected, expected]).equals(Buffer.concat(written)))
     }))
 
   it.effect("that are not enough wait a turn for more, and no longer", () =>

@@ -248,7 +248,7 @@ describe("answers that are not taken", () => {
     () =>
       Effect.gen(function*() {
         const { port } = yield* serve({
-          limits: { maxInFlightBytes: 3 * 1024 * 1024, maxUnsentBytes: 1024 ** 2, writeTimeout: Duration.hours(1) }
+          limits: { maxInFlightBytes: 6 * 1024 * 1024, maxUnsentBytes: 1024 ** 2, writeTimeout: Duration.hours(1) }
         })
         const data = { ID: "x", FileName: "data", Expire: "30" }
         const stored = yield* ask(port, line({ ...data, Action: "Put", DataStore: "x".repeat(16_384) }))
