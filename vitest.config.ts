@@ -6,6 +6,9 @@ const src = (file: string) => path.join(import.meta.dirname, "src", file)
 /** What loads the whole machine, or measures it: one file at a time, with no other beside it. */
 const heavy = ["test/{faults,hostile,simulation}/**/*.test.ts", "test/sqlite/crash.test.ts"]
 
+/** Where the figures of the run are gathered, beside those that tests report themselves (test/hostile/report.ts). */
+const reports = process.env["DLM_REPORT_DIR"]
+
 const common = {
   testTimeout: 30_000,
   hookTimeout: 30_000
@@ -19,6 +22,8 @@ export default defineConfig({
     ]
   },
   test: {
+    reporters: ["default", ...(reports === undefined ? [] : ["json"])],
+    outputFile: { json: path.join(reports ?? "", "tests.json") },
     projects: [
       { extends: true, test: { ...common, name: "tests", include: ["test/**/*.test.ts"], exclude: heavy } },
       {

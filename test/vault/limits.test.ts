@@ -274,6 +274,27 @@ describe("answers that are not taken", () => {
   )
 })
 
+describe("a write", () => {
+  it.live("has a deadline for the whole of it, which taking a little now and then does not put off", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve({
+        limits: { writeTimeout: Duration.millis(500), maxUnsentBytes: 64 * 1024 ** 2, maxInFlightBytes: 1024 ** 3 }
+      })
+      const data = { ID: "x", FileName: "data", Expire: "30" }
+      yield* ask(port, line({ ...data, Action: "Put", DataStore: "x".repeat(16_384) }))
+      const socket = yield* connect(port)
+      let taken = 0
+      const trickle = setInterval(() => {
+        taken += (socket.read() as Buffer | null)?.length ?? 0
+      }, 20)
+      yield* Effect.addFinalizer(() => Effect.sync(() => clearInterval(trickle)))
+      const before = (yield* Metric.value(Metrics.timedOutConnections)).count
+      socket.write(Buffer.concat(Array.from({ length: 4000 }, () => line({ ...data, Action: "Get", Seq: "1" }))))
+      while ((yield* Metric.value(Metrics.timedOutConnections)).count === before) yield* Effect.sleep("10 millis")
+      assert.isAbove(taken, 256 * 1024)
+    }))
+})
+
 describe("a request's length", () => {
   const secret = "s".repeat(1023)
 
