@@ -209,7 +209,10 @@ export class Framer {
     this.size = 0
   }
 
-  /** Takes a chunk, and gives the lines that it completes, without their ends. */
+  /**
+   * Takes a chunk, and gives the lines that it completes, without their ends. They are views of it, as far as they came
+   * with it; what is left of it is copied, so it may be used again once they are done with.
+   */
   push(chunk: Uint8Array): Array<Uint8Array> {
     const lines: Array<Uint8Array> = []
     let from = 0
@@ -240,12 +243,6 @@ export class Framer {
   }
 
   private append(part: Uint8Array): void {
-    // What fills most of the memory that it holds on to need not be copied.
-    if (this.size === 0 && part.length * 2 >= part.buffer.byteLength) {
-      this.buffer = part
-      this.size = part.length
-      return
-    }
     const size = this.size + part.length
     if (size > this.buffer.length) {
       const larger = new Uint8Array(Math.max(size, 2 * this.size))

@@ -5,8 +5,8 @@ import { append, type NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Wire from "../Wire.ts"
 
-/** The first block is as large as what was written last, within these; the next are large. */
-const smallBlockBytes = 4096
+/** The first block is twice as large as what was written last, within these bounds; the next are large. */
+const smallBlockBytes = 512
 const largeBlockBytes = 16 * 1024
 
 /** A text of fewer characters is given the room that any text of its length could take. */
@@ -89,7 +89,7 @@ export class LineWriter {
   private take(): NonEmptyReadonlyArray<Uint8Array> {
     const blocks = append(this.fullBlocks, this.block.subarray(0, this.used))
     this.writingBytes = this.pendingBytes
-    this.firstBlockBytes = Math.max(smallBlockBytes, Math.min(this.writingBytes, largeBlockBytes))
+    this.firstBlockBytes = Math.max(smallBlockBytes, Math.min(2 * this.writingBytes, largeBlockBytes))
     this.fullBlocks = []
     this.fullBytes = 0
     this.block = empty

@@ -3,7 +3,8 @@
  *
  * A stream of Node has 64 KiB read ahead for each connection, whether somebody takes them or not: of a thousand
  * connections that is more than all that the server keeps for them. Here all connections read into one small buffer, and
- * each has at most one chunk out of it that is not taken.
+ * each has at most one chunk out of it. What is pulled is valid until the next pull: its memory is used again, since a
+ * new one for each chunk is more than is collected in time while many connections send much.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -12,31 +13,46 @@ import * as Net from "node:net"
 
 type Chunks = NonEmptyReadonlyArray<Uint8Array>
 
-const shared = new Uint8Array(4096)
+const chunkBytes = 4096
+
+const shared = new Uint8Array(chunkBytes)
+
+/** The memory of chunks that are done with. There is never more than connections have had at one time. */
+const free: Array<Uint8Array> = []
 
 const failed = (reason: Socket.SocketErrorReason) => new Socket.SocketError({ reason })
 
 /** An open connection: what has come in and is not taken, or who waits for it. */
 class Inlet {
   readonly net: Net.Socket
+  /** The memory of the chunk that is not taken, or was taken last. */
+  private memory: Uint8Array | undefined
   private untaken: Uint8Array | undefined
   private error: Socket.SocketError | undefined
   private waiter: ((chunks: Effect.Effect<Chunks, Socket.SocketError>) => void) | undefined
 
   constructor(open: (onread: Net.OnReadOpts) => Net.Socket) {
-    this.net = open({ buffer: shared, callback: (bytes, buffer) => this.take(buffer.slice(0, bytes)) })
+    this.net = open({ buffer: shared, callback: (bytes, buffer) => this.take(buffer.subarray(0, bytes)) })
     this.net.on("end", () => this.end(new Socket.SocketCloseError({ code: 1000 })))
     this.net.on("error", (cause) => this.end(new Socket.SocketReadError({ cause })))
     this.net.on("close", (hadError) => this.end(new Socket.SocketCloseError({ code: hadError ? 1006 : 1000 })))
   }
 
   // Reading stops where nobody waits for more.
-  private take(chunk: Uint8Array): boolean {
+  private take(bytes: Uint8Array): boolean {
     const { waiter } = this
+    this.memory = free.pop() ?? new Uint8Array(chunkBytes)
+    this.memory.set(bytes)
+    const chunk = this.memory.subarray(0, bytes.length)
     this.waiter = undefined
     if (waiter === undefined) this.untaken = chunk
     else waiter(Effect.succeed([chunk]))
     return this.waiter !== undefined
+  }
+
+  private giveBack(): void {
+    if (this.memory !== undefined) free.push(this.memory)
+    this.memory = undefined
   }
 
   end(reason: Socket.SocketErrorReason): void {
@@ -50,6 +66,7 @@ class Inlet {
     const { untaken } = this
     this.untaken = undefined
     if (untaken !== undefined) return resume(Effect.succeed([untaken]))
+    this.giveBack()
     if (this.error !== undefined) return resume(Effect.fail(this.error))
     this.waiter = resume
     this.net.resume()

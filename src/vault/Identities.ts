@@ -95,6 +95,8 @@ export const make = Effect.fnUntraced(function*(identities: ReadonlyArray<Identi
     maxDataCharacters: Math.max(0, ...Array.from(known.values(), (identity) => identity.maxDataCharacters)),
     authenticate: Effect.fnUntraced(function*(name, secret) {
       const candidate = known.get(name)
+      // Whether somebody has this name or not, it costs the same: one HMAC and one comparison in constant time. (In Node,
+      // WebCrypto compares by what `timingSafeEqual` does: CRYPTO_memcmp, in src/crypto/crypto_hmac.cc.)
       const same = yield* Effect.orDie(
         mac.verify(key, candidate?.tag ?? nobody, utf8.encode(Redacted.value(secret)))
       )
