@@ -11,48 +11,63 @@ import * as Effect from "effect/Effect"
 import * as Socket from "effect/socket/Socket"
 import * as Net from "node:net"
 
-type Chunks = NonEmptyReadonlyArray<Uint8Array>
+type Pulled = NonEmptyReadonlyArray<Uint8Array>
 
-const chunkBytes = 4096
+/** What many connections read into, and the memory of chunks that are done with: of as many as there were at one time. */
+class Memory {
+  readonly buffer: Uint8Array
+  private readonly free: Array<Uint8Array> = []
 
-const shared = new Uint8Array(chunkBytes)
+  constructor(bytes: number) {
+    this.buffer = new Uint8Array(bytes)
+  }
 
-/** The memory of chunks that are done with. There is never more than connections have had at one time. */
-const free: Array<Uint8Array> = []
+  /** Memory with what has been read, so many bytes. */
+  take(bytes: number): Uint8Array {
+    const memory = this.free.pop() ?? new Uint8Array(this.buffer.length)
+    memory.set(this.buffer.subarray(0, bytes))
+    return memory
+  }
+
+  giveBack(memory: Uint8Array): void {
+    this.free.push(memory)
+  }
+}
+
+/** A process has few connections to servers. */
+const ofClients = new Memory(64 * 1024)
+/** A thousand clients may have a chunk here each: with 64 KiB of each, a flood would take more than all else. */
+const ofServers = new Memory(4 * 1024)
 
 const failed = (reason: Socket.SocketErrorReason) => new Socket.SocketError({ reason })
 
 /** An open connection: what has come in and is not taken, or who waits for it. */
 class Inlet {
   readonly net: Net.Socket
-  /** The memory of the chunk that is not taken, or was taken last. */
-  private memory: Uint8Array | undefined
+  private readonly memory: Memory
+  /** Of the chunk that is not taken, or was taken last. */
+  private taken: Uint8Array | undefined
   private untaken: Uint8Array | undefined
   private error: Socket.SocketError | undefined
-  private waiter: ((chunks: Effect.Effect<Chunks, Socket.SocketError>) => void) | undefined
+  private waiter: ((chunks: Effect.Effect<Pulled, Socket.SocketError>) => void) | undefined
 
-  constructor(open: (onread: Net.OnReadOpts) => Net.Socket) {
-    this.net = open({ buffer: shared, callback: (bytes, buffer) => this.take(buffer.subarray(0, bytes)) })
+  constructor(memory: Memory, open: (onread: Net.OnReadOpts) => Net.Socket) {
+    this.memory = memory
+    this.net = open({ buffer: memory.buffer, callback: (bytes) => this.take(bytes) })
     this.net.on("end", () => this.end(new Socket.SocketCloseError({ code: 1000 })))
     this.net.on("error", (cause) => this.end(new Socket.SocketReadError({ cause })))
     this.net.on("close", (hadError) => this.end(new Socket.SocketCloseError({ code: hadError ? 1006 : 1000 })))
   }
 
   // Reading stops where nobody waits for more.
-  private take(bytes: Uint8Array): boolean {
+  private take(bytes: number): boolean {
     const { waiter } = this
-    this.memory = free.pop() ?? new Uint8Array(chunkBytes)
-    this.memory.set(bytes)
-    const chunk = this.memory.subarray(0, bytes.length)
+    this.taken = this.memory.take(bytes)
+    const chunk = this.taken.subarray(0, bytes)
     this.waiter = undefined
     if (waiter === undefined) this.untaken = chunk
     else waiter(Effect.succeed([chunk]))
     return this.waiter !== undefined
-  }
-
-  private giveBack(): void {
-    if (this.memory !== undefined) free.push(this.memory)
-    this.memory = undefined
   }
 
   end(reason: Socket.SocketErrorReason): void {
@@ -62,11 +77,12 @@ class Inlet {
     waiter?.(Effect.fail(this.error))
   }
 
-  readonly pull = Effect.callback<Chunks, Socket.SocketError>((resume) => {
+  readonly pull = Effect.callback<Pulled, Socket.SocketError>((resume) => {
     const { untaken } = this
     this.untaken = undefined
     if (untaken !== undefined) return resume(Effect.succeed([untaken]))
-    this.giveBack()
+    if (this.taken !== undefined) this.memory.giveBack(this.taken)
+    this.taken = undefined
     if (this.error !== undefined) return resume(Effect.fail(this.error))
     this.waiter = resume
     this.net.resume()
@@ -120,13 +136,17 @@ const make = (open: Effect.Effect<Inlet, Socket.SocketError>): Socket.Socket => 
 export const connect = (options: Net.TcpNetConnectOpts): Effect.Effect<Socket.Socket> =>
   Effect.sync(() =>
     make(Effect.callback((resume) => {
-      const inlet = new Inlet((onread) => Net.connect({ ...options, onread }))
-      inlet.net.once("connect", () => resume(Effect.succeed(inlet)))
-      inlet.net.once("error", (cause) =>
-        resume(Effect.fail(failed(new Socket.SocketOpenError({ kind: "Unknown", cause })))))
-      return Effect.sync(() =>
-        void inlet.net.destroy()
-      )
+      const refuse = (cause: unknown) =>
+        resume(Effect.fail(failed(new Socket.SocketOpenError({ kind: "Unknown", cause }))))
+      // What is no port is thrown.
+      try {
+        const inlet = new Inlet(ofClients, (onread) => Net.connect({ ...options, onread }))
+        inlet.net.once("connect", () => resume(Effect.succeed(inlet)))
+        inlet.net.once("error", refuse)
+        return Effect.sync(() => void inlet.net.destroy())
+      } catch (cause) {
+        return refuse(cause)
+      }
     }))
   )
 
@@ -150,6 +170,6 @@ export const accepted = (
   native._handle = null
   from.destroy()
   const options: object = { handle, manualStart: true, allowHalfOpen: true }
-  const inlet = new Inlet((onread) => new Net.Socket({ ...options, onread }))
+  const inlet = new Inlet(ofServers, (onread) => new Net.Socket({ ...options, onread }))
   return { net: inlet.net, socket: make(Effect.succeed(inlet)) }
 }

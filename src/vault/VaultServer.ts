@@ -177,12 +177,12 @@ export const run: Effect.Effect<
       Effect.andThen(Effect.suspend(() => Effect.fail(abnormalEnd())))
     )
     yield* Effect.addFinalizer((exit) =>
-      // Whoever has gone waits for nothing any more.
-      Fiber.interruptAll(running.keys()).pipe(
-        Effect.andThen(Effect.sync(() => {
-          isCut = true
-          countUntaken()
-        })),
+      Effect.sync(() => {
+        isCut = true
+        countUntaken()
+      }).pipe(
+        // Whoever has gone waits for nothing any more.
+        Effect.andThen(Fiber.interruptAll(running.keys())),
         // A server that is told to stop would else wait for a client that never takes its answer.
         Effect.andThen(Exit.hasInterrupts(exit) ? destroy : Effect.void)
       )
