@@ -70,6 +70,11 @@ class Inlet {
     return this.waiter !== undefined
   }
 
+  private giveBack(): void {
+    if (this.taken !== undefined) this.memory.giveBack(this.taken)
+    this.taken = undefined
+  }
+
   end(reason: Socket.SocketErrorReason): void {
     this.error ??= failed(reason)
     const { waiter } = this
@@ -77,12 +82,19 @@ class Inlet {
     waiter?.(Effect.fail(this.error))
   }
 
+  /** Nobody uses what was pulled any more. */
+  close(): void {
+    this.end(new Socket.SocketCloseError({ code: 1006 }))
+    this.untaken = undefined
+    this.giveBack()
+    this.net.destroySoon()
+  }
+
   readonly pull = Effect.callback<Pulled, Socket.SocketError>((resume) => {
     const { untaken } = this
     this.untaken = undefined
     if (untaken !== undefined) return resume(Effect.succeed([untaken]))
-    if (this.taken !== undefined) this.memory.giveBack(this.taken)
-    this.taken = undefined
+    this.giveBack()
     if (this.error !== undefined) return resume(Effect.fail(this.error))
     this.waiter = resume
     this.net.resume()
@@ -98,11 +110,7 @@ const make = (open: Effect.Effect<Inlet, Socket.SocketError>): Socket.Socket => 
   const reader = Effect.gen(function*() {
     const inlet = yield* Effect.acquireRelease(
       open,
-      (inlet) =>
-        Effect.sync(() => {
-          inlet.end(new Socket.SocketCloseError({ code: 1006 }))
-          inlet.net.destroySoon()
-        }),
+      (inlet) => Effect.sync(() => inlet.close()),
       { interruptible: true }
     )
     net = inlet.net
