@@ -35,7 +35,7 @@ const listen = (options: Options) => ({
   // An answer is still owed to a client that has ended its side.
   allowHalfOpen: true,
   noDelay: true,
-  // For Effect's socket a write is over only then once the network has taken it all, so its deadline is for the whole of it.
+  // A write of Effect's socket (over TLS) is over once the network has taken it all, so its deadline is for the whole.
   highWaterMark: 1
 })
 

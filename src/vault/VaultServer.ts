@@ -138,7 +138,11 @@ export const run: Effect.Effect<
     while (isOverloaded() && refuseLongest(() => true));
   }
   const cutSlowest = () => {
-    while (untakenBytes > limits.maxInFlightBytes / 4) largest((one) => one.untakenBytes())?.cut()
+    while (untakenBytes > limits.maxInFlightBytes / 4) {
+      const slowest = largest((one) => one.untakenBytes())
+      if (slowest === undefined) return
+      slowest.cut()
+    }
   }
 
   const converse = Effect.fnUntraced(function*(socket: Socket.Socket) {
