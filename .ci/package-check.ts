@@ -45,7 +45,7 @@ import { EtcdStore } from "effect-dlm/etcd"
 import { PostgresStore } from "effect-dlm/postgres"
 import { RedisStore } from "effect-dlm/redis"
 import { SqliteStore } from "effect-dlm/sqlite"
-import { Identities, Store, Vault } from "effect-dlm/vault"
+import { Identities, Store, Vault } from "effect-dlm/server"
 
 const server = NodeVaultServer.layer({ port: 0 }).pipe(
   Layer.provide(Vault.layer),

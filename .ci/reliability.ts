@@ -32,7 +32,7 @@ const rowsOf = (name: string): ReadonlyArray<Row> => (read(name) as { readonly r
 const number = (value: number) => value.toLocaleString("en")
 
 const simulation = (): ReadonlyArray<Row> => {
-  const command = "npx vitest run test/simulation"
+  const command = "npx vitest run test/system/simulation"
   const seeds = read("simulation-seeds") as {
     readonly seeds: number
     readonly operations: number
@@ -129,7 +129,7 @@ const passed = (what: string, ...tests: ReadonlyArray<string>): Row => {
 const others: ReadonlyArray<Row> = [
   passed(
     "200 times kill -9 of `dlm serve --store sqlite:FILE` in bursts of writes: nothing acknowledged is lost, no fence goes back",
-    "test/sqlite/crash.test.ts"
+    "test/system/sqlite/crash.test.ts"
   ),
   passed(
     "SQLite: the contract of stores, recorded exchanges, three servers with 24 waiters, kill -9, SIGSTOP",
@@ -138,43 +138,52 @@ const others: ReadonlyArray<Row> = [
   ),
   passed(
     "Redis, the same",
-    "test/redis/RedisStore.test.ts",
-    "test/redis/suite.test.ts",
-    "test/redis/nodeRedis.test.ts"
+    "test/system/redis/RedisStore.test.ts",
+    "test/system/redis/suite.test.ts",
+    "test/system/redis/nodeRedis.test.ts"
   ),
   passed(
     "Postgres, the same, also behind PgBouncer and over TLS",
-    "test/postgres/store.test.ts",
-    "test/postgres/opening.test.ts",
-    "test/postgres/pooler.test.ts",
-    "test/postgres/tls.test.ts",
-    "test/postgres/fence.test.ts"
+    "test/system/postgres/store.test.ts",
+    "test/system/postgres/opening.test.ts",
+    "test/system/postgres/pooler.test.ts",
+    "test/system/postgres/tls.test.ts",
+    "test/system/postgres/fence.test.ts"
   ),
-  passed("etcd, the same", "test/etcd/EtcdStore.test.ts", "test/etcd/suite.test.ts", "test/etcd/Transactions.test.ts"),
-  passed("Redis: the master killed and held still, Sentinels promote a replica", "test/redis/failover.test.ts"),
-  passed("etcd: one of three members killed, also the leader; two of three", "test/etcd/cluster.test.ts"),
+  passed(
+    "etcd, the same",
+    "test/system/etcd/EtcdStore.test.ts",
+    "test/system/etcd/suite.test.ts",
+    "test/system/etcd/Transactions.test.ts"
+  ),
+  passed("Redis: the master killed and held still, Sentinels promote a replica", "test/system/redis/failover.test.ts"),
+  passed("etcd: one of three members killed, also the leader; two of three", "test/system/etcd/cluster.test.ts"),
   passed(
     "What the reference does wrong (PROTOCOL's list of faults), sent to this server",
-    "test/vault/referenceFaults.test.ts"
+    "test/server/referenceFaults.test.ts"
   ),
-  passed("Limits of the server, each, and their defaults", "test/vault/limits.test.ts"),
-  passed("Raw HTTP and other protocols, sent to the port", "test/hostile/otherProtocols.test.ts"),
-  passed("Identities: proofs, and what unknown names cost", "test/vault/Identities.test.ts"),
+  passed("Limits of the server, each, and their defaults", "test/server/limits.test.ts"),
+  passed("Raw HTTP and other protocols, sent to the port", "test/system/hostile/otherProtocols.test.ts"),
+  passed("Identities: proofs, and what unknown names cost", "test/server/Identities.test.ts"),
   passed(
     "The store in memory: fences that never go back, a grace after a restart, clocks that jump",
-    "test/vault/Store.test.ts"
+    "test/store/Store.test.ts"
   ),
   passed(
     "TLS 1.2 and later, client certificates, who may listen where, metrics and health over HTTP, and a secret in no log, answer, metric or file",
-    "test/cli/exposed.test.ts",
-    "test/node/NodeVaultServer.test.ts",
-    "test/node/NodeOperations.test.ts"
+    "test/system/cli/exposed.test.ts",
+    "test/system/node/NodeLockServer.test.ts",
+    "test/system/node/NodeOperations.test.ts"
   ),
-  passed("Spans and metrics of clients, none with a secret", "test/spans.test.ts", "test/Metrics.test.ts"),
+  passed(
+    "Spans and metrics of clients, none with a secret",
+    "test/client/spans.test.ts",
+    "test/client/Metrics.test.ts"
+  ),
   passed(
     "Those who ask for much take turns, and others do not wait for them",
-    "test/internal/RunQueue.test.ts",
-    "test/node/fairness.test.ts"
+    "test/server/RunQueue.test.ts",
+    "test/system/node/fairness.test.ts"
   )
 ]
 

@@ -3,7 +3,7 @@
  */
 import { Effect, Layer, ManagedRuntime } from "effect"
 import { Protocol } from "effect-dlm"
-import { Vault } from "effect-dlm/vault"
+import { Vault } from "effect-dlm/server"
 import { perSecond, rates, type Row } from "./harness.ts"
 
 const vaultWith = async (locks: number) => {

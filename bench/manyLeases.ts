@@ -4,7 +4,7 @@
 import { Duration, Effect, Exit, Layer, ManagedRuntime, Scope } from "effect"
 import { type Lease, Locker } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
-import { Vault } from "effect-dlm/vault"
+import { Vault } from "effect-dlm/server"
 import { type Row, serve } from "./harness.ts"
 
 const count = 100_000

@@ -6,7 +6,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
-import { Action } from "./Protocol.ts"
+import { Action } from "./protocol/Protocol.ts"
 
 const about = { fileName: Schema.String, action: Action }
 

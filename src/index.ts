@@ -7,20 +7,20 @@
  */
 
 /** Typed data on a name. */
-export * as Cell from "./Cell.ts"
+export * as Cell from "./client/Cell.ts"
 /** Encodings of data. */
-export * as DataCodec from "./DataCodec.ts"
+export * as DataCodec from "./client/DataCodec.ts"
 /** Everything that can go wrong. */
 export * as DlmError from "./DlmError.ts"
 /** Held locks. */
-export * as Lease from "./Lease.ts"
+export * as Lease from "./client/Lease.ts"
 /** One owner of one name. */
-export * as Locker from "./Locker.ts"
+export * as Locker from "./client/Locker.ts"
 /** The metrics of client and server. */
-export * as Metrics from "./Metrics.ts"
+export * as Metrics from "./client/Metrics.ts"
 /** Requests and answers. */
-export * as Protocol from "./Protocol.ts"
+export * as Protocol from "./protocol/Protocol.ts"
 /** From a request to its answer. */
-export * as Talker from "./Talker.ts"
+export * as Talker from "./transport/Talker.ts"
 /** The encoding of the wire. */
-export * as Wire from "./Wire.ts"
+export * as Wire from "./protocol/Wire.ts"

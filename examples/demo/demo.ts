@@ -15,7 +15,7 @@ import { ChildProcess } from "effect/process"
 import { SocketServer } from "effect/socket"
 // Not "effect-dlm": within the repository that would need a build first.
 import { NodeVaultServer } from "../../src/node/index.ts"
-import { Identities, Store, Vault } from "../../src/vault/index.ts"
+import { Identities, Store, Vault } from "../../src/server/index.ts"
 
 type Round = "locked" | "unlocked"
 

@@ -10,7 +10,7 @@ import { Config, Console, Effect, Layer, Option } from "effect"
 // Not "effect-dlm": within the repository that would need a build first.
 import { NodeEtcdStore } from "../../src/etcd/index.ts"
 import { Locker, Talker } from "../../src/index.ts"
-import { type Guarantees, Identities, Vault } from "../../src/vault/index.ts"
+import { type Guarantees, Identities, Vault } from "../../src/server/index.ts"
 
 const store = NodeEtcdStore.layerConfig({
   endpoints: Config.String("ETCD_ENDPOINTS").pipe(

@@ -10,7 +10,7 @@ import { Config, Console, Effect, Layer, Option } from "effect"
 // Not "effect-dlm": within the repository that would need a build first.
 import { Locker, Talker } from "../../src/index.ts"
 import { PostgresStore } from "../../src/postgres/index.ts"
-import { type Guarantees, Identities, Vault } from "../../src/vault/index.ts"
+import { type Guarantees, Identities, Vault } from "../../src/server/index.ts"
 
 const store = PostgresStore.layerConfig({ url: Config.Redacted("DATABASE_URL") })
 

@@ -8,7 +8,7 @@ import { Console, Effect, Layer, Option } from "effect"
 // Not "effect-dlm": within the repository that would need a build first.
 import { Locker, Talker } from "../../src/index.ts"
 import { RedisStore } from "../../src/redis/index.ts"
-import { Identities, Vault } from "../../src/vault/index.ts"
+import { Identities, Vault } from "../../src/server/index.ts"
 
 const server = Talker.layerVault.pipe(
   Layer.provide(Vault.layer),

@@ -11,8 +11,8 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Console, Effect, FileSystem, Layer, Option, Stdio } from "effect"
 // Not "effect-dlm": within the repository that would need a build first.
 import { Locker, Talker } from "../../src/index.ts"
+import { type Guarantees, Identities, Vault } from "../../src/server/index.ts"
 import { SqliteStore } from "../../src/sqlite/index.ts"
-import { type Guarantees, Identities, Vault } from "../../src/vault/index.ts"
 
 /** The lock server in this process, over a file. It compiles only over a store that is durable. */
 const durable = (file: string) =>

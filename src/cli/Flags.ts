@@ -12,8 +12,8 @@ import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as NodeTalker from "../node/NodeTalker.ts"
 import * as NodeTls from "../node/NodeTls.ts"
-import { defaultPort } from "../Protocol.ts"
-import * as Identities from "../vault/Identities.ts"
+import { defaultPort } from "../protocol/Protocol.ts"
+import * as Identities from "../server/Identities.ts"
 
 const host = Flag.String("host").pipe(
   Flag.withDescription("Host of the lock server (DLM_HOST, or 127.0.0.1)"),

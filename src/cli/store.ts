@@ -13,9 +13,9 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type { StoreError } from "../DlmError.ts"
-import * as HostsUrl from "../internal/hostsUrl.ts"
+import * as HostsUrl from "../lib/HostsUrl.ts"
 import type * as RedisStore from "../redis/RedisStore.ts"
-import * as Store from "../vault/Store.ts"
+import * as Store from "../store/Store.ts"
 import { Failed, status } from "./Status.ts"
 
 type StoreLayer = Layer.Layer<Store.Store, StoreError>

@@ -11,7 +11,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
-import { monotonicMillisUnsafe } from "../internal/time.ts"
+import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import { type EtcdClient, type EtcdError, method } from "./EtcdClient.ts"
 
 /** A lease that etcd keeps at least until then, on the monotonic clock, in milliseconds. */

@@ -13,7 +13,7 @@ import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import type { Lease } from "../Lease.ts"
+import type { Lease } from "../client/Lease.ts"
 
 /** A write was refused: the resource has seen a newer tenure of the lock. */
 export class StaleFence extends Schema.TaggedError<StaleFence>()("StaleFence", {

@@ -10,7 +10,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Http from "node:http"
-import { Vault } from "../vault/Vault.ts"
+import { Vault } from "../server/LockServer.ts"
 
 /** Where to listen. */
 export interface Options {
@@ -63,7 +63,7 @@ const createServer = (): Http.Server => {
  * ```ts
  * import { Layer } from "effect"
  * import { NodeOperations, NodeVaultServer } from "effect-dlm/node"
- * import { Identities, Vault } from "effect-dlm/vault"
+ * import { Identities, Vault } from "effect-dlm/server"
  *
  * const server = Layer.mergeAll(NodeVaultServer.layer(), NodeOperations.layer({ port: 9090 })).pipe(
  *   Layer.provide([Vault.layerMemory, Identities.layerNone])

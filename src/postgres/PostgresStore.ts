@@ -29,11 +29,11 @@ import * as SqlClient from "effect/sql/SqlClient"
 import { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import { StoreError } from "../DlmError.ts"
-import { Batches } from "../internal/Batches.ts"
-import * as Listening from "../internal/Listening.ts"
-import * as CompareAndSet from "../vault/CompareAndSet.ts"
-import * as Guarantees from "../vault/Guarantees.ts"
-import { type Change, Store } from "../vault/Store.ts"
+import { Batches } from "../store/Batches.ts"
+import * as CompareAndSet from "../store/CompareAndSet.ts"
+import * as Guarantees from "../store/Guarantees.ts"
+import * as Listening from "../store/ReleaseFeed.ts"
+import { type Change, Store } from "../store/Store.ts"
 import { escape, unescape } from "./escape.ts"
 import * as Schema from "./schema.ts"
 
@@ -398,7 +398,7 @@ const failedToOpen = (error: SqlError | MigrationError | Error): StoreError => {
  * import { Layer, Redacted } from "effect"
  * import { Talker } from "effect-dlm"
  * import { PostgresStore } from "effect-dlm/postgres"
- * import { Identities, Vault } from "effect-dlm/vault"
+ * import { Identities, Vault } from "effect-dlm/server"
  *
  * const shared = Talker.layerVault.pipe(
  *   Layer.provide(Vault.layer),

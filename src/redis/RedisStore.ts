@@ -38,11 +38,11 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { StoreError } from "../DlmError.ts"
-import { Batches } from "../internal/Batches.ts"
-import * as Listening from "../internal/Listening.ts"
-import * as CompareAndSet from "../vault/CompareAndSet.ts"
-import * as Guarantees from "../vault/Guarantees.ts"
-import { type Change, type Entry, Store } from "../vault/Store.ts"
+import { Batches } from "../store/Batches.ts"
+import * as CompareAndSet from "../store/CompareAndSet.ts"
+import * as Guarantees from "../store/Guarantees.ts"
+import * as Listening from "../store/ReleaseFeed.ts"
+import { type Change, type Entry, Store } from "../store/Store.ts"
 import * as RedisConnection from "./RedisConnection.ts"
 import * as Sentinels from "./Sentinels.ts"
 
@@ -335,7 +335,7 @@ export const layer = (options?: Options): Layer.Layer<Store | Guarantees.Fence, 
  * import { Layer, Redacted } from "effect"
  * import { Talker } from "effect-dlm"
  * import { RedisStore } from "effect-dlm/redis"
- * import { Identities, Vault } from "effect-dlm/vault"
+ * import { Identities, Vault } from "effect-dlm/server"
  *
  * const talker = Talker.layerVault.pipe(
  *   Layer.provide(Vault.layer),

@@ -9,7 +9,7 @@ import * as Exit from "effect/Exit"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import type { Decision, Entry, Outcome } from "../vault/Store.ts"
+import type { Decision, Entry, Outcome } from "../store/Store.ts"
 
 /** What is to become of an entry. */
 export interface Modification {

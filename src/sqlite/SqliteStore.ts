@@ -22,9 +22,9 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { StoreError } from "../DlmError.ts"
-import { monotonicMillisUnsafe } from "../internal/time.ts"
-import * as Guarantees from "../vault/Guarantees.ts"
-import { type Decision, type Entry, type Outcome, Store } from "../vault/Store.ts"
+import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
+import * as Guarantees from "../store/Guarantees.ts"
+import { type Decision, type Entry, type Outcome, Store } from "../store/Store.ts"
 import * as SqliteFile from "./SqliteFile.ts"
 
 /** Where the entries are, and how safe. */
@@ -175,7 +175,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
  * import { Layer } from "effect"
  * import { Talker } from "effect-dlm"
  * import { SqliteStore } from "effect-dlm/sqlite"
- * import { type Guarantees, Identities, Vault } from "effect-dlm/vault"
+ * import { type Guarantees, Identities, Vault } from "effect-dlm/server"
  *
  * const durable = Talker.layerVault.pipe(
  *   Layer.provide(Vault.layerOver<Guarantees.Fence | Guarantees.Durable>()),

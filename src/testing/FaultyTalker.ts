@@ -6,8 +6,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import { ProtocolError, TransportError } from "../DlmError.ts"
-import type { Request } from "../Protocol.ts"
-import { Talker } from "../Talker.ts"
+import type { Request } from "../protocol/Protocol.ts"
+import { Talker } from "../transport/Talker.ts"
 
 /** How often what goes wrong. Each rate is a probability from 0 to 1, of each request. */
 export interface Policy {
@@ -35,7 +35,7 @@ export interface Policy {
  * import { Layer } from "effect"
  * import { Talker } from "effect-dlm"
  * import { FaultyTalker } from "effect-dlm/testing"
- * import { Vault } from "effect-dlm/vault"
+ * import { Vault } from "effect-dlm/server"
  *
  * const unreliable = FaultyTalker.layer({ seed: 1, dropAnswer: 0.2 }).pipe(
  *   Layer.provide(Talker.layerVault),

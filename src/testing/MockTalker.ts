@@ -4,8 +4,8 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { ProtocolError, type TalkError } from "../DlmError.ts"
-import type { Request, Response } from "../Protocol.ts"
-import { Talker } from "../Talker.ts"
+import type { Request, Response } from "../protocol/Protocol.ts"
+import { Talker } from "../transport/Talker.ts"
 
 /** An answer, or the error in its place. */
 export type Scripted = Response | TalkError | ((request: Request) => Response | TalkError)

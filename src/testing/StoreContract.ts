@@ -9,9 +9,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { monotonicMillis } from "../internal/time.ts"
-import type { Asker, Change, Decision, Entry, Outcome } from "../vault/Store.ts"
-import { Store } from "../vault/Store.ts"
+import { monotonicMillis } from "../lib/monotonic.ts"
+import type { Asker, Change, Decision, Entry, Outcome } from "../store/Store.ts"
+import { Store } from "../store/Store.ts"
 
 /** A store did something else than it must. */
 export class Violation extends Data.TaggedError("ContractViolation")<{ readonly problem: string }> {
@@ -109,7 +109,7 @@ const entryOf = (owner: string, data?: string, identity?: string): Entry => ({ o
  * ```ts
  * import { Effect } from "effect"
  * import { StoreContract } from "effect-dlm/testing"
- * import { Store } from "effect-dlm/vault"
+ * import { Store } from "effect-dlm/server"
  *
  * const everyLaw = Effect.forEach(StoreContract.laws(Store.layerMemory), ({ check }) => check)
  * ```

@@ -6,9 +6,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { project } from "./blocks.ts"
 
-const entries = fs.globSync("src/{,*/}index.ts", { cwd: project }).filter((file) =>
-  !file.startsWith("src/cli/") && file !== "src/internal/index.ts"
-)
+const entries = fs.globSync("src/{,*/}index.ts", { cwd: project }).filter((file) => !file.startsWith("src/cli/"))
 
 const read = (file: string) => fs.readFileSync(path.join(project, file), "utf8")
 

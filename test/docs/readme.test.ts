@@ -229,7 +229,7 @@ describe("the tables are whole", () => {
   })
 
   it("limits", async () => {
-    const { defaults } = await import("../../src/vault/Limits.ts")
+    const { defaults } = await import("../../src/server/Limits.ts")
     assert.deepStrictEqual(table("limit").map(([limit]) => limit!.replaceAll("`", "")), Object.keys(defaults))
   })
 })

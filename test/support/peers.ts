@@ -5,7 +5,7 @@
 import { Context, Effect, Exit, Layer, Logger, Queue, Scope } from "effect"
 import { Protocol, Talker, Wire } from "effect-dlm"
 import { NodeTalker, NodeVaultServer } from "effect-dlm/node"
-import { Identities, Limits, Vault } from "effect-dlm/vault"
+import { Identities, Limits, Vault } from "effect-dlm/server"
 import { SocketServer } from "effect/socket"
 import * as Net from "node:net"
 

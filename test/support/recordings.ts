@@ -3,7 +3,7 @@
  */
 import { Effect, Redacted, Result, Schema } from "effect"
 import { Protocol, Wire } from "effect-dlm"
-import { Identities, Limits, type Vault } from "effect-dlm/vault"
+import { Identities, Limits, type Vault } from "effect-dlm/server"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { line } from "./tcp.ts"

@@ -4,7 +4,7 @@
 import { Context, Effect, Layer, Result } from "effect"
 import { Wire } from "effect-dlm"
 import { NodeVaultServer } from "effect-dlm/node"
-import { Identities, Limits, Store, Vault } from "effect-dlm/vault"
+import { Identities, Limits, Store, Vault } from "effect-dlm/server"
 import { SocketServer } from "effect/socket"
 import * as Net from "node:net"
 

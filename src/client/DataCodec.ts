@@ -1,0 +1,162 @@
+/**
+ * How data becomes the printable text of a `DataStore`, and back: the
+ * protocol's own encoding, compression, encryption, or a user's own.
+ */
+import * as Aead from "effect/crypto/Aead"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Effect from "effect/Effect"
+import * as Base64Url from "effect/encoding/Base64Url"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import { DataError } from "../DlmError.ts"
+import * as Wire from "../protocol/Wire.ts"
+
+/**
+ * Turns bytes into printable text and back, knowing the name that they are
+ * kept under.
+ *
+ * `name` is shown in errors. Both directions fail with a `DataError`.
+ */
+export interface DataCodec {
+  readonly name: string
+  readonly encode: (data: Uint8Array, fileName: string) => Effect.Effect<string, DataError>
+  readonly decode: (text: string, fileName: string) => Effect.Effect<Uint8Array, DataError>
+}
+
+/**
+ * A codec of one's own.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { DataCodec } from "effect-dlm"
+ *
+ * const hex = DataCodec.make({
+ *   name: "hex",
+ *   encode: (data) => Effect.succeed(Buffer.from(data).toString("hex")),
+ *   decode: (text) => Effect.succeed(new Uint8Array(Buffer.from(text, "hex")))
+ * })
+ * ```
+ */
+export const make = (codec: DataCodec): DataCodec => codec
+
+const fail = (codec: string, phase: DataError["phase"], fileName: string, problem: string, cause?: unknown) =>
+  new DataError({ fileName, codec, phase, problem, ...(cause === undefined ? {} : { cause }) })
+
+const ascii = new TextEncoder()
+
+/** The protocol's default: each byte as two characters of its alphabet. What other clients expect. */
+export const wire: DataCodec = make({
+  name: "wire",
+  encode: (data) => Effect.succeed(Wire.encodeBytes(data)),
+  decode: (text, fileName) =>
+    Effect.fromResult(
+      Result.mapError(
+        Wire.decodeBytes(ascii.encode(text)),
+        (cause) =>
+          fail("wire", "decode", fileName, "it is not in the protocol's encoding. Was it put by another codec?", cause)
+      )
+    )
+})
+
+/** Base64 for URLs: a third longer than the data, where `wire` doubles it. */
+export const base64: DataCodec = make({
+  name: "base64",
+  encode: (data) => Effect.succeed(Base64Url.encode(data)),
+  decode: (text, fileName) =>
+    Effect.fromResult(
+      Result.mapError(
+        Base64Url.decode(text),
+        (cause) => fail("base64", "decode", fileName, "it is not in base64. Was it put by another codec?", cause)
+      )
+    )
+})
+
+const through = (stream: CompressionStream | DecompressionStream, data: Uint8Array): Promise<Uint8Array> =>
+  new Response(new Blob([data as BlobPart]).stream().pipeThrough(stream)).bytes()
+
+/**
+ * Compresses by gzip, then encodes by `inner` (by default `base64`).
+ *
+ * Put encryption inside, never outside: encrypted data does not compress.
+ */
+export const gzip = (inner: DataCodec = base64): DataCodec =>
+  make({
+    name: `gzip(${inner.name})`,
+    encode: (data, fileName) =>
+      Effect.tryPromise({
+        try: () => through(new CompressionStream("gzip"), data),
+        catch: (cause) => fail("gzip", "encode", fileName, "it could not be compressed", cause)
+      }).pipe(Effect.flatMap((compressed) => inner.encode(compressed, fileName))),
+    decode: (text, fileName) =>
+      Effect.flatMap(inner.decode(text, fileName), (compressed) =>
+        Effect.tryPromise({
+          try: () => through(new DecompressionStream("gzip"), compressed),
+          catch: (cause) => fail("gzip", "decode", fileName, "it is not gzip, or was cut or changed", cause)
+        }))
+  })
+
+/** A key for `aesGcm`. It prints itself redacted. */
+export type AesKey = Aead.Key<typeof Aead.aes256Gcm>
+
+/** Takes 32 bytes as an AES-256 key. */
+export const aesKey = (bytes: Uint8Array): Effect.Effect<AesKey, DataError> =>
+  Effect.mapError(
+    Aead.key(Aead.aes256Gcm, bytes),
+    () => fail("aesGcm", "encode", "", `an AES-256 key has 32 bytes, and this has ${bytes.length}`)
+  )
+
+const cryptoLayer = Aead.layerWebCrypto.pipe(Layer.provideMerge(SecureRandom.layerWebCrypto))
+
+/**
+ * Encrypts by AES-256-GCM, then encodes by `inner` (by default `base64`).
+ *
+ * Each encoding takes a fresh random nonce of 96 bits, kept before the
+ * ciphertext. The lock's name is authenticated with the data: what was put
+ * under one name cannot be passed off as another's. A wrong key and changed
+ * data are a `DataError`, and nobody can tell which.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { DataCodec, Locker } from "effect-dlm"
+ *
+ * const program = Effect.gen(function*() {
+ *   const key = yield* DataCodec.aesKey(new Uint8Array(32))
+ *   return yield* Locker.make("secrets", { codec: DataCodec.gzip(DataCodec.aesGcm(key)) })
+ * })
+ * ```
+ */
+export const aesGcm = (key: AesKey, inner: DataCodec = base64): DataCodec =>
+  make({
+    name: `aesGcm(${inner.name})`,
+    encode: (data, fileName) =>
+      Effect.gen(function*() {
+        const aead = yield* Aead.Aead
+        const random = yield* SecureRandom.SecureRandom
+        const nonce = yield* random.randomBytes(Aead.aes256Gcm.nonceLength)
+        const sealed = yield* Effect.mapError(
+          aead.encrypt(key, data, { nonce, aad: ascii.encode(fileName) }),
+          (cause) => fail("aesGcm", "encode", fileName, "it could not be encrypted", cause)
+        )
+        const all = new Uint8Array(nonce.length + sealed.length)
+        all.set(nonce)
+        all.set(sealed, nonce.length)
+        return yield* inner.encode(all, fileName)
+      }).pipe(Effect.provide(cryptoLayer)),
+    decode: (text, fileName) =>
+      Effect.gen(function*() {
+        const aead = yield* Aead.Aead
+        const all = yield* inner.decode(text, fileName)
+        const nonceLength = Aead.aes256Gcm.nonceLength
+        const unreadable = fail("aesGcm", "decode", fileName, "the key is another, or the data was changed")
+        if (all.length < nonceLength) return yield* unreadable
+        return yield* Effect.mapError(
+          aead.decrypt(key, all.subarray(nonceLength), {
+            nonce: all.subarray(0, nonceLength),
+            aad: ascii.encode(fileName)
+          }),
+          () => unreadable
+        )
+      }).pipe(Effect.provide(cryptoLayer))
+  })

@@ -1,0 +1,167 @@
+/**
+ * The server over TCP and TLS, on Node.
+ */
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberSet from "effect/FiberSet"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import * as Socket from "effect/socket/Socket"
+import * as SocketServer from "effect/socket/SocketServer"
+import * as Tls from "node:tls"
+import * as Metrics from "../client/Metrics.ts"
+import { defaultPort } from "../protocol/Protocol.ts"
+import { Admission } from "../server/Admission.ts"
+import type { Identities } from "../server/Identities.ts"
+import { Limits } from "../server/Limits.ts"
+import type { Vault } from "../server/LockServer.ts"
+import * as VaultServer from "../server/SocketLockServer.ts"
+import * as TcpSocket from "./TcpSocket.ts"
+
+/** Where to listen. */
+export interface Options {
+  /** By default `127.0.0.1`: this machine only. */
+  readonly host?: string | undefined
+  /** By default 37373; 0 takes a free one. */
+  readonly port?: number | undefined
+}
+
+const listen = (options: Options) => ({
+  host: options.host ?? "127.0.0.1",
+  port: options.port ?? defaultPort,
+  // An answer is still owed to a client that has ended its side.
+  allowHalfOpen: true,
+  noDelay: true,
+  // A write of Effect's socket (over TLS) is over once the network has taken it all, so its deadline is for the whole.
+  highWaterMark: 1
+})
+
+// The socket of the connection is in the context of what handles it.
+const netSocket = Effect.serviceOption(NodeSocket.NetSocket)
+
+const clientAddress = Layer.succeed(
+  VaultServer.ClientAddress,
+  Effect.map(netSocket, (socket) => Option.getOrUndefined(socket)?.remoteAddress)
+)
+
+const vaultServer = VaultServer.layer.pipe(Layer.provide(clientAddress))
+
+const makeTcp = Effect.fnUntraced(function*(options: Options) {
+  const tcp = yield* NodeSocketServer.make({ ...listen(options), pauseOnConnect: true })
+  return SocketServer.SocketServer.of({
+    address: tcp.address,
+    run: (handler) =>
+      tcp.run((socket) =>
+        Effect.flatMap(netSocket, (net) => {
+          const own = TcpSocket.accepted(Option.getOrThrow(net))
+          return own === undefined
+            ? handler(socket)
+            : Effect.provideService(handler(own.socket), NodeSocket.NetSocket, own.net)
+        })
+      )
+  })
+})
+
+/**
+ * Serves a Vault over TCP. The layer gives the SocketServer too, whose
+ * `address` says where it listens.
+ *
+ * @example
+ * ```ts
+ * import { Layer } from "effect"
+ * import { NodeVaultServer } from "effect-dlm/node"
+ * import { Identities, Store, Vault } from "effect-dlm/server"
+ *
+ * const server = NodeVaultServer.layer({ port: 0 }).pipe(
+ *   Layer.provide(Vault.layer),
+ *   Layer.provide([Store.layerMemory, Identities.layerNone])
+ * )
+ * ```
+ */
+export const layer = (
+  options: Options = {}
+): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, Vault | Identities> =>
+  vaultServer.pipe(Layer.provideMerge(Layer.effect(SocketServer.SocketServer, makeTcp(options))))
+
+// Effect's own TLS server tells of a connection only after its handshake, and so nothing would bound those that are
+// still in theirs. Here each is counted from its first moment to its last.
+const makeTls = Effect.fnUntraced(function*(options: Options & { readonly tls: Tls.TlsOptions }) {
+  const limits = yield* Limits
+  const { requestTimeout, writeTimeout } = limits
+  const tls = Tls.createServer({
+    minVersion: "TLSv1.2",
+    handshakeTimeout: Duration.toMillis(requestTimeout),
+    ...options.tls
+  })
+  tls.on("tlsClientError", (_error, socket) => socket.destroy())
+  // Nothing is owed to a client that ends its side in its handshake.
+  const tcp = yield* NodeSocketServer.make({ ...listen(options), allowHalfOpen: false })
+  const admission = new Admission(limits)
+
+  const admit = Effect.flatMap(Effect.map(netSocket, Option.getOrThrow), (raw) => {
+    // What has gone already is no connection any more, and would never say that it closes.
+    if (raw.destroyed) return Effect.void
+    const leave = admission.admit(raw.remoteAddress)
+    if (leave === undefined) {
+      raw.destroy()
+      return Metric.update(Metrics.refusedConnections, 1)
+    }
+    return Effect.callback<void>((resume) => {
+      raw.once("close", () => {
+        leave()
+        resume(Effect.void)
+      })
+      tls.emit("connection", raw)
+      return Effect.sync(() => void raw.destroy())
+    })
+  })
+
+  const socketOf = (secure: Tls.TLSSocket) =>
+    NodeSocket.fromDuplex(Effect.acquireRelease(
+      Effect.suspend(() =>
+        secure.destroyed
+          ? Effect.fail(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1000 }) }))
+          : Effect.succeed(secure)
+      ),
+      (secure) =>
+        Effect.sync(() => {
+          // TLS takes a write before the network has, so here too a client may keep its answer from leaving.
+          secure.setTimeout(Duration.toMillis(writeTimeout), () => secure.destroy())
+          secure.destroySoon()
+        })
+    ))
+
+  return SocketServer.SocketServer.of({
+    address: tcp.address,
+    run: Effect.fnUntraced(function*<R, E, _>(handler: (socket: Socket.Socket) => Effect.Effect<_, E, R>) {
+      const fork = yield* FiberSet.makeRuntime<R>()
+      const serve = (secure: Tls.TLSSocket) => {
+        secure.allowHalfOpen = true
+        // Nothing is lost before it is read, and an error that nobody waits for any more is none.
+        secure.pause().on("error", () => {})
+        fork(
+          socketOf(secure).pipe(
+            Effect.flatMap(handler),
+            Effect.ignoreCause({ log: "Unhandled", message: "Unhandled error in SocketServer" }),
+            Effect.provideService(NodeSocket.NetSocket, secure)
+          )
+        )
+      }
+      tls.on("secureConnection", serve)
+      yield* Effect.addFinalizer(() => Effect.sync(() => void tls.off("secureConnection", serve)))
+      return yield* tcp.run(() => admit)
+    }, Effect.scoped)
+  })
+})
+
+/**
+ * Serves a Vault over TLS, 1.2 or later. With `requestCert` and a `ca` only those are let in who have a certificate
+ * of that authority. A handshake may take as long as a request, and counts as a connection.
+ */
+export const layerTls = (
+  options: Options & { readonly tls: Tls.TlsOptions }
+): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, Vault | Identities> =>
+  vaultServer.pipe(Layer.provideMerge(Layer.effect(SocketServer.SocketServer, makeTls(options))))

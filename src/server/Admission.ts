@@ -1,0 +1,30 @@
+/**
+ * Who is let in: so many at a time, and so many of them from one address.
+ */
+import type { Limits } from "./Limits.ts"
+
+export class Admission {
+  private readonly limits: Limits
+  private readonly byAddress = new Map<string, number>()
+  private all = 0
+
+  constructor(limits: Limits) {
+    this.limits = limits
+  }
+
+  /** Lets one in, and gives what is to be called once when it leaves; nothing where there is no room. */
+  admit(address: string | undefined): (() => void) | undefined {
+    const { maxConnections, maxConnectionsPerAddress } = this.limits
+    const fromThere = address === undefined ? 0 : this.byAddress.get(address) ?? 0
+    if (this.all >= maxConnections || fromThere >= maxConnectionsPerAddress) return undefined
+    this.all++
+    if (address !== undefined) this.byAddress.set(address, fromThere + 1)
+    return () => {
+      this.all--
+      if (address === undefined) return
+      const left = this.byAddress.get(address)! - 1
+      if (left === 0) this.byAddress.delete(address)
+      else this.byAddress.set(address, left)
+    }
+  }
+}

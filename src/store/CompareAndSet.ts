@@ -1,0 +1,109 @@
+/**
+ * `Store.modify` for a store across a network, over one operation of that
+ * store: make the change of the first case that fits the entry, or tell what
+ * is there instead.
+ *
+ * Whoever asks most likely finds the name free, or its own without data, so
+ * the first round trip carries a decision for both. Only where neither fits,
+ * and something is to change, a second follows.
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { StoreError } from "../DlmError.ts"
+import { Deadlines } from "../lib/Deadlines.ts"
+import type { Asker, Change, Decision, Entry, Outcome, Store } from "./Store.ts"
+
+/** What an entry must be for a case to fit. */
+export type Expected =
+  /** There is none. */
+  | { readonly _tag: "Absent" }
+  /** It is this owner's, under this identity, and has no data. */
+  | { readonly _tag: "Owned"; readonly owner: string; readonly identity: string | undefined }
+  /** It is as it was when it had this revision, and so has it still. */
+  | { readonly _tag: "Revision"; readonly revision: bigint }
+
+/** If the entry is as expected, this is its change. */
+export interface Case {
+  readonly expected: Expected
+  readonly change: Change
+}
+
+/** The tenure of a name that is held. */
+export interface Tenure {
+  /** The revision with which it began. */
+  readonly fence: bigint
+  /** That of its last `Write`. */
+  readonly revision: bigint
+  /** In how many milliseconds it ends if nobody touches it; `Infinity` where that is not known. */
+  readonly expiresIn: number
+}
+
+/** What the store did. */
+export type Reply =
+  /** The change of this case was made, and left this tenure behind, if any; or freed what was `waited` for elsewhere. */
+  | { readonly _tag: "Made"; readonly index: number; readonly tenure: Tenure | undefined; readonly waited?: boolean }
+  /** No case fits, or none that was tried: this is there instead. */
+  | { readonly _tag: "Found"; readonly entry: Entry; readonly tenure: Tenure }
+  /** No case fits, or none that was tried: nothing is there. */
+  | { readonly _tag: "Free" }
+
+/**
+ * Makes a `modify` of `attempt`, the store's own operation: one round trip,
+ * atomic. `timeout` bounds all of them together; whether a change was made
+ * is not known then.
+ */
+export const make = (options: {
+  readonly store: string
+  readonly timeout: Duration.Duration
+  readonly attempt: (name: string, cases: ReadonlyArray<Case>, waits: boolean) => Effect.Effect<Reply, unknown>
+}): Store["Service"]["modify"] => {
+  const failed = (fileName: string, cause: unknown): StoreError =>
+    new StoreError({ fileName, store: options.store, reason: "Failed", cause })
+
+  const from = <A>(
+    name: string,
+    decide: (entry: Entry | undefined, revision?: bigint) => Decision<A>,
+    cases: ReadonlyArray<Case & { readonly answer: A }>,
+    waits: boolean
+  ): Effect.Effect<Outcome<A>, unknown> =>
+    Effect.flatMap(options.attempt(name, cases, waits), (reply) => {
+      if (reply._tag === "Made") {
+        return Effect.succeed(outcome(cases[reply.index]!.answer, reply.tenure, reply.waited))
+      }
+      const found = reply._tag === "Found" ? reply : undefined
+      const { answer, change } = decide(found?.entry, found?.tenure.revision)
+      // What was read is what was decided on: nothing is to change, so nothing is to be sent.
+      if (change._tag === "Keep") return Effect.succeed(outcome(answer, found?.tenure))
+      const expected: Expected = found === undefined
+        ? { _tag: "Absent" }
+        : { _tag: "Revision", revision: found.tenure.revision }
+      return from(name, decide, [{ expected, change, answer }], waits)
+    })
+
+  const deadlines = new Deadlines(options.timeout)
+
+  return (name, decide, asker) =>
+    deadlines.bound(
+      Effect.mapError(
+        from(name, decide, asker === undefined ? [] : guesses(decide, asker), asker?.waits ?? false),
+        (cause) => failed(name, cause)
+      ),
+      () => Effect.fail(new StoreError({ fileName: name, store: options.store, reason: "Timeout" }))
+    )
+}
+
+const guesses = <A>(
+  decide: (entry: Entry | undefined) => Decision<A>,
+  { identity, owner }: Asker
+): ReadonlyArray<Case & { readonly answer: A }> => [
+  { expected: { _tag: "Absent" }, ...decide(undefined) },
+  { expected: { _tag: "Owned", owner, identity }, ...decide({ owner, identity, data: undefined }) }
+]
+
+const outcome = <A>(answer: A, tenure: Tenure | undefined, waited = false): Outcome<A> => ({
+  answer,
+  fence: tenure?.fence,
+  revision: tenure?.revision,
+  expiresIn: tenure?.expiresIn ?? 0,
+  waited
+})

@@ -1,0 +1,107 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Metric, Redacted } from "effect"
+import { Lease, Locker, Metrics, type Protocol, Talker } from "effect-dlm"
+import { Identities, Store, Vault } from "effect-dlm/server"
+import { TestClock } from "effect/testing"
+import { connect, line, readToEnd, serve } from "../support/tcp.ts"
+
+const inProcess = Talker.layerVault.pipe(Layer.provide(Vault.layerMemory))
+
+/** Metrics of this test alone. */
+const ownMetrics = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+  Effect.provideService(self, Metric.MetricRegistry, new Map())
+
+const count = (counter: Metric.Counter<number>) => Effect.map(Metric.value(counter), ({ count }) => count)
+const value = (gauge: Metric.Gauge<number>) => Effect.map(Metric.value(gauge), ({ value }) => value)
+
+describe("metrics", () => {
+  it.effect("of leases count how they came about, how long it took and lasted, and how they ended", () =>
+    Effect.gen(function*() {
+      const [one, other] = yield* Effect.all([
+        Locker.make("f", { ttl: "30 seconds" }),
+        Locker.make("f", { ttl: "30 seconds" })
+      ])
+      const holding = yield* Effect.forkChild(Lease.withLock(Effect.sleep("20 seconds"), one), {
+        startImmediately: true
+      })
+      yield* TestClock.adjust(0)
+      assert.strictEqual(yield* value(Metrics.heldLeases), 1)
+      const waiting = yield* Effect.forkChild(Lease.withLock(Effect.sleep("1 second"), other), {
+        startImmediately: true
+      })
+      const impatient = yield* Effect.forkChild(
+        Effect.flip(Effect.scoped(other.acquire({ wait: "1 second" }))),
+        { startImmediately: true }
+      )
+      const leaving = yield* Effect.forkChild(Lease.withLock(Effect.void, other), { startImmediately: true })
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.interrupt(leaving)
+      assert.strictEqual((yield* Fiber.join(impatient))._tag, "AcquireTimeout")
+      yield* TestClock.adjust("20 seconds")
+      yield* Fiber.join(holding)
+      yield* Fiber.join(waiting)
+      assert.strictEqual(yield* count(Metrics.acquisitions("Granted")), 2)
+      assert.strictEqual(yield* count(Metrics.acquisitions("Timeout")), 1)
+      assert.strictEqual(yield* count(Metrics.acquisitions("Interrupted")), 1)
+      assert.strictEqual(yield* count(Metrics.acquisitions("Failed")), 0)
+      const [waits, holds] = [yield* Metric.value(Metrics.waits), yield* Metric.value(Metrics.holds)]
+      assert.deepInclude(waits, { count: 2, min: 0, max: 20, sum: 20 })
+      assert.deepInclude(holds, { count: 2, min: 1, max: 20, sum: 21 })
+      assert.strictEqual(yield* value(Metrics.heldLeases), 0)
+      assert.isAbove(yield* count(Metrics.renewals("Confirmed")), 0)
+    }).pipe(Effect.provide(inProcess), ownMetrics))
+
+  it.effect("of leases say why they were lost", () =>
+    Effect.gen(function*() {
+      const locker = yield* Locker.make("f", { id: "me" })
+      const lost = yield* Effect.forkChild(
+        Effect.flip(Lease.withLock(Effect.never, locker, { maxHold: "1 second" })),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* Fiber.join(lost))._tag, "LeaseLost")
+      assert.strictEqual(yield* count(Metrics.lostLeases("MaxHold")), 1)
+      assert.strictEqual(yield* count(Metrics.lostLeases("Expired")), 0)
+      assert.strictEqual(yield* value(Metrics.heldLeases), 0)
+    }).pipe(Effect.provide(inProcess), ownMetrics))
+
+  it.live("of the server count requests, connections, and those who wait", () =>
+    Effect.gen(function*() {
+      const { port, vault } = yield* serve()
+      const request = { ID: "me", FileName: "f", Action: "Lock", Expire: "60" } as const
+      const socket = yield* connect(port)
+      socket.write(line({ ...request, Seq: "1" }))
+      yield* Effect.callback<void>((resume) => void socket.once("data", () => resume(Effect.void)))
+      assert.strictEqual(yield* value(Metrics.connections), 1)
+      const waiting = yield* Effect.forkChild(
+        vault.handle({ ID: "other", FileName: "f", Action: "Lock", Expire: 60, Wait: 60_000 }),
+        { startImmediately: true }
+      )
+      assert.strictEqual(yield* value(Metrics.queued), 1)
+      yield* Fiber.interrupt(waiting)
+      assert.strictEqual(yield* value(Metrics.queued), 0)
+      const rest = yield* Effect.forkChild(readToEnd(socket), { startImmediately: true })
+      socket.write(line({ ...request, ID: "other" }))
+      yield* Fiber.join(rest)
+      assert.strictEqual(yield* count(Metrics.requests("Lock", "Locked")), 1)
+      assert.strictEqual(yield* count(Metrics.requests("Lock", "NotOwner")), 1)
+      yield* Effect.repeat(value(Metrics.connections), { until: (open) => open === 0 })
+    }).pipe(ownMetrics))
+
+  it.effect("count proofs that were wrong", () => {
+    const secret = Redacted.make("s".repeat(1023))
+    const request: Protocol.Request = { ID: "me", FileName: "f", Action: "Lock", Expire: 60 }
+    return Effect.gen(function*() {
+      for (const [Name, Identity] of [["alice", secret], ["alice", Redacted.make("wrong")], ["bob", secret]] as const) {
+        yield* Vault.Vault.use(({ handle }) => handle({ ...request, Name, Identity }))
+      }
+      assert.strictEqual(yield* count(Metrics.failedProofs), 2)
+    }).pipe(
+      Effect.provide(Vault.layer.pipe(Layer.provide([
+        Store.layerMemory,
+        Identities.layer([{ Name: "alice", Identity: secret }])
+      ]))),
+      ownMetrics
+    )
+  })
+})

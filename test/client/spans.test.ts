@@ -1,0 +1,68 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Option, Redacted, Tracer } from "effect"
+import { Lease, Locker, Talker } from "effect-dlm"
+import { Identities, Store, Vault } from "effect-dlm/server"
+
+const secret = Redacted.make("canary".padEnd(1023, "7"))
+
+const inProcess = Talker.layerVault.pipe(
+  Layer.provide(Vault.layer),
+  Layer.provide([Store.layerMemory, Identities.layer([{ Name: "alice", Identity: secret }])])
+)
+
+/** Runs with a tracer, and gives the spans that came up. */
+const traced = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+  Effect.suspend(() => {
+    const spans: Array<Tracer.NativeSpan> = []
+    const tracer = Tracer.make({
+      span: (options) => {
+        const span = new Tracer.NativeSpan(options)
+        spans.push(span)
+        return span
+      }
+    })
+    return Effect.as(Effect.provideService(self, Tracer.Tracer, tracer), spans)
+  })
+
+describe("spans", () => {
+  it.effect("are around what is asked of a Locker and a Lease, name the lock, and show no secret", () =>
+    Effect.gen(function*() {
+      const locker = yield* Locker.make("orders", { identity: { name: "alice", secret } })
+      const spans = yield* traced(Effect.gen(function*() {
+        yield* Lease.withLock(locker.put("progress"), locker)
+        yield* locker.lock
+        yield* locker.holder
+        yield* locker.unlock
+      }))
+      const named = spans.map(({ name }) => name)
+      assert.deepStrictEqual(named, [
+        "Lease.withLock",
+        "Lease.acquire",
+        "Locker.put",
+        "Lease.release",
+        "Locker.unlock",
+        "Locker.lock",
+        "Locker.holder",
+        "Locker.unlock"
+      ])
+      const parentOf = (name: string) => {
+        const span = spans.find((span) => span.name === name)!
+        return Option.map(span.parent, (parent) => (parent as Tracer.Span).name)
+      }
+      for (const inner of ["Lease.acquire", "Locker.put"]) {
+        assert.deepStrictEqual(parentOf(inner), Option.some("Lease.withLock"))
+      }
+      assert.deepStrictEqual(parentOf("Lease.release"), Option.some("Lease.acquire"))
+      for (const span of spans) {
+        assert.deepStrictEqual(Object.fromEntries(span.attributes), { fileName: "orders" })
+        assert.strictEqual(span.status._tag, "Ended")
+        assert.notInclude(JSON.stringify([...span.attributes, ...span.events]), "canary")
+      }
+    }).pipe(Effect.provide(inProcess)))
+
+  it.effect("cost nothing where nobody looks: there are none", () =>
+    Effect.gen(function*() {
+      const locker = yield* Locker.make("orders")
+      assert.isTrue(Option.isNone(yield* Effect.option(Lease.withLock(Effect.currentSpan, locker))))
+    }).pipe(Effect.provide(inProcess)))
+})

@@ -1,0 +1,375 @@
+/**
+ * The Vault over a store that others change too, that takes time, and that may fail.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Fiber, Layer, Logger, Metric, PubSub, Redacted, Stream } from "effect"
+import { DlmError, Metrics, type Protocol } from "effect-dlm"
+import { NodeEtcdStore } from "effect-dlm/etcd"
+import { PostgresStore } from "effect-dlm/postgres"
+import { RedisStore } from "effect-dlm/redis"
+import { type Guarantees, Identities, Store, Vault } from "effect-dlm/server"
+import { SqliteStore } from "effect-dlm/sqlite"
+import { TestClock } from "effect/testing"
+
+/** A store that several Vaults share, as they are told. */
+const makeShared = Effect.gen(function*() {
+  const memory = yield* Store.makeMemory()
+  const freed = yield* PubSub.unbounded<string>()
+  const state = { failing: false, tells: true }
+  const waited = new Map<string, unknown>()
+  const vault = (latency = 0, listens = true) => {
+    const mark = {}
+    const store = Store.Store.of({
+      modify: (name, decide, asker) =>
+        Effect.suspend(() =>
+          state.failing
+            ? Effect.fail(
+              new DlmError.StoreError({ fileName: name, store: "test", reason: "Failed", cause: new Error("down") })
+            )
+            : memory.modify(name, decide)
+        ).pipe(
+          Effect.map((outcome) => {
+            const at = waited.get(name)
+            if (outcome.fence === undefined) waited.delete(name)
+            return { ...outcome, waited: outcome.fence === undefined && at !== undefined && at !== mark }
+          }),
+          Effect.tap(({ fence }) => {
+            if (fence !== undefined && asker?.waits === true) waited.set(name, mark)
+            return fence === undefined && state.tells ? PubSub.publish(freed, name) : Effect.void
+          }),
+          latency === 0 ? (self) => self : Effect.delay(latency)
+        ),
+      sharing: { freed: listens ? Stream.fromPubSub(freed) : Stream.never }
+    })
+    return Effect.map(
+      Layer.build(
+        Layer.fresh(Vault.layer).pipe(Layer.provide([Layer.succeed(Store.Store, store), Identities.layerNone]))
+      ),
+      (context) => Context.get(context, Vault.Vault)
+    )
+  }
+  return { state, vault }
+})
+
+const request = (Action: Protocol.Action, ID: string, more: Partial<Protocol.Request> = {}): Protocol.Request => ({
+  ID,
+  FileName: "f",
+  Action,
+  Expire: 600,
+  ...more
+})
+
+type VaultOf = Vault.Vault["Service"]
+
+const wait = (vault: VaultOf, ID: string, Wait = 600_000) =>
+  Effect.tap(
+    Effect.forkChild(vault.handle(request("Lock", ID, { Wait, Seq: ID })), { startImmediately: true }),
+    () => settle
+  )
+
+/** Lets all that is to happen now happen. */
+const settle = Effect.repeat(Effect.yieldNow, { times: 20 })
+
+const statusOf = (fiber: Fiber.Fiber<Protocol.Response>) => {
+  const exit = fiber.pollUnsafe()
+  return exit?._tag === "Success" ? exit.value.Status : undefined
+}
+
+describe("those who wait", () => {
+  it.effect("hear at once of what another server frees", () =>
+    Effect.gen(function*() {
+      const { vault } = yield* makeShared
+      const [here, there] = [yield* vault(), yield* vault()]
+      yield* here.handle(request("Lock", "holder"))
+      const waiter = yield* wait(there, "waiter")
+      assert.isUndefined(statusOf(waiter))
+      yield* here.handle(request("Unlock", "holder"))
+      yield* settle
+      assert.strictEqual(statusOf(waiter), "Locked")
+    }))
+
+  // Whoever waits at a slow server loses its connection when its grant is on its way.
+  const abandonedGrant = Effect.gen(function*() {
+    const { vault } = yield* makeShared
+    const [here, far, other] = [yield* vault(), yield* vault(10), yield* vault()]
+    yield* here.handle(request("Lock", "holder"))
+    const waiter = yield* wait(far, "me")
+    yield* TestClock.adjust(30)
+    yield* here.handle(request("Unlock", "holder"))
+    yield* settle
+    yield* Fiber.interrupt(waiter)
+    return (Action: Protocol.Action, ID: string) =>
+      Effect.map(other.handle(request(Action, ID)), ({ Status }) => Status)
+  })
+
+  it.effect("take nothing back of what their owner was granted at another server meanwhile", () =>
+    Effect.gen(function*() {
+      const ask = yield* abandonedGrant
+      assert.strictEqual(yield* ask("Lock", "me"), "Locked")
+      yield* TestClock.adjust(100)
+      assert.strictEqual(yield* ask("Lock", "another"), "NotOwner")
+      assert.strictEqual(yield* ask("TestLock", "me"), "Locked")
+    }))
+
+  it.effect("leave nothing behind of a grant that comes when nobody waits for it any more", () =>
+    Effect.gen(function*() {
+      const ask = yield* abandonedGrant
+      yield* TestClock.adjust(10)
+      assert.strictEqual(yield* ask("Lock", "another"), "NotOwner")
+      yield* TestClock.adjust(100)
+      assert.strictEqual(yield* ask("Lock", "another"), "Locked")
+    }))
+
+  it.effect("look by themselves within a second and a half, where nobody tells them", () =>
+    Effect.gen(function*() {
+      const { vault } = yield* makeShared
+      const [here, there] = [yield* vault(), yield* vault(0, false)]
+      for (const round of [1, 2, 3]) {
+        yield* here.handle(request("Lock", "holder"))
+        const waiter = yield* wait(there, `waiter ${round}`)
+        yield* here.handle(request("Unlock", "holder"))
+        yield* settle
+        assert.isUndefined(statusOf(waiter))
+        yield* TestClock.adjust(1_500)
+        assert.strictEqual(statusOf(waiter), "Locked")
+        yield* there.handle(request("Unlock", `waiter ${round}`))
+      }
+    }))
+
+  it.effect("are served in turns with those at a server that is slower, after eight in a row", () =>
+    Effect.gen(function*() {
+      const { vault } = yield* makeShared
+      const near = yield* vault()
+      const far = yield* vault(10)
+      yield* near.handle(request("Lock", "holder"))
+      const one = yield* wait(far, "far away")
+      yield* TestClock.adjust(30)
+      const many: Array<Fiber.Fiber<Protocol.Response>> = []
+      for (let i = 0; i < 20; i++) many.push(yield* wait(near, `near ${i}`))
+      yield* near.handle(request("Unlock", "holder"))
+      let before = 0
+      while (statusOf(one) === undefined) {
+        yield* TestClock.adjust(1)
+        const served = many.filter((fiber) => statusOf(fiber) === "Locked").length
+        if (served > before) yield* near.handle(request("Unlock", `near ${served - 1}`))
+        before = served
+        assert.isAtMost(served, 10)
+      }
+      assert.isAtLeast(before, 8)
+      // The others are served after it.
+      yield* far.handle(request("Unlock", "far away")).pipe(Effect.forkChild)
+      yield* TestClock.adjust(2_000)
+      assert.isAbove(many.filter((fiber) => statusOf(fiber) === "Locked").length, before)
+    }))
+})
+
+describe("who frees what is waited for elsewhere", () => {
+  it.effect("does not take it at once again, and may when nobody did", () =>
+    Effect.gen(function*() {
+      const { vault } = yield* makeShared
+      const here = yield* vault()
+      // It hears of nothing, and is slow to look.
+      const there = yield* vault(0, false)
+      yield* here.handle(request("Lock", "me"))
+      const waiter = yield* wait(there, "waiter", 100)
+      yield* here.handle(request("Unlock", "me"))
+      for (const action of ["Lock", "Put"] as const) {
+        assert.strictEqual((yield* here.handle(request(action, "me", { DataStore: "" }))).Status, "NotOwner")
+      }
+      // Whoever waits here takes its turn when the moment is over.
+      const mine = yield* wait(here, "me")
+      yield* TestClock.adjust(24)
+      assert.isUndefined(statusOf(mine))
+      yield* TestClock.adjust(1)
+      assert.strictEqual(statusOf(mine), "Locked")
+      yield* TestClock.adjust(100)
+      assert.strictEqual(statusOf(waiter), "NotOwner")
+      // It had looked again; after that nobody waits any more.
+      yield* here.handle(request("Unlock", "me"))
+      yield* TestClock.adjust(25)
+      yield* here.handle(request("Lock", "me"))
+      yield* here.handle(request("Unlock", "me"))
+      assert.strictEqual((yield* here.handle(request("Lock", "me"))).Status, "Locked")
+    }))
+})
+
+describe("a store that fails", () => {
+  it.effect("is answered NO, keeps those who wait, and is used again when it is back", () =>
+    Effect.gen(function*() {
+      const { state, vault } = yield* makeShared
+      const here = yield* vault()
+      yield* here.handle(request("Lock", "holder"))
+      const waiter = yield* wait(here, "waiter")
+      state.failing = true
+      for (const action of ["Lock", "TestLock", "Unlock", "Get", "Erase"] as const) {
+        assert.deepStrictEqual(yield* here.handle(request(action, "holder")), { Status: "NO" })
+      }
+      assert.strictEqual((yield* here.handle(request("Version", "holder"))).Status, "Version")
+      yield* TestClock.adjust(10_000)
+      assert.isUndefined(statusOf(waiter))
+      state.failing = false
+      yield* here.handle(request("Unlock", "holder"))
+      yield* TestClock.adjust(1_500)
+      assert.strictEqual(statusOf(waiter), "Locked")
+    }))
+
+  it.effect("is no owner: whose time to wait ends meanwhile is answered NO", () =>
+    Effect.gen(function*() {
+      const { state, vault } = yield* makeShared
+      const here = yield* vault()
+      yield* here.handle(request("Lock", "holder"))
+      const [one, other] = [yield* wait(here, "one", 5_000), yield* wait(here, "other", 20_000)]
+      state.failing = true
+      yield* TestClock.adjust(5_000)
+      assert.strictEqual(statusOf(one), "NO")
+      state.failing = false
+      yield* TestClock.adjust(15_000)
+      assert.strictEqual(statusOf(other), "NotOwner")
+    }))
+
+  it.effect("is logged once, and once when it is back; each failure is counted", () =>
+    Effect.gen(function*() {
+      const { state, vault } = yield* makeShared
+      const here = yield* vault()
+      const logged: Array<string> = []
+      const logger = Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))])
+      const before = (yield* Metric.value(Metrics.storeFailures)).count
+      yield* Effect.gen(function*() {
+        for (const failing of [false, true, true, false, true]) {
+          state.failing = failing
+          yield* here.handle(request("TestLock", "me"))
+        }
+        // It is back once it has failed at nothing for a while.
+        state.failing = false
+        yield* TestClock.adjust(4_999)
+        yield* here.handle(request("TestLock", "me"))
+        assert.strictEqual(logged.length, 1)
+        yield* TestClock.adjust(1)
+        for (const failing of [false, false, true]) {
+          state.failing = failing
+          yield* here.handle(request("TestLock", "me"))
+        }
+      }).pipe(Effect.provide(logger))
+      assert.strictEqual(logged.length, 3)
+      assert.match(logged[0]!, /^The test store fails/)
+      assert.strictEqual(logged[1], "The store answers again")
+      assert.match(logged[2]!, /^The test store fails/)
+      assert.strictEqual((yield* Metric.value(Metrics.storeFailures)).count - before, 4)
+    }))
+})
+
+describe("a store that dies", () => {
+  it.effect("is a store that failed to whoever asks", () =>
+    Effect.gen(function*() {
+      const store = Store.Store.of({ modify: () => Effect.die("boom") })
+      const here = Context.get(
+        yield* Layer.build(Vault.layer.pipe(Layer.provide([Layer.succeed(Store.Store, store), Identities.layerNone]))),
+        Vault.Vault
+      )
+      assert.deepStrictEqual(yield* here.handle(request("Lock", "me")), { Status: "NO" })
+    }).pipe(Effect.provide(Logger.layer([]))))
+
+  it.effect("leaves those who wait their places", () =>
+    Effect.gen(function*() {
+      const memory = yield* Store.makeMemory()
+      let dying = false
+      const store = Store.Store.of({
+        modify: (name, decide) => Effect.suspend(() => dying ? Effect.die("boom") : memory.modify(name, decide)),
+        sharing: { freed: Stream.never }
+      })
+      const here = Context.get(
+        yield* Layer.build(Vault.layer.pipe(Layer.provide([Layer.succeed(Store.Store, store), Identities.layerNone]))),
+        Vault.Vault
+      )
+      yield* here.handle(request("Lock", "holder"))
+      const waiter = yield* wait(here, "waiter")
+      dying = true
+      yield* TestClock.adjust(3_000)
+      dying = false
+      yield* here.handle(request("Unlock", "holder"))
+      yield* TestClock.adjust(1_500)
+      assert.strictEqual(statusOf(waiter), "Locked")
+    }).pipe(Effect.provide(Logger.layer([]))))
+})
+
+describe("what one owner asks of a name", () => {
+  it.effect("is done in the order of its asking, however long each takes", () =>
+    Effect.gen(function*() {
+      const memory = yield* Store.makeMemory()
+      let delays = [50, 30, 10]
+      const order: Array<string> = []
+      const store = Store.Store.of({
+        modify: (name, decide, asker) =>
+          Effect.suspend(() => Effect.delay(memory.modify(name, decide), delays.shift() ?? 0)).pipe(
+            Effect.tap(Effect.sync(() => order.push(asker!.owner)))
+          ),
+        sharing: { freed: Stream.never }
+      })
+      const { handle } = Context.get(
+        yield* Layer.build(Vault.layer.pipe(Layer.provide([Layer.succeed(Store.Store, store), Identities.layerNone]))),
+        Vault.Vault
+      )
+      const asked = yield* Effect.forEach(
+        [request("Lock", "me"), request("Unlock", "me"), request("Lock", "other")],
+        (one) => Effect.forkChild(handle(one), { startImmediately: true })
+      )
+      yield* TestClock.adjust(29)
+      assert.deepStrictEqual(order, [])
+      // Another owner does not wait for it.
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(order, ["other"])
+      yield* TestClock.adjust(200)
+      assert.deepStrictEqual(asked.map(statusOf), ["NotOwner", "NotOwner", "Locked"])
+      delays = [50, 10]
+      yield* Effect.forkChild(handle(request("Unlock", "other")), { startImmediately: true })
+      yield* TestClock.adjust(50)
+      const again = yield* Effect.forEach(
+        [request("Lock", "me"), request("Unlock", "me"), request("TestLock", "me")],
+        (one) => Effect.forkChild(handle(one), { startImmediately: true })
+      )
+      yield* TestClock.adjust(200)
+      assert.deepStrictEqual(again.map(statusOf), ["Locked", "Unlocked", "Unlocked"])
+    }))
+})
+
+describe("guarantees", () => {
+  it.effect("that a store does not give do not compile", () =>
+    Effect.gen(function*() {
+      const given = Vault.layerOver<Guarantees.Fence | Guarantees.Fair>().pipe(
+        Layer.provide([Store.layerMemory, Identities.layerNone])
+      )
+      assert.strictEqual(
+        (yield* Vault.Vault.use(({ handle }) => handle(request("Lock", "me"))).pipe(
+          Effect.provide(given)
+        )).Status,
+        "Locked"
+      )
+      const demanding = Vault.layerOver<Guarantees.Failover>().pipe(
+        Layer.provide([Store.layerMemory, Identities.layerNone])
+      )
+      /** Compiles for what has the type that is named. */
+      const is = <A>(_value: A) => {}
+      // @ts-expect-error memory does not survive the loss of its machine
+      is<Layer.Layer<Vault.Vault>>(demanding)
+      is<Layer.Layer<Vault.Vault>>(given)
+      // The others, by their types: none of these layers is built.
+      type Asked<G extends Guarantees.Guarantee> = Layer.Layer<Store.Store | G, DlmError.StoreError>
+      const [url, file] = [Redacted.make("redis://127.0.0.1"), "locks.db"]
+      const [sqlite, redis] = [SqliteStore.layer({ file }), RedisStore.layerUrl({ url })]
+      const [postgres, etcd] = [PostgresStore.layerUrl({ url }), NodeEtcdStore.layer({ endpoints: [] })]
+      is<Asked<Guarantees.Fence | Guarantees.Durable>>(sqlite)
+      is<Asked<Guarantees.Fence>>(redis)
+      is<Asked<Guarantees.Fence | Guarantees.Durable>>(postgres)
+      is<Asked<Guarantees.Fence | Guarantees.Durable | Guarantees.Failover>>(etcd)
+      // @ts-expect-error Redis may forget what it acknowledged
+      is<Asked<Guarantees.Durable>>(redis)
+      // @ts-expect-error so may it at a failover
+      is<Asked<Guarantees.Failover>>(redis)
+      // @ts-expect-error a file is lost with its machine
+      is<Asked<Guarantees.Failover>>(sqlite)
+      // @ts-expect-error Postgres is as good as its replication
+      is<Asked<Guarantees.Failover>>(postgres)
+      // @ts-expect-error several servers race
+      is<Asked<Guarantees.Fair>>(etcd)
+    }))
+})

@@ -1,0 +1,189 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Duration, Effect, Fiber, Layer, Stream } from "effect"
+import type { Protocol } from "effect-dlm"
+import { CompareAndSet, Identities, Store, Vault } from "effect-dlm/server"
+import { StoreContract } from "effect-dlm/testing"
+import { TestClock } from "effect/testing"
+
+/** One round trip, in memory: what a script in a store across a network does. */
+const attemptOver = ({ modify }: Store.Store["Service"]) =>
+(
+  name: string,
+  cases: ReadonlyArray<CompareAndSet.Case>
+): Effect.Effect<CompareAndSet.Reply, unknown> => {
+  const fits = ({ expected }: CompareAndSet.Case, entry: Store.Entry | undefined, revision: bigint | undefined) => {
+    switch (expected._tag) {
+      case "Absent":
+        return entry === undefined
+      case "Owned":
+        return entry?.owner === expected.owner && entry.identity === expected.identity && entry.data === undefined
+      case "Revision":
+        return revision === expected.revision
+    }
+  }
+  const made = modify(name, (entry, revision) => {
+    const index = cases.findIndex((one) => fits(one, entry, entry === undefined ? undefined : revision))
+    return {
+      answer: { index, entry },
+      change: index === -1 ? { _tag: "Keep" as const } : cases[index]!.change
+    }
+  })
+  return Effect.map(made, ({ answer: { entry, index }, expiresIn, fence, revision }): CompareAndSet.Reply => {
+    const tenure = fence === undefined || revision === undefined ? undefined : { fence, revision, expiresIn }
+    if (index !== -1) return { _tag: "Made", index, tenure }
+    return entry === undefined || tenure === undefined ? { _tag: "Free" } : { _tag: "Found", entry, tenure }
+  })
+}
+
+type Attempt = ReturnType<typeof attemptOver>
+
+/** A store over a memory store, each of whose round trips goes through `wrap`. */
+const storeWith = (wrap: (attempt: Attempt) => Attempt) =>
+  Layer.effect(
+    Store.Store,
+    Effect.map(Store.makeMemory(), (memory) =>
+      Store.Store.of({
+        modify: CompareAndSet.make({
+          store: "test",
+          timeout: Duration.seconds(2),
+          attempt: wrap(attemptOver(memory))
+        }),
+        sharing: { freed: Stream.never }
+      }))
+  )
+
+describe("the laws, over one compare-and-set", () => {
+  for (const { check, name } of StoreContract.laws(storeWith((attempt) => attempt))) {
+    // Each is alone here: the memory beneath is not shared.
+    if (!name.includes("instance")) it.live(name, () => check)
+  }
+})
+
+describe("round trips", () => {
+  const counted = () => {
+    let trips = 0
+    const store = storeWith((attempt) => (name, cases) => {
+      trips++
+      return attempt(name, cases)
+    })
+    return {
+      layer: Vault.layer.pipe(Layer.provide([store, Identities.layerNone])),
+      since: () => {
+        const made = trips
+        trips = 0
+        return made
+      }
+    }
+  }
+
+  const ask = (Action: Protocol.Action, ID: string, more: Partial<Protocol.Request> = {}) =>
+    Vault.Vault.use(({ handle }) => handle({ ID, FileName: "f", Action, Expire: 60, ...more }))
+
+  it.effect("are one for the usual, and one more where a guess was wrong", () => {
+    const { layer, since } = counted()
+    return Effect.gen(function*() {
+      const costs = Effect.fnUntraced(function*(
+        trips: number,
+        status: Protocol.Response["Status"],
+        asking: ReturnType<typeof ask>,
+        what: string
+      ) {
+        assert.strictEqual((yield* asking).Status, status, what)
+        assert.strictEqual(since(), trips, what)
+      })
+      yield* costs(1, "Locked", ask("Lock", "me"), "a lock of a free name")
+      yield* costs(1, "Locked", ask("Lock", "me"), "a renewal")
+      yield* costs(1, "NotOwner", ask("Lock", "other"), "a lock of a held name")
+      yield* costs(1, "NotOwner", ask("Unlock", "other"), "an unlock by a stranger")
+      yield* costs(1, "Locked", ask("TestLock", "me"), "a test by its owner")
+      yield* costs(1, "NotOwner", ask("TestLock", "other"), "a test by a stranger")
+      yield* costs(1, "Unlocked", ask("Unlock", "me"), "an unlock")
+      yield* costs(1, "Unlocked", ask("Unlock", "me"), "an unlock of a free name")
+      yield* costs(1, "Unlocked", ask("TestLock", "me"), "a test of a free name")
+      yield* costs(1, "Done", ask("Put", "me", { DataStore: "x" }), "a put")
+      yield* costs(1, "Done", ask("Get", "me"), "a get")
+      yield* costs(2, "Done", ask("Put", "me", { DataStore: "y" }), "a put over data")
+      yield* costs(2, "Locked", ask("Lock", "me"), "a renewal of a lock with data")
+      yield* costs(2, "Done", ask("Erase", "me"), "an erase")
+      yield* costs(1, "NotFound", ask("Get", "me"), "a get of nothing")
+      yield* costs(0, "Version", ask("Version", "me"), "the version")
+    }).pipe(Effect.provide(layer))
+  })
+})
+
+const buildWith = (wrap: (attempt: Attempt) => Attempt) =>
+  Effect.map(Layer.build(Layer.fresh(storeWith(wrap))), (context) => Context.get(context, Store.Store))
+
+const take = (store: Store.Store["Service"], owner: string) =>
+  store.modify("f", (entry): Store.Decision<boolean> =>
+    entry === undefined || entry.owner === owner
+      ? {
+        answer: true,
+        change: { _tag: "Write", entry: { owner, identity: undefined, data: undefined }, ttlMillis: 1e5 }
+      }
+      : { answer: false, change: { _tag: "Keep" } }, { owner, identity: undefined, waits: false })
+
+describe("a modify", () => {
+  it.effect("is decided anew as often as others come between", () =>
+    Effect.gen(function*() {
+      let others = 0
+      const store = yield* buildWith((attempt) => (name, cases) =>
+        Effect.suspend(() => {
+          // Somebody else writes before each of the first three round trips.
+          const between = others++ < 3
+            ? attempt(name, [
+              {
+                expected: { _tag: "Absent" },
+                change: { _tag: "Write", entry: { owner: "x", identity: undefined, data: `${others}` }, ttlMillis: 1e5 }
+              },
+              ...cases.flatMap(({ expected }) =>
+                expected._tag === "Revision"
+                  ? [{
+                    expected,
+                    change: {
+                      _tag: "Write" as const,
+                      entry: { owner: "x", identity: undefined, data: `${others}` },
+                      ttlMillis: 1e5
+                    }
+                  }]
+                  : []
+              )
+            ])
+            : Effect.void
+          return Effect.andThen(between, attempt(name, cases))
+        })
+      )
+      const seen: Array<string | undefined> = []
+      const { answer } = yield* store.modify("f", (entry) => {
+        seen.push(entry?.data)
+        return {
+          answer: entry?.data,
+          change: { _tag: "Write", entry: { owner: "me", identity: undefined, data: "mine" }, ttlMillis: 1e5 }
+        }
+      })
+      assert.deepStrictEqual(seen, ["1", "2", "3"])
+      assert.strictEqual(answer, "3")
+    }))
+
+  it.effect("ends at its deadline, also within what cannot be interrupted, with the name that it was about", () =>
+    Effect.gen(function*() {
+      const store = yield* buildWith(() => () => Effect.never)
+      for (const asking of [take(store, "me"), Effect.uninterruptible(take(store, "me"))]) {
+        const fiber = yield* Effect.forkChild(Effect.flip(asking), { startImmediately: true })
+        yield* TestClock.adjust(1_999)
+        assert.isUndefined(fiber.pollUnsafe())
+        yield* TestClock.adjust(1)
+        const error = yield* Fiber.join(fiber)
+        assert.deepInclude(error, { _tag: "StoreError", fileName: "f", store: "test", reason: "Timeout" })
+        assert.include(error.message, "\"f\": the test store did not answer in time")
+      }
+    }))
+
+  it.effect("says what the store failed with", () =>
+    Effect.gen(function*() {
+      const store = yield* buildWith(() => () => Effect.fail(new Error("READONLY")))
+      const error = yield* Effect.flip(take(store, "me"))
+      assert.isTrue(error.retryable)
+      assert.include(error.message, "\"f\": the test store failed (READONLY)")
+    }))
+})

@@ -1,0 +1,228 @@
+/**
+ * A campaign: clients and servers in processes of their own, over one store, with a network between them that fails,
+ * while processes are killed and stopped. At the end all that the clients wrote down is checked.
+ */
+import { assert } from "@effect/vitest"
+import { Effect, Exit, Schedule, Scope } from "effect"
+import * as path from "node:path"
+import { temporaryFolder } from "../../support/programs.ts"
+import * as Processes from "../cli/processes.ts"
+import type { Bundle } from "./bundle.ts"
+import type * as Client from "./client.ts"
+import * as History from "./history.ts"
+import * as Proxy from "./proxy.ts"
+import * as Resource from "./resource.ts"
+
+/** With DLM_LONG=1 ten times as much. */
+export const isLong = process.env["DLM_LONG"] === "1"
+export const times = isLong ? 10 : 1
+
+export interface Plan {
+  /** What `dlm serve --store` is told. */
+  readonly store: string
+  readonly servers: number
+  /** Whether a killed server forgets who held what. */
+  readonly forgets: boolean
+  /** How many requests are to be answered, or to time out. */
+  readonly operations: number
+  /** How often each fault of the network is to happen, at the least. */
+  readonly faults: number
+  /** How likely a line is to meet one. */
+  readonly likelihood: number
+  /** How often a server is killed, and started again; a client, and another one started; and one stopped for a while. */
+  readonly kills: number
+  readonly clientKills: number
+  readonly stops: number
+}
+
+/** What there was, once it has been checked. */
+export interface Outcome {
+  readonly seconds: number
+  readonly operations: number
+  readonly endings: Readonly<Record<History.Ending, number>>
+  readonly holds: number
+  readonly writes: number
+  readonly faults: Readonly<Record<Proxy.Fault, number>>
+  readonly kills: number
+  readonly clientKills: number
+  /** Clients that were stopped for longer than their time to live. */
+  readonly stops: number
+  /** Of them those whose write was refused, since another was granted the lock meanwhile. */
+  readonly lateWritesRefused: number
+}
+
+const ttl = 1_500
+const answerTimeout = 500
+const maxWait = 1_000
+const clients = 3
+const gates = 4
+const workersPerConnection = 6
+
+/** A process that can be killed, and begun again. What it says is lost, unless it ends by itself and not well. */
+const respawning = <A, E>(start: Effect.Effect<A, E, Scope.Scope>, processOf: (started: A) => Processes.Running) =>
+  Effect.gen(function*() {
+    let scope = Scope.makeUnsafe()
+    const state: { current: A | undefined; died: Processes.Ended | undefined } = { current: undefined, died: undefined }
+    const begin = Effect.suspend(() => {
+      scope = Scope.makeUnsafe()
+      return Effect.gen(function*() {
+        const current = state.current = yield* start
+        yield* Effect.forkScoped(Effect.map(processOf(current).ended, (ended) => {
+          if (ended.status !== 0) state.died = ended
+        }))
+      }).pipe(Scope.provide(scope))
+    })
+    const kill = Effect.suspend(() => Scope.close(scope, Exit.void))
+    yield* Effect.addFinalizer(() => kill)
+    yield* begin
+    return { current: () => state.current!, died: () => state.died, kill, start: begin }
+  })
+
+export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile, dlm, env }: Bundle) {
+  const began = History.now()
+  const folder = yield* temporaryFolder("faults")
+  const resource = yield* Resource.serve
+  const serve = Effect.gen(function*() {
+    const process = yield* Processes.start(dlm, ["serve", "--port", "0", "--json", "--store", plan.store], { env })
+    const [, port] = yield* process.prints(/^\{"listening":"127\.0\.0\.1:(\d+)"\}$/m)
+    return { process, port: Number(port) }
+  })
+  const servers = yield* Effect.all(
+    Array.from(
+      { length: plan.servers },
+      () => respawning(serve, ({ process }) => process)
+    ),
+    { concurrency: "unbounded" }
+  )
+  const proxy = yield* Proxy.proxy({
+    gates,
+    servers: () => servers.map(({ current }) => current().port),
+    likelihood: plan.likelihood,
+    ttl,
+    patience: answerTimeout + maxWait
+  })
+  const histories: Array<string> = []
+  const client = Effect.suspend(() => {
+    const history = path.join(folder, `${histories.length}.jsonl`)
+    histories.push(history)
+    const options: Client.Options = {
+      ports: proxy.ports,
+      resource: resource.port,
+      history,
+      names: 10,
+      workers: workersPerConnection,
+      ttl,
+      answerTimeout,
+      maxWait
+    }
+    return Processes.start(clientFile, [JSON.stringify(options)], { env })
+  })
+  const workers = yield* Effect.all(Array.from({ length: clients }, () => respawning(client, (running) => running)), {
+    concurrency: "unbounded"
+  })
+
+  const forgettings: Array<History.Forgetting> = []
+  const killServer = (i: number) =>
+    Effect.gen(function*() {
+      const server = servers[i % servers.length]!
+      const from = History.now()
+      yield* server.kill
+      if (plan.forgets) forgettings.push({ from, to: History.now() })
+      yield* server.start
+    })
+  const killClient = (i: number) =>
+    Effect.gen(function*() {
+      const worker = workers[i % workers.length]!
+      yield* worker.kill
+      yield* worker.start
+    })
+  // One of them stops itself, in the midst of a tenure; it is woken when that is over.
+  const stopClient = Effect.gen(function*() {
+    const pid = yield* resource.stopNext
+    const woken = () => resource.stops.filter(({ process }) => process === pid).length
+    const before = woken()
+    yield* Effect.sleep(ttl * 1.8)
+    // It stops soon after it was told to: who is not yet stopped is woken later.
+    yield* Effect.suspend(() => {
+      process.kill(pid, "SIGCONT")
+      return woken() > before ? Effect.void : Effect.fail("it sleeps")
+    }).pipe(Effect.retry({ schedule: Schedule.spaced("50 millis"), times: 60 }))
+  }).pipe(
+    // It may have lost its lease before it came to that.
+    Effect.retry({ times: 2 })
+  )
+
+  // What happens to processes, spread over the campaign.
+  const events: ReadonlyArray<Effect.Effect<void, unknown>> = Array.from(
+    { length: Math.max(plan.kills, plan.clientKills, plan.stops) },
+    (_, i) => [
+      ...(i < plan.stops ? [stopClient] : []),
+      ...(i < plan.kills ? [killServer(i)] : []),
+      ...(i < plan.clientKills ? [killClient(i)] : [])
+    ]
+  ).flat()
+  const until = (done: () => boolean) =>
+    Effect.gen(function*() {
+      while (!done()) {
+        for (const { died } of [...servers, ...workers]) assert.isUndefined(died(), "a process ended")
+        yield* Effect.sleep(100)
+      }
+    })
+  yield* Effect.forEach(
+    events,
+    (event, i) => Effect.andThen(until(() => resource.operations() >= plan.operations * i / events.length), event)
+  )
+  const had = () => Math.min(...Object.values(proxy.fired))
+  yield* until(() => resource.operations() >= plan.operations && had() >= plan.faults)
+
+  proxy.calm()
+  yield* resource.over
+  for (const { current } of workers) {
+    const ended = yield* current().ended
+    assert.strictEqual(ended.status, 0, JSON.stringify(ended))
+  }
+  const history = History.fromFiles(histories)
+  const outcome = yield* check(plan, history, forgettings, resource)
+  return {
+    ...outcome,
+    seconds: Math.round((History.now() - began) / 1000),
+    faults: { ...proxy.fired },
+    kills: plan.kills,
+    clientKills: plan.clientKills
+  } satisfies Outcome
+}, Effect.scoped)
+
+const check = Effect.fnUntraced(function*(
+  plan: Plan,
+  history: History.History,
+  forgettings: ReadonlyArray<History.Forgetting>,
+  resource: Effect.Success<typeof Resource.serve>
+) {
+  const violations = History.violations(history, forgettings)
+  for (const [promise, broken] of Object.entries(violations)) {
+    assert.strictEqual(broken.length, 0, `${promise} is broken, such as here:\n${broken.slice(0, 5).join("\n")}\n`)
+  }
+  const endings: Record<History.Ending, number> = { answered: 0, timedOut: 0, givenUp: 0, cutOff: 0, refused: 0 }
+  for (const { ended } of history.operations) if (ended !== undefined) endings[ended.ending]++
+  const operations = endings.answered + endings.timedOut
+  assert.isAtLeast(operations, plan.operations)
+
+  // No update was lost: each that was accepted added one, and each that a client knows of was accepted.
+  const counters = yield* resource.counters
+  assert.deepStrictEqual(counters, new Map(resource.written))
+  const acknowledged = history.touches.filter(({ taken, what }) => what === "write" && taken)
+  const byName = Map.groupBy(acknowledged, ({ name }) => name)
+  for (const [name, value] of counters) assert.isAtMost(byName.get(name)?.length ?? 0, value, name)
+  const written = Array.from(counters.values()).reduce((sum, value) => sum + value, 0)
+  // Whoever was killed may have died before the answer to each of its writes.
+  assert.isAtMost(written - acknowledged.length, plan.clientKills * gates * workersPerConnection)
+  const stops = resource.stops.filter(({ millis }) => millis > ttl)
+  return {
+    operations,
+    endings,
+    holds: History.definiteHolds(history, forgettings).length,
+    writes: written,
+    stops: stops.length,
+    lateWritesRefused: stops.filter(({ refused }) => refused).length
+  }
+})

@@ -1,0 +1,126 @@
+/**
+ * Real clients and real servers, over each store, with a network between them that fails in each of its ways, while
+ * servers and clients are killed, and clients stopped: what is promised holds, and no update is lost.
+ */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Effect, Exit, Redacted, Scope } from "effect"
+import * as path from "node:path"
+import * as etcd from "../../support/etcdServer.ts"
+import * as postgres from "../../support/postgresServer.ts"
+import { describeWith, temporaryFolder } from "../../support/programs.ts"
+import * as redis from "../../support/redisServer.ts"
+import { type Bundle, bundle } from "./bundle.ts"
+import * as Campaign from "./campaign.ts"
+import { faults } from "./proxy.ts"
+import * as report from "./report.ts"
+
+const scope = Scope.makeUnsafe()
+let bundled: Bundle
+beforeAll(() => Effect.runPromise(Effect.map(Scope.provide(bundle, scope), (made) => void (bundled = made))), 60_000)
+afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+
+const outcomes = new Map<string, Campaign.Outcome>()
+const { times } = Campaign
+
+/** A campaign over a store, which is started for it. */
+const campaign = (
+  name: string,
+  store: Effect.Effect<string, unknown, Scope.Scope>,
+  plan: Omit<Campaign.Plan, "store">
+): void => {
+  it.live("keeps what it promises", () =>
+    Effect.gen(function*() {
+      const outcome = yield* Campaign.run({ ...plan, store: yield* store }, bundled)
+      outcomes.set(name, outcome)
+      report.show(name, outcome)
+    }), 5 * 60_000 * times)
+}
+
+const perStore = { forgets: false, clientKills: 2 * times }
+
+describe("memory", () =>
+  campaign("memory", Effect.succeed("memory"), {
+    ...perStore,
+    servers: 1,
+    forgets: true,
+    operations: 45_000 * times,
+    faults: 30 * times,
+    likelihood: 0.006,
+    kills: 4 * times,
+    stops: 4 * times
+  }))
+
+describe("SQLite, with two servers on one file", () =>
+  campaign("SQLite", Effect.map(temporaryFolder("faults"), (folder) => `sqlite:${path.join(folder, "locks.db")}`), {
+    ...perStore,
+    servers: 2,
+    operations: 32_000 * times,
+    faults: 30 * times,
+    likelihood: 0.0085,
+    kills: 4 * times,
+    stops: 4 * times
+  }))
+
+describeWith(
+  "Redis, with three servers",
+  redis.needed,
+  () =>
+    campaign("Redis", Effect.map(redis.server(), ({ port }) => `redis://127.0.0.1:${port}`), {
+      ...perStore,
+      servers: 3,
+      operations: 11_000 * times,
+      faults: 20 * times,
+      likelihood: 0.016,
+      kills: 2 * times,
+      stops: 3 * times
+    })
+)
+
+describeWith(
+  "Postgres, with two servers",
+  postgres.programs,
+  () =>
+    campaign("Postgres", Effect.map(postgres.postgresServer, ({ url }) => Redacted.value(url)), {
+      ...perStore,
+      servers: 2,
+      operations: 6_500 * times,
+      faults: 15 * times,
+      likelihood: 0.02,
+      kills: 2 * times,
+      stops: 2 * times
+    })
+)
+
+describeWith(
+  "etcd, with two servers",
+  etcd.needed,
+  () =>
+    campaign("etcd", Effect.map(etcd.server(), ({ endpoint }) => endpoint.replace("http:", "etcd:")), {
+      ...perStore,
+      servers: 2,
+      operations: 6_500 * times,
+      faults: 15 * times,
+      likelihood: 0.02,
+      kills: 2 * times,
+      stops: 2 * times
+    })
+)
+
+// Where a store's programs are missing, its part of the whole is, too.
+describe("all together", () => {
+  const sum = (of: (outcome: Campaign.Outcome) => number) =>
+    Array.from(outcomes.values()).reduce((sum, outcome) => sum + of(outcome), 0)
+
+  it("were enough of each fault, and of operations", (test) => {
+    report.write(outcomes)
+    test.skip(outcomes.size < 5, "not all stores were there")
+    assert.isAtLeast(sum(({ operations }) => operations), 100_000 * times)
+    for (const fault of faults) assert.isAtLeast(sum((outcome) => outcome.faults[fault]), 100 * times, fault)
+    // Clients that found nobody listening, as they tell.
+    assert.isAtLeast(sum(({ endings }) => endings.refused), 100 * times)
+    assert.isAtLeast(sum(({ kills }) => kills), 14 * times)
+    assert.isAtLeast(sum(({ clientKills }) => clientKills), 10 * times)
+    assert.isAtLeast(sum(({ stops }) => stops), 10 * times)
+    assert.isAtLeast(sum(({ lateWritesRefused }) => lateWritesRefused), 5 * times)
+  })
+})

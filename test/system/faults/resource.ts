@@ -1,0 +1,125 @@
+/**
+ * What the locks protect: counters outside of the lock servers, guarded by fences, that clients read, add one to, and
+ * write. Reading and writing are two steps, so nothing but the lock and the guard keeps an update from being lost.
+ */
+import { Effect, Option } from "effect"
+import type { Lease } from "effect-dlm"
+import { Fence } from "effect-dlm/fence"
+import * as net from "node:net"
+import { createInterface } from "node:readline"
+import { sqlite } from "../../support/sqlite.ts"
+
+export interface Question {
+  readonly n: number
+  readonly process: number
+  /** How many of its requests to the lock servers have been answered, or timed out. */
+  readonly operations: number
+  readonly name: string
+  readonly fence: string
+  /** What is to be written; none to read. */
+  readonly value?: number | undefined
+  /** For how many milliseconds it was stopped before it sent this. */
+  readonly stoppedFor: number
+}
+
+export type Answer =
+  | {
+    readonly n: number
+    /** None where the fence is older than the newest that was seen. */
+    readonly value: number | undefined
+    /** It is to stop itself before it writes. */
+    readonly stop: boolean
+  }
+  /** Said to everybody: the work is over. */
+  | { readonly over: true }
+
+/** Serves the counters, as long as the scope lives. */
+export const serve = Effect.gen(function*() {
+  const sql = yield* sqlite
+  yield* Fence.migrate(sql)
+  yield* sql`CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)`
+  const operations = new Map<number, number>()
+  const written = new Map<string, number>()
+  const stops: Array<{ readonly process: number; readonly millis: number; readonly refused: boolean }> = []
+  let toStop: ((process: number) => void) | undefined
+  const sockets = new Set<net.Socket>()
+
+  const ask = ({ fence, name, value }: Question): Effect.Effect<number | undefined> => {
+    // All that the guard looks at.
+    const lease = { fileName: name, fence: Option.some(BigInt(fence)) } as Lease.Lease
+    // A read is guarded too: whoever held the lock before must not write what the reader then does not know of.
+    const work = value === undefined
+      ? Effect.map(
+        sql<{ readonly value: number }>`SELECT value FROM counters WHERE name = ${name}`,
+        ([row]) => row?.value ?? 0
+      )
+      : Effect.as(
+        sql`INSERT INTO counters (name, value) VALUES (${name}, ${value})
+          ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
+        value
+      )
+    return work.pipe(
+      Fence.sql(sql, lease),
+      Effect.catchTag("StaleFence", () => Effect.undefined),
+      Effect.orDie
+    )
+  }
+
+  const handle = async (question: Question): Promise<Answer> => {
+    operations.set(question.process, question.operations)
+    const value = await Effect.runPromise(ask(question))
+    const isWrite = question.value !== undefined
+    if (isWrite && value !== undefined) written.set(question.name, (written.get(question.name) ?? 0) + 1)
+    if (question.stoppedFor > 0) {
+      stops.push({ process: question.process, millis: question.stoppedFor, refused: value === undefined })
+    }
+    const stop = !isWrite && value !== undefined && toStop !== undefined
+    if (stop) {
+      toStop!(question.process)
+      toStop = undefined
+    }
+    return { n: question.n, value, stop }
+  }
+
+  const server = yield* Effect.acquireRelease(
+    Effect.callback<net.Server>((resume) => {
+      const server = net.createServer((socket) => {
+        sockets.add(socket)
+        socket.setNoDelay(true)
+        socket.on("error", () => {})
+        socket.on("close", () => sockets.delete(socket))
+        createInterface(socket).on("error", () => {}).on("line", async (line) => {
+          const answer = await handle(JSON.parse(line))
+          if (socket.writable) socket.write(JSON.stringify(answer) + "\n")
+        })
+      })
+      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+    }),
+    (server) =>
+      Effect.sync(() => {
+        server.close()
+        sockets.forEach((socket) => socket.destroy())
+      })
+  )
+  return {
+    port: (server.address() as net.AddressInfo).port,
+    /** How many requests to the lock servers all clients have had an answer to, or a time-out. */
+    operations: () => Array.from(operations.values()).reduce((sum, n) => sum + n, 0),
+    /** How many writes were accepted, by the name of the counter. */
+    written: written as ReadonlyMap<string, number>,
+    /** The writes of those who had been stopped before them, for how long, and whether they were refused. */
+    stops: stops as ReadonlyArray<typeof stops[number]>,
+    /** Lets the next client that reads stop itself before it writes; gives its process. */
+    stopNext: Effect.callback<number>((resume) => {
+      toStop = (process) => resume(Effect.succeed(process))
+      return Effect.sync(() => void (toStop = undefined))
+    }),
+    /** Tells everybody that the work is over. */
+    over: Effect.sync(() => sockets.forEach((socket) => socket.write("{\"over\":true}\n"))),
+    /** What the counters say. */
+    counters: Effect.map(
+      Effect.orDie(sql<{ readonly name: string; readonly value: number }>`SELECT name, value FROM counters`),
+      (rows) => new Map(rows.map(({ name, value }) => [name, value]))
+    )
+  }
+})

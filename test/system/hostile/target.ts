@@ -1,0 +1,209 @@
+/**
+ * The server without a network, over a store that is watched, and with a clock that stands still until it is moved: the
+ * whole of it, or only what each line goes through, which is far faster.
+ */
+import { Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Redacted, Result, Scope } from "effect"
+import { NetAddress } from "effect/net"
+import { Socket, SocketServer } from "effect/socket"
+import * as Protocol from "../../../src/protocol/Protocol.ts"
+import * as Wire from "../../../src/protocol/Wire.ts"
+import * as Identities from "../../../src/server/Identities.ts"
+import * as Limits from "../../../src/server/Limits.ts"
+import * as Vault from "../../../src/server/LockServer.ts"
+import * as VaultServer from "../../../src/server/SocketLockServer.ts"
+import * as Store from "../../../src/store/Store.ts"
+import { identities } from "./corpus.ts"
+import type { Input } from "./inputs.ts"
+
+/** What came of a connection. */
+export interface Outcome {
+  /** All that the server has sent. */
+  readonly sent: Buffer
+  /** Whose entries it has left in the store, under which names. */
+  readonly held: ReadonlyArray<{ readonly name: string; readonly owner: string }>
+  /** What the server died of, if it did. */
+  readonly died: unknown
+  readonly millis: number
+}
+
+export interface Target {
+  /** A connection to the whole server. */
+  readonly connection: (input: Input) => Promise<Outcome>
+  /** Framer, decoder and handler alone. */
+  readonly lines: (input: Input) => Promise<Outcome>
+  readonly advance: (millis: number) => void
+  readonly close: () => Promise<void>
+}
+
+/** Time as it is told, so that each run goes as the one before. */
+class ManualClock implements Clock.Clock {
+  private nanos = 0n
+  private readonly sleepers = new Map<() => void, bigint>()
+  readonly currentTimeMillisUnsafe = () => Number(this.nanos / 1_000_000n)
+  readonly currentTimeNanosUnsafe = () => this.nanos
+  readonly monotonicTimeNanosUnsafe = () => this.nanos
+  readonly currentTimeMillis = Effect.sync(this.currentTimeMillisUnsafe)
+  readonly currentTimeNanos = Effect.sync(this.currentTimeNanosUnsafe)
+  readonly monotonicTimeNanos = Effect.sync(this.monotonicTimeNanosUnsafe)
+
+  sleep(duration: Duration.Duration): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const millis = Duration.toMillis(duration)
+      if (millis <= 0) return resume(Effect.void)
+      const wake = () => resume(Effect.void)
+      if (Number.isFinite(millis)) this.sleepers.set(wake, this.nanos + BigInt(Math.ceil(millis)) * 1_000_000n)
+      return Effect.sync(() => void this.sleepers.delete(wake))
+    })
+  }
+
+  advance(millis: number): void {
+    this.nanos += BigInt(millis) * 1_000_000n
+    for (const [wake, due] of this.sleepers) {
+      if (due > this.nanos) continue
+      this.sleepers.delete(wake)
+      wake()
+    }
+  }
+}
+
+/** The store in memory, that notes which entries are there since `held` was emptied. */
+export const watched = (held: Map<string, string>) =>
+  Layer.effect(
+    Store.Store,
+    Effect.map(Store.Store, ({ modify }) =>
+      Store.Store.of({
+        modify: (name, decide, asker) =>
+          modify(name, (entry, revision) => {
+            const decision = decide(entry, revision)
+            if (decision.change._tag === "Write") held.set(name, decision.change.entry.owner)
+            else if (decision.change._tag === "Remove") held.delete(name)
+            return decision
+          }, asker)
+      }))
+  ).pipe(Layer.provide(Store.layerMemory))
+
+const closed = (code: number) => Effect.fail(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code }) }))
+// Made once, since an error takes longer to make than all that is done with it.
+const ends = { Closed: closed(1000), Reset: closed(1006) }
+
+const socketOf = ({ chunks, end }: Input, sent: Array<Uint8Array>): Socket.Socket => {
+  let next = 0
+  const pull = Effect.suspend(() => next < chunks.length ? Effect.succeed([chunks[next++]!] as const) : ends[end])
+  const write = (chunk: Uint8Array | string | Socket.CloseEvent) =>
+    Effect.sync(() => {
+      if (chunk instanceof Uint8Array) sent.push(chunk)
+    })
+  return Socket.make({
+    reader: Effect.succeed({ pull, upgrade: Socket.SocketUpgradeError.unsupported }),
+    writer: Effect.succeed({ write, writeAll: (chunks) => Effect.forEach(chunks, write, { discard: true }) })
+  })
+}
+
+/** How long the handler of a connection that has ended may go on, while time stands still: only a bug takes so long. */
+const patience = 30_000
+
+export const makeTarget = async (): Promise<Target> => {
+  const clock = new ManualClock()
+  const held = new Map<string, string>()
+  const scope = Scope.makeUnsafe()
+  const accepting = Deferred.makeUnsafe<(socket: Socket.Socket) => Effect.Effect<unknown, unknown>>()
+
+  const server = Layer.succeed(
+    SocketServer.SocketServer,
+    SocketServer.SocketServer.of({
+      address: NetAddress.unixPathAddress("none"),
+      run: (handler) =>
+        Effect.contextWith((context) =>
+          Effect.andThen(
+            Deferred.succeed(accepting, (socket) => Effect.provideContext(handler(socket), context)),
+            Effect.never
+          )
+        )
+    })
+  )
+  const program = VaultServer.layer.pipe(
+    Layer.provide(server),
+    Layer.provideMerge(Vault.layer),
+    Layer.provide([
+      watched(held),
+      Identities.layer(
+        identities.map(({ Identity, ...fields }) => Object.assign(fields, { Identity: Redacted.make(Identity) }))
+      )
+    ]),
+    Layer.provide(Logger.layer([]))
+  )
+  const built = await Effect.runPromise(
+    Layer.buildWithScope(program, scope).pipe(Effect.provideService(Clock.Clock, clock))
+  )
+  const { handle } = Context.get(built, Vault.Vault)
+  const fork = Effect.runForkWith(Context.make(Clock.Clock, clock))
+  const accept = await Effect.runPromise(Deferred.await(accepting))
+
+  /** Runs it, and says what came of it. `run` sends, and gives what it died of. */
+  const outcomeOf = async (run: (sent: Array<Uint8Array>) => Promise<unknown>): Promise<Outcome> => {
+    held.clear()
+    const sent: Array<Uint8Array> = []
+    const began = process.hrtime.bigint()
+    const died = await run(sent).catch((thrown: unknown) => thrown ?? "nothing was thrown")
+    const millis = Number(process.hrtime.bigint() - began) / 1e6
+    return {
+      sent: sent.length === 1 ? Buffer.from(sent[0]!) : Buffer.concat(sent),
+      held: held.size === 0 ? none : Array.from(held, ([name, owner]) => ({ name, owner })),
+      died,
+      millis
+    }
+  }
+
+  return {
+    connection: (input) => outcomeOf((sent) => ending(accept(socketOf(input, sent)))),
+    lines: (input) =>
+      outcomeOf(async (sent) => {
+        const framer = new Wire.Framer(Limits.defaults.maxLineBytes)
+        const running: Array<readonly [Fiber.Fiber<Protocol.Response>, string | undefined]> = []
+        const answer = (exit: Exit.Exit<Protocol.Response>, Seq: string | undefined) => {
+          if (Exit.isFailure(exit)) return exit.cause
+          sent.push(Protocol.encodeResponse(Seq === undefined ? exit.value : { ...exit.value, Seq }))
+          return undefined
+        }
+        for (const chunk of input.chunks) {
+          for (const line of framer.push(chunk)) {
+            const request = Protocol.decodeRequest(line, Limits.defaults.maxJsonDepth)
+            if (Result.isFailure(request)) {
+              sent.push(Protocol.encodeResponse({ Status: request.failure.Status }))
+              continue
+            }
+            const { Seq, Wait } = request.success
+            const fiber = fork(handle(request.success))
+            // Who waits is answered later, or has gone by then; all others while it runs, but for a proof.
+            const exit = fiber.pollUnsafe() ??
+              (Wait === undefined ? await Effect.runPromise(Fiber.await(fiber)) : undefined)
+            if (exit === undefined) running.push([fiber, Seq])
+            else {
+              const died = answer(exit, Seq)
+              if (died !== undefined) return died
+            }
+          }
+        }
+        for (const [fiber, Seq] of running) {
+          await Effect.runPromise(Fiber.interrupt(fiber))
+          const exit = fiber.pollUnsafe()!
+          const died = Exit.hasInterrupts(exit) ? undefined : answer(exit, Seq)
+          if (died !== undefined) return died
+        }
+        return undefined
+      }),
+    advance: (millis) => clock.advance(millis),
+    close: () => Effect.runPromise(Scope.close(scope, Exit.void))
+  }
+}
+
+const none: Outcome["held"] = []
+
+const ending = (connection: Effect.Effect<unknown, unknown>): Promise<unknown> =>
+  new Promise((resolve) => {
+    const late = setTimeout(() => resolve(new Error(`the connection is not over after ${patience} ms`)), patience)
+    Effect.runFork(connection).addObserver((exit) => {
+      clearTimeout(late)
+      resolve(exit._tag === "Failure" ? exit.cause : undefined)
+    })
+  })

@@ -1,0 +1,103 @@
+import { PgClient } from "@effect/sql-pg"
+import { assert, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Layer } from "effect"
+import { Locker, Talker } from "effect-dlm"
+import { Fence } from "effect-dlm/fence"
+import { PostgresStore } from "effect-dlm/postgres"
+import { Identities, Vault } from "effect-dlm/server"
+import { postgresServer, programs } from "../../support/postgresServer.ts"
+import { describeWith } from "../../support/programs.ts"
+
+// The lock and what it guards are in one database.
+const layer = Layer.unwrap(Effect.map(postgresServer, ({ url }) =>
+  Talker.layerVault.pipe(
+    Layer.provide(Vault.layer),
+    Layer.provide([PostgresStore.layer(), Identities.layerNone]),
+    Layer.provideMerge(PgClient.layer({ url }))
+  )))
+
+/** Two tenures of one lock, of which the older is over. */
+const tenures = Effect.gen(function*() {
+  const locker = yield* Locker.make("orders")
+  const older = yield* Effect.scoped(locker.acquire())
+  const newer = yield* locker.acquire()
+  return { older, newer }
+})
+
+const begin = Effect.gen(function*() {
+  const sql = yield* PgClient.PgClient
+  yield* sql`DROP TABLE IF EXISTS writes, effect_dlm_fences`
+  yield* sql`CREATE TABLE writes (id serial PRIMARY KEY, value text)`
+  yield* Fence.migrate(sql)
+  yield* Fence.migrate(sql)
+  return {
+    sql,
+    write: (value: string) => sql`INSERT INTO writes (value) VALUES (${value})`,
+    written: Effect.map(
+      sql<{ value: string }>`SELECT value FROM writes ORDER BY id`,
+      (rows) => rows.map(({ value }) => value)
+    )
+  }
+})
+
+describeWith("Fence.sql on Postgres", programs, () => {
+  it.layer(layer, { excludeTestServices: true })((it) => {
+    it.effect("commits under the newest fence only", () =>
+      Effect.gen(function*() {
+        const { sql, write, written } = yield* begin
+        const { newer, older } = yield* tenures
+        yield* write("older, in time").pipe(Fence.sql(sql, older))
+        yield* write("newer").pipe(Fence.sql(sql, newer))
+        yield* write("newer again").pipe(Fence.sql(sql, newer))
+        const error = yield* Effect.flip(write("older, too late").pipe(Fence.sql(sql, older)))
+        assert.strictEqual(error._tag, "StaleFence")
+        assert.deepStrictEqual(yield* written, ["older, in time", "newer", "newer again"])
+      }).pipe(Effect.scoped))
+
+    it.effect("takes everything back where the body fails, the fence included", () =>
+      Effect.gen(function*() {
+        const { sql, write, written } = yield* begin
+        const { newer, older } = yield* tenures
+        assert.strictEqual(
+          yield* Effect.flip(Effect.andThen(write("x"), Effect.fail("no")).pipe(Fence.sql(sql, newer))),
+          "no"
+        )
+        yield* write("y").pipe(Fence.sql(sql, older))
+        assert.deepStrictEqual(yield* written, ["y"])
+      }).pipe(Effect.scoped))
+
+    it.effect("lets a newer holder wait until an older that is under way has ended, and then refuses the older", () =>
+      Effect.gen(function*() {
+        const { sql, write, written } = yield* begin
+        const { newer, older } = yield* tenures
+        const [begun, go] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+        const first = yield* Effect.forkChild(
+          Deferred.succeed(begun, undefined).pipe(
+            Effect.andThen(Deferred.await(go)),
+            Effect.andThen(write("older, under way")),
+            Fence.sql(sql, older)
+          )
+        )
+        yield* Deferred.await(begun)
+        const second = yield* Effect.forkChild(write("newer").pipe(Fence.sql(sql, newer)))
+        // The older goes on only once the newer is seen to wait for it in the database.
+        yield* Effect.repeat(sql<{ n: number }>`SELECT count(*)::int AS n FROM pg_locks WHERE NOT granted`, {
+          until: ([row]) => row!.n > 0
+        })
+        yield* Deferred.succeed(go, undefined)
+        yield* Effect.all([Fiber.join(first), Fiber.join(second)])
+        assert.strictEqual((yield* Effect.flip(Effect.void.pipe(Fence.sql(sql, older))))._tag, "StaleFence")
+        assert.deepStrictEqual(yield* written, ["older, under way", "newer"])
+      }).pipe(Effect.scoped))
+
+    it.effect("holds the lock beyond a transaction that its body takes back", () =>
+      Effect.gen(function*() {
+        const { sql } = yield* begin
+        const [holder, stranger] = yield* Effect.all([Locker.make("outside"), Locker.make("outside")])
+        // What is asked of the lock is no part of the transaction around it, though the client is the same.
+        yield* sql.withTransaction(Effect.andThen(holder.lock, Effect.fail("no"))).pipe(Effect.flip)
+        assert.strictEqual(yield* stranger.holder, "Another")
+        yield* holder.unlock
+      }))
+  })
+})

@@ -1,0 +1,39 @@
+/**
+ * The checks are checked: a fault put into the code is seen.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { mutate, mutations } from "./mutations.ts"
+import { forEach, run } from "./processes.ts"
+import * as Report from "./report.ts"
+
+/** A fault must be seen within so many seeds. */
+const seeds = 200
+
+describe.runIf(process.env["SEED"] === undefined)("mutations", () => {
+  it("fit the sources", () => {
+    assert.isAtLeast(mutations.length, 20)
+    for (const mutation of mutations) {
+      const source = fs.readFileSync(path.join(import.meta.dirname, "../../../src", mutation.file), "utf8")
+      assert.notStrictEqual(mutate(mutation, source), source)
+    }
+  })
+
+  it("are seen", { timeout: 60_000 + mutations.length * 30_000 }, async () => {
+    const began = performance.now()
+    const results = await forEach(mutations, async ({ far, name }) => {
+      const outcomes = await run(1, seeds, { mutation: name, far })
+      return { mutation: name, seedsTried: outcomes.length, violation: outcomes.at(-1)?.violation }
+    })
+    Report.write("mutations", {
+      tried: results.length,
+      seen: results.filter(({ violation }) => violation !== undefined).length,
+      seconds: Math.round((performance.now() - began) / 1000),
+      results
+    })
+    for (const { mutation, violation } of results) {
+      assert.isDefined(violation, `${mutation}: not seen in ${seeds} seeds`)
+    }
+  })
+})
