@@ -37,18 +37,18 @@ const locked = (name: string): string => {
 const smoke = `
 import { SocketServer } from "effect/socket"
 import { Effect, Layer } from "effect"
-import { Lease, Locker, Talker } from "effect-dlm"
-import { NodeTalker, NodeVaultServer } from "effect-dlm/node"
-import { MockTalker } from "effect-dlm/testing"
-import { Fence } from "effect-dlm/fence"
+import { Lease, Locker } from "effect-dlm"
 import { EtcdStore } from "effect-dlm/etcd"
+import { Fence } from "effect-dlm/fence"
+import { NodeLockServer, NodeTalker } from "effect-dlm/node"
 import { PostgresStore } from "effect-dlm/postgres"
 import { RedisStore } from "effect-dlm/redis"
+import { Identities, LockServer, Store } from "effect-dlm/server"
 import { SqliteStore } from "effect-dlm/sqlite"
-import { Identities, Store, Vault } from "effect-dlm/server"
+import { MockTalker } from "effect-dlm/testing"
 
-const server = NodeVaultServer.layer({ port: 0 }).pipe(
-  Layer.provide(Vault.layer),
+const server = NodeLockServer.layer({ port: 0 }).pipe(
+  Layer.provide(LockServer.layer),
   Layer.provide([Store.layerMemory, Identities.layerNone])
 )
 const overTcp = Effect.gen(function*() {
@@ -61,7 +61,7 @@ const overTcp = Effect.gen(function*() {
 const inProcess = Effect.gen(function*() {
   const locker = yield* Locker.make("a")
   return yield* Effect.succeed("in process").pipe(Lease.withLock(locker))
-}).pipe(Effect.provide(Talker.layerVault.pipe(Layer.provide(Vault.layerMemory))))
+}).pipe(Effect.provide(LockServer.layerTalker.pipe(Layer.provide(LockServer.layerMemory))))
 const mocked = Effect.gen(function*() {
   const locker = yield* Locker.make("a")
   return yield* locker.holder

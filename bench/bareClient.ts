@@ -1,7 +1,7 @@
 /**
  * What a client of the protocol costs at the least: `node:net`, the same bytes, and no library.
  */
-import { Wire } from "effect-dlm"
+import { Wire } from "effect-dlm/protocol"
 import { once } from "node:events"
 import * as net from "node:net"
 

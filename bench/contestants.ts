@@ -8,7 +8,7 @@ import { NodeEtcdStore } from "effect-dlm/etcd"
 import { NodeTalker } from "effect-dlm/node"
 import { PostgresStore } from "effect-dlm/postgres"
 import { RedisStore } from "effect-dlm/redis"
-import { Identities, Store, Vault } from "effect-dlm/server"
+import { Identities, LockServer, Store } from "effect-dlm/server"
 import { SqliteStore } from "effect-dlm/sqlite"
 import * as Bare from "./bareClient.ts"
 import type { Peer } from "./peers/peers.mjs"
@@ -32,7 +32,10 @@ const overTalker = async (talker: Layer.Layer<Talker.Talker, unknown>, many: num
 }
 
 const overStore = (store: Layer.Layer<Store.Store, unknown>, many: number = fibers) =>
-  overTalker(Talker.layerVault.pipe(Layer.provide(Vault.layer), Layer.provide([store, Identities.layerNone])), many)
+  overTalker(
+    LockServer.layerTalker.pipe(Layer.provide(LockServer.layer), Layer.provide([store, Identities.layerNone])),
+    many
+  )
 
 const overPeer =
   (connect: (peers: typeof import("./peers/peers.mjs"), port: number) => Peer) =>

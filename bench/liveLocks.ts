@@ -2,14 +2,14 @@
  * Whether other people's locks cost anything: requests at many live locks against none.
  */
 import { Effect, Layer, ManagedRuntime } from "effect"
-import { Protocol } from "effect-dlm"
-import { Vault } from "effect-dlm/server"
+import { Protocol } from "effect-dlm/protocol"
+import { LockServer } from "effect-dlm/server"
 import { perSecond, rates, type Row } from "./harness.ts"
 
-const vaultWith = async (locks: number) => {
-  const runtime = ManagedRuntime.make(Vault.layerMemory.pipe(Layer.fresh))
-  const vault = await runtime.runPromise(Vault.Vault)
-  const handle = (request: Protocol.Request) => vault.handle(request)
+const lockServerWith = async (locks: number) => {
+  const runtime = ManagedRuntime.make(LockServer.layerMemory.pipe(Layer.fresh))
+  const lockServer = await runtime.runPromise(LockServer.LockServer)
+  const handle = (request: Protocol.Request) => lockServer.handle(request)
   await Effect.runPromise(Effect.gen(function*() {
     for (let i = 0; i < locks; i++) {
       yield* handle({ ID: `owner-${i}`, FileName: `lock-${i}`, Action: "Lock", Expire: 600 + (i % 2400) })
@@ -31,9 +31,9 @@ const vaultWith = async (locks: number) => {
 
 export const liveLocks = async (): Promise<ReadonlyArray<Row>> => {
   const counts = [0, 10_000, 100_000, 1_000_000]
-  const vaults = await Promise.all(counts.map(vaultWith))
-  const measured = await rates(Object.fromEntries(vaults.map(({ run }, i) => [String(counts[i]), run])))
-  await Promise.all(vaults.map(({ stop }) => stop()))
+  const lockServers = await Promise.all(counts.map(lockServerWith))
+  const measured = await rates(Object.fromEntries(lockServers.map(({ run }, i) => [String(counts[i]), run])))
+  await Promise.all(lockServers.map(({ stop }) => stop()))
   const none = measured["0"]!
   return counts.slice(1).map((count) => ({
     measure: `requests in process, at ${count.toLocaleString("en")} live locks against none`,

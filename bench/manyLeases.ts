@@ -4,7 +4,7 @@
 import { Duration, Effect, Exit, Layer, ManagedRuntime, Scope } from "effect"
 import { type Lease, Locker } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
-import { Vault } from "effect-dlm/server"
+import { LockServer } from "effect-dlm/server"
 import { type Row, serve } from "./harness.ts"
 
 const count = 100_000
@@ -25,8 +25,8 @@ const heap = async (): Promise<number> => {
 }
 
 const inServer = async (): Promise<number> => {
-  const runtime = ManagedRuntime.make(Vault.layerMemory.pipe(Layer.fresh))
-  const { handle } = await runtime.runPromise(Vault.Vault)
+  const runtime = ManagedRuntime.make(LockServer.layerMemory.pipe(Layer.fresh))
+  const { handle } = await runtime.runPromise(LockServer.LockServer)
   const before = await heap()
   await Effect.runPromise(Effect.gen(function*() {
     for (let i = 0; i < count; i++) {

@@ -2,7 +2,7 @@
  * A server that answers one line and closes, as the reference does, and costs as little as can be:
  * so that what is measured is the client. Prints where it listens.
  */
-import { Protocol, Wire } from "effect-dlm"
+import { Protocol, Wire } from "effect-dlm/protocol"
 import * as net from "node:net"
 
 const answers: Record<string, (id: string) => Protocol.Response> = {

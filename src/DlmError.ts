@@ -8,7 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import { Action } from "./protocol/Protocol.ts"
 
-const about = { fileName: Schema.String, action: Action }
+const about = { name: Schema.String, action: Action }
 
 /**
  * No answer came: the server could not be reached, did not answer in time, or
@@ -146,12 +146,12 @@ export class ForeignOwner extends Schema.TaggedError<ForeignOwner>()("ForeignOwn
 
 /** The lock was held by others for all of the time that the caller would wait. */
 export class AcquireTimeout extends Schema.TaggedError<AcquireTimeout>()("AcquireTimeout", {
-  fileName: Schema.String,
+  name: Schema.String,
   waited: Schema.Duration
 }) {
   readonly retryable = false
   override get message(): string {
-    return `${quote(this.fileName)} was held by others for all of ${
+    return `${quote(this.name)} was held by others for all of ${
       Duration.format(Duration.millis(Math.round(Duration.toMillis(this.waited))))
     }. Wait longer, or later`
   }
@@ -166,7 +166,7 @@ export class AcquireTimeout extends Schema.TaggedError<AcquireTimeout>()("Acquir
  * - `Released` for what ran under the lease of a `withLock` around it, and went on after that
  */
 export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
-  fileName: Schema.String,
+  name: Schema.String,
   reason: Schema.Literals(["Expired", "Refused", "MaxHold", "Released"]),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
@@ -178,25 +178,25 @@ export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
       MaxHold: "it was held for as long as maxHold allows",
       Released: "the withLock around it has ended"
     }[this.reason]
-    return `the lock on ${quote(this.fileName)} is lost: ${why}. What it protects may be in other hands`
+    return `the lock on ${quote(this.name)} is lost: ${why}. What it protects may be in other hands`
   }
 }
 
 /** An option has a value that cannot be used. */
 export class InvalidOption extends Schema.TaggedError<InvalidOption>()("InvalidOption", {
-  fileName: Schema.String,
+  name: Schema.String,
   option: Schema.String,
   problem: Schema.String
 }) {
   readonly retryable = false
   override get message(): string {
-    return `${quote(this.fileName)}: the option ${this.option} ${this.problem}`
+    return `${quote(this.name)}: the option ${this.option} ${this.problem}`
   }
 }
 
 /** Data could not be encoded, decoded, or did not fit its schema: a wrong key, changed data, or another format. */
 export class DataError extends Schema.TaggedError<DataError>()("DataError", {
-  fileName: Schema.String,
+  name: Schema.String,
   codec: Schema.String,
   phase: Schema.Literals(["encode", "decode"]),
   problem: Schema.String,
@@ -204,41 +204,13 @@ export class DataError extends Schema.TaggedError<DataError>()("DataError", {
 }) {
   readonly retryable = false
   override get message(): string {
-    return `the data of ${quote(this.fileName)} could not be ${this.phase}d (${this.codec}): ${this.problem}`
-  }
-}
-
-/**
- * A store could not be reached, refused, did not answer in time, or is full. A Vault answers `NO` then, which is
- * `ServerBusy` to its clients.
- *
- * The change may have been made. Making it again is safe.
- */
-export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
-  /** The name that it was asked about; none where the store could not be opened at all. */
-  fileName: Schema.optionalKey(Schema.String),
-  /** Which one: `redis`, `postgres`, ... */
-  store: Schema.String,
-  reason: Schema.Literals(["Failed", "Timeout", "Full"]),
-  cause: Schema.optionalKey(Schema.Defect())
-}) {
-  readonly retryable = true
-  override get message(): string {
-    const about = this.fileName === undefined ? "" : `${quote(this.fileName)}: `
-    switch (this.reason) {
-      case "Timeout":
-        return `${about}the ${this.store} store did not answer in time. Check that it runs, and the network between`
-      case "Full":
-        return `${about}the ${this.store} store is full. Give back what is held, wait for its end, or raise maxStoredBytes`
-      case "Failed":
-        return `${about}the ${this.store} store failed${detail(this.cause)}. Check that it is there, and can be used`
-    }
+    return `the data of ${quote(this.name)} could not be ${this.phase}d (${this.codec}): ${this.problem}`
   }
 }
 
 // Version is about no name.
-const subject = ({ action, fileName }: { readonly action: Action; readonly fileName: string }): string =>
-  action === "Version" ? action : `${action} ${quote(fileName)}`
+const subject = ({ action, name }: { readonly action: Action; readonly name: string }): string =>
+  action === "Version" ? action : `${action} ${quote(name)}`
 
 const quote = (name: string): string => JSON.stringify(name)
 

@@ -2,8 +2,8 @@
  * Locks and leases for Effect, by the JackrabbitDLM protocol.
  *
  * `Locker` and `Lease` are what programs use, over a `Talker`, which is one of
- * `NodeTalker.layer` (from `effect-dlm/node`), `Talker.layerVault` (the same
- * process) and the mocks of `effect-dlm/testing`.
+ * `NodeTalker.layer` (from `effect-dlm/node`), `LockServer.layerTalker` (the same
+ * process, from `effect-dlm/server`) and the mocks of `effect-dlm/testing`.
  */
 
 /** Typed data on a name. */
@@ -16,11 +16,7 @@ export * as DlmError from "./DlmError.ts"
 export * as Lease from "./client/Lease.ts"
 /** One owner of one name. */
 export * as Locker from "./client/Locker.ts"
-/** The metrics of client and server. */
+/** The metrics of the client. */
 export * as Metrics from "./client/Metrics.ts"
-/** Requests and answers. */
-export * as Protocol from "./protocol/Protocol.ts"
 /** From a request to its answer. */
 export * as Talker from "./transport/Talker.ts"
-/** The encoding of the wire. */
-export * as Wire from "./protocol/Wire.ts"

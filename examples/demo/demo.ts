@@ -14,8 +14,8 @@ import { NetAddress } from "effect/net"
 import { ChildProcess } from "effect/process"
 import { SocketServer } from "effect/socket"
 // Not "effect-dlm": within the repository that would need a build first.
-import { NodeVaultServer } from "../../src/node/index.ts"
-import { Identities, Store, Vault } from "../../src/server/index.ts"
+import { NodeLockServer } from "../../src/node/index.ts"
+import { Identities, LockServer, Store } from "../../src/server/index.ts"
 
 type Round = "locked" | "unlocked"
 
@@ -141,8 +141,8 @@ const demo = Effect.gen(function*() {
   )
 })
 
-const server = NodeVaultServer.layer({ port: 0 }).pipe(
-  Layer.provide(Vault.layer),
+const server = NodeLockServer.layer({ port: 0 }).pipe(
+  Layer.provide(LockServer.layer),
   Layer.provide([Store.layerMemory, Identities.layerNone])
 )
 

@@ -1,5 +1,5 @@
 /**
- * A lock that lives in etcd, with no server of ours: the Vault runs in this process.
+ * A lock that lives in etcd, with no server of ours: the LockServer runs in this process.
  *
  *     ETCD_ENDPOINTS=http://127.0.0.1:2379 node examples/stores/etcd.ts
  *
@@ -9,8 +9,8 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Config, Console, Effect, Layer, Option } from "effect"
 // Not "effect-dlm": within the repository that would need a build first.
 import { NodeEtcdStore } from "../../src/etcd/index.ts"
-import { Locker, Talker } from "../../src/index.ts"
-import { type Guarantees, Identities, Vault } from "../../src/server/index.ts"
+import { Locker } from "../../src/index.ts"
+import { type Guarantees, Identities, LockServer } from "../../src/server/index.ts"
 
 const store = NodeEtcdStore.layerConfig({
   endpoints: Config.String("ETCD_ENDPOINTS").pipe(
@@ -20,8 +20,8 @@ const store = NodeEtcdStore.layerConfig({
 })
 
 // Over a store that does not survive the loss of a machine this does not compile.
-const locks = Talker.layerVault.pipe(
-  Layer.provide(Vault.layerOver<Guarantees.Fence | Guarantees.Failover>()),
+const locks = LockServer.layerTalker.pipe(
+  Layer.provide(LockServer.layerOver<Guarantees.Fence | Guarantees.Failover>()),
   Layer.provide([store, Identities.layerNone])
 )
 

@@ -1,5 +1,5 @@
 /**
- * A lock that lives in Postgres, with no server of ours: the Vault runs in this process.
+ * A lock that lives in Postgres, with no server of ours: the LockServer runs in this process.
  *
  *     DATABASE_URL=postgres://localhost/app node examples/stores/postgres.ts
  *
@@ -8,15 +8,15 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Config, Console, Effect, Layer, Option } from "effect"
 // Not "effect-dlm": within the repository that would need a build first.
-import { Locker, Talker } from "../../src/index.ts"
+import { Locker } from "../../src/index.ts"
 import { PostgresStore } from "../../src/postgres/index.ts"
-import { type Guarantees, Identities, Vault } from "../../src/server/index.ts"
+import { type Guarantees, Identities, LockServer } from "../../src/server/index.ts"
 
 const store = PostgresStore.layerConfig({ url: Config.Redacted("DATABASE_URL") })
 
 // Over a store that forgets what it has acknowledged this does not compile.
-const locks = Talker.layerVault.pipe(
-  Layer.provide(Vault.layerOver<Guarantees.Fence | Guarantees.Durable>()),
+const locks = LockServer.layerTalker.pipe(
+  Layer.provide(LockServer.layerOver<Guarantees.Fence | Guarantees.Durable>()),
   Layer.provide([store, Identities.layerNone])
 )
 

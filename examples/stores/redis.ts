@@ -6,12 +6,12 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Console, Effect, Layer, Option } from "effect"
 // Not "effect-dlm": within the repository that would need a build first.
-import { Locker, Talker } from "../../src/index.ts"
+import { Locker } from "../../src/index.ts"
 import { RedisStore } from "../../src/redis/index.ts"
-import { Identities, Vault } from "../../src/server/index.ts"
+import { Identities, LockServer } from "../../src/server/index.ts"
 
-const server = Talker.layerVault.pipe(
-  Layer.provide(Vault.layer),
+const server = LockServer.layerTalker.pipe(
+  Layer.provide(LockServer.layer),
   Layer.provide([RedisStore.layerConfig, Identities.layerNone])
 )
 

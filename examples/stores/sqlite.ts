@@ -10,14 +10,14 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Console, Effect, FileSystem, Layer, Option, Stdio } from "effect"
 // Not "effect-dlm": within the repository that would need a build first.
-import { Locker, Talker } from "../../src/index.ts"
-import { type Guarantees, Identities, Vault } from "../../src/server/index.ts"
+import { Locker } from "../../src/index.ts"
+import { type Guarantees, Identities, LockServer } from "../../src/server/index.ts"
 import { SqliteStore } from "../../src/sqlite/index.ts"
 
 /** The lock server in this process, over a file. It compiles only over a store that is durable. */
 const durable = (file: string) =>
-  Talker.layerVault.pipe(
-    Layer.provide(Vault.layerOver<Guarantees.Fence | Guarantees.Durable>()),
+  LockServer.layerTalker.pipe(
+    Layer.provide(LockServer.layerOver<Guarantees.Fence | Guarantees.Durable>()),
     Layer.provide([SqliteStore.layer({ file, synchronous: "full" }), Identities.layerNone])
   )
 

@@ -78,7 +78,7 @@ export const test = Command.make("test", { ...common, name, id }, (flags) =>
       case "Nobody":
         return yield* print(flags.json, "free", { status: "free", name: flags.name })
       case "Another":
-        return yield* new NotOwner({ fileName: flags.name, action: "TestLock" })
+        return yield* new NotOwner({ name: flags.name, action: "TestLock" })
     }
   }).pipe(Effect.scoped, reporting(flags.json))).pipe(
     Command.withDescription("Tell who holds a lock, without taking it: exit status 75 where it is another")

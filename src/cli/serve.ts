@@ -15,13 +15,13 @@ import * as NetAddress from "effect/net/NetAddress"
 import * as Option from "effect/Option"
 import * as SocketServer from "effect/socket/SocketServer"
 import * as Net from "node:net"
-import * as NodeVaultServer from "../node/NodeLockServer.ts"
+import * as NodeLockServer from "../node/NodeLockServer.ts"
 import * as NodeOperations from "../node/NodeOperations.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
 import * as NodeTls from "../node/NodeTls.ts"
 import { defaultPort } from "../protocol/Protocol.ts"
 import * as Identities from "../server/Identities.ts"
-import * as Vault from "../server/LockServer.ts"
+import * as LockServer from "../server/LockServer.ts"
 import * as Flags from "./Flags.ts"
 import { Failed, reporting, status } from "./Status.ts"
 import * as StoreFlag from "./store.ts"
@@ -100,7 +100,9 @@ export const serve = Command.make("serve", {
       )
     }
     const store = yield* StoreFlag.fromFlag(flags.store, flags.restartGrace)
-    const vault = yield* Layer.build(Vault.layer.pipe(Layer.provide(store.layer))).pipe(Effect.provideContext(known))
+    const lockServer = yield* Layer.build(LockServer.layer.pipe(Layer.provide(store.layer))).pipe(
+      Effect.provideContext(known)
+    )
     const cannotListen = (at: number, cause: unknown) =>
       new Failed({
         status: status.system,
@@ -109,15 +111,15 @@ export const serve = Command.make("serve", {
           "Choose another address with --host and --port, or 0 for a free port"
       })
     const server = yield* Layer.build(
-      tls === undefined ? NodeVaultServer.layer({ host, port }) : NodeVaultServer.layerTls({ host, port, tls })
+      tls === undefined ? NodeLockServer.layer({ host, port }) : NodeLockServer.layerTls({ host, port, tls })
     ).pipe(
-      Effect.provideContext(Context.merge(known, vault)),
+      Effect.provideContext(Context.merge(known, lockServer)),
       Effect.catchTag("SocketServerError", (error) => Effect.fail(cannotListen(port, error.reason.cause)))
     )
     const http = Option.isNone(flags.http) ? undefined : yield* Layer.build(
       NodeOperations.layer({ host, port: flags.http.value })
     ).pipe(
-      Effect.provideContext(vault),
+      Effect.provideContext(lockServer),
       Effect.catchTag("ServeError", (error) => Effect.fail(cannotListen(Option.getOrThrow(flags.http), error.cause)))
     )
     const where = NetAddress.formatSocketAddress(Context.get(server, SocketServer.SocketServer).address)

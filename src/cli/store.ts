@@ -12,10 +12,10 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import type { StoreError } from "../DlmError.ts"
 import * as HostsUrl from "../lib/HostsUrl.ts"
 import type * as RedisStore from "../redis/RedisStore.ts"
 import * as Store from "../store/Store.ts"
+import type { StoreError } from "../StoreError.ts"
 import { Failed, status } from "./Status.ts"
 
 type StoreLayer = Layer.Layer<Store.Store, StoreError>

@@ -51,12 +51,12 @@ export interface Cell<A> {
  * ```
  */
 export const make = <A, I>(locker: Locker, schema: Schema.Codec<A, I>): Cell<A> => {
-  const { fileName } = locker
+  const { name } = locker
   const json = Schema.fromJsonString(Schema.toCodecJson(schema))
   const decode = Schema.decodeEffect(json)
   const encode = Schema.encodeEffect(json)
   const dataError = (phase: DataError["phase"]) => (error: Schema.SchemaError) =>
-    new DataError({ fileName, codec: "schema", phase, problem: error.message })
+    new DataError({ name, codec: "schema", phase, problem: error.message })
   const updating = Semaphore.makeUnsafe(1)
 
   const get = locker.get.pipe(

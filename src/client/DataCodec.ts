@@ -19,8 +19,8 @@ import * as Wire from "../protocol/Wire.ts"
  */
 export interface DataCodec {
   readonly name: string
-  readonly encode: (data: Uint8Array, fileName: string) => Effect.Effect<string, DataError>
-  readonly decode: (text: string, fileName: string) => Effect.Effect<Uint8Array, DataError>
+  readonly encode: (data: Uint8Array, name: string) => Effect.Effect<string, DataError>
+  readonly decode: (text: string, name: string) => Effect.Effect<Uint8Array, DataError>
 }
 
 /**
@@ -40,8 +40,8 @@ export interface DataCodec {
  */
 export const make = (codec: DataCodec): DataCodec => codec
 
-const fail = (codec: string, phase: DataError["phase"], fileName: string, problem: string, cause?: unknown) =>
-  new DataError({ fileName, codec, phase, problem, ...(cause === undefined ? {} : { cause }) })
+const fail = (codec: string, phase: DataError["phase"], name: string, problem: string, cause?: unknown) =>
+  new DataError({ name, codec, phase, problem, ...(cause === undefined ? {} : { cause }) })
 
 const ascii = new TextEncoder()
 
@@ -49,12 +49,12 @@ const ascii = new TextEncoder()
 export const wire: DataCodec = make({
   name: "wire",
   encode: (data) => Effect.succeed(Wire.encodeBytes(data)),
-  decode: (text, fileName) =>
+  decode: (text, name) =>
     Effect.fromResult(
       Result.mapError(
         Wire.decodeBytes(ascii.encode(text)),
         (cause) =>
-          fail("wire", "decode", fileName, "it is not in the protocol's encoding. Was it put by another codec?", cause)
+          fail("wire", "decode", name, "it is not in the protocol's encoding. Was it put by another codec?", cause)
       )
     )
 })
@@ -63,11 +63,11 @@ export const wire: DataCodec = make({
 export const base64: DataCodec = make({
   name: "base64",
   encode: (data) => Effect.succeed(Base64Url.encode(data)),
-  decode: (text, fileName) =>
+  decode: (text, name) =>
     Effect.fromResult(
       Result.mapError(
         Base64Url.decode(text),
-        (cause) => fail("base64", "decode", fileName, "it is not in base64. Was it put by another codec?", cause)
+        (cause) => fail("base64", "decode", name, "it is not in base64. Was it put by another codec?", cause)
       )
     )
 })
@@ -83,16 +83,16 @@ const through = (stream: CompressionStream | DecompressionStream, data: Uint8Arr
 export const gzip = (inner: DataCodec = base64): DataCodec =>
   make({
     name: `gzip(${inner.name})`,
-    encode: (data, fileName) =>
+    encode: (data, name) =>
       Effect.tryPromise({
         try: () => through(new CompressionStream("gzip"), data),
-        catch: (cause) => fail("gzip", "encode", fileName, "it could not be compressed", cause)
-      }).pipe(Effect.flatMap((compressed) => inner.encode(compressed, fileName))),
-    decode: (text, fileName) =>
-      Effect.flatMap(inner.decode(text, fileName), (compressed) =>
+        catch: (cause) => fail("gzip", "encode", name, "it could not be compressed", cause)
+      }).pipe(Effect.flatMap((compressed) => inner.encode(compressed, name))),
+    decode: (text, name) =>
+      Effect.flatMap(inner.decode(text, name), (compressed) =>
         Effect.tryPromise({
           try: () => through(new DecompressionStream("gzip"), compressed),
-          catch: (cause) => fail("gzip", "decode", fileName, "it is not gzip, or was cut or changed", cause)
+          catch: (cause) => fail("gzip", "decode", name, "it is not gzip, or was cut or changed", cause)
         }))
   })
 
@@ -130,31 +130,31 @@ const cryptoLayer = Aead.layerWebCrypto.pipe(Layer.provideMerge(SecureRandom.lay
 export const aesGcm = (key: AesKey, inner: DataCodec = base64): DataCodec =>
   make({
     name: `aesGcm(${inner.name})`,
-    encode: (data, fileName) =>
+    encode: (data, name) =>
       Effect.gen(function*() {
         const aead = yield* Aead.Aead
         const random = yield* SecureRandom.SecureRandom
         const nonce = yield* random.randomBytes(Aead.aes256Gcm.nonceLength)
         const sealed = yield* Effect.mapError(
-          aead.encrypt(key, data, { nonce, aad: ascii.encode(fileName) }),
-          (cause) => fail("aesGcm", "encode", fileName, "it could not be encrypted", cause)
+          aead.encrypt(key, data, { nonce, aad: ascii.encode(name) }),
+          (cause) => fail("aesGcm", "encode", name, "it could not be encrypted", cause)
         )
         const all = new Uint8Array(nonce.length + sealed.length)
         all.set(nonce)
         all.set(sealed, nonce.length)
-        return yield* inner.encode(all, fileName)
+        return yield* inner.encode(all, name)
       }).pipe(Effect.provide(cryptoLayer)),
-    decode: (text, fileName) =>
+    decode: (text, name) =>
       Effect.gen(function*() {
         const aead = yield* Aead.Aead
-        const all = yield* inner.decode(text, fileName)
+        const all = yield* inner.decode(text, name)
         const nonceLength = Aead.aes256Gcm.nonceLength
-        const unreadable = fail("aesGcm", "decode", fileName, "the key is another, or the data was changed")
+        const unreadable = fail("aesGcm", "decode", name, "the key is another, or the data was changed")
         if (all.length < nonceLength) return yield* unreadable
         return yield* Effect.mapError(
           aead.decrypt(key, all.subarray(nonceLength), {
             nonce: all.subarray(0, nonceLength),
-            aad: ascii.encode(fileName)
+            aad: ascii.encode(name)
           }),
           () => unreadable
         )

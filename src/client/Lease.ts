@@ -43,7 +43,7 @@ export type State = "Held" | "Suspect" | "Lost" | "Released"
 
 /** A lease that was detached, to be taken up by `Locker.resume`. Whoever has it can, so it is a secret. */
 export const Token = Schema.Struct({
-  fileName: Schema.String,
+  name: Schema.String,
   id: Schema.String,
   /** The fence of the tenure, where the server gave one. */
   fence: Schema.optionalKey(Schema.BigIntFromString),
@@ -56,7 +56,7 @@ export type Token = typeof Token.Type
 
 /** A held lock. */
 export interface Lease {
-  readonly fileName: string
+  readonly name: string
   /** The owner that holds it. */
   readonly id: string
   /** Grows with each new tenure of the name; none on a server that gives no fences. */
@@ -130,17 +130,17 @@ export type AcquireError = AcquireTimeout | InvalidOption | LockerError
 export type WithLockError = AcquireError | LeaseLost
 
 // A lease that outlasts its lock, or is lost when it begins, is no use to anybody.
-const checkOptions = Effect.fnUntraced(function*({ fileName, ttl }: Locker, { margin, maxHold }: HoldOptions) {
+const checkOptions = Effect.fnUntraced(function*({ name, ttl }: Locker, { margin, maxHold }: HoldOptions) {
   const marginMillis = Duration.toMillis(margin ?? 0)
   if (!(marginMillis >= 0 && marginMillis < Duration.toMillis(ttl))) {
     return yield* new InvalidOption({
-      fileName,
+      name,
       option: "margin",
       problem: "must be less than the time to live, and not negative"
     })
   }
   if (!(Duration.toMillis(maxHold ?? Duration.infinity) > 0)) {
-    return yield* new InvalidOption({ fileName, option: "maxHold", problem: "must be greater than zero" })
+    return yield* new InvalidOption({ name, option: "maxHold", problem: "must be greater than zero" })
   }
 })
 
@@ -164,7 +164,7 @@ export const make = (
       const timeout = Effect.suspend(() =>
         Effect.fail(
           new AcquireTimeout({
-            fileName: locker.fileName,
+            name: locker.name,
             waited: Duration.millis(monotonicMillisUnsafe(clock) - startedAt)
           })
         )
@@ -259,7 +259,7 @@ export const resume = (
   Effect.uninterruptible(Effect.gen(function*() {
     yield* checkOptions(locker, options)
     const { internal } = locker
-    const lost = new LeaseLost({ fileName: locker.fileName, reason: "Refused" })
+    const lost = new LeaseLost({ name: locker.name, reason: "Refused" })
     // Asking for the lock would take it anew, where it is not held any more.
     if ((yield* locker.holder) !== "Me") return yield* lost
     const grant = yield* internal.retrying(internal.attempt()).pipe(
@@ -333,8 +333,8 @@ class HeldLease implements Lease {
     this.rest()
   }
 
-  get fileName() {
-    return this.locker.fileName
+  get name() {
+    return this.locker.name
   }
 
   private get ttl(): number {
@@ -359,7 +359,7 @@ class HeldLease implements Lease {
     if (this.loss !== undefined) return
     this.ours = reason === "MaxHold"
     Metrics.lostLeases(reason).updateUnsafe(1, this.context)
-    this.tell(new LeaseLost({ fileName: this.fileName, reason, ...(cause === undefined ? {} : { cause }) }))
+    this.tell(new LeaseLost({ name: this.name, reason, ...(cause === undefined ? {} : { cause }) }))
     this.become("Lost")
   }
 
@@ -450,7 +450,7 @@ class HeldLease implements Lease {
       Effect.timeout(releaseTimeout),
       Effect.catchCause((cause) =>
         Effect.logWarning(
-          `The lock on ${JSON.stringify(this.fileName)} could not be released; it ends by itself`,
+          `The lock on ${JSON.stringify(this.name)} could not be released; it ends by itself`,
           cause
         ).pipe(
           Effect.andThen(this.locker.internal.endTenure)
@@ -508,7 +508,7 @@ class HeldLease implements Lease {
   private get endNested() {
     return Effect.suspend(() => {
       if (this.nested === 0) return Effect.void
-      if (this.loss === undefined) this.tell(new LeaseLost({ fileName: this.fileName, reason: "Released" }))
+      if (this.loss === undefined) this.tell(new LeaseLost({ name: this.name, reason: "Released" }))
       return Effect.callback<void>((resume) => {
         if (this.nested === 0) return resume(Effect.void)
         this.nestedEnded = () => resume(Effect.void)
@@ -549,7 +549,7 @@ class HeldLease implements Lease {
       if (this.current === "Lost") return yield* this.loss!
       this.ours = false
       const token: Token = {
-        fileName: this.fileName,
+        name: this.name,
         id: this.id,
         ...(Option.isSome(this.fence) ? { fence: this.fence.value } : {}),
         expiresAt: this.clock.currentTimeMillisUnsafe() + this.remainingMillis() + this.margin
@@ -706,8 +706,8 @@ export const withLocks: {
   ): Effect.Effect<A, E | WithLockError, R> =>
     Clock.clockWith((clock) => {
       const byName = new Map<string, Locker>()
-      for (const locker of lockers) if (!byName.has(locker.fileName)) byName.set(locker.fileName, locker)
-      const ordered = Array.from(byName.values()).toSorted((a, b) => a.fileName < b.fileName ? -1 : 1)
+      for (const locker of lockers) if (!byName.has(locker.name)) byName.set(locker.name, locker)
+      const ordered = Array.from(byName.values()).toSorted((a, b) => a.name < b.name ? -1 : 1)
       const until = monotonicMillisUnsafe(clock) + Duration.toMillis(options.wait ?? Duration.infinity)
       return ordered.reduceRight<Effect.Effect<A, E | WithLockError, R>>(
         (body, locker) =>

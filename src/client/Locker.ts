@@ -61,7 +61,7 @@ export type LockerError = RequestError | ForeignOwner
  * owner of its own, so a late duplicate of a request cannot touch the next.
  */
 export interface Locker {
-  readonly fileName: string
+  readonly name: string
   /** How long a lock or datum lives, from each request that makes or renews it. */
   readonly ttl: Duration.Duration
   /** The present owner. Whoever knows it is the owner. */
@@ -177,7 +177,7 @@ interface Settings {
 
 // A class, and its Effects made when they are asked for, so that a process can have very many of them.
 class OneOwner implements Locker {
-  readonly fileName: string
+  readonly name: string
   private readonly settings: Settings
   private readonly owner: string
   private current: string
@@ -188,8 +188,8 @@ class OneOwner implements Locker {
   private releasing = false
   private turn: Semaphore.Semaphore | undefined
 
-  constructor(fileName: string, owner: string, settings: Settings) {
-    this.fileName = fileName
+  constructor(name: string, owner: string, settings: Settings) {
+    this.name = name
     this.owner = owner
     this.current = owner
     this.settings = settings
@@ -234,7 +234,7 @@ class OneOwner implements Locker {
   private request(action: Action, data?: string): Request {
     if (this.releasing && (action === "Lock" || action === "Put")) this.nextTenure()
     const { identity, ttlSeconds } = this.settings
-    const request = { ...identity, ID: this.current, FileName: this.fileName, Action: action, Expire: ttlSeconds }
+    const request = { ...identity, ID: this.current, FileName: this.name, Action: action, Expire: ttlSeconds }
     return data === undefined ? request : { ...request, DataStore: data }
   }
 
@@ -245,7 +245,7 @@ class OneOwner implements Locker {
     meaning: (response: Response) => Effect.Effect<A, E> | undefined
   ): Effect.Effect<A, E | LockerError> {
     return Effect.flatMap(this.settings.talk(request), (response): Effect.Effect<A, E | LockerError> => {
-      const about = { fileName: this.fileName, action: request.Action }
+      const about = { name: this.name, action: request.Action }
       if (
         "ID" in response && response.Status !== "Version" && response.ID !== undefined && response.ID !== request.ID
       ) {
@@ -282,7 +282,7 @@ class OneOwner implements Locker {
   private notOwner(action: Action): Effect.Effect<never, NotOwner> {
     return Effect.andThen(
       Effect.suspend(() => this.heldUntil > 0 ? this.endTenure : Effect.void),
-      Effect.fail(new NotOwner({ fileName: this.fileName, action }))
+      Effect.fail(new NotOwner({ name: this.name, action }))
     )
   }
 
@@ -362,7 +362,7 @@ class OneOwner implements Locker {
 
   get put() {
     return (text: string) =>
-      this.settings.codec.encode(utf8.encode(text), this.fileName).pipe(
+      this.settings.codec.encode(utf8.encode(text), this.name).pipe(
         Effect.flatMap((data) =>
           Effect.flatMap(monotonicMillis, (sentAt) =>
             this.ask<void, NotOwner>("Put", (response) => {
@@ -377,8 +377,8 @@ class OneOwner implements Locker {
   }
 
   get get() {
-    const { fileName, settings: { codec } } = this
-    const about = { fileName, action: "Get" } as const
+    const { name, settings: { codec } } = this
+    const about = { name, action: "Get" } as const
     return this.ask<string, NoData | NotFound | NotOwner | Corruption>("Get", (response) => {
       switch (response.Status) {
         case "Done":
@@ -395,11 +395,11 @@ class OneOwner implements Locker {
           return undefined
       }
     }).pipe(
-      Effect.flatMap((data) => codec.decode(data, fileName)),
+      Effect.flatMap((data) => codec.decode(data, name)),
       Effect.flatMap((bytes) =>
         Effect.fromResult(
           Result.mapError(decodeUtf8(bytes), (cause) =>
-            new DataError({ fileName, codec: codec.name, phase: "decode", problem: "it is not UTF-8 text", cause }))
+            new DataError({ name, codec: codec.name, phase: "decode", problem: "it is not UTF-8 text", cause }))
         )
       ),
       this.span("Locker.get")
@@ -407,7 +407,7 @@ class OneOwner implements Locker {
   }
 
   get erase() {
-    const about = { fileName: this.fileName, action: "Erase" } as const
+    const about = { name: this.name, action: "Erase" } as const
     return Effect.suspend(() => {
       // Where an earlier try may have erased it, its absence is what was asked for.
       let tries = 0
@@ -480,15 +480,15 @@ const retryAfter = Effect.fnUntraced(function*<A, E extends { readonly retryable
  * })
  * ```
  */
-export const make = Effect.fnUntraced(function*(fileName: string, options: Options = {}) {
+export const make = Effect.fnUntraced(function*(name: string, options: Options = {}) {
   const { talk } = yield* Talker
   const ttl = Duration.fromInputUnsafe(options.ttl ?? "30 seconds")
   const ttlSeconds = Duration.toSeconds(ttl)
   if (!(ttlSeconds > 0 && Number.isFinite(ttlSeconds))) {
-    return yield* new InvalidOption({ fileName, option: "ttl", problem: "must be greater than zero, and finite" })
+    return yield* new InvalidOption({ name, option: "ttl", problem: "must be greater than zero, and finite" })
   }
   const { identity } = options
-  const locker: Locker = new OneOwner(fileName, options.id ?? (yield* freshId), {
+  const locker: Locker = new OneOwner(name, options.id ?? (yield* freshId), {
     talk,
     ttl,
     ttlSeconds,
@@ -523,6 +523,6 @@ export const resume = Effect.fnUntraced(function*(
   token: Lease.Token,
   options: Omit<Options, "id"> & Lease.HoldOptions = {}
 ) {
-  const locker = yield* make(token.fileName, { ...options, id: token.id })
+  const locker = yield* make(token.name, { ...options, id: token.id })
   return yield* Lease.resume(locker, token, options)
 })

@@ -39,13 +39,13 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { StoreError } from "../DlmError.ts"
 import * as Alarms from "../lib/Alarms.ts"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import { type Case, make as makeModify, type Reply, type Tenure } from "../store/CompareAndSet.ts"
 import * as Guarantees from "../store/Guarantees.ts"
-import * as Listening from "../store/ReleaseFeed.ts"
+import * as ReleaseFeed from "../store/ReleaseFeed.ts"
 import { type Entry, Store } from "../store/Store.ts"
+import { StoreError } from "../StoreError.ts"
 import { type Credentials, EtcdError, isLeaseLost, make as makeClient } from "./EtcdClient.ts"
 import { type Lease, make as makeLeases } from "./Leases.ts"
 import { type Answer, type KeyValue, make as makePerform } from "./Transactions.ts"
@@ -307,7 +307,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const watch = JSON.stringify({
     create_request: { key: Base64.encode(prefix), range_end: afterPrefix(prefix), filters: ["NOPUT"] }
   })
-  const freed = Listening.forever({
+  const freed = ReleaseFeed.forever({
     again: listenRetry,
     remedy: `If etcd refuses it, allow its user to read all keys that begin with ${prefix}`,
     hear: (listening) =>
@@ -346,15 +346,14 @@ export const make = Effect.fnUntraced(function*(options: Options) {
  * ```ts
  * import { NodeHttpClient } from "@effect/platform-node"
  * import { Layer } from "effect"
- * import { Talker } from "effect-dlm"
  * import { EtcdStore } from "effect-dlm/etcd"
- * import { Identities, Vault } from "effect-dlm/server"
+ * import { Identities, LockServer } from "effect-dlm/server"
  *
  * const store = EtcdStore.layer({ endpoints: ["http://10.0.0.1:2379", "http://10.0.0.2:2379"] }).pipe(
  *   Layer.provide(NodeHttpClient.layerUndici)
  * )
- * const inProcess = Talker.layerVault.pipe(
- *   Layer.provide(Vault.layer),
+ * const inProcess = LockServer.layerTalker.pipe(
+ *   Layer.provide(LockServer.layer),
  *   Layer.provide([store, Identities.layerNone])
  * )
  * ```

@@ -6,8 +6,8 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import { StoreError } from "../DlmError.ts"
 import * as HostsUrl from "../lib/HostsUrl.ts"
+import { StoreError } from "../StoreError.ts"
 import * as EtcdStore from "./EtcdStore.ts"
 
 /** For `https` endpoints, in PEM: whom to trust, and how to show who asks. */

@@ -17,29 +17,29 @@ import type { Lease } from "../client/Lease.ts"
 
 /** A write was refused: the resource has seen a newer tenure of the lock. */
 export class StaleFence extends Schema.TaggedError<StaleFence>()("StaleFence", {
-  fileName: Schema.String,
+  name: Schema.String,
   fence: Schema.BigInt,
   /** The newest fence that the resource has seen, where it is known. */
   newest: Schema.optionalKey(Schema.BigInt)
 }) {
   readonly retryable = false
   override get message(): string {
-    return `${JSON.stringify(this.fileName)}: the lock was granted anew after this holder's tenure ` +
+    return `${JSON.stringify(this.name)}: the lock was granted anew after this holder's tenure ` +
       `(fence ${this.fence}), so its write is refused. Acquire the lock again`
   }
 }
 
 /** The server gives no fences, as the reference does not, so nothing can be guarded by them. */
-export class NoFence extends Schema.TaggedError<NoFence>()("NoFence", { fileName: Schema.String }) {
+export class NoFence extends Schema.TaggedError<NoFence>()("NoFence", { name: Schema.String }) {
   readonly retryable = false
   override get message(): string {
-    return `${JSON.stringify(this.fileName)}: this lock server gives no fences. Use one that does, such as dlm serve`
+    return `${JSON.stringify(this.name)}: this lock server gives no fences. Use one that does, such as dlm serve`
   }
 }
 
 const fenceOf = (lease: Lease): Effect.Effect<bigint, NoFence> =>
   Option.match(lease.fence, {
-    onNone: () => Effect.fail(new NoFence({ fileName: lease.fileName })),
+    onNone: () => Effect.fail(new NoFence({ name: lease.name })),
     onSome: Effect.succeed
   })
 
@@ -97,7 +97,7 @@ export const keyValueStore = (store: KeyValueStore.KeyValueStore): GuardedKeyVal
         const fence = yield* fenceOf(lease)
         const before = yield* read(key)
         if (before !== undefined && before.fence > fence) {
-          return yield* new StaleFence({ fileName: lease.fileName, fence, newest: before.fence })
+          return yield* new StaleFence({ name: lease.name, fence, newest: before.fence })
         }
         yield* store.set(key, yield* encodeGuarded({ fence, value }))
       }).pipe(writing.withPermit)
@@ -133,11 +133,11 @@ export const sql =
       const fence = yield* fenceOf(lease)
       // The row stays locked until the transaction ends, so a newer holder waits for us, and an older one for it.
       const newest = yield* client`
-      INSERT INTO effect_dlm_fences (name, fence) VALUES (${lease.fileName}, ${String(fence)})
+      INSERT INTO effect_dlm_fences (name, fence) VALUES (${lease.name}, ${String(fence)})
       ON CONFLICT (name) DO UPDATE SET fence = excluded.fence
       WHERE CAST(effect_dlm_fences.fence AS NUMERIC) <= CAST(excluded.fence AS NUMERIC)
       RETURNING fence`
-      if (newest.length === 0) return yield* new StaleFence({ fileName: lease.fileName, fence })
+      if (newest.length === 0) return yield* new StaleFence({ name: lease.name, fence })
       return yield* self
     }))
 

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 /** Those who wait while another has the turn. */
 type Waiting = Array<() => void>
 
-export class Turns {
+export class KeyedMutex {
   private readonly turns = new Map<string, Waiting>()
 
   run<A, E, R>(key: string, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {

@@ -10,7 +10,7 @@ interface Place<A> {
   next: Place<A> | undefined
 }
 
-export class Line<A> {
+export class LinkedMap<A> {
   private readonly places = new Map<string, Place<A>>()
   private head: Place<A> | undefined
   private tail: Place<A> | undefined

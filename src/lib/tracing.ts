@@ -9,12 +9,12 @@ const isTraced = (context: Context.Context<never>): boolean =>
   context.mapUnsafe.has(Tracer.Tracer.key) || context.mapUnsafe.has(Tracer.ParentSpan.key)
 
 /** A span around what is asked of a name, if a tracer was installed or there is a span that it would be a part of. */
-export const withSpan = (name: string, { fileName }: { readonly fileName: string }) =>
+export const withSpan = (span: string, { name }: { readonly name: string }) =>
 <A, E, R>(
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) =>
     isTraced(fiber.context)
-      ? Effect.withSpan(self, name, { attributes: { fileName } }) as Effect.Effect<A, E, R>
+      ? Effect.withSpan(self, span, { attributes: { name } }) as Effect.Effect<A, E, R>
       : self
   )

@@ -12,13 +12,13 @@ import * as Option from "effect/Option"
 import * as Socket from "effect/socket/Socket"
 import * as SocketServer from "effect/socket/SocketServer"
 import * as Tls from "node:tls"
-import * as Metrics from "../client/Metrics.ts"
 import { defaultPort } from "../protocol/Protocol.ts"
 import { Admission } from "../server/Admission.ts"
 import type { Identities } from "../server/Identities.ts"
 import { Limits } from "../server/Limits.ts"
-import type { Vault } from "../server/LockServer.ts"
-import * as VaultServer from "../server/SocketLockServer.ts"
+import type { LockServer } from "../server/LockServer.ts"
+import * as Metrics from "../server/Metrics.ts"
+import * as SocketLockServer from "../server/SocketLockServer.ts"
 import * as TcpSocket from "./TcpSocket.ts"
 
 /** Where to listen. */
@@ -43,11 +43,11 @@ const listen = (options: Options) => ({
 const netSocket = Effect.serviceOption(NodeSocket.NetSocket)
 
 const clientAddress = Layer.succeed(
-  VaultServer.ClientAddress,
+  SocketLockServer.ClientAddress,
   Effect.map(netSocket, (socket) => Option.getOrUndefined(socket)?.remoteAddress)
 )
 
-const vaultServer = VaultServer.layer.pipe(Layer.provide(clientAddress))
+const lockServer = SocketLockServer.layer.pipe(Layer.provide(clientAddress))
 
 const makeTcp = Effect.fnUntraced(function*(options: Options) {
   const tcp = yield* NodeSocketServer.make({ ...listen(options), pauseOnConnect: true })
@@ -66,25 +66,25 @@ const makeTcp = Effect.fnUntraced(function*(options: Options) {
 })
 
 /**
- * Serves a Vault over TCP. The layer gives the SocketServer too, whose
+ * Serves a LockServer over TCP. The layer gives the SocketServer too, whose
  * `address` says where it listens.
  *
  * @example
  * ```ts
  * import { Layer } from "effect"
- * import { NodeVaultServer } from "effect-dlm/node"
- * import { Identities, Store, Vault } from "effect-dlm/server"
+ * import { NodeLockServer } from "effect-dlm/node"
+ * import { Identities, LockServer, Store } from "effect-dlm/server"
  *
- * const server = NodeVaultServer.layer({ port: 0 }).pipe(
- *   Layer.provide(Vault.layer),
+ * const server = NodeLockServer.layer({ port: 0 }).pipe(
+ *   Layer.provide(LockServer.layer),
  *   Layer.provide([Store.layerMemory, Identities.layerNone])
  * )
  * ```
  */
 export const layer = (
   options: Options = {}
-): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, Vault | Identities> =>
-  vaultServer.pipe(Layer.provideMerge(Layer.effect(SocketServer.SocketServer, makeTcp(options))))
+): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, LockServer | Identities> =>
+  lockServer.pipe(Layer.provideMerge(Layer.effect(SocketServer.SocketServer, makeTcp(options))))
 
 // Effect's own TLS server tells of a connection only after its handshake, and so nothing would bound those that are
 // still in theirs. Here each is counted from its first moment to its last.
@@ -158,10 +158,10 @@ const makeTls = Effect.fnUntraced(function*(options: Options & { readonly tls: T
 })
 
 /**
- * Serves a Vault over TLS, 1.2 or later. With `requestCert` and a `ca` only those are let in who have a certificate
+ * Serves a LockServer over TLS, 1.2 or later. With `requestCert` and a `ca` only those are let in who have a certificate
  * of that authority. A handshake may take as long as a request, and counts as a connection.
  */
 export const layerTls = (
   options: Options & { readonly tls: Tls.TlsOptions }
-): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, Vault | Identities> =>
-  vaultServer.pipe(Layer.provideMerge(Layer.effect(SocketServer.SocketServer, makeTls(options))))
+): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, LockServer | Identities> =>
+  lockServer.pipe(Layer.provideMerge(Layer.effect(SocketServer.SocketServer, makeTls(options))))

@@ -10,7 +10,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Http from "node:http"
-import { Vault } from "../server/LockServer.ts"
+import { LockServer } from "../server/LockServer.ts"
 
 /** Where to listen. */
 export interface Options {
@@ -27,11 +27,11 @@ const routes = Layer.mergeAll(
   PrometheusMetrics.layerHttp({ path: "/metrics" }),
   HttpRouter.add("GET", "/healthz", HttpServerResponse.text("ok\n")),
   HttpRouter.use((router) =>
-    Effect.flatMap(Vault, (vault) =>
+    Effect.flatMap(LockServer, (lockServer) =>
       router.add(
         "GET",
         "/readyz",
-        Effect.map(vault.handle(probe), ({ Status }) =>
+        Effect.map(lockServer.handle(probe), ({ Status }) =>
           Status === "NO"
             ? HttpServerResponse.text("the store does not answer\n", { status: 503 })
             : HttpServerResponse.text("ok\n"))
@@ -62,15 +62,15 @@ const createServer = (): Http.Server => {
  * @example
  * ```ts
  * import { Layer } from "effect"
- * import { NodeOperations, NodeVaultServer } from "effect-dlm/node"
- * import { Identities, Vault } from "effect-dlm/server"
+ * import { NodeLockServer, NodeOperations } from "effect-dlm/node"
+ * import { Identities, LockServer } from "effect-dlm/server"
  *
- * const server = Layer.mergeAll(NodeVaultServer.layer(), NodeOperations.layer({ port: 9090 })).pipe(
- *   Layer.provide([Vault.layerMemory, Identities.layerNone])
+ * const server = Layer.mergeAll(NodeLockServer.layer(), NodeOperations.layer({ port: 9090 })).pipe(
+ *   Layer.provide([LockServer.layerMemory, Identities.layerNone])
  * )
  * ```
  */
-export const layer = (options: Options): Layer.Layer<HttpServer.HttpServer, HttpServerError.ServeError, Vault> =>
+export const layer = (options: Options): Layer.Layer<HttpServer.HttpServer, HttpServerError.ServeError, LockServer> =>
   HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
     Layer.provideMerge(
       NodeHttpServer.layer(createServer, {

@@ -45,7 +45,7 @@ const readIf = (file: string | undefined) =>
   file === undefined ? Effect.succeedNone : Effect.map(read(file), Option.some)
 
 /**
- * Reads the files, for `NodeTalker.layerTls` or `NodeVaultServer.layerTls`. A
+ * Reads the files, for `NodeTalker.layerTls` or `NodeLockServer.layerTls`. A
  * certificate and its key go together.
  *
  * @example

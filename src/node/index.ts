@@ -7,6 +7,6 @@ export * as NodeOperations from "./NodeOperations.ts"
 /** Talkers over TCP and TLS. */
 export * as NodeTalker from "./NodeTalker.ts"
 /** The server over TCP and TLS. */
-export * as NodeVaultServer from "./NodeLockServer.ts"
+export * as NodeLockServer from "./NodeLockServer.ts"
 /** What TLS needs, from files. */
 export * as NodeTls from "./NodeTls.ts"

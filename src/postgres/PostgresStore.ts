@@ -28,12 +28,12 @@ import type { MigrationError } from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
 import { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
-import { StoreError } from "../DlmError.ts"
 import { Batches } from "../store/Batches.ts"
 import * as CompareAndSet from "../store/CompareAndSet.ts"
 import * as Guarantees from "../store/Guarantees.ts"
-import * as Listening from "../store/ReleaseFeed.ts"
+import * as ReleaseFeed from "../store/ReleaseFeed.ts"
 import { type Change, Store } from "../store/Store.ts"
+import { StoreError } from "../StoreError.ts"
 import { escape, unescape } from "./escape.ts"
 import * as Schema from "./schema.ts"
 
@@ -174,7 +174,7 @@ export const make = (
         }
       }),
       sharing: {
-        freed: Listening.forever({
+        freed: ReleaseFeed.forever({
           again: listenRetry,
           remedy: "LISTEN needs a session that lasts, so behind a pooler give a listenUrl (DLM_POSTGRES_LISTEN_URL) " +
             "that leads to the database itself",
@@ -396,12 +396,11 @@ const failedToOpen = (error: SqlError | MigrationError | Error): StoreError => {
  * ```ts
  * import { PgClient } from "@effect/sql-pg"
  * import { Layer, Redacted } from "effect"
- * import { Talker } from "effect-dlm"
  * import { PostgresStore } from "effect-dlm/postgres"
- * import { Identities, Vault } from "effect-dlm/server"
+ * import { Identities, LockServer } from "effect-dlm/server"
  *
- * const shared = Talker.layerVault.pipe(
- *   Layer.provide(Vault.layer),
+ * const shared = LockServer.layerTalker.pipe(
+ *   Layer.provide(LockServer.layer),
  *   Layer.provide([PostgresStore.layer(), Identities.layerNone]),
  *   Layer.provide(PgClient.layer({ url: Redacted.make("postgres://localhost/app") }))
  * )

@@ -85,7 +85,7 @@ const requestFields = {
  *
  * @example
  * ```ts
- * import { Protocol } from "effect-dlm"
+ * import { Protocol } from "effect-dlm/protocol"
  *
  * const request: Protocol.Request = { ID: "me", FileName: "orders.csv", Action: "Lock", Expire: 30 }
  * ```
@@ -211,7 +211,7 @@ const parseJson = (json: string): Result.Result<unknown, unknown> =>
  * @example
  * ```ts
  * import { Result } from "effect"
- * import { Protocol } from "effect-dlm"
+ * import { Protocol } from "effect-dlm/protocol"
  *
  * const line = Protocol.encodeRequest({ ID: "me", FileName: "orders.csv", Action: "Lock", Expire: 30 })
  * Result.isSuccess(Protocol.decodeRequest(line.subarray(0, -1), 32)) // true

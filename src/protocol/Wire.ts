@@ -89,7 +89,7 @@ const encodeOtherLineInto = (text: string, buffer: Uint8Array, offset: number): 
  *
  * @example
  * ```ts
- * import { Wire } from "effect-dlm"
+ * import { Wire } from "effect-dlm/protocol"
  *
  * Wire.encodeLine("a") // the bytes of "ag\n"
  * ```
@@ -104,7 +104,7 @@ export const encodeLine = (text: string): Uint8Array => {
  *
  * @example
  * ```ts
- * import { Wire } from "effect-dlm"
+ * import { Wire } from "effect-dlm/protocol"
  *
  * Wire.encodeBytes(new TextEncoder().encode("a")) // "ag"
  * ```
@@ -139,7 +139,7 @@ export const decodeBytes = (encoded: Uint8Array): Result.Result<Uint8Array, Wire
  * @example
  * ```ts
  * import { Result } from "effect"
- * import { Wire } from "effect-dlm"
+ * import { Wire } from "effect-dlm/protocol"
  *
  * Wire.decodeLine(new TextEncoder().encode("ag")) // Result.succeed("a")
  * Result.isFailure(Wire.decodeLine(new TextEncoder().encode("a"))) // true: OddLength
@@ -169,7 +169,7 @@ export const decodeUtf8 = (bytes: Uint8Array): Result.Result<string, WireError> 
  *
  * @example
  * ```ts
- * import { Wire } from "effect-dlm"
+ * import { Wire } from "effect-dlm/protocol"
  *
  * const framer = new Wire.Framer(1024)
  * framer.push(new TextEncoder().encode("ag")) // []

@@ -37,12 +37,12 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { StoreError } from "../DlmError.ts"
 import { Batches } from "../store/Batches.ts"
 import * as CompareAndSet from "../store/CompareAndSet.ts"
 import * as Guarantees from "../store/Guarantees.ts"
-import * as Listening from "../store/ReleaseFeed.ts"
+import * as ReleaseFeed from "../store/ReleaseFeed.ts"
 import { type Change, type Entry, Store } from "../store/Store.ts"
+import { StoreError } from "../StoreError.ts"
 import * as RedisConnection from "./RedisConnection.ts"
 import * as Sentinels from "./Sentinels.ts"
 
@@ -271,7 +271,7 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
     inTime
   )
 
-  const freed = Listening.forever({
+  const freed = ReleaseFeed.forever({
     again: RedisConnection.backoff,
     remedy: `If Redis refuses it, allow its user the channel ${channel}`,
     hear: (listening) =>
@@ -333,12 +333,11 @@ export const layer = (options?: Options): Layer.Layer<Store | Guarantees.Fence, 
  * @example
  * ```ts
  * import { Layer, Redacted } from "effect"
- * import { Talker } from "effect-dlm"
  * import { RedisStore } from "effect-dlm/redis"
- * import { Identities, Vault } from "effect-dlm/server"
+ * import { Identities, LockServer } from "effect-dlm/server"
  *
- * const talker = Talker.layerVault.pipe(
- *   Layer.provide(Vault.layer),
+ * const talker = LockServer.layerTalker.pipe(
+ *   Layer.provide(LockServer.layer),
  *   Layer.provide([RedisStore.layerUrl({ url: Redacted.make("redis://127.0.0.1:6379") }), Identities.layerNone])
  * )
  * ```

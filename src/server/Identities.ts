@@ -45,7 +45,7 @@ export class IdentityError extends Schema.TaggedError<IdentityError>()("Identity
 }
 
 /**
- * The identities that a Vault knows.
+ * The identities that a LockServer knows.
  *
  * `authenticate` gives the principal, or `undefined` where the name or the
  * secret is wrong: it never says which, and takes the same time for both.
@@ -57,7 +57,7 @@ export class Identities extends Context.Service<Identities, {
     name: string,
     secret: Redacted.Redacted<string>
   ) => Effect.Effect<Principal | undefined>
-}>()("effect-dlm/vault/Identities") {}
+}>()("effect-dlm/server/Identities") {}
 
 const utf8 = new TextEncoder()
 

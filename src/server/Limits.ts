@@ -5,7 +5,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Layer from "effect/Layer"
 
-/** The bounds of a Vault, of the store in memory, and of the server before them. Sizes are in bytes unless they say characters. */
+/** The bounds of a LockServer, and of the sockets before it. Sizes are in bytes unless they say characters. */
 export interface Limits {
   /** The longest time to live without an identity. With one there is no bound. */
   readonly maxTtl: Duration.Duration
@@ -32,11 +32,6 @@ export interface Limits {
    * where there are more, the connection that has left the most is closed.
    */
   readonly maxInFlightBytes: number
-  /**
-   * How many bytes the names, owners and data in the store in memory may take, with two for each character and 256 for
-   * each name. What would take more is answered `NO`. Other stores have their own bounds.
-   */
-  readonly maxStoredBytes: number
   /** How many connections may be open at a time. A further one is closed at once. */
   readonly maxConnections: number
   /** How many of them may come from one address. */
@@ -74,7 +69,6 @@ export const defaults: Limits = {
   maxAnonymousLineBytes: 64 * 1024,
   maxLineBytes: 10 * 1024 * 1024,
   maxInFlightBytes: 32 * 1024 * 1024,
-  maxStoredBytes: 512 * 1024 * 1024,
   maxConnections: 1024,
   maxConnectionsPerAddress: 256,
   maxLingering: 4,
@@ -86,7 +80,7 @@ export const defaults: Limits = {
 }
 
 /** The bounds in force, `defaults` unless a layer says otherwise. */
-export const Limits: Context.Reference<Limits> = Context.Reference<Limits>("effect-dlm/vault/Limits", {
+export const Limits: Context.Reference<Limits> = Context.Reference<Limits>("effect-dlm/server/Limits", {
   defaultValue: () => defaults
 })
 

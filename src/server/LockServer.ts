@@ -9,9 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
-import * as Metrics from "../client/Metrics.ts"
-import { StoreError } from "../DlmError.ts"
-import { Turns } from "../lib/KeyedMutex.ts"
+import { KeyedMutex } from "../lib/KeyedMutex.ts"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
@@ -24,8 +22,11 @@ import {
   type Outcome,
   Store
 } from "../store/Store.ts"
+import { StoreError } from "../StoreError.ts"
+import { Talker } from "../transport/Talker.ts"
 import { Identities, layerNone, type Principal } from "./Identities.ts"
 import { Limits } from "./Limits.ts"
+import * as Metrics from "./Metrics.ts"
 import * as WaitQueue from "./WaitQueue.ts"
 
 /**
@@ -33,9 +34,9 @@ import * as WaitQueue from "./WaitQueue.ts"
  *
  * Whatever is asked, it answers; it never fails.
  */
-export class Vault extends Context.Service<Vault, {
+export class LockServer extends Context.Service<LockServer, {
   readonly handle: (request: Request) => Effect.Effect<Response>
-}>()("effect-dlm/vault/Vault") {}
+}>()("effect-dlm/server/LockServer") {}
 
 const keep: Change = { _tag: "Keep" }
 const remove: Change = { _tag: "Remove" }
@@ -102,7 +103,7 @@ const hold = (request: Request, identity: string | undefined, data: string | und
     : remove
 
 /**
- * Makes a Vault over a store.
+ * Makes a LockServer over a store.
  *
  * A request that uses an extension (`Seq`) gets the fence of its tenure with
  * `Locked`; one without gets what the reference would answer, to the letter.
@@ -116,10 +117,10 @@ export const make = Effect.gen(function*() {
   const maxTtlSeconds = Duration.toSeconds(limits.maxTtl)
   const { sharing } = store
   // Over a shared store requests take time, and what an owner asks of a name must be done in the order of its asking.
-  const turns = new Turns()
+  const turns = new KeyedMutex()
   const refused = Effect.succeed<Response>({ Status: "BadPayload" })
   // The proof of an identity takes a moment, and an unlock must not overtake the request for the lock before it.
-  const proofs = new Turns()
+  const proofs = new KeyedMutex()
 
   // Says once that the store fails, and once that it is back. Of names, which clients choose, nothing is logged.
   let failedAt: number | undefined
@@ -201,7 +202,7 @@ export const make = Effect.gen(function*() {
     const attempt = apply(request, identity, false).pipe(
       // A store of somebody else's may die, and whoever asked must hear of it all the same.
       Effect.catchDefect((cause) =>
-        Effect.fail(new StoreError({ fileName: request.FileName, store: "given", reason: "Failed", cause }))
+        Effect.fail(new StoreError({ name: request.FileName, store: "given", reason: "Failed", cause }))
       ),
       Effect.matchEffect(toAnswer)
     )
@@ -230,7 +231,7 @@ export const make = Effect.gen(function*() {
         : Effect.succeed(response))
   }
 
-  return Vault.of({
+  return LockServer.of({
     handle: (request) => {
       if (request.Name === undefined && request.Identity === undefined) return decide(request, undefined)
       if (request.Name === undefined || request.Identity === undefined) return refused
@@ -255,8 +256,16 @@ const turnOf = ({ FileName, ID }: Request): string => `${FileName}\0${ID}`
 
 const takesName = ({ Action }: Request): boolean => Action === "Lock" || Action === "Put"
 
-/** The Vault over the Store and the Identities that are provided. */
-export const layer: Layer.Layer<Vault, never, Store | Identities> = Layer.effect(Vault, make)
+/** Talks to a LockServer in the same process, with no network between. */
+export const layerTalker: Layer.Layer<Talker, never, LockServer> = Layer.effect(
+  Talker,
+  Effect.map(LockServer, (lockServer) =>
+    // With a Seq, so that it is told the fence.
+    Talker.of({ talk: (request) => lockServer.handle({ ...request, Seq: "" }) }))
+)
+
+/** The LockServer over the Store and the Identities that are provided. */
+export const layer: Layer.Layer<LockServer, never, Store | Identities> = Layer.effect(LockServer, make)
 
 /**
  * As `layer`, over a store that gives these guarantees: over another it does not compile.
@@ -264,25 +273,24 @@ export const layer: Layer.Layer<Vault, never, Store | Identities> = Layer.effect
  * @example
  * ```ts
  * import { Layer } from "effect"
- * import { type Guarantees, Identities, Store, Vault } from "effect-dlm/server"
+ * import { type Guarantees, Identities, LockServer, Store } from "effect-dlm/server"
  *
- * const vault = Vault.layerOver<Guarantees.Fence | Guarantees.Fair>().pipe(
+ * const lockServer = LockServer.layerOver<Guarantees.Fence | Guarantees.Fair>().pipe(
  *   Layer.provide([Store.layerMemory, Identities.layerNone])
  * )
  * ```
  */
-export const layerOver = <G extends Guarantee>(): Layer.Layer<Vault, never, Store | Identities | G> => layer
+export const layerOver = <G extends Guarantee>(): Layer.Layer<LockServer, never, Store | Identities | G> => layer
 
 /**
- * A Vault in memory without identities: all that a test, or a single process, needs.
+ * A LockServer in memory without identities: all that a test, or a single process, needs.
  *
  * @example
  * ```ts
  * import { Layer } from "effect"
- * import { Talker } from "effect-dlm"
- * import { Vault } from "effect-dlm/server"
+ * import { LockServer } from "effect-dlm/server"
  *
- * const inProcess = Talker.layerVault.pipe(Layer.provide(Vault.layerMemory))
+ * const inProcess = LockServer.layerTalker.pipe(Layer.provide(LockServer.layerMemory))
  * ```
  */
-export const layerMemory: Layer.Layer<Vault> = layer.pipe(Layer.provide([layerStoreMemory, layerNone]))
+export const layerMemory: Layer.Layer<LockServer> = layer.pipe(Layer.provide([layerStoreMemory, layerNone]))

@@ -1,5 +1,5 @@
 /**
- * A Vault behind sockets: the server.
+ * A LockServer behind sockets: the server.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -14,7 +14,6 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as SocketServer from "effect/socket/SocketServer"
-import * as Metrics from "../client/Metrics.ts"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import * as Wire from "../protocol/Wire.ts"
@@ -22,13 +21,14 @@ import { LineWriter } from "../transport/LineWriter.ts"
 import { Admission } from "./Admission.ts"
 import { Identities } from "./Identities.ts"
 import { Limits } from "./Limits.ts"
-import { Vault } from "./LockServer.ts"
+import { LockServer } from "./LockServer.ts"
+import * as Metrics from "./Metrics.ts"
 import { RunQueue } from "./RunQueue.ts"
 
 /** The address that a connection comes from, where the platform tells it. Its limit is per address then. */
 export const ClientAddress: Context.Reference<Effect.Effect<string | undefined>> = Context.Reference<
   Effect.Effect<string | undefined>
->("effect-dlm/vault/VaultServer/ClientAddress", { defaultValue: () => Effect.undefined })
+>("effect-dlm/server/SocketLockServer/ClientAddress", { defaultValue: () => Effect.undefined })
 
 /** The most bytes that a character takes on the wire. */
 const maxWireBytesPerCharacter = 6
@@ -68,7 +68,7 @@ interface Connected {
 }
 
 /**
- * Serves the Vault on the SocketServer that is provided, until interrupted.
+ * Serves the LockServer on the SocketServer that is provided, until interrupted.
  *
  * A request with a `Seq` leaves its connection open for more, which are
  * answered in any order, each with its own; after the answer to one without,
@@ -79,10 +79,10 @@ interface Connected {
 export const run: Effect.Effect<
   never,
   SocketServer.SocketServerError,
-  Vault | Identities | SocketServer.SocketServer
+  LockServer | Identities | SocketServer.SocketServer
 > = Effect.gen(function*() {
   const server = yield* SocketServer.SocketServer
-  const vault = yield* Vault
+  const lockServer = yield* LockServer
   const identities = yield* Identities
   const limits = yield* Limits
   const clock = yield* Clock.Clock
@@ -218,7 +218,7 @@ export const run: Effect.Effect<
     const start = (request: Protocol.Request, bytes: number) => {
       if (inFlightBytes + bytes > limits.maxInFlightBytes) return answer(request, { Status: "NO" })
       const waits = request.Wait !== undefined && mayWait(bytes)
-      const fiber = fork(vault.handle(request.Wait === undefined || waits ? request : { ...request, Wait: 0 }))
+      const fiber = fork(lockServer.handle(request.Wait === undefined || waits ? request : { ...request, Wait: 0 }))
       const exit = fiber.pollUnsafe()
       if (exit !== undefined) return Exit.isSuccess(exit) ? answer(request, exit.value) : undefined
       const note = (one: 1 | -1) => {
@@ -409,7 +409,8 @@ export const run: Effect.Effect<
   )
 })
 
-/** Serves the Vault in the background, as long as the layer lives. */
-export const layer: Layer.Layer<never, never, Vault | Identities | SocketServer.SocketServer> = Layer.effectDiscard(
-  Effect.forkScoped(Effect.orDie(run))
-)
+/** Serves the LockServer in the background, as long as the layer lives. */
+export const layer: Layer.Layer<never, never, LockServer | Identities | SocketServer.SocketServer> = Layer
+  .effectDiscard(
+    Effect.forkScoped(Effect.orDie(run))
+  )

@@ -20,13 +20,13 @@ import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
-import * as Metrics from "../client/Metrics.ts"
-import type { StoreError } from "../DlmError.ts"
 import * as Alarms from "../lib/Alarms.ts"
-import { Line } from "../lib/LinkedMap.ts"
+import { LinkedMap } from "../lib/LinkedMap.ts"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import type { Outcome, Sharing } from "../store/Store.ts"
+import type { StoreError } from "../StoreError.ts"
+import * as Metrics from "./Metrics.ts"
 
 /** One who waits: a request for the lock, and under which identity. */
 export interface Claim {
@@ -39,7 +39,7 @@ export interface Claim {
 }
 
 interface Queue {
-  readonly claims: Line<Claim>
+  readonly claims: LinkedMap<Claim>
   /** Opened when the name may be free, or at another time than was known. */
   readonly changed: Latch.Latch
   /** The fence of its last grant, and how many it has made with no other server between. */
@@ -188,7 +188,13 @@ export const make = (options: {
         Metrics.queued.modifyUnsafe(1, options.context)
         const waiting = claim
         const start = queue !== undefined ? Effect.void : Effect.suspend(() => {
-          queue = { claims: new Line(), changed: Latch.makeUnsafe(), granted: undefined, inARow: 0, failing: false }
+          queue = {
+            claims: new LinkedMap(),
+            changed: Latch.makeUnsafe(),
+            granted: undefined,
+            inARow: 0,
+            failing: false
+          }
           queue.claims.add(ownerOf(request, identity), waiting)
           queues.set(request.FileName, queue)
           return Effect.forkIn(serve(request.FileName, queue), options.scope, { startImmediately: true })

@@ -1,5 +1,5 @@
 /**
- * The embedded server: a Vault of locks and data, the stores beneath it, and
+ * The embedded server: a `LockServer` of locks and data, the stores beneath it, and
  * the socket server before it.
  */
 
@@ -13,7 +13,11 @@ export * as Identities from "./Identities.ts"
 export * as Limits from "./Limits.ts"
 /** Where entries live. */
 export * as Store from "../store/Store.ts"
+/** The metrics of the server. */
+export * as Metrics from "./Metrics.ts"
+/** What a store can fail with. */
+export * as StoreError from "../StoreError.ts"
 /** From requests to answers, without a network. */
-export * as Vault from "./LockServer.ts"
-/** The Vault behind sockets. */
-export * as VaultServer from "./SocketLockServer.ts"
+export * as LockServer from "./LockServer.ts"
+/** The same behind sockets. */
+export * as SocketLockServer from "./SocketLockServer.ts"

@@ -21,10 +21,10 @@ import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import { StoreError } from "../DlmError.ts"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import * as Guarantees from "../store/Guarantees.ts"
 import { type Decision, type Entry, type Outcome, Store } from "../store/Store.ts"
+import { StoreError } from "../StoreError.ts"
 import * as SqliteFile from "./SqliteFile.ts"
 
 /** Where the entries are, and how safe. */
@@ -59,10 +59,10 @@ const whileBusy = Schedule.min([Schedule.exponential("1 millis"), Schedule.space
 
 const storeClosed = new Error("the store was closed before this was done")
 
-const failure = (cause: unknown, fileName?: string): StoreError =>
+const failure = (cause: unknown, name?: string): StoreError =>
   new StoreError({
     store: "sqlite",
-    ...(fileName === undefined ? {} : { fileName }),
+    ...(name === undefined ? {} : { name }),
     ...(SqliteFile.isBusy(cause) ? { reason: "Timeout" } : { reason: "Failed", cause })
   })
 
@@ -173,12 +173,11 @@ export const make = Effect.fnUntraced(function*(options: Options) {
  * @example
  * ```ts
  * import { Layer } from "effect"
- * import { Talker } from "effect-dlm"
+ * import { type Guarantees, Identities, LockServer } from "effect-dlm/server"
  * import { SqliteStore } from "effect-dlm/sqlite"
- * import { type Guarantees, Identities, Vault } from "effect-dlm/server"
  *
- * const durable = Talker.layerVault.pipe(
- *   Layer.provide(Vault.layerOver<Guarantees.Fence | Guarantees.Durable>()),
+ * const durable = LockServer.layerTalker.pipe(
+ *   Layer.provide(LockServer.layerOver<Guarantees.Fence | Guarantees.Durable>()),
  *   Layer.provide([SqliteStore.layer({ file: "locks.db" }), Identities.layerNone])
  * )
  * ```

@@ -9,8 +9,8 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { StoreError } from "../DlmError.ts"
 import { Deadlines } from "../lib/Deadlines.ts"
+import { StoreError } from "../StoreError.ts"
 import type { Asker, Change, Decision, Entry, Outcome, Store } from "./Store.ts"
 
 /** What an entry must be for a case to fit. */
@@ -57,8 +57,8 @@ export const make = (options: {
   readonly timeout: Duration.Duration
   readonly attempt: (name: string, cases: ReadonlyArray<Case>, waits: boolean) => Effect.Effect<Reply, unknown>
 }): Store["Service"]["modify"] => {
-  const failed = (fileName: string, cause: unknown): StoreError =>
-    new StoreError({ fileName, store: options.store, reason: "Failed", cause })
+  const failed = (name: string, cause: unknown): StoreError =>
+    new StoreError({ name, store: options.store, reason: "Failed", cause })
 
   const from = <A>(
     name: string,
@@ -88,7 +88,7 @@ export const make = (options: {
         from(name, decide, asker === undefined ? [] : guesses(decide, asker), asker?.waits ?? false),
         (cause) => failed(name, cause)
       ),
-      () => Effect.fail(new StoreError({ fileName: name, store: options.store, reason: "Timeout" }))
+      () => Effect.fail(new StoreError({ name, store: options.store, reason: "Timeout" }))
     )
 }
 

@@ -1,5 +1,5 @@
 /**
- * The seam between the Vault and where its entries live, and the store in memory.
+ * The seam between the LockServer and where its entries live, and the store in memory.
  *
  * A store changes one entry at a time, atomically; expires entries by its own
  * clock; and gives each new tenure of a name a fence greater than all before.
@@ -10,9 +10,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Stream from "effect/Stream"
-import { StoreError } from "../DlmError.ts"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
-import { Limits } from "../server/Limits.ts"
+import { StoreError } from "../StoreError.ts"
 import * as Guarantees from "./Guarantees.ts"
 
 /** What is kept under a name: who holds it, and perhaps some data. */
@@ -67,12 +66,12 @@ export interface Sharing {
   readonly freed: Stream.Stream<string>
   /** How often those who wait look by themselves, give or take a half. By default each second. */
   readonly poll?: Duration.Input | undefined
-  /** Whether what was asked for first is done first. Where not, the Vault lets an owner's later requests wait. */
+  /** Whether what was asked for first is done first. Where not, the LockServer lets an owner's later requests wait. */
   readonly inOrder?: boolean | undefined
 }
 
 /**
- * Where a Vault keeps its entries.
+ * Where a LockServer keeps its entries.
  *
  * `modify` reads the live entry of a name, lets `decide` choose, and applies
  * its change, all atomically; `decide` may run several times, and on guesses, so
@@ -89,7 +88,7 @@ export class Store extends Context.Service<Store, {
     asker?: Asker
   ) => Effect.Effect<Outcome<A>, StoreError>
   readonly sharing?: Sharing
-}>()("effect-dlm/vault/Store") {}
+}>()("effect-dlm/store/Store") {}
 
 /** A name in memory: an entry, or for a moment the place of one that has gone. Linked into a slot of the wheel. */
 interface Held {
@@ -167,7 +166,14 @@ export interface MemoryOptions {
    * the longest time to live in use, it never is.
    */
   readonly restartGrace?: Duration.Input | undefined
+  /**
+   * How many bytes names, owners and data may take, with two for each character and 256 for each name. What would
+   * take more is answered `NO`. By default 512 MiB.
+   */
+  readonly maxStoredBytes?: number | undefined
 }
+
+const defaultMaxStoredBytes = 512 * 1024 * 1024
 
 // No request can be of this owner, or prove this identity.
 const forgotten: Entry = { owner: "", identity: "\0", data: undefined }
@@ -182,7 +188,7 @@ const bytesOf = ({ data, identity, owner }: Entry) =>
   (owner.length + (identity?.length ?? 0) + (data?.length ?? 0)) * bytesPerCharacter
 
 /**
- * Keeps entries in memory, and forgets them with its scope. What would take more than `maxStoredBytes` of `Limits` fails
+ * Keeps entries in memory, and forgets them with its scope. What would take more than `maxStoredBytes` fails
  * with a `StoreError` (`Full`), and changes nothing.
  *
  * Expiry follows the monotonic clock. Any change costs O(1): an entry that has
@@ -193,7 +199,7 @@ const bytesOf = ({ data, identity, owner }: Entry) =>
  */
 export const makeMemory = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
   const clock = yield* Clock.Clock
-  const { maxStoredBytes } = yield* Limits
+  const { maxStoredBytes = defaultMaxStoredBytes } = options
   const names = new Map<string, Held>()
   let storedBytes = 0
   let lastRevision = clock.currentTimeNanosUnsafe()
@@ -264,7 +270,7 @@ export const makeMemory = Effect.fnUntraced(function*(options: MemoryOptions = {
           const more = bytesOf(change.entry) + (held === undefined ? bytesOfName(name) : 0) -
             (held?.entry === undefined ? 0 : bytesOf(held.entry))
           if (more > 0 && storedBytes + more > maxStoredBytes) {
-            return Effect.fail(new StoreError({ fileName: name, store: "memory", reason: "Full" }))
+            return Effect.fail(new StoreError({ name, store: "memory", reason: "Full" }))
           }
           storedBytes += more
           after = write(name, held, change.entry, at + change.ttlMillis)
@@ -300,11 +306,10 @@ export const layerMemoryWith = (
  * @example
  * ```ts
  * import { Layer } from "effect"
- * import { Talker } from "effect-dlm"
- * import { Identities, Store, Vault } from "effect-dlm/server"
+ * import { Identities, LockServer, Store } from "effect-dlm/server"
  *
- * const inProcess = Talker.layerVault.pipe(
- *   Layer.provide(Vault.layer),
+ * const inProcess = LockServer.layerTalker.pipe(
+ *   Layer.provide(LockServer.layer),
  *   Layer.provide([Store.layerMemory, Identities.layerNone])
  * )
  * ```

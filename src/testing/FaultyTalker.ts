@@ -33,13 +33,12 @@ export interface Policy {
  * @example
  * ```ts
  * import { Layer } from "effect"
- * import { Talker } from "effect-dlm"
+ * import { LockServer } from "effect-dlm/server"
  * import { FaultyTalker } from "effect-dlm/testing"
- * import { Vault } from "effect-dlm/server"
  *
  * const unreliable = FaultyTalker.layer({ seed: 1, dropAnswer: 0.2 }).pipe(
- *   Layer.provide(Talker.layerVault),
- *   Layer.provide(Vault.layerMemory)
+ *   Layer.provide(LockServer.layerTalker),
+ *   Layer.provide(LockServer.layerMemory)
  * )
  * ```
  */
@@ -52,7 +51,7 @@ export const layer = (policy: Policy): Layer.Layer<Talker, never, Talker> =>
       const maxDelay = Duration.toMillis(policy.maxDelay ?? "100 millis")
       const happens = (rate: number | undefined) => seeded.nextDoubleUnsafe() < (rate ?? 0)
       const lost = (request: Request) =>
-        Effect.fail(new TransportError({ fileName: request.FileName, action: request.Action, reason: "Closed" }))
+        Effect.fail(new TransportError({ name: request.FileName, action: request.Action, reason: "Closed" }))
 
       return Talker.of({
         talk: (request) =>
@@ -72,7 +71,7 @@ export const layer = (policy: Policy): Layer.Layer<Talker, never, Talker> =>
               return Effect.andThen(
                 answer,
                 Effect.fail(
-                  new ProtocolError({ fileName: request.FileName, action: request.Action, received: "garbage" })
+                  new ProtocolError({ name: request.FileName, action: request.Action, received: "garbage" })
                 )
               )
             }

@@ -43,7 +43,7 @@ export const layer = (
             if (answer === undefined) {
               return Effect.fail(
                 new ProtocolError({
-                  fileName: request.FileName,
+                  name: request.FileName,
                   action: request.Action,
                   received: `nothing: the script has ${answers.length} answers`
                 })

@@ -81,7 +81,7 @@ const remove = (store: Instance, name: string, asker?: Asker) =>
     asker
   )
 
-/** As the Vault does: takes a name that is free or its own, and only then. */
+/** As the LockServer does: takes a name that is free or its own, and only then. */
 const take = (store: Instance, name: string, owner: string, ttlMillis = long, waits = false) =>
   store.modify(name, (found): Decision<boolean> =>
     found === undefined || found.owner === owner
@@ -108,8 +108,8 @@ const entryOf = (owner: string, data?: string, identity?: string): Entry => ({ o
  * @example
  * ```ts
  * import { Effect } from "effect"
- * import { StoreContract } from "effect-dlm/testing"
  * import { Store } from "effect-dlm/server"
+ * import { StoreContract } from "effect-dlm/testing"
  *
  * const everyLaw = Effect.forEach(StoreContract.laws(Store.layerMemory), ({ check }) => check)
  * ```

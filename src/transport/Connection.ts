@@ -124,7 +124,7 @@ export class Connection {
       this.pending.clear()
       only.resume(
         Effect.fail(
-          new ProtocolError({ fileName: only.request.FileName, action: only.request.Action, received })
+          new ProtocolError({ name: only.request.FileName, action: only.request.Action, received })
         )
       )
     }

@@ -1,7 +1,7 @@
 /**
  * The one thing that a client does: send a request, and get its answer.
  *
- * Programs above know only this service, so a server far away, a Vault in the
+ * Programs above know only this service, so a server far away, a LockServer in the
  * same process and a script in a test are the same to them.
  */
 import * as Clock from "effect/Clock"
@@ -19,7 +19,6 @@ import { ProtocolError, type TalkError, type TransportError } from "../DlmError.
 import type { Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import * as Wire from "../protocol/Wire.ts"
-import { Vault } from "../server/LockServer.ts"
 import { Connection } from "./Connection.ts"
 import { failure } from "./failure.ts"
 
@@ -44,14 +43,6 @@ import { failure } from "./failure.ts"
 export class Talker extends Context.Service<Talker, {
   readonly talk: (request: Request) => Effect.Effect<Response, TalkError>
 }>()("effect-dlm/Talker") {}
-
-/** Talks to a Vault in the same process, with no network between. */
-export const layerVault: Layer.Layer<Talker, never, Vault> = Layer.effect(
-  Talker,
-  Effect.map(Vault, (vault) =>
-    // With a Seq, so that it is told the fence.
-    Talker.of({ talk: (request) => vault.handle({ ...request, Seq: "" }) }))
-)
 
 /** How to reach a server over sockets, and how long to wait for it. */
 export interface SocketOptions {
@@ -216,7 +207,7 @@ export const makeSocket = Effect.fnUntraced(function*(options: SocketOptions) {
 export const layerSocket = (options: SocketOptions): Layer.Layer<Talker> => Layer.effect(Talker, makeSocket(options))
 
 const notOfTheProtocol = ({ Action, FileName }: Request, received: string) =>
-  new ProtocolError({ fileName: FileName, action: Action, received })
+  new ProtocolError({ name: FileName, action: Action, received })
 
 const answerTo = (request: Request, line: Uint8Array): Result.Result<Response, ProtocolError> =>
   Result.mapError(Protocol.decodeResponse(line), ({ received }) => notOfTheProtocol(request, received))

@@ -10,7 +10,7 @@ export const failure = (
   { cause, received }: { readonly cause?: unknown; readonly received?: string | undefined } = {}
 ): TransportError =>
   new TransportError({
-    fileName: FileName,
+    name: FileName,
     action: Action,
     reason,
     ...(cause === undefined ? {} : { cause }),

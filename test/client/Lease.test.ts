@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Option, Schedule, Scope, Stream } from "effect"
-import { DlmError, Lease, Locker, type Protocol, Talker } from "effect-dlm"
-import { Vault } from "effect-dlm/server"
+import { DlmError, Lease, Locker, Talker } from "effect-dlm"
+import type { Protocol } from "effect-dlm/protocol"
+import { LockServer } from "effect-dlm/server"
 import { MockTalker } from "effect-dlm/testing"
 import { TestClock } from "effect/testing"
 
@@ -11,7 +12,7 @@ const now = TestClock.testClockWith((clock) => Effect.sync(() => clock.currentTi
 type Answer = "served" | "lost" | "silent" | Protocol.Response
 
 /**
- * A Vault in the same process, whose answers to `Lock` a test can withhold,
+ * A LockServer in the same process, whose answers to `Lock` a test can withhold,
  * and whose requests it sees. Without queues it is as the reference.
  */
 const scripted = ({ queues = true } = {}) => {
@@ -20,7 +21,7 @@ const scripted = ({ queues = true } = {}) => {
   const layer = Layer.effect(
     Talker.Talker,
     Effect.gen(function*() {
-      const { handle } = yield* Vault.Vault
+      const { handle } = yield* LockServer.LockServer
       return Talker.Talker.of({
         talk: (request) =>
           Effect.gen(function*() {
@@ -30,7 +31,7 @@ const scripted = ({ queues = true } = {}) => {
             if (scripted === "silent") return yield* Effect.never
             if (scripted === "lost") {
               return yield* new DlmError.TransportError({
-                fileName: request.FileName,
+                name: request.FileName,
                 action: request.Action,
                 reason: "Closed"
               })
@@ -39,7 +40,7 @@ const scripted = ({ queues = true } = {}) => {
           })
       })
     })
-  ).pipe(Layer.provideMerge(Vault.layerMemory))
+  ).pipe(Layer.provideMerge(LockServer.layerMemory))
   return {
     layer,
     requests,
@@ -60,7 +61,7 @@ const holding = <A, E>(
     readonly locker: Locker.Locker
     readonly release: Effect.Effect<void>
     readonly states: Array<Lease.State>
-  }) => Effect.Effect<A, E, Talker.Talker | Vault.Vault | Scope.Scope>
+  }) => Effect.Effect<A, E, Talker.Talker | LockServer.LockServer | Scope.Scope>
 ) => {
   const talker = scripted()
   return Effect.gen(function*() {
@@ -214,7 +215,7 @@ describe("Lease", () => {
   it.effect("is lost when the server forgot it, and began a new tenure for it", () =>
     holding(({ lease, release, talker }) =>
       Effect.gen(function*() {
-        const { handle } = yield* Vault.Vault
+        const { handle } = yield* LockServer.LockServer
         // As after a restart without memory: the name is free, and the renewal takes it anew.
         yield* handle({ ID: lease.id, FileName: name, Action: "Unlock", Expire: 0 })
         yield* TestClock.adjust("12 seconds")
@@ -543,7 +544,7 @@ describe("withLock", () => {
       for (let step = 0; step < 12; step++) {
         const requests: Array<string> = []
         yield* Effect.gen(function*() {
-          const { handle } = yield* Vault.Vault
+          const { handle } = yield* LockServer.LockServer
           let steps = 0
           const pause = Effect.suspend(() => steps++ === step ? Deferred.await(gate) : Effect.void)
           const gate = yield* Deferred.make<void>()
@@ -566,7 +567,7 @@ describe("withLock", () => {
           const observer = yield* Effect.provideService(Locker.make(name), Talker.Talker, talker)
           assert.strictEqual(yield* observer.holder, "Nobody", `step ${step}: ${requests}`)
           assert.isTrue(Option.isSome(yield* locker.tryLock))
-        }).pipe(Effect.provide(Vault.layerMemory))
+        }).pipe(Effect.provide(LockServer.layerMemory))
       }
     }))
 })

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Redacted, Schedule } from "effect"
-import { DataCodec, DlmError, Locker, type Protocol, Talker } from "effect-dlm"
-import { Vault } from "effect-dlm/server"
+import { DataCodec, DlmError, Locker, Talker } from "effect-dlm"
+import type { Protocol } from "effect-dlm/protocol"
+import { LockServer } from "effect-dlm/server"
 import { FaultyTalker, MockTalker } from "effect-dlm/testing"
 import { TestClock } from "effect/testing"
 
@@ -9,7 +10,7 @@ const name = "orders.csv"
 const make = Locker.make(name, { id: "me" })
 
 const closed = ({ Action, FileName }: Protocol.Request) =>
-  new DlmError.TransportError({ fileName: FileName, action: Action, reason: "Closed" })
+  new DlmError.TransportError({ name: FileName, action: Action, reason: "Closed" })
 
 /** A Talker that keeps what it is asked, and answers by the function. */
 const recording = (answer: (request: Protocol.Request, nth: number) => Protocol.Response | DlmError.TalkError) => {
@@ -254,7 +255,7 @@ describe("Locker", () => {
           [() => ({ Status: "BadAction" }), 1],
           [() => ({ Status: "Locked", ID: "another" }), 1],
           [({ Action, FileName }: Protocol.Request) =>
-            new DlmError.ProtocolError({ fileName: FileName, action: Action, received: "?" }), 1]
+            new DlmError.ProtocolError({ name: FileName, action: Action, received: "?" }), 1]
         ] as ReadonlyArray<readonly [(request: Protocol.Request) => Protocol.Response | DlmError.TalkError, number]>
       ) {
         const talker = recording(answer)
@@ -294,8 +295,8 @@ describe("Locker", () => {
       }
     }).pipe(Effect.provide(
       FaultyTalker.layer({ seed: "lost answers", dropAnswer: 0.2, dropRequest: 0.1, duplicate: 0.1, delay: 0.2 }).pipe(
-        Layer.provide(Talker.layerVault),
-        Layer.provide(Vault.layerMemory)
+        Layer.provide(LockServer.layerTalker),
+        Layer.provide(LockServer.layerMemory)
       )
     )))
 
@@ -365,7 +366,7 @@ describe("Locker", () => {
         yield* Effect.exit(Effect.succeed(false))
       )
       assert.deepStrictEqual(
-        yield* isDlm(() => new DlmError.ProtocolError({ fileName: name, action: "Version", received: "HTTP/1.1" })),
+        yield* isDlm(() => new DlmError.ProtocolError({ name, action: "Version", received: "HTTP/1.1" })),
         yield* Effect.exit(Effect.succeed(false))
       )
       assert.strictEqual((yield* isDlm(closed))._tag, "Failure")
@@ -464,7 +465,7 @@ describe("a release that may still be on its way", () => {
       const talker = MockTalker.layer((request) => {
         owners.push([request.Action, request.ID])
         if (down) {
-          return Effect.fail(new DlmError.TransportError({ fileName: "f", action: request.Action, reason: "Closed" }))
+          return Effect.fail(new DlmError.TransportError({ name: "f", action: request.Action, reason: "Closed" }))
         }
         return Effect.succeed(
           request.Action === "Lock"
@@ -501,5 +502,5 @@ describe("a release that may still be on its way", () => {
       assert.strictEqual((yield* Effect.flip(locker.erase))._tag, "NotFound")
       yield* locker.put("x")
       assert.notStrictEqual(yield* locker.id, before)
-    }).pipe(Effect.provide(Talker.layerVault.pipe(Layer.provide(Vault.layerMemory)))))
+    }).pipe(Effect.provide(LockServer.layerTalker.pipe(Layer.provide(LockServer.layerMemory)))))
 })

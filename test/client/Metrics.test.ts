@@ -1,11 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Metric, Redacted } from "effect"
-import { Lease, Locker, Metrics, type Protocol, Talker } from "effect-dlm"
-import { Identities, Store, Vault } from "effect-dlm/server"
+import { Lease, Locker, Metrics } from "effect-dlm"
+import type { Protocol } from "effect-dlm/protocol"
+import { Identities, LockServer, Metrics as ServerMetrics, Store } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 import { connect, line, readToEnd, serve } from "../support/tcp.ts"
 
-const inProcess = Talker.layerVault.pipe(Layer.provide(Vault.layerMemory))
+const inProcess = LockServer.layerTalker.pipe(Layer.provide(LockServer.layerMemory))
 
 /** Metrics of this test alone. */
 const ownMetrics = <A, E, R>(self: Effect.Effect<A, E, R>) =>
@@ -67,25 +68,25 @@ describe("metrics", () => {
 
   it.live("of the server count requests, connections, and those who wait", () =>
     Effect.gen(function*() {
-      const { port, vault } = yield* serve()
+      const { port, lockServer } = yield* serve()
       const request = { ID: "me", FileName: "f", Action: "Lock", Expire: "60" } as const
       const socket = yield* connect(port)
       socket.write(line({ ...request, Seq: "1" }))
       yield* Effect.callback<void>((resume) => void socket.once("data", () => resume(Effect.void)))
-      assert.strictEqual(yield* value(Metrics.connections), 1)
+      assert.strictEqual(yield* value(ServerMetrics.connections), 1)
       const waiting = yield* Effect.forkChild(
-        vault.handle({ ID: "other", FileName: "f", Action: "Lock", Expire: 60, Wait: 60_000 }),
+        lockServer.handle({ ID: "other", FileName: "f", Action: "Lock", Expire: 60, Wait: 60_000 }),
         { startImmediately: true }
       )
-      assert.strictEqual(yield* value(Metrics.queued), 1)
+      assert.strictEqual(yield* value(ServerMetrics.queued), 1)
       yield* Fiber.interrupt(waiting)
-      assert.strictEqual(yield* value(Metrics.queued), 0)
+      assert.strictEqual(yield* value(ServerMetrics.queued), 0)
       const rest = yield* Effect.forkChild(readToEnd(socket), { startImmediately: true })
       socket.write(line({ ...request, ID: "other" }))
       yield* Fiber.join(rest)
-      assert.strictEqual(yield* count(Metrics.requests("Lock", "Locked")), 1)
-      assert.strictEqual(yield* count(Metrics.requests("Lock", "NotOwner")), 1)
-      yield* Effect.repeat(value(Metrics.connections), { until: (open) => open === 0 })
+      assert.strictEqual(yield* count(ServerMetrics.requests("Lock", "Locked")), 1)
+      assert.strictEqual(yield* count(ServerMetrics.requests("Lock", "NotOwner")), 1)
+      yield* Effect.repeat(value(ServerMetrics.connections), { until: (open) => open === 0 })
     }).pipe(ownMetrics))
 
   it.effect("count proofs that were wrong", () => {
@@ -93,11 +94,11 @@ describe("metrics", () => {
     const request: Protocol.Request = { ID: "me", FileName: "f", Action: "Lock", Expire: 60 }
     return Effect.gen(function*() {
       for (const [Name, Identity] of [["alice", secret], ["alice", Redacted.make("wrong")], ["bob", secret]] as const) {
-        yield* Vault.Vault.use(({ handle }) => handle({ ...request, Name, Identity }))
+        yield* LockServer.LockServer.use(({ handle }) => handle({ ...request, Name, Identity }))
       }
-      assert.strictEqual(yield* count(Metrics.failedProofs), 2)
+      assert.strictEqual(yield* count(ServerMetrics.failedProofs), 2)
     }).pipe(
-      Effect.provide(Vault.layer.pipe(Layer.provide([
+      Effect.provide(LockServer.layer.pipe(Layer.provide([
         Store.layerMemory,
         Identities.layer([{ Name: "alice", Identity: secret }])
       ]))),

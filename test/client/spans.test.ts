@@ -1,12 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted, Tracer } from "effect"
-import { Lease, Locker, Talker } from "effect-dlm"
-import { Identities, Store, Vault } from "effect-dlm/server"
+import { Lease, Locker } from "effect-dlm"
+import { Identities, LockServer, Store } from "effect-dlm/server"
 
 const secret = Redacted.make("canary".padEnd(1023, "7"))
 
-const inProcess = Talker.layerVault.pipe(
-  Layer.provide(Vault.layer),
+const inProcess = LockServer.layerTalker.pipe(
+  Layer.provide(LockServer.layer),
   Layer.provide([Store.layerMemory, Identities.layer([{ Name: "alice", Identity: secret }])])
 )
 
@@ -54,7 +54,7 @@ describe("spans", () => {
       }
       assert.deepStrictEqual(parentOf("Lease.release"), Option.some("Lease.acquire"))
       for (const span of spans) {
-        assert.deepStrictEqual(Object.fromEntries(span.attributes), { fileName: "orders" })
+        assert.deepStrictEqual(Object.fromEntries(span.attributes), { name: "orders" })
         assert.strictEqual(span.status._tag, "Ended")
         assert.notInclude(JSON.stringify([...span.attributes, ...span.events]), "canary")
       }

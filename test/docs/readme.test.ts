@@ -213,7 +213,8 @@ const table = (firstHeading: string): Array<Array<string>> => {
 
 describe("the tables are whole", () => {
   it("errors", () => {
-    const source = fs.readFileSync(path.join(project, "src", "DlmError.ts"), "utf8")
+    const source = ["DlmError.ts", "StoreError.ts"]
+      .map((file) => fs.readFileSync(path.join(project, "src", file), "utf8")).join("\n")
     const classes = Array.from(
       source.matchAll(/^export class (\w+) [\s\S]*?(?:readonly retryable = (true|false)|get retryable\(\))/gm),
       ([, tag, retryable]) => `${tag} ${retryable === "false" ? "no" : "yes"}`

@@ -1,13 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer } from "effect"
-import { Locker, Talker } from "effect-dlm"
+import { Locker } from "effect-dlm"
 import { Fence } from "effect-dlm/fence"
-import { Vault } from "effect-dlm/server"
+import { LockServer } from "effect-dlm/server"
 import { MockTalker } from "effect-dlm/testing"
 import { KeyValueStore } from "effect/persistence"
 import { sqlite } from "../support/sqlite.ts"
 
-const layer = Talker.layerVault.pipe(Layer.provide(Vault.layerMemory))
+const layer = LockServer.layerTalker.pipe(Layer.provide(LockServer.layerMemory))
 
 /** Two tenures of one lock, of which the older is over. */
 const tenures = Effect.gen(function*() {

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { Deadlines } from "../../src/lib/Deadlines.ts"
-import { Turns } from "../../src/lib/KeyedMutex.ts"
+import { KeyedMutex } from "../../src/lib/KeyedMutex.ts"
 
 describe("a deadline", () => {
   const late = (): Effect.Effect<never, string> => Effect.fail("late")
@@ -52,7 +52,7 @@ describe("a deadline", () => {
 describe("turns", () => {
   it.effect("come in order, one at a time, for each key by itself", () =>
     Effect.gen(function*() {
-      const turns = new Turns()
+      const turns = new KeyedMutex()
       const order: Array<string> = []
       const enter = (key: string, name: string, takes: number) =>
         Effect.forkChild(
@@ -77,7 +77,7 @@ describe("turns", () => {
 
   it.effect("pass on, however the one before ends", () =>
     Effect.gen(function*() {
-      const turns = new Turns()
+      const turns = new KeyedMutex()
       const first = yield* Effect.forkChild(turns.run("a", Effect.never), { startImmediately: true })
       const failing = yield* Effect.forkChild(turns.run("a", Effect.fail("mine")), { startImmediately: true })
       const last = yield* Effect.forkChild(turns.run("a", Effect.succeed("last")), { startImmediately: true })
@@ -91,7 +91,7 @@ describe("turns", () => {
   it.effect("that came to one who leaves at that moment go to the next", () =>
     Effect.gen(function*() {
       for (let yields = 0; yields < 6; yields++) {
-        const turns = new Turns()
+        const turns = new KeyedMutex()
         const gate = yield* Deferred.make<void>()
         yield* Effect.forkChild(turns.run("a", Deferred.await(gate)), { startImmediately: true })
         const leaving = yield* Effect.forkChild(turns.run("a", Effect.yieldNow), { startImmediately: true })

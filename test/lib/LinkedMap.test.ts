@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Line } from "../../src/lib/LinkedMap.ts"
+import { LinkedMap } from "../../src/lib/LinkedMap.ts"
 
 describe("a line", () => {
   it("is left from anywhere in it, in whatever order", () => {
@@ -9,7 +9,7 @@ describe("a line", () => {
         ? [[]]
         : left.flatMap((name) => orders(left.filter((other) => other !== name)).map((rest) => [name].concat(rest)))
     for (const order of orders(names)) {
-      const line = new Line<string>()
+      const line = new LinkedMap<string>()
       let expected = [...names]
       for (const name of names) line.add(`key ${name}`, name)
       for (const name of order) {
@@ -29,7 +29,7 @@ describe("a line", () => {
   })
 
   it("is not left by who has gone, though another has come under the same key", () => {
-    const line = new Line<object>()
+    const line = new LinkedMap<object>()
     const [gone, other] = [{}, {}]
     line.add("key", gone)
     line.remove("key", gone)

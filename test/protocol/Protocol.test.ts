@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Result, Schema } from "effect"
-import { Protocol, Wire } from "effect-dlm"
+import { Protocol, Wire } from "effect-dlm/protocol"
 
 const maxDepth = 32
 

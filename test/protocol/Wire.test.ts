@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result, Schema } from "effect"
-import { Wire } from "effect-dlm"
+import { Wire } from "effect-dlm/protocol"
 import * as fs from "node:fs"
 
 const golden = Schema.decodeUnknownSync(

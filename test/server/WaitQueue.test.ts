@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Stream } from "effect"
-import type { Protocol } from "effect-dlm"
-import { Identities, Limits, Store, Vault } from "effect-dlm/server"
+import type { Protocol } from "effect-dlm/protocol"
+import { Identities, LockServer, Store } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 
 const name = "orders.csv"
@@ -18,7 +18,7 @@ const request = (Action: Protocol.Action, ID: string, fields?: Fields): Protocol
 })
 
 const ask = (Action: Protocol.Action, ID: string, fields?: Fields) =>
-  Effect.flatMap(Vault.Vault, ({ handle }) => handle(request(Action, ID, fields)))
+  Effect.flatMap(LockServer.LockServer, ({ handle }) => handle(request(Action, ID, fields)))
 
 /** Lets go on whatever can without time passing. */
 const settle = TestClock.adjust(0)
@@ -42,7 +42,7 @@ const answers = (fibers: ReadonlyArray<Fiber.Fiber<Protocol.Response>>) => Effec
 const fenceOf = (response: Protocol.Response): bigint =>
   BigInt(response.Status === "Locked" ? response.Fence! : assert.fail(`no grant: ${response.Status}`))
 
-const inMemory = Vault.layerMemory
+const inMemory = LockServer.layerMemory
 
 /** A store as one behind a network: a change is made some time after it was asked for, and told some time after that. */
 const slow = (before: number, after: number) => {
@@ -61,13 +61,13 @@ const slow = (before: number, after: number) => {
         sharing: { freed: Stream.never, poll: "1 hour" }
       }))
   )
-  // When the Vault closes, it waits for what it has asked of the store.
+  // When the LockServer closes, it waits for what it has asked of the store.
   const timeGoesOn = Layer.effectDiscard(
     Effect.addFinalizer(() => Effect.forkDetach(Effect.repeat(TestClock.adjust(10), { times: 100 })))
   )
   return {
     calls,
-    layer: Layer.provideMerge(timeGoesOn, Vault.layer.pipe(Layer.provide([store, Identities.layerNone])))
+    layer: Layer.provideMerge(timeGoesOn, LockServer.layer.pipe(Layer.provide([store, Identities.layerNone])))
   }
 }
 
@@ -249,7 +249,7 @@ describe("the queue of a name", () => {
   // Seconds; minutes, if whoever comes or leaves cost as much as there are others.
   it.effect("may be as long as it likes", () =>
     Effect.gen(function*() {
-      const { handle } = yield* Vault.Vault
+      const { handle } = yield* LockServer.LockServer
       const waiters = (of: string) =>
         Array.from({ length: 20_000 }, (_, i) => {
           const ID = `${of} ${i}`
@@ -272,7 +272,7 @@ describe("the queue of a name", () => {
 
   it.effect("looks again by itself when the store had no room", () => {
     const FileName = "big"
-    const store = Store.layerMemory.pipe(Layer.provide(Limits.layer({ maxStoredBytes: 2_000 })))
+    const store = Store.layerMemoryWith({ maxStoredBytes: 2_000 })
     return Effect.gen(function*() {
       yield* ask("Lock", "me")
       yield* ask("Put", "me", { FileName, DataStore: "x".repeat(700) })
@@ -283,7 +283,7 @@ describe("the queue of a name", () => {
       yield* ask("Erase", "me", { FileName })
       yield* TestClock.adjust(1_500)
       assert.strictEqual(yield* answer(waiter), "Locked")
-    }).pipe(Effect.provide(Vault.layer.pipe(Layer.provide([store, Identities.layerNone]))))
+    }).pipe(Effect.provide(LockServer.layer.pipe(Layer.provide([store, Identities.layerNone]))))
   })
 
   it.effect("leaves nothing behind when it is empty, and begins anew", () => {
@@ -412,7 +412,7 @@ describe("identities in the queue", () => {
       authenticate: (name) => Effect.succeed({ name, maxDataCharacters: 16384 })
     })
   )
-  const layer = Vault.layer.pipe(Layer.provide([Store.layerMemory, anyone]))
+  const layer = LockServer.layer.pipe(Layer.provide([Store.layerMemory, anyone]))
   const alice = { Name: "alice", Identity: Redacted.make("secret") }
   const bob = { Name: "bob", Identity: Redacted.make("secret") }
 
@@ -466,7 +466,7 @@ describe("requests under an identity", () => {
       const seen = yield* Effect.forkChild(ask("TestLock", "me", proof))
       yield* TestClock.adjust(100)
       assert.deepStrictEqual(yield* answers([seen]), ["Unlocked"])
-    }).pipe(Effect.provide(Vault.layer.pipe(Layer.provide([Store.layerMemory, slower]))))
+    }).pipe(Effect.provide(LockServer.layer.pipe(Layer.provide([Store.layerMemory, slower]))))
   })
 })
 
@@ -516,7 +516,7 @@ describe("fences", () => {
 
   it.effect("and features are told only to who asks by an extension", () =>
     Effect.gen(function*() {
-      const { handle } = yield* Vault.Vault
+      const { handle } = yield* LockServer.LockServer
       const plain = (Action: Protocol.Action) => {
         const { Seq: _, ...rest } = request(Action, "a")
         return handle(rest)

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
-import { Store, Vault } from "effect-dlm/server"
+import { LockServer, Store } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
@@ -24,13 +24,13 @@ describe("the recordings", () => {
   })
 })
 
-describe("the Vault in this process answers as recorded", () => {
-  const layer = Vault.layer.pipe(Layer.provide([Store.layerMemory, layerIdentities]))
+describe("the LockServer in this process answers as recorded", () => {
+  const layer = LockServer.layer.pipe(Layer.provide([Store.layerMemory, layerIdentities]))
 
   for (const recorded of cases) {
     it.effect(`${recorded.case}: ${recorded.note}`, () =>
       Effect.gen(function*() {
-        const answer = answerOf(Context.get(yield* Layer.build(layer), Vault.Vault))
+        const answer = answerOf(Context.get(yield* Layer.build(layer), LockServer.LockServer))
         const { answers, expected } = yield* replay(recorded, (seconds) => TestClock.adjust(seconds * 1000), answer)
         assert.deepStrictEqual(answers, expected)
       }))

@@ -3,8 +3,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Logger, Metric, Queue, Redacted, Result, Schedule } from "effect"
-import { Metrics, Wire } from "effect-dlm"
-import { Identities, Limits } from "effect-dlm/server"
+import { Wire } from "effect-dlm/protocol"
+import { Identities, Limits, Metrics } from "effect-dlm/server"
 import type * as Net from "node:net"
 import { ask, connect, line, parse, readToEnd, serve } from "../support/tcp.ts"
 
@@ -40,7 +40,6 @@ describe("the limits", () => {
       maxAnonymousLineBytes: 65_536,
       maxLineBytes: 10_485_760,
       maxInFlightBytes: 33_554_432,
-      maxStoredBytes: 536_870_912,
       maxConnections: 1024,
       maxConnectionsPerAddress: 256,
       maxLingering: 4,

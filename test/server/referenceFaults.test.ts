@@ -4,9 +4,10 @@
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Context, Duration, Effect, Exit, Fiber, Layer, Logger, Metric, Redacted, Schedule, Scope } from "effect"
-import { Locker, Metrics, Protocol, Wire } from "effect-dlm"
+import { Locker } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
-import { Identities, Limits, Vault } from "effect-dlm/server"
+import { Protocol, Wire } from "effect-dlm/protocol"
+import { Identities, Limits, LockServer, Metrics } from "effect-dlm/server"
 import { MockTalker } from "effect-dlm/testing"
 import { Mac, SecureRandom } from "effect/crypto"
 import { TestClock } from "effect/testing"
@@ -26,7 +27,10 @@ const honest = { ID: "honest", FileName: "honest", Action: "Lock", Expire: "30" 
 const granted = { Status: "Locked", ID: "honest" }
 const badPayload = { Status: "BadPayload" }
 
-const inProcess = Effect.map(Layer.build(Vault.layerMemory), (context) => Context.get(context, Vault.Vault).handle)
+const inProcess = Effect.map(
+  Layer.build(LockServer.layerMemory),
+  (context) => Context.get(context, LockServer.LockServer).handle
+)
 
 /** Runs without a log, where bad requests are sent on purpose. */
 const quietly = Effect.provide(Logger.layer([]))
@@ -89,7 +93,11 @@ describe("fault 2: a time to live that is no time", () => {
     for (const entry of [undefined, held]) {
       for (const Expire of [0, -0, -1]) {
         for (const Action of ["Lock", "Put"] as const) {
-          const { change } = Vault.transition(entry, { ...lock("A", "f", Expire), Action, DataStore: "x" }, undefined)
+          const { change } = LockServer.transition(
+            entry,
+            { ...lock("A", "f", Expire), Action, DataStore: "x" },
+            undefined
+          )
           assert.deepStrictEqual(change, { _tag: "Remove" })
         }
       }
@@ -359,7 +367,7 @@ describe("fault 6: a slow, greedy or rude client", () => {
   /** A server with more data on it than any socket takes in unread. */
   const serveLarge = Effect.fnUntraced(function*(limits: Partial<Limits.Limits>) {
     const server = yield* serve({ limits, identities: Identities.layer([{ ...alice, MaxSize: large }]) })
-    const put = yield* server.vault.handle({ ...aboutLarge, Action: "Put", DataStore: "x".repeat(large) })
+    const put = yield* server.lockServer.handle({ ...aboutLarge, Action: "Put", DataStore: "x".repeat(large) })
     assert.strictEqual(put.Status, "Done")
     return server
   })

@@ -1,30 +1,30 @@
 /**
- * The Vault over a store that others change too, that takes time, and that may fail.
+ * The LockServer over a store that others change too, that takes time, and that may fail.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Logger, Metric, PubSub, Redacted, Stream } from "effect"
-import { DlmError, Metrics, type Protocol } from "effect-dlm"
 import { NodeEtcdStore } from "effect-dlm/etcd"
 import { PostgresStore } from "effect-dlm/postgres"
+import type { Protocol } from "effect-dlm/protocol"
 import { RedisStore } from "effect-dlm/redis"
-import { type Guarantees, Identities, Store, Vault } from "effect-dlm/server"
+import { type Guarantees, Identities, LockServer, Metrics, Store, StoreError } from "effect-dlm/server"
 import { SqliteStore } from "effect-dlm/sqlite"
 import { TestClock } from "effect/testing"
 
-/** A store that several Vaults share, as they are told. */
+/** A store that several LockServers share, as they are told. */
 const makeShared = Effect.gen(function*() {
   const memory = yield* Store.makeMemory()
   const freed = yield* PubSub.unbounded<string>()
   const state = { failing: false, tells: true }
   const waited = new Map<string, unknown>()
-  const vault = (latency = 0, listens = true) => {
+  const lockServer = (latency = 0, listens = true) => {
     const mark = {}
     const store = Store.Store.of({
       modify: (name, decide, asker) =>
         Effect.suspend(() =>
           state.failing
             ? Effect.fail(
-              new DlmError.StoreError({ fileName: name, store: "test", reason: "Failed", cause: new Error("down") })
+              new StoreError.StoreError({ name, store: "test", reason: "Failed", cause: new Error("down") })
             )
             : memory.modify(name, decide)
         ).pipe(
@@ -43,12 +43,12 @@ const makeShared = Effect.gen(function*() {
     })
     return Effect.map(
       Layer.build(
-        Layer.fresh(Vault.layer).pipe(Layer.provide([Layer.succeed(Store.Store, store), Identities.layerNone]))
+        Layer.fresh(LockServer.layer).pipe(Layer.provide([Layer.succeed(Store.Store, store), Identities.layerNone]))
       ),
-      (context) => Context.get(context, Vault.Vault)
+      (context) => Context.get(context, LockServer.LockServer)
     )
   }
-  return { state, vault }
+  return { state, lockServer }
 })
 
 const request = (Action: Protocol.Action, ID: string, more: Partial<Protocol.Request> = {}): Protocol.Request => ({
@@ -59,11 +59,11 @@ const request = (Action: Protocol.Action, ID: string, more: Partial<Protocol.Req
   ...more
 })
 
-type VaultOf = Vault.Vault["Service"]
+type LockServerOf = LockServer.LockServer["Service"]
 
-const wait = (vault: VaultOf, ID: string, Wait = 600_000) =>
+const wait = (lockServer: LockServerOf, ID: string, Wait = 600_000) =>
   Effect.tap(
-    Effect.forkChild(vault.handle(request("Lock", ID, { Wait, Seq: ID })), { startImmediately: true }),
+    Effect.forkChild(lockServer.handle(request("Lock", ID, { Wait, Seq: ID })), { startImmediately: true }),
     () => settle
   )
 
@@ -78,8 +78,8 @@ const statusOf = (fiber: Fiber.Fiber<Protocol.Response>) => {
 describe("those who wait", () => {
   it.effect("hear at once of what another server frees", () =>
     Effect.gen(function*() {
-      const { vault } = yield* makeShared
-      const [here, there] = [yield* vault(), yield* vault()]
+      const { lockServer } = yield* makeShared
+      const [here, there] = [yield* lockServer(), yield* lockServer()]
       yield* here.handle(request("Lock", "holder"))
       const waiter = yield* wait(there, "waiter")
       assert.isUndefined(statusOf(waiter))
@@ -90,8 +90,8 @@ describe("those who wait", () => {
 
   // Whoever waits at a slow server loses its connection when its grant is on its way.
   const abandonedGrant = Effect.gen(function*() {
-    const { vault } = yield* makeShared
-    const [here, far, other] = [yield* vault(), yield* vault(10), yield* vault()]
+    const { lockServer } = yield* makeShared
+    const [here, far, other] = [yield* lockServer(), yield* lockServer(10), yield* lockServer()]
     yield* here.handle(request("Lock", "holder"))
     const waiter = yield* wait(far, "me")
     yield* TestClock.adjust(30)
@@ -122,8 +122,8 @@ describe("those who wait", () => {
 
   it.effect("look by themselves within a second and a half, where nobody tells them", () =>
     Effect.gen(function*() {
-      const { vault } = yield* makeShared
-      const [here, there] = [yield* vault(), yield* vault(0, false)]
+      const { lockServer } = yield* makeShared
+      const [here, there] = [yield* lockServer(), yield* lockServer(0, false)]
       for (const round of [1, 2, 3]) {
         yield* here.handle(request("Lock", "holder"))
         const waiter = yield* wait(there, `waiter ${round}`)
@@ -138,9 +138,9 @@ describe("those who wait", () => {
 
   it.effect("are served in turns with those at a server that is slower, after eight in a row", () =>
     Effect.gen(function*() {
-      const { vault } = yield* makeShared
-      const near = yield* vault()
-      const far = yield* vault(10)
+      const { lockServer } = yield* makeShared
+      const near = yield* lockServer()
+      const far = yield* lockServer(10)
       yield* near.handle(request("Lock", "holder"))
       const one = yield* wait(far, "far away")
       yield* TestClock.adjust(30)
@@ -166,10 +166,10 @@ describe("those who wait", () => {
 describe("who frees what is waited for elsewhere", () => {
   it.effect("does not take it at once again, and may when nobody did", () =>
     Effect.gen(function*() {
-      const { vault } = yield* makeShared
-      const here = yield* vault()
+      const { lockServer } = yield* makeShared
+      const here = yield* lockServer()
       // It hears of nothing, and is slow to look.
-      const there = yield* vault(0, false)
+      const there = yield* lockServer(0, false)
       yield* here.handle(request("Lock", "me"))
       const waiter = yield* wait(there, "waiter", 100)
       yield* here.handle(request("Unlock", "me"))
@@ -196,8 +196,8 @@ describe("who frees what is waited for elsewhere", () => {
 describe("a store that fails", () => {
   it.effect("is answered NO, keeps those who wait, and is used again when it is back", () =>
     Effect.gen(function*() {
-      const { state, vault } = yield* makeShared
-      const here = yield* vault()
+      const { state, lockServer } = yield* makeShared
+      const here = yield* lockServer()
       yield* here.handle(request("Lock", "holder"))
       const waiter = yield* wait(here, "waiter")
       state.failing = true
@@ -215,8 +215,8 @@ describe("a store that fails", () => {
 
   it.effect("is no owner: whose time to wait ends meanwhile is answered NO", () =>
     Effect.gen(function*() {
-      const { state, vault } = yield* makeShared
-      const here = yield* vault()
+      const { state, lockServer } = yield* makeShared
+      const here = yield* lockServer()
       yield* here.handle(request("Lock", "holder"))
       const [one, other] = [yield* wait(here, "one", 5_000), yield* wait(here, "other", 20_000)]
       state.failing = true
@@ -229,8 +229,8 @@ describe("a store that fails", () => {
 
   it.effect("is logged once, and once when it is back; each failure is counted", () =>
     Effect.gen(function*() {
-      const { state, vault } = yield* makeShared
-      const here = yield* vault()
+      const { state, lockServer } = yield* makeShared
+      const here = yield* lockServer()
       const logged: Array<string> = []
       const logger = Logger.layer([Logger.make(({ message }) => void logged.push(String(message)))])
       const before = (yield* Metric.value(Metrics.storeFailures)).count
@@ -263,8 +263,10 @@ describe("a store that dies", () => {
     Effect.gen(function*() {
       const store = Store.Store.of({ modify: () => Effect.die("boom") })
       const here = Context.get(
-        yield* Layer.build(Vault.layer.pipe(Layer.provide([Layer.succeed(Store.Store, store), Identities.layerNone]))),
-        Vault.Vault
+        yield* Layer.build(
+          LockServer.layer.pipe(Layer.provide([Layer.succeed(Store.Store, store), Identities.layerNone]))
+        ),
+        LockServer.LockServer
       )
       assert.deepStrictEqual(yield* here.handle(request("Lock", "me")), { Status: "NO" })
     }).pipe(Effect.provide(Logger.layer([]))))
@@ -278,8 +280,10 @@ describe("a store that dies", () => {
         sharing: { freed: Stream.never }
       })
       const here = Context.get(
-        yield* Layer.build(Vault.layer.pipe(Layer.provide([Layer.succeed(Store.Store, store), Identities.layerNone]))),
-        Vault.Vault
+        yield* Layer.build(
+          LockServer.layer.pipe(Layer.provide([Layer.succeed(Store.Store, store), Identities.layerNone]))
+        ),
+        LockServer.LockServer
       )
       yield* here.handle(request("Lock", "holder"))
       const waiter = yield* wait(here, "waiter")
@@ -306,8 +310,10 @@ describe("what one owner asks of a name", () => {
         sharing: { freed: Stream.never }
       })
       const { handle } = Context.get(
-        yield* Layer.build(Vault.layer.pipe(Layer.provide([Layer.succeed(Store.Store, store), Identities.layerNone]))),
-        Vault.Vault
+        yield* Layer.build(
+          LockServer.layer.pipe(Layer.provide([Layer.succeed(Store.Store, store), Identities.layerNone]))
+        ),
+        LockServer.LockServer
       )
       const asked = yield* Effect.forEach(
         [request("Lock", "me"), request("Unlock", "me"), request("Lock", "other")],
@@ -335,25 +341,25 @@ describe("what one owner asks of a name", () => {
 describe("guarantees", () => {
   it.effect("that a store does not give do not compile", () =>
     Effect.gen(function*() {
-      const given = Vault.layerOver<Guarantees.Fence | Guarantees.Fair>().pipe(
+      const given = LockServer.layerOver<Guarantees.Fence | Guarantees.Fair>().pipe(
         Layer.provide([Store.layerMemory, Identities.layerNone])
       )
       assert.strictEqual(
-        (yield* Vault.Vault.use(({ handle }) => handle(request("Lock", "me"))).pipe(
+        (yield* LockServer.LockServer.use(({ handle }) => handle(request("Lock", "me"))).pipe(
           Effect.provide(given)
         )).Status,
         "Locked"
       )
-      const demanding = Vault.layerOver<Guarantees.Failover>().pipe(
+      const demanding = LockServer.layerOver<Guarantees.Failover>().pipe(
         Layer.provide([Store.layerMemory, Identities.layerNone])
       )
       /** Compiles for what has the type that is named. */
       const is = <A>(_value: A) => {}
       // @ts-expect-error memory does not survive the loss of its machine
-      is<Layer.Layer<Vault.Vault>>(demanding)
-      is<Layer.Layer<Vault.Vault>>(given)
+      is<Layer.Layer<LockServer.LockServer>>(demanding)
+      is<Layer.Layer<LockServer.LockServer>>(given)
       // The others, by their types: none of these layers is built.
-      type Asked<G extends Guarantees.Guarantee> = Layer.Layer<Store.Store | G, DlmError.StoreError>
+      type Asked<G extends Guarantees.Guarantee> = Layer.Layer<Store.Store | G, StoreError.StoreError>
       const [url, file] = [Redacted.make("redis://127.0.0.1"), "locks.db"]
       const [sqlite, redis] = [SqliteStore.layer({ file }), RedisStore.layerUrl({ url })]
       const [postgres, etcd] = [PostgresStore.layerUrl({ url }), NodeEtcdStore.layer({ endpoints: [] })]

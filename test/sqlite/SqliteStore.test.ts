@@ -1,7 +1,6 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
-import type { DlmError } from "effect-dlm"
-import { Store } from "effect-dlm/server"
+import { Store, type StoreError } from "effect-dlm/server"
 import { SqliteStore } from "effect-dlm/sqlite"
 import { StoreContract } from "effect-dlm/testing"
 import { TestClock } from "effect/testing"
@@ -50,7 +49,7 @@ const connect = (file: string) =>
 const namesIn = (database: DatabaseSync) =>
   database.prepare("SELECT name FROM entries ORDER BY name").all().map((row) => JSON.parse(String(row["name"])))
 
-const failureOf = <A>(self: Effect.Effect<A, DlmError.StoreError, Scope.Scope>) => Effect.flip(Effect.scoped(self))
+const failureOf = <A>(self: Effect.Effect<A, StoreError.StoreError, Scope.Scope>) => Effect.flip(Effect.scoped(self))
 
 describe("the laws", () => {
   const layer = SqliteStore.layer({ file: path.join(folder, "laws.db") })
@@ -114,7 +113,7 @@ describe("a transaction", () => {
           [write(store, "good"), remove(store, "held"), write(store, "bad")].map(Effect.flip),
           { concurrency: "unbounded" }
         )
-        assert.deepStrictEqual(errors.map(({ fileName }) => fileName), ["good", "held", "bad"])
+        assert.deepStrictEqual(errors.map(({ name }) => name), ["good", "held", "bad"])
         for (const { message, reason } of errors) {
           assert.strictEqual(reason, "Failed")
           assert.include(message, "full")
@@ -193,12 +192,12 @@ describe("a file that others use too", () => {
       const errors = yield* Effect.all([Effect.flip(write(store, "a")), Effect.flip(read(store, "b"))], {
         concurrency: "unbounded"
       })
-      assert.deepStrictEqual(errors.map(({ fileName, reason, store }) => [fileName, reason, store]), [
+      assert.deepStrictEqual(errors.map(({ name, reason, store }) => [name, reason, store]), [
         ["a", "Timeout", "sqlite"],
         ["b", "Timeout", "sqlite"]
       ])
       const opening = yield* failureOf(open(file, { timeout: "100 millis" }))
-      assert.deepStrictEqual([opening.fileName, opening.reason], [undefined, "Timeout"])
+      assert.deepStrictEqual([opening.name, opening.reason], [undefined, "Timeout"])
       other.exec("COMMIT")
       yield* write(store, "c")
       assert.deepStrictEqual(namesIn(other), ["c"])
@@ -226,7 +225,7 @@ describe("time", () => {
         at.monotonic += millis
       },
       /** Runs with a store that is open for so long. */
-      use: <A>(file: string, body: (store: Instance) => Effect.Effect<A, DlmError.StoreError>) =>
+      use: <A>(file: string, body: (store: Instance) => Effect.Effect<A, StoreError.StoreError>) =>
         Effect.scoped(Effect.flatMap(open(file), body)).pipe(Effect.provideService(Clock.Clock, clock))
     }
   }
@@ -370,7 +369,7 @@ describe("opening", () => {
         make(file)
         const before = fs.existsSync(file) ? fs.readFileSync(file) : undefined
         const error = yield* failureOf(open(file))
-        assert.deepStrictEqual([error._tag, error.reason, error.fileName], ["StoreError", "Failed", undefined])
+        assert.deepStrictEqual([error._tag, error.reason, error.name], ["StoreError", "Failed", undefined])
         for (const word of [file, ...words]) assert.include(error.message, word)
         // It is somebody's.
         assert.deepStrictEqual(fs.existsSync(file) ? fs.readFileSync(file) : undefined, before)

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Fiber, Layer, Stream } from "effect"
-import type { Protocol } from "effect-dlm"
-import { CompareAndSet, Identities, Store, Vault } from "effect-dlm/server"
+import type { Protocol } from "effect-dlm/protocol"
+import { CompareAndSet, Identities, LockServer, Store } from "effect-dlm/server"
 import { StoreContract } from "effect-dlm/testing"
 import { TestClock } from "effect/testing"
 
@@ -67,7 +67,7 @@ describe("round trips", () => {
       return attempt(name, cases)
     })
     return {
-      layer: Vault.layer.pipe(Layer.provide([store, Identities.layerNone])),
+      layer: LockServer.layer.pipe(Layer.provide([store, Identities.layerNone])),
       since: () => {
         const made = trips
         trips = 0
@@ -77,7 +77,7 @@ describe("round trips", () => {
   }
 
   const ask = (Action: Protocol.Action, ID: string, more: Partial<Protocol.Request> = {}) =>
-    Vault.Vault.use(({ handle }) => handle({ ID, FileName: "f", Action, Expire: 60, ...more }))
+    LockServer.LockServer.use(({ handle }) => handle({ ID, FileName: "f", Action, Expire: 60, ...more }))
 
   it.effect("are one for the usual, and one more where a guess was wrong", () => {
     const { layer, since } = counted()
@@ -174,7 +174,7 @@ describe("a modify", () => {
         assert.isUndefined(fiber.pollUnsafe())
         yield* TestClock.adjust(1)
         const error = yield* Fiber.join(fiber)
-        assert.deepInclude(error, { _tag: "StoreError", fileName: "f", store: "test", reason: "Timeout" })
+        assert.deepInclude(error, { _tag: "StoreError", name: "f", store: "test", reason: "Timeout" })
         assert.include(error.message, "\"f\": the test store did not answer in time")
       }
     }))

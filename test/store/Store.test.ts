@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Logger, Schema, Scope } from "effect"
-import type { Protocol } from "effect-dlm"
-import { Identities, Limits, Store, Vault } from "effect-dlm/server"
+import type { Protocol } from "effect-dlm/protocol"
+import { Identities, LockServer, Store } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 import { watchMaps } from "../support/watch.ts"
 
@@ -368,16 +368,14 @@ describe("a full memory", () => {
   /** A store with room for two names of two characters with owners of one. */
   const buildSmall = Effect.map(
     Layer.build(
-      Layer.fresh(Store.layerMemory).pipe(
-        Layer.provide(Limits.layer({ maxStoredBytes: 2 * (bytesOfName + bytesOfEntry) }))
-      )
+      Layer.fresh(Store.layerMemoryWith({ maxStoredBytes: 2 * (bytesOfName + bytesOfEntry) }))
     ),
     (context) => Context.get(context, Store.Store)
   )
   const refused = (store: Memory, name: string, owner: string) =>
     Effect.map(
       Effect.flip(write(store, name, owner, 5000)),
-      ({ fileName, reason, store }) => assert.deepStrictEqual([store, reason, fileName], ["memory", "Full", name])
+      ({ name, reason, store }) => assert.deepStrictEqual([store, reason, name], ["memory", "Full", name])
     )
 
   it.effect("refuses what would take more, changes nothing by it, and takes the rest", () =>
@@ -412,12 +410,12 @@ describe("a full memory", () => {
       }
     }))
 
-  it.effect("is answered NO by a Vault, and logged once, whatever else goes well", () =>
+  it.effect("is answered NO by a LockServer, and logged once, whatever else goes well", () =>
     Effect.gen(function*() {
       const context = yield* Layer.build(
-        Vault.layerMemory.pipe(Layer.provide(Limits.layer({ maxStoredBytes: 1000 })))
+        LockServer.layer.pipe(Layer.provide([Store.layerMemoryWith({ maxStoredBytes: 1000 }), Identities.layerNone]))
       )
-      const { handle } = Context.get(context, Vault.Vault)
+      const { handle } = Context.get(context, LockServer.LockServer)
       const logged: Array<string> = []
       const ask = (Action: Protocol.Action, FileName: string) =>
         Effect.map(handle({ ID: "me", FileName, Action, Expire: 60 }), ({ Status }) => Status).pipe(
@@ -491,11 +489,11 @@ describe("a restart grace", () => {
     Effect.gen(function*() {
       const { handle } = Context.get(
         yield* Layer.build(
-          Vault.layer.pipe(
+          LockServer.layer.pipe(
             Layer.provide([Store.layerMemoryWith({ restartGrace: "30 seconds" }), Identities.layerNone])
           )
         ),
-        Vault.Vault
+        LockServer.LockServer
       )
       const ask = (Action: Protocol.Action, ID: string, Wait?: number) =>
         handle({ ID, FileName: "f", Action, Expire: 60, ...(Wait === undefined ? {} : { Wait }), DataStore: "x" })

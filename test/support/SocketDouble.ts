@@ -2,7 +2,8 @@
  * A socket without a network, that does what a test says with each line it is sent.
  */
 import { Deferred, type Duration, Effect, Exit, Layer, Queue, Scope } from "effect"
-import { Protocol, Talker, Wire } from "effect-dlm"
+import { Talker } from "effect-dlm"
+import { Protocol, Wire } from "effect-dlm/protocol"
 import { Socket } from "effect/socket"
 
 /** What the other side does: sends bytes, waits, closes. After the last step it stays open and silent. */

@@ -209,12 +209,12 @@ export const contract = <E>(layer: Layer.Layer<Talker.Talker, E>): void => {
           yield* Effect.flip(Lease.withLockIfAvailable(
             Effect.fail(
               new DlmError.AcquireTimeout({
-                fileName: "the body's own",
+                name: "the body's own",
                 waited: Duration.zero
               })
             ),
             one
-          )).pipe(Effect.map((error) => "fileName" in error && error.fileName)),
+          )).pipe(Effect.map((error) => "name" in error && error.name)),
           "the body's own"
         )
       }))
@@ -230,7 +230,7 @@ export const contract = <E>(layer: Layer.Layer<Talker.Talker, E>): void => {
 
         yield* others[2]!.lock
         const error = yield* Effect.flip(Lease.withLocks(Effect.void, mine, { wait: 0 }))
-        assert.strictEqual(error._tag === "AcquireTimeout" && error.fileName, names[2])
+        assert.strictEqual(error._tag === "AcquireTimeout" && error.name, names[2])
         assert.deepStrictEqual(yield* Effect.forEach(others, ({ holder }) => holder), ["Nobody", "Nobody", "Me"])
         yield* others[2]!.unlock
 
@@ -250,13 +250,13 @@ export const contract = <E>(layer: Layer.Layer<Talker.Talker, E>): void => {
         const Orders = Lease.tag("orders")
         const guarded: Effect.Effect<string, never, Lease.Held<"orders">> = Effect.map(
           Orders,
-          ({ fileName }) => fileName
+          ({ name }) => name
         )
         const locker = yield* Locker.make(freshName())
         const runs = (_program: Effect.Effect<string>) => {}
         // @ts-expect-error what needs the proof does not run without it
         runs(guarded)
-        assert.strictEqual(yield* guarded.pipe(Lease.withLockProvided(Orders, locker)), locker.fileName)
+        assert.strictEqual(yield* guarded.pipe(Lease.withLockProvided(Orders, locker)), locker.name)
       }))
 
     it.effect("keeps data with a lease", () =>

@@ -3,9 +3,8 @@
  */
 import { NodeHttpClient } from "@effect/platform-node"
 import { Effect, Layer, Schedule, Schema } from "effect"
-import type { DlmError } from "effect-dlm"
 import { NodeEtcdStore } from "effect-dlm/etcd"
-import type { Store } from "effect-dlm/server"
+import type { Store, StoreError } from "effect-dlm/server"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import { execFile } from "node:child_process"
 import * as programs from "./programs.ts"
@@ -70,7 +69,7 @@ const member = Effect.fnUntraced(function*(
   return { ...running, endpoint }
 })
 
-const layerOf = (endpoints: ReadonlyArray<string>): Layer.Layer<Store.Store, DlmError.StoreError> =>
+const layerOf = (endpoints: ReadonlyArray<string>): Layer.Layer<Store.Store, StoreError.StoreError> =>
   NodeEtcdStore.layer({ endpoints })
 
 /** Starts a single member. `secure` says that it listens with TLS, as `args` tell it, and then it is asked by etcdctl. */

@@ -27,7 +27,7 @@ export class History {
           Effect.map(Clock.monotonicTimeNanos, (to) =>
             void this.holds.push({
               who,
-              name: lease.fileName,
+              name: lease.name,
               fence: Option.getOrElse(lease.fence, () => 0n),
               from,
               to

@@ -3,9 +3,10 @@
  * as it is told, and a proxy between.
  */
 import { Context, Effect, Exit, Layer, Logger, Queue, Scope } from "effect"
-import { Protocol, Talker, Wire } from "effect-dlm"
-import { NodeTalker, NodeVaultServer } from "effect-dlm/node"
-import { Identities, Limits, Vault } from "effect-dlm/server"
+import { Talker } from "effect-dlm"
+import { NodeLockServer, NodeTalker } from "effect-dlm/node"
+import { Protocol, Wire } from "effect-dlm/protocol"
+import { Identities, Limits, LockServer } from "effect-dlm/server"
 import { SocketServer } from "effect/socket"
 import * as Net from "node:net"
 
@@ -180,15 +181,15 @@ export const proxy = Effect.fnUntraced(function*(target: number) {
 /** A port where nobody listens. */
 export const freePort = Effect.scoped(Effect.suspend(() => listen(Net.createServer())))
 
-/** Our server, over a Vault in memory unless another is given. Fresh each time, whatever ran before. */
+/** Our server, over a LockServer in memory unless another is given. Fresh each time, whatever ran before. */
 export const serve = Effect.fnUntraced(function*(options: {
   readonly port?: number
   readonly limits?: Partial<Limits.Limits>
-  readonly vault?: Layer.Layer<Vault.Vault>
+  readonly lockServer?: Layer.Layer<LockServer.LockServer>
 } = {}) {
   const context = yield* Layer.build(Layer.fresh(
-    NodeVaultServer.layer({ port: options.port ?? 0 }).pipe(
-      Layer.provide([options.vault ?? Layer.fresh(Vault.layerMemory), Identities.layerNone]),
+    NodeLockServer.layer({ port: options.port ?? 0 }).pipe(
+      Layer.provide([options.lockServer ?? Layer.fresh(LockServer.layerMemory), Identities.layerNone]),
       Layer.provide([Limits.layer(options.limits ?? {}), Logger.layer([])])
     )
   ))

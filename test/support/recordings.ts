@@ -2,8 +2,8 @@
  * The exchanges that were recorded against the reference server.
  */
 import { Effect, Redacted, Result, Schema } from "effect"
-import { Protocol, Wire } from "effect-dlm"
-import { Identities, Limits, type Vault } from "effect-dlm/server"
+import { Protocol, Wire } from "effect-dlm/protocol"
+import { Identities, Limits, type LockServer } from "effect-dlm/server"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { line } from "./tcp.ts"
@@ -74,10 +74,11 @@ export const layerIdentities = Identities.layer(
   identities.map(({ Identity, ...fields }) => Object.assign(fields, { Identity: Redacted.make(Identity) }))
 )
 
-/** What a Vault answers to the bytes of one line. */
-export const answerOf = ({ handle }: Vault.Vault["Service"]) => (bytes: Uint8Array): Effect.Effect<unknown, Error> => {
-  const lines = new Wire.Framer(Limits.defaults.maxLineBytes).push(bytes)
-  if (lines.length !== 1) return Effect.fail(new Error(`${lines.length} lines`))
-  const request = Protocol.decodeRequest(lines[0]!, Limits.defaults.maxJsonDepth)
-  return Result.isSuccess(request) ? handle(request.success) : Effect.succeed({ Status: request.failure.Status })
-}
+/** What a LockServer answers to the bytes of one line. */
+export const answerOf =
+  ({ handle }: LockServer.LockServer["Service"]) => (bytes: Uint8Array): Effect.Effect<unknown, Error> => {
+    const lines = new Wire.Framer(Limits.defaults.maxLineBytes).push(bytes)
+    if (lines.length !== 1) return Effect.fail(new Error(`${lines.length} lines`))
+    const request = Protocol.decodeRequest(lines[0]!, Limits.defaults.maxJsonDepth)
+    return Result.isSuccess(request) ? handle(request.success) : Effect.succeed({ Status: request.failure.Status })
+  }

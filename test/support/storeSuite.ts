@@ -4,9 +4,9 @@
  */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Scope, Stream } from "effect"
-import { type DlmError, Locker, Talker } from "effect-dlm"
-import { NodeTalker, NodeVaultServer } from "effect-dlm/node"
-import { Identities, type Store, Vault } from "effect-dlm/server"
+import { Locker } from "effect-dlm"
+import { NodeLockServer, NodeTalker } from "effect-dlm/node"
+import { Identities, LockServer, type Store, type StoreError } from "effect-dlm/server"
 import { StoreContract } from "effect-dlm/testing"
 import { SocketServer } from "effect/socket"
 import { contract, freshName } from "./contract.ts"
@@ -17,7 +17,7 @@ import * as recordings from "./recordings.ts"
 /** A store under test. */
 export interface Harness extends Omit<Running, "output"> {
   /** A store of its own connections each time that it is built, over the same server. */
-  readonly layer: Layer.Layer<Store.Store, DlmError.StoreError>
+  readonly layer: Layer.Layer<Store.Store, StoreError.StoreError>
 }
 
 export interface Options extends StoreContract.Options {
@@ -27,15 +27,15 @@ export interface Options extends StoreContract.Options {
   readonly durable: boolean
 }
 
-const vaultOver = (layer: Layer.Layer<Store.Store, DlmError.StoreError>) =>
-  Vault.layer.pipe(Layer.provide([layer, Identities.layerNone]))
+const lockServerOver = (layer: Layer.Layer<Store.Store, StoreError.StoreError>) =>
+  LockServer.layer.pipe(Layer.provide([layer, Identities.layerNone]))
 
 /** A server of ours over the store, and a Talker to it. */
-const serverOver = (layer: Layer.Layer<Store.Store, DlmError.StoreError>) =>
+const serverOver = (layer: Layer.Layer<Store.Store, StoreError.StoreError>) =>
   Effect.gen(function*() {
     const context = yield* Layer.build(
-      Layer.fresh(NodeVaultServer.layer({ port: 0 })).pipe(
-        Layer.provide([Layer.fresh(vaultOver(layer)), Identities.layerNone])
+      Layer.fresh(NodeLockServer.layer({ port: 0 })).pipe(
+        Layer.provide([Layer.fresh(lockServerOver(layer)), Identities.layerNone])
       )
     )
     const { address } = Context.get(context, SocketServer.SocketServer)
@@ -48,10 +48,10 @@ const lockerAt = Effect.fnUntraced(function*(port: number, name: string, options
   return yield* Effect.provideContext(Locker.make(name, options), context)
 })
 
-/** Lockers over a Vault of their own in this process. */
-const lockerOver = (layer: Layer.Layer<Store.Store, DlmError.StoreError>) =>
+/** Lockers over a LockServer of their own in this process. */
+const lockerOver = (layer: Layer.Layer<Store.Store, StoreError.StoreError>) =>
   Effect.map(
-    Layer.build(Talker.layerVault.pipe(Layer.provide(Layer.fresh(vaultOver(layer))), Layer.fresh)),
+    Layer.build(LockServer.layerTalker.pipe(Layer.provide(Layer.fresh(lockServerOver(layer))), Layer.fresh)),
     (context) => (name: string) => Effect.provideContext(Locker.make(name), context)
   )
 
@@ -59,7 +59,7 @@ const patient = Schedule.spaced("100 millis")
 
 /** What must hold over every store, also one that is no server. */
 export const programSuite = (
-  layer: Layer.Layer<Store.Store, DlmError.StoreError>,
+  layer: Layer.Layer<Store.Store, StoreError.StoreError>,
   options: StoreContract.Options = {}
 ): void => {
   describe("the laws", () => {
@@ -70,9 +70,9 @@ export const programSuite = (
     it.live("are answered as recorded", () =>
       Effect.gen(function*() {
         const context = yield* Layer.build(
-          Vault.layer.pipe(Layer.provide([layer, recordings.layerIdentities]))
+          LockServer.layer.pipe(Layer.provide([layer, recordings.layerIdentities]))
         )
-        const answer = recordings.answerOf(Context.get(context, Vault.Vault))
+        const answer = recordings.answerOf(Context.get(context, LockServer.LockServer))
         const replays = yield* Effect.forEach(
           recordings.cases,
           (recorded) =>
@@ -86,7 +86,8 @@ export const programSuite = (
       }))
   })
 
-  describe("the programs above, in process", () => contract(Talker.layerVault.pipe(Layer.provide(vaultOver(layer)))))
+  describe("the programs above, in process", () =>
+    contract(LockServer.layerTalker.pipe(Layer.provide(lockServerOver(layer)))))
 
   describe("several servers over it", () => {
     it.live("let nobody starve: three servers, 24 waiters", () =>
@@ -171,7 +172,7 @@ export const storeSuite = (options: Options): void => {
   )
   afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
   const layer = Layer.unwrap(Effect.sync(() => harness.layer))
-  const inProcess = Talker.layerVault.pipe(Layer.provide(vaultOver(layer)))
+  const inProcess = LockServer.layerTalker.pipe(Layer.provide(lockServerOver(layer)))
 
   programSuite(layer, options)
 

@@ -2,9 +2,9 @@
  * A client on plain `node:net`, that knows nothing of ours but the encoding, and a server for it to talk to.
  */
 import { Context, Effect, Layer, Result } from "effect"
-import { Wire } from "effect-dlm"
-import { NodeVaultServer } from "effect-dlm/node"
-import { Identities, Limits, Store, Vault } from "effect-dlm/server"
+import { NodeLockServer } from "effect-dlm/node"
+import { Wire } from "effect-dlm/protocol"
+import { Identities, Limits, LockServer, Store } from "effect-dlm/server"
 import { SocketServer } from "effect/socket"
 import * as Net from "node:net"
 
@@ -57,7 +57,7 @@ export const parse = (text: string): Effect.Effect<unknown, Error> =>
 /** Sends a line, and gives its answer. */
 export const ask = (port: number, bytes: Uint8Array | string) => Effect.flatMap(exchange(port, bytes), parse)
 
-/** A server on a free port, and its Vault, as long as the scope lives. */
+/** A server on a free port, and its LockServer, as long as the scope lives. */
 export const serve = Effect.fnUntraced(function*<E = never, R = never>(
   options: {
     readonly limits?: Partial<Limits.Limits>
@@ -66,13 +66,13 @@ export const serve = Effect.fnUntraced(function*<E = never, R = never>(
 ) {
   const identities: Layer.Layer<Identities.Identities, E, R> = options.identities ?? Identities.layerNone
   const context = yield* Layer.build(
-    NodeVaultServer.layer({ port: 0 }).pipe(
-      Layer.provideMerge(Vault.layer),
+    NodeLockServer.layer({ port: 0 }).pipe(
+      Layer.provideMerge(LockServer.layer),
       Layer.provide([Store.layerMemory, identities]),
       Layer.provide(Limits.layer(options.limits ?? {}))
     )
   )
   const { address } = Context.get(context, SocketServer.SocketServer)
   if (address._tag === "UnixPathAddress") return yield* Effect.die("no port")
-  return { port: address.port, vault: Context.get(context, Vault.Vault) }
+  return { port: address.port, lockServer: Context.get(context, LockServer.LockServer) }
 })

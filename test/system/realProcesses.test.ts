@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, type Duration, Effect, Fiber, Layer, Option, Schedule } from "effect"
-import { type DlmError, Lease, Locker, type Protocol, Talker } from "effect-dlm"
+import { type DlmError, Lease, Locker, Talker } from "effect-dlm"
+import type { Protocol } from "effect-dlm/protocol"
 import * as Processes from "../support/childProcesses.ts"
 import { now } from "../support/lockClient.ts"
 import * as Tcp from "../support/peers.ts"

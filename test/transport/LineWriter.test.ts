@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { Wire } from "effect-dlm"
+import { Wire } from "effect-dlm/protocol"
 import { LineWriter } from "../../src/transport/LineWriter.ts"
 
 const newline = 0x0a

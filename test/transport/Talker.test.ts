@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Schema } from "effect"
-import { DlmError, Protocol, Talker } from "effect-dlm"
+import { DlmError, Talker } from "effect-dlm"
+import { Protocol } from "effect-dlm/protocol"
 import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
 import * as Double from "../support/SocketDouble.ts"
@@ -169,7 +170,7 @@ describe("Talker over a socket", () => {
 
 describe("errors", () => {
   it("name the lock, and say what to do", () => {
-    const about = { fileName: "a\nb", action: "Lock" } as const
+    const about = { name: "a\nb", action: "Lock" } as const
     for (
       const error of [
         ...(["OpenFailed", "OpenTimeout", "AnswerTimeout", "Closed", "Released"] as const).map((reason) =>

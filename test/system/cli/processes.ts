@@ -3,8 +3,9 @@
  */
 import { assert } from "@effect/vitest"
 import { Context, Effect, FileSystem, Layer, Queue, Result, type Scope } from "effect"
-import { Locker, Wire } from "effect-dlm"
+import { Locker } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
+import { Wire } from "effect-dlm/protocol"
 import * as ChildProcess from "node:child_process"
 import * as Net from "node:net"
 import * as Path from "node:path"

@@ -14,9 +14,8 @@ import {
   Scope,
   Stream
 } from "effect"
-import { DlmError } from "effect-dlm"
 import { EtcdStore, NodeEtcdStore } from "effect-dlm/etcd"
-import { Store } from "effect-dlm/server"
+import { Store, StoreError } from "effect-dlm/server"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import * as fs from "node:fs"
 import { freshName } from "../../support/contract.ts"
@@ -54,8 +53,8 @@ const grants = "/v3/lease/grant"
 
 const failureOf = (layer: Layer.Layer<Store.Store, unknown>) =>
   Effect.map(Effect.flip(Effect.scoped(Layer.build(layer))), (error) => {
-    assert.instanceOf(error, DlmError.StoreError)
-    assert.isUndefined(error.fileName)
+    assert.instanceOf(error, StoreError.StoreError)
+    assert.isUndefined(error.name)
     return error.message
   })
 
@@ -188,7 +187,7 @@ describeWith("the etcd store", etcdServer.needed, () => {
       yield* lock(store, freshName(), "me")
       yield* kill
       const error = yield* Effect.flip(lock(store, given, "me"))
-      assert.strictEqual(error.fileName, given)
+      assert.strictEqual(error.name, given)
       assert.include(error.message, "ECONNREFUSED")
       yield* start
       assert.isUndefined((yield* read(other, given)).answer)

@@ -1,7 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Schedule } from "effect"
-import { type DlmError, Locker, Talker } from "effect-dlm"
-import { Identities, type Store, Vault } from "effect-dlm/server"
+import { Locker } from "effect-dlm"
+import { Identities, LockServer, type Store, type StoreError } from "effect-dlm/server"
 import { freshName } from "../../support/contract.ts"
 import * as etcdServer from "../../support/etcdServer.ts"
 import { History } from "../../support/history.ts"
@@ -12,13 +12,13 @@ const patient = Schedule.spaced("100 millis")
 
 /** A Locker of a server of its own, in this process. */
 const lockerOver = Effect.fnUntraced(function*(
-  layer: Layer.Layer<Store.Store, DlmError.StoreError>,
+  layer: Layer.Layer<Store.Store, StoreError.StoreError>,
   name: string,
   options: Locker.Options = {}
 ) {
   const context = yield* Layer.build(
-    Layer.fresh(Talker.layerVault).pipe(
-      Layer.provide(Layer.fresh(Vault.layer)),
+    Layer.fresh(LockServer.layerTalker).pipe(
+      Layer.provide(Layer.fresh(LockServer.layer)),
       Layer.provide([Layer.fresh(layer), Identities.layerNone])
     )
   )

@@ -1,17 +1,16 @@
 /**
- * What is asked of a store itself, without a Vault.
+ * What is asked of a store itself, without a LockServer.
  */
 import { Context, Effect, Layer, Stream } from "effect"
-import type { DlmError } from "effect-dlm"
-import { Store } from "effect-dlm/server"
+import { Store, type StoreError } from "effect-dlm/server"
 
 type Instance = Store.Store["Service"]
 
 /** A store of its own connections. */
-export const instance = (layer: Layer.Layer<Store.Store, DlmError.StoreError>) =>
+export const instance = (layer: Layer.Layer<Store.Store, StoreError.StoreError>) =>
   Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Store.Store))
 
-/** As the Vault does: takes a name that is free or its own. */
+/** As the LockServer does: takes a name that is free or its own. */
 export const lock = (store: Instance, name: string, owner: string, ttlMillis = 60_000, data?: string) =>
   store.modify(name, (found): Store.Decision<boolean> =>
     found === undefined || found.owner === owner
@@ -21,7 +20,7 @@ export const lock = (store: Instance, name: string, owner: string, ttlMillis = 6
       }
       : { answer: false, change: { _tag: "Keep" } }, { owner, identity: undefined, waits: false })
 
-/** As the Vault does: frees a name that is its own. */
+/** As the LockServer does: frees a name that is its own. */
 export const unlock = (store: Instance, name: string, owner: string) =>
   store.modify(name, (found): Store.Decision<boolean> =>
     found?.owner === owner

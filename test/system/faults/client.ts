@@ -8,8 +8,9 @@ import { Context, Duration, Effect, Exit, Layer, Option, Schedule } from "effect
 import * as fs from "node:fs"
 import * as net from "node:net"
 import { createInterface } from "node:readline"
-import { type DlmError, Lease, Locker, type Protocol, Talker } from "../../../src/index.ts"
+import { type DlmError, Lease, Locker, Talker } from "../../../src/index.ts"
 import { NodeTalker } from "../../../src/node/index.ts"
+import type { Protocol } from "../../../src/protocol/index.ts"
 import { type Ending, type Line, now } from "./history.ts"
 import type { Answer, Question } from "./resource.ts"
 
@@ -115,9 +116,9 @@ const program = Effect.fnUntraced(function*(options: Options) {
     Effect.gen(function*() {
       const lease = yield* Counter
       const fence = Option.getOrThrow(lease.fence)
-      const { stop, value } = yield* touch(locker.fileName, fence)
+      const { stop, value } = yield* touch(locker.name, fence)
       if (value === undefined) return
-      if (stop) return yield* touch(locker.fileName, fence, value + 1, true)
+      if (stop) return yield* touch(locker.name, fence, value + 1, true)
       if (chance(0.5)) {
         yield* locker.put(`${process.pid} ${asked}`)
         yield* locker.get
@@ -125,14 +126,14 @@ const program = Effect.fnUntraced(function*(options: Options) {
       if (chance(0.2)) yield* locker.lock
       // Now and then long enough to be renewed in the background.
       yield* Effect.sleep(chance(0.01) ? options.ttl * 0.7 : chance(0.3) ? 1 : 0)
-      yield* touch(locker.fileName, fence, value + 1)
+      yield* touch(locker.name, fence, value + 1)
     })
   const add = (locker: Locker.Locker) =>
     Effect.gen(function*() {
       const lease = yield* Counter
       const body = bodies++
       const fence = String(Option.getOrThrow(lease.fence))
-      tell({ type: "entered", body, at: now(), name: locker.fileName, fence })
+      tell({ type: "entered", body, at: now(), name: locker.name, fence })
       yield* Effect.onExit(work(locker), () =>
         Effect.sync(() => {
           look()

@@ -2,7 +2,7 @@
  * The checks of a history see what is wrong in one, and nothing in one that may be.
  */
 import { assert, describe, it } from "@effect/vitest"
-import type { Protocol } from "effect-dlm"
+import type { Protocol } from "effect-dlm/protocol"
 import { type Forgetting, fromLines, type Line, violations } from "./history.ts"
 
 const ttl = 1_000

@@ -2,7 +2,7 @@
  * What clients wrote down about all that they asked and were answered, and whether that can be true of a lock server
  * that keeps its promises. Times are milliseconds of the monotonic clock, which is one for all processes of a machine.
  */
-import type { Protocol } from "effect-dlm"
+import type { Protocol } from "effect-dlm/protocol"
 import * as fs from "node:fs"
 
 /** Milliseconds of the monotonic clock. */

@@ -3,7 +3,7 @@
  * and some things that only a bad middlebox does.
  */
 import { Effect, Result } from "effect"
-import { Protocol, Wire } from "effect-dlm"
+import { Protocol, Wire } from "effect-dlm/protocol"
 import * as net from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 

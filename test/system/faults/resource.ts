@@ -46,7 +46,7 @@ export const serve = Effect.gen(function*() {
 
   const ask = ({ fence, name, value }: Question): Effect.Effect<number | undefined> => {
     // All that the guard looks at.
-    const lease = { fileName: name, fence: Option.some(BigInt(fence)) } as Lease.Lease
+    const lease = { name, fence: Option.some(BigInt(fence)) } as Lease.Lease
     // A read is guarded too: whoever held the lock before must not write what the reader then does not know of.
     const work = value === undefined
       ? Effect.map(

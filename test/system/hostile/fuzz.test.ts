@@ -3,7 +3,7 @@
  * it prints as a line for `regressions.jsonl`, whose inputs are tried each time.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Protocol } from "effect-dlm"
+import { Protocol } from "effect-dlm/protocol"
 import { Limits } from "effect-dlm/server"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"

@@ -3,8 +3,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Layer, Logger } from "effect"
-import { NodeVaultServer } from "effect-dlm/node"
-import { Identities, Limits, Vault } from "effect-dlm/server"
+import { NodeLockServer } from "effect-dlm/node"
+import { Identities, Limits, LockServer } from "effect-dlm/server"
 import { SocketServer } from "effect/socket"
 import * as Http from "node:http"
 import * as Http2 from "node:http2"
@@ -18,8 +18,8 @@ const honest = { ID: "honest", FileName: "honest", Action: "Lock", Expire: "30" 
 const serve = Effect.gen(function*() {
   const held = new Map<string, string>()
   const context = yield* Layer.build(
-    NodeVaultServer.layer({ port: 0 }).pipe(
-      Layer.provide(Vault.layer),
+    NodeLockServer.layer({ port: 0 }).pipe(
+      Layer.provide(LockServer.layer),
       Layer.provide([watched(held), Identities.layerNone]),
       Layer.provide([Limits.layer({ requestTimeout: Duration.millis(300) }), Logger.layer([])])
     )

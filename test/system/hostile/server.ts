@@ -7,10 +7,10 @@
  */
 import { Duration, Effect, Layer, Logger } from "effect"
 import { SocketServer } from "effect/socket"
-import * as NodeVaultServer from "../../../src/node/NodeLockServer.ts"
+import * as NodeLockServer from "../../../src/node/NodeLockServer.ts"
 import * as Identities from "../../../src/server/Identities.ts"
 import * as Limits from "../../../src/server/Limits.ts"
-import * as Vault from "../../../src/server/LockServer.ts"
+import * as LockServer from "../../../src/server/LockServer.ts"
 import * as Store from "../../../src/store/Store.ts"
 
 /** The limits that tests set. */
@@ -27,8 +27,8 @@ const limitsOf = ({ requestTimeout, writeTimeout, ...counts }: Options): Partial
   ...(writeTimeout === undefined ? {} : { writeTimeout: Duration.millis(writeTimeout) })
 })
 
-const server = NodeVaultServer.layer({ port: 0 }).pipe(
-  Layer.provide(Vault.layer),
+const server = NodeLockServer.layer({ port: 0 }).pipe(
+  Layer.provide(LockServer.layer),
   Layer.provide([Store.layerMemory, Identities.layerNone]),
   Layer.provide([Limits.layer(limitsOf(JSON.parse(process.argv[2] ?? "{}"))), Logger.layer([])])
 )

@@ -9,8 +9,8 @@ import * as Protocol from "../../../src/protocol/Protocol.ts"
 import * as Wire from "../../../src/protocol/Wire.ts"
 import * as Identities from "../../../src/server/Identities.ts"
 import * as Limits from "../../../src/server/Limits.ts"
-import * as Vault from "../../../src/server/LockServer.ts"
-import * as VaultServer from "../../../src/server/SocketLockServer.ts"
+import * as LockServer from "../../../src/server/LockServer.ts"
+import * as SocketLockServer from "../../../src/server/SocketLockServer.ts"
 import * as Store from "../../../src/store/Store.ts"
 import { identities } from "./corpus.ts"
 import type { Input } from "./inputs.ts"
@@ -121,9 +121,9 @@ export const makeTarget = async (): Promise<Target> => {
         )
     })
   )
-  const program = VaultServer.layer.pipe(
+  const program = SocketLockServer.layer.pipe(
     Layer.provide(server),
-    Layer.provideMerge(Vault.layer),
+    Layer.provideMerge(LockServer.layer),
     Layer.provide([
       watched(held),
       Identities.layer(
@@ -135,7 +135,7 @@ export const makeTarget = async (): Promise<Target> => {
   const built = await Effect.runPromise(
     Layer.buildWithScope(program, scope).pipe(Effect.provideService(Clock.Clock, clock))
   )
-  const { handle } = Context.get(built, Vault.Vault)
+  const { handle } = Context.get(built, LockServer.LockServer)
   const fork = Effect.runForkWith(Context.make(Clock.Clock, clock))
   const accept = await Effect.runPromise(Deferred.await(accepting))
 

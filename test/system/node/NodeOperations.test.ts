@@ -4,14 +4,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { NodeOperations } from "effect-dlm/node"
-import { Identities, Store, Vault } from "effect-dlm/server"
+import { Identities, LockServer, Store } from "effect-dlm/server"
 import { HttpServer } from "effect/http"
 import { connect, readToEnd } from "../../support/tcp.ts"
 
 const serve = Effect.gen(function*() {
   const context = yield* Layer.build(
     NodeOperations.layer({ port: 0 }).pipe(
-      Layer.provide(Vault.layer),
+      Layer.provide(LockServer.layer),
       Layer.provide([Store.layerMemory, Identities.layerNone])
     )
   )

@@ -3,9 +3,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Exit, Layer, Metric, Schedule, Scope } from "effect"
-import { Metrics } from "effect-dlm"
-import { NodeVaultServer } from "effect-dlm/node"
-import { Identities, Limits, Store, Vault } from "effect-dlm/server"
+import { NodeLockServer } from "effect-dlm/node"
+import { Identities, Limits, LockServer, Metrics, Store } from "effect-dlm/server"
 import { SocketServer } from "effect/socket"
 import * as fs from "node:fs"
 import * as Tls from "node:tls"
@@ -15,22 +14,26 @@ import { connect, line, parse, readToEnd } from "../../support/tcp.ts"
 
 /** Answers after a client has had the time to end its side. */
 const slowly = Layer.effect(
-  Vault.Vault,
+  LockServer.LockServer,
   Effect.map(
-    Vault.Vault,
-    (vault) => Vault.Vault.of({ ...vault, handle: (request) => Effect.delay(vault.handle(request), "50 millis") })
+    LockServer.LockServer,
+    (lockServer) =>
+      LockServer.LockServer.of({
+        ...lockServer,
+        handle: (request) => Effect.delay(lockServer.handle(request), "50 millis")
+      })
   )
 )
 
 const serveTls = Effect.fnUntraced(function*(limits: Partial<Limits.Limits>) {
   const certificates = yield* Effect.flatMap(temporaryFolder("handshakes"), Certificates.make)
   const context = yield* Layer.build(
-    NodeVaultServer.layerTls({
+    NodeLockServer.layerTls({
       port: 0,
       tls: { cert: fs.readFileSync(certificates.server.cert), key: fs.readFileSync(certificates.server.key) }
     }).pipe(
       Layer.provide(slowly),
-      Layer.provide(Vault.layer),
+      Layer.provide(LockServer.layer),
       Layer.provide([Store.layerMemory, Identities.layerNone]),
       Layer.provide(Limits.layer(limits))
     )

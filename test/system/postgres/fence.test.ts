@@ -1,17 +1,17 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer } from "effect"
-import { Locker, Talker } from "effect-dlm"
+import { Locker } from "effect-dlm"
 import { Fence } from "effect-dlm/fence"
 import { PostgresStore } from "effect-dlm/postgres"
-import { Identities, Vault } from "effect-dlm/server"
+import { Identities, LockServer } from "effect-dlm/server"
 import { postgresServer, programs } from "../../support/postgresServer.ts"
 import { describeWith } from "../../support/programs.ts"
 
 // The lock and what it guards are in one database.
 const layer = Layer.unwrap(Effect.map(postgresServer, ({ url }) =>
-  Talker.layerVault.pipe(
-    Layer.provide(Vault.layer),
+  LockServer.layerTalker.pipe(
+    Layer.provide(LockServer.layer),
     Layer.provide([PostgresStore.layer(), Identities.layerNone]),
     Layer.provideMerge(PgClient.layer({ url }))
   )))

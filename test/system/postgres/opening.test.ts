@@ -16,9 +16,8 @@ import {
   Scope,
   Stream
 } from "effect"
-import type { DlmError } from "effect-dlm"
 import { PostgresStore } from "effect-dlm/postgres"
-import { Store } from "effect-dlm/server"
+import { Store, type StoreError } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 import { createHash } from "node:crypto"
 import * as net from "node:net"
@@ -60,10 +59,10 @@ describeWith("the Postgres store", programs, () => {
   const build = <E>(layer: Layer.Layer<Store.Store, E>) =>
     Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Store.Store))
   /** The error with which the store does not open. */
-  const refusal = (layer: Layer.Layer<Store.Store, DlmError.StoreError>) =>
+  const refusal = (layer: Layer.Layer<Store.Store, StoreError.StoreError>) =>
     Effect.map(Effect.flip(Effect.scoped(build(layer))), (error) => {
       assert.strictEqual(error._tag, "StoreError")
-      assert.isUndefined(error.fileName)
+      assert.isUndefined(error.name)
       return error
     })
   const withSql = <A, E>(body: (sql: PgClient.PgClient) => Effect.Effect<A, E>, url = server.url) =>

@@ -1,15 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Context, Effect, Exit, Fiber, Layer, Option, Queue, Redacted, Schedule, Stream } from "effect"
-import type { DlmError } from "effect-dlm"
 import { RedisStore } from "effect-dlm/redis"
-import { Store } from "effect-dlm/server"
+import { Store, type StoreError } from "effect-dlm/server"
 import { collected } from "../../support/logs.ts"
 import * as programs from "../../support/programs.ts"
 import * as redisServer from "../../support/redisServer.ts"
 
 type Instance = Store.Store["Service"]
 
-const build = (layer: Layer.Layer<Store.Store, DlmError.StoreError>) =>
+const build = (layer: Layer.Layer<Store.Store, StoreError.StoreError>) =>
   Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Store.Store))
 
 const owned = (owner: string, data?: string): Store.Entry => ({ owner, identity: undefined, data })
@@ -27,7 +26,7 @@ const take = (store: Instance, name: string, owner = "me", ttlMillis = 600_000) 
 const free = (store: Instance, name: string) =>
   store.modify(name, () => ({ answer: undefined, change: { _tag: "Remove" } }))
 
-const opened = (layer: Layer.Layer<Store.Store, DlmError.StoreError>) =>
+const opened = (layer: Layer.Layer<Store.Store, StoreError.StoreError>) =>
   Effect.flip(Effect.scoped(Layer.build(Layer.fresh(layer))))
 
 const untilBack = Effect.retry({ schedule: Schedule.spaced("50 millis"), times: 200 })
@@ -152,7 +151,7 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
       yield* Effect.flip(take(store, "lost"))
       for (let i = 0; i < 100; i++) {
         const error = yield* Effect.flip(take(store, `lost ${i}`))
-        assert.deepStrictEqual([error.fileName, error.reason], [`lost ${i}`, "Failed"])
+        assert.deepStrictEqual([error.name, error.reason], [`lost ${i}`, "Failed"])
         assert.match(error.message, /ECONNREFUSED|closed unexpectedly|ECONNRESET/)
       }
       yield* start
@@ -245,7 +244,7 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
         const port = yield* programs.freePort
         const error = yield* opened(RedisStore.layerUrl({ url: Redacted.make(`redis://127.0.0.1:${port}`) }))
         assert.include(error.message, `the redis store failed (connect ECONNREFUSED 127.0.0.1:${port})`)
-        assert.isUndefined(error.fileName)
+        assert.isUndefined(error.name)
       }))
 
     it.live("says that the password is wrong, and not which", () =>

@@ -10,7 +10,7 @@ type Instance = Store.Store["Service"]
 const build = (layer: Layer.Layer<Store.Store, unknown>) =>
   Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Store.Store))
 
-/** Takes a name as the Vault does, and gives the fence where it got it. */
+/** Takes a name as the LockServer does, and gives the fence where it got it. */
 const take = (store: Instance, name: string, owner: string) =>
   Effect.map(
     store.modify<boolean>(name, (found) =>

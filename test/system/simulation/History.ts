@@ -2,7 +2,7 @@
  * What was asked and answered when, who held what, and what was written: all
  * that the checks look at.
  */
-import type { Protocol } from "effect-dlm"
+import type { Protocol } from "effect-dlm/protocol"
 import type { Machine, Simulator } from "./Simulator.ts"
 
 /** A request of a client. Without an answer it may have happened or not, at any time since. */

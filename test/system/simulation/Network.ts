@@ -7,7 +7,7 @@
  * another.
  */
 import { Effect, Result } from "effect"
-import { Protocol, Wire } from "effect-dlm"
+import { Protocol, Wire } from "effect-dlm/protocol"
 import { Socket, SocketServer } from "effect/socket"
 import type { Seeded } from "../../support/random.ts"
 import type { Machine, Simulator } from "./Simulator.ts"

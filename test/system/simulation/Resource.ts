@@ -48,11 +48,11 @@ export class Resource {
       const fence = Option.getOrThrow(lease.fence)
       this.machine.after(this.delay(), () => {
         const writing = this.guarded
-          ? this.guard.set(lease.fileName, from.name, lease)
-          : this.store.set(lease.fileName, JSON.stringify({ fence: String(fence), value: from.name }))
+          ? this.guard.set(lease.name, from.name, lease)
+          : this.store.set(lease.name, JSON.stringify({ fence: String(fence), value: from.name }))
         this.machine.fork(Effect.onExit(Effect.exit(writing), (exit) =>
           Effect.sync(() => {
-            if (Exit.isSuccess(exit) && Exit.isFailure(exit.value)) this.history.refuse(lease.fileName, fence)
+            if (Exit.isSuccess(exit) && Exit.isFailure(exit.value)) this.history.refuse(lease.name, fence)
             from.after(this.delay(), () => resume(Effect.void))
           })))
       })

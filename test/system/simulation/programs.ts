@@ -3,7 +3,8 @@
  * write them.
  */
 import { Duration, Effect, Exit, Layer, Option, Result } from "effect"
-import { Lease, Locker, type Protocol, Talker } from "effect-dlm"
+import { Lease, Locker, Talker } from "effect-dlm"
+import type { Protocol } from "effect-dlm/protocol"
 import type { Seeded } from "../../support/random.ts"
 import type { History } from "./History.ts"
 import type { Network } from "./Network.ts"
@@ -63,7 +64,7 @@ const work = (
   millis: number
 ) =>
   Effect.suspend(() => {
-    const hold = history.hold(machine, lease.fileName, lease.id, Option.getOrThrow(lease.fence), ttl * 0.9)
+    const hold = history.hold(machine, lease.name, lease.id, Option.getOrThrow(lease.fence), ttl * 0.9)
     const writes = random.below(3)
     const writing = Effect.forEach(
       Array.from({ length: writes }),

@@ -3,7 +3,7 @@
  * faults that the seed says, and then the checks of what happened.
  */
 import { Effect, type Fiber, Layer } from "effect"
-import { Identities, Store, Vault, VaultServer } from "effect-dlm/server"
+import { Identities, LockServer, SocketLockServer, Store } from "effect-dlm/server"
 import { SocketServer } from "effect/socket"
 import { createHash } from "node:crypto"
 import { Seeded } from "../../support/random.ts"
@@ -131,18 +131,18 @@ export const simulate = (seed: number, options: Options = {}): Outcome => {
     const crash = history.crashes.at(-1)
     if (grace && crash !== undefined) crash.graceUntil = sim.now + longestTtl / serverRate
     sim.note("server", "boots")
-    server.fork(Layer.launch(VaultServer.layer.pipe(
+    server.fork(Layer.launch(SocketLockServer.layer.pipe(
       Layer.provide([
-        watchedVault.pipe(Layer.provide(Vault.layer), Layer.provide([store, Identities.layerNone])),
+        watchedLockServer.pipe(Layer.provide(LockServer.layer), Layer.provide([store, Identities.layerNone])),
         Identities.layerNone,
         Layer.succeed(SocketServer.SocketServer, network.server(server))
       ])
     )))
   }
-  const watchedVault = Layer.effect(
-    Vault.Vault,
-    Effect.map(Vault.Vault, ({ handle }) =>
-      Vault.Vault.of({
+  const watchedLockServer = Layer.effect(
+    LockServer.LockServer,
+    Effect.map(LockServer.LockServer, ({ handle }) =>
+      LockServer.LockServer.of({
         handle: (request) =>
           Effect.tap(handle(request), (response) => Effect.sync(() => history.served(request, response)))
       }))

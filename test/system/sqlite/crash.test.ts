@@ -3,9 +3,9 @@
  */
 import { assert, it } from "@effect/vitest"
 import { Context, Effect, Layer, Queue, Random } from "effect"
-import { Protocol, Talker } from "effect-dlm"
+import { Talker } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
-
+import { Protocol } from "effect-dlm/protocol"
 import { execFileSync, spawn } from "node:child_process"
 import * as path from "node:path"
 import { createInterface } from "node:readline"

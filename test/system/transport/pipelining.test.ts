@@ -1,8 +1,9 @@
 import { NodeSocket } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber, Latch, Layer, Schedule } from "effect"
-import { type DlmError, Lease, Locker, Protocol, Talker } from "effect-dlm"
-import { Vault } from "effect-dlm/server"
+import { type DlmError, Lease, Locker, Talker } from "effect-dlm"
+import { Protocol } from "effect-dlm/protocol"
+import { LockServer } from "effect-dlm/server"
 import * as Tcp from "../../support/peers.ts"
 import * as Double from "../../support/SocketDouble.ts"
 
@@ -177,9 +178,9 @@ describe("the server, to requests with a Seq", () => {
       const interrupted = yield* Deferred.make<void>()
       const gate = yield* Latch.make()
       const port = yield* Tcp.serve({
-        vault: Layer.succeed(
-          Vault.Vault,
-          Vault.Vault.of({
+        lockServer: Layer.succeed(
+          LockServer.LockServer,
+          LockServer.LockServer.of({
             handle: ({ ID, Wait }) =>
               Wait === undefined
                 ? Effect.as(gate.await, { Status: "Locked", ID })
@@ -245,9 +246,9 @@ describe("the server, to requests with a Seq", () => {
       const gates = new Map(ids.map((ID) => [ID, Latch.makeUnsafe()]))
       const port = yield* Tcp.serve({
         limits: { maxRunning: 4 },
-        vault: Layer.succeed(
-          Vault.Vault,
-          Vault.Vault.of({
+        lockServer: Layer.succeed(
+          LockServer.LockServer,
+          LockServer.LockServer.of({
             handle: ({ Action, ID }) =>
               Action === "Version"
                 ? Effect.succeed({ Status: "Version", ID: Protocol.serverName })
@@ -301,9 +302,9 @@ describe("the server, to requests with a Seq", () => {
       let handled = 0
       const port = yield* Tcp.serve({
         limits: { maxUnsentBytes: 100_000 },
-        vault: Layer.succeed(
-          Vault.Vault,
-          Vault.Vault.of({
+        lockServer: Layer.succeed(
+          LockServer.LockServer,
+          LockServer.LockServer.of({
             handle: ({ Action }) =>
               Effect.sync((): Protocol.Response => {
                 if (Action === "Version") return { Status: "Version", ID: Protocol.serverName }
@@ -552,7 +553,7 @@ describe("the client of a server that can't be reached", () => {
         ),
         { concurrency: "unbounded" }
       )
-      assert.deepStrictEqual(errors.map(({ action, fileName }) => `${action} ${fileName}`), ["Lock a", "Get b"])
+      assert.deepStrictEqual(errors.map(({ action, name }) => `${action} ${name}`), ["Lock a", "Get b"])
       assert.include(errors[1]!.message, "ECONNREFUSED")
     }))
 

@@ -1,0 +1,36 @@
+/**
+ * What a store can fail with.
+ */
+import * as Schema from "effect/Schema"
+
+/**
+ * A store could not be reached, refused, did not answer in time, or is full. A LockServer answers `NO` then, which is
+ * `ServerBusy` to its clients.
+ *
+ * The change may have been made. Making it again is safe.
+ */
+export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
+  /** The name that it was asked about; none where the store could not be opened at all. */
+  name: Schema.optionalKey(Schema.String),
+  /** Which one: `redis`, `postgres`, ... */
+  store: Schema.String,
+  reason: Schema.Literals(["Failed", "Timeout", "Full"]),
+  cause: Schema.optionalKey(Schema.Defect())
+}) {
+  readonly retryable = true
+  override get message(): string {
+    const about = this.name === undefined ? "" : `${quote(this.name)}: `
+    switch (this.reason) {
+      case "Timeout":
+        return `${about}the ${this.store} store did not answer in time. Check that it runs, and the network between`
+      case "Full":
+        return `${about}the ${this.store} store is full. Give back what is held, wait for its end, or raise maxStoredBytes`
+      case "Failed":
+        return `${about}the ${this.store} store failed${detail(this.cause)}. Check that it is there, and can be used`
+    }
+  }
+}
+
+const quote = (name: string): string => JSON.stringify(name)
+
+const detail = (cause: unknown): string => cause instanceof Error && cause.message !== "" ? ` (${cause.message})` : ""
