@@ -52,8 +52,11 @@ const Milliseconds = Schema.String.check(Schema.isPattern(numeric)).pipe(
 
 const text = Schema.optionalKey(Schema.String)
 
-/** What this server can beyond the reference, as it names it in the answer to `Version`. */
-export const features = ["seq", "wait", "fence"] as const
+/** What a server can beyond the reference, as it names it in the answer to `Version`. */
+export type Feature = "seq" | "wait" | "fence" | "session" | "release" | "heir"
+
+/** What this server can beyond the reference. */
+export const features: ReadonlyArray<Feature> = ["seq", "wait", "fence"]
 
 /** The number of a request on its connection, echoed in the answer. Any short text will do. */
 const Seq = Schema.String.check(Schema.isMaxLength(32))
@@ -77,7 +80,16 @@ const requestFields = {
   /** The secret of an identity, at least 1023 characters. */
   Identity: Schema.optionalKey(Schema.RedactedFromValue(Schema.String)),
   /** An extension, for `Lock`: how long to queue for it, in milliseconds. */
-  Wait: Schema.optionalKey(Milliseconds)
+  Wait: Schema.optionalKey(Milliseconds),
+  /**
+   * An extension (`release`), for `Unlock`, `Put`, `Erase` and a renewing `Lock`: only the tenure with this fence is
+   * meant. `"0"` in `Unlock` withdraws the owner's waiting claims of this connection, and ends nothing.
+   */
+  Fence: Schema.optionalKey(Fence),
+  /** An extension (`heir`), for `Lock` with `Fence`: the owner that the tenure passes to, with a new fence. */
+  Heir: text,
+  /** An extension (`session`), for `Version`: secret bits of the client's, which end its earlier connection. */
+  Session: text
 }
 
 /**
@@ -152,7 +164,7 @@ const decodeResponseValue = Schema.decodeUnknownResult(Response)
  * a test holds the two together.
  */
 export const stringifyRequest = (
-  { Action, DataStore, Expire, FileName, ID, Identity, Name, Seq, Wait }: Request
+  { Action, DataStore, Expire, Fence, FileName, Heir, ID, Identity, Name, Seq, Session, Wait }: Request
 ): string =>
   JSON.stringify({
     Seq,
@@ -163,7 +175,10 @@ export const stringifyRequest = (
     DataStore,
     Name,
     Identity: Identity === undefined ? undefined : Redacted.value(Identity),
-    Wait: Wait === undefined ? undefined : String(Wait)
+    Wait: Wait === undefined ? undefined : String(Wait),
+    Fence,
+    Heir,
+    Session
   })
 
 /** Writes a request as a line of the wire. */

@@ -261,7 +261,10 @@ export const layerTalker: Layer.Layer<Talker, never, LockServer> = Layer.effect(
   Talker,
   Effect.map(LockServer, (lockServer) =>
     // With a Seq, so that it is told the fence.
-    Talker.of({ talk: (request) => lockServer.handle({ ...request, Seq: "" }) }))
+    Talker.of({
+      talk: (request) => lockServer.handle({ ...request, Seq: "" }),
+      features: Effect.succeed(new Set(Protocol.features))
+    }))
 )
 
 /** The LockServer over the Store and the Identities that are provided. */

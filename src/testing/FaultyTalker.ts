@@ -46,7 +46,8 @@ export const layer = (policy: Policy): Layer.Layer<Talker, never, Talker> =>
   Layer.effect(
     Talker,
     Effect.gen(function*() {
-      const { talk } = yield* Talker
+      const talker = yield* Talker
+      const { talk } = talker
       const seeded = yield* Random.Random.pipe(Random.withSeed(policy.seed))
       const maxDelay = Duration.toMillis(policy.maxDelay ?? "100 millis")
       const happens = (rate: number | undefined) => seeded.nextDoubleUnsafe() < (rate ?? 0)
@@ -54,6 +55,7 @@ export const layer = (policy: Policy): Layer.Layer<Talker, never, Talker> =>
         Effect.fail(new TransportError({ name: request.FileName, action: request.Action, reason: "Closed" }))
 
       return Talker.of({
+        ...talker,
         talk: (request) =>
           Effect.suspend(() => {
             // All are drawn each time, so that one rate does not move the faults of another.
@@ -61,7 +63,9 @@ export const layer = (policy: Policy): Layer.Layer<Talker, never, Talker> =>
             const dropAnswer = happens(policy.dropAnswer)
             const garbage = happens(policy.garbage)
             const duplicate = happens(policy.duplicate)
-            const delay = happens(policy.delay) ? seeded.nextDoubleUnsafe() * maxDelay : 0
+            const isLate = happens(policy.delay)
+            const lateness = seeded.nextDoubleUnsafe() * maxDelay
+            const delay = isLate ? lateness : 0
             if (dropRequest) return lost(request)
             let answer = talk(request)
             if (duplicate) answer = Effect.tap(answer, Effect.exit(talk(request)))

@@ -42,6 +42,18 @@ import { failure } from "./failure.ts"
  */
 export class Talker extends Context.Service<Talker, {
   readonly talk: (request: Request) => Effect.Effect<Response, TalkError>
+  /**
+   * What the server can beyond the reference: what the connection that carries the next request has named. Without it,
+   * as in a mock, there are none, and no request asks for them. An extension that the connection of a request does not
+   * have after all (it may be another by then) is not sent: `Wait` is left out, and a request with `Fence` or `Heir`
+   * fails with a `TransportError` (`Closed`).
+   */
+  readonly features?: Effect.Effect<ReadonlySet<Protocol.Feature>, TalkError> | undefined
+  /**
+   * Runs, behind its caller, what gives back a lock: a Talker that closes waits for it, at most 5 seconds. Without it
+   * such work runs detached.
+   */
+  readonly background?: ((self: Effect.Effect<void>) => Effect.Effect<void>) | undefined
 }>()("effect-dlm/Talker") {}
 
 /** How to reach a server over sockets, and how long to wait for it. */
