@@ -165,7 +165,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     name: "the beginning of a line that came in parts is lost",
-    file: "protocol/Wire.ts",
+    file: "protocol/Framer.ts",
     from: "lines.push(withoutCarriageReturn(this.pending()))",
     to: "lines.push(withoutCarriageReturn(part))"
   },

@@ -1,0 +1,177 @@
+/**
+ * The messages as lines of JSON in the encoding of the wire, as the reference reads and writes them.
+ *
+ * What comes from the other side passes a schema here before anything acts on it.
+ */
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { Action, Request, Response } from "./Messages.ts"
+import * as Wire from "./Wire.ts"
+
+const actionsByLowerCase: ReadonlyMap<string, Action> = new Map(
+  Action.literals.map((action) => [action.toLowerCase(), action])
+)
+
+const longestAction = Math.max(...Action.literals.map((action) => action.length))
+
+// As it comes from strangers: any case of the action, and null for an absent DataStore.
+const ReceivedRequest = Schema.Struct({
+  ...Request.fields,
+  DataStore: Schema.optionalKey(Schema.NullOr(Schema.String)),
+  Action: Schema.String
+})
+
+const decodeReceivedRequest = Schema.decodeUnknownResult(ReceivedRequest)
+const decodeResponseValue = Schema.decodeUnknownResult(Response)
+
+/**
+ * Writes a request as the JSON of its line.
+ *
+ * Our own requests need no check, so this does by hand what the schema does;
+ * a test holds the two together.
+ */
+export const stringifyRequest = (
+  { Action, DataStore, Expire, FileName, ID, Identity, Name, Seq, Wait }: Request
+): string =>
+  JSON.stringify({
+    Seq,
+    ID,
+    FileName,
+    Action,
+    Expire: String(Expire),
+    DataStore,
+    Name,
+    Identity: Identity === undefined ? undefined : Redacted.value(Identity),
+    Wait: Wait === undefined ? undefined : String(Wait)
+  })
+
+/** Writes a request as a line of the wire. */
+export const encodeRequest = (request: Request): Uint8Array => Wire.encodeLine(stringifyRequest(request))
+
+/** Writes an answer as a line of the wire. */
+export const encodeResponse = (response: Response): Uint8Array => Wire.encodeLine(JSON.stringify(response))
+
+/**
+ * A line that is no request, and the answer that the server gives to it.
+ *
+ * `problem` is for counting and logging: it holds no part of the line.
+ */
+export class BadRequest extends Schema.TaggedError<BadRequest>()("BadRequest", {
+  Status: Schema.Literals(["BadPayload", "BadAction"]),
+  problem: Schema.Literals(["Encoding", "Json", "Depth", "Fields", "Action"]),
+  /** The number of the request, where it could be read. */
+  Seq: Schema.optionalKey(Schema.String)
+}) {
+  override get message(): string {
+    return `no request: ${this.problem}`
+  }
+}
+
+const badPayload = (problem: BadRequest["problem"], value?: unknown) =>
+  Result.fail(new BadRequest({ Status: "BadPayload", problem, ...seqOf(value) }))
+
+const hasSeq = Schema.is(Schema.Struct({ Seq: Request.fields.Seq.schema }))
+const seqOf = (value: unknown): { readonly Seq?: string } => hasSeq(value) ? { Seq: value.Seq } : {}
+
+/**
+ * The number of a request of which only the beginning is known, as text. Our
+ * client writes it first, so that a line that is too long can be answered.
+ */
+export const seqOfBeginning = (json: string): string | undefined => /^\{"Seq":"([^"\\]{0,32})"/.exec(json)?.[1]
+
+const parseJson = (json: string): Result.Result<unknown, unknown> =>
+  Result.try({ try: (): unknown => JSON.parse(json), catch: (cause) => cause })
+
+/**
+ * Reads a line as a request.
+ *
+ * Unknown fields are ignored. They may nest `maxDepth` levels deep at the most, and hold a thousand values.
+ *
+ * @example
+ * ```ts
+ * import { Result } from "effect"
+ * import { Protocol } from "effect-dlm/protocol"
+ *
+ * const line = Protocol.encodeRequest({ ID: "me", FileName: "orders.csv", Action: "Lock", Expire: 30 })
+ * Result.isSuccess(Protocol.decodeRequest(line.subarray(0, -1), 32)) // true
+ * ```
+ */
+export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result<Request, BadRequest> => {
+  const json = Wire.decodeLine(line)
+  if (Result.isFailure(json)) return badPayload("Encoding")
+  // Before it is parsed: the parser takes seconds for millions of brackets or values, and everybody waits for it.
+  if (isTooComplex(json.success, maxDepth)) return badPayload("Depth")
+  const value = parseJson(json.success)
+  if (Result.isFailure(value)) return badPayload("Json")
+  const received = decodeReceivedRequest(value.success)
+  if (Result.isFailure(received)) return badPayload("Fields", value.success)
+  const { Action: name, DataStore, ...fields } = received.success
+  const action = name.length > longestAction ? undefined : actionsByLowerCase.get(name.toLowerCase())
+  if (action === undefined) {
+    return Result.fail(new BadRequest({ Status: "BadAction", problem: "Action", ...seqOf(fields) }))
+  }
+  return Result.succeed(
+    typeof DataStore === "string" ? { ...fields, Action: action, DataStore } : { ...fields, Action: action }
+  )
+}
+
+/** No request has more than a dozen; those that nobody knows are ignored, but not without end. */
+const maxValues = 1000
+
+const isTooComplex = (json: string, maxDepth: number): boolean => {
+  let depth = 0
+  let values = 1
+  for (let i = 0; i < json.length; i++) {
+    const character = json[i]
+    if (character === "\"") i = endOfString(json, i + 1)
+    else if (character === "{" || character === "[") {
+      if (++depth > maxDepth) return true
+    } else if (character === "}" || character === "]") depth--
+    else if (character === "," && ++values > maxValues) return true
+  }
+  return false
+}
+
+// Searching for the quotation mark is far faster than looking at each character of long data.
+const endOfString = (json: string, from: number): number => {
+  for (let at = json.indexOf("\"", from); at !== -1; at = json.indexOf("\"", at + 1)) {
+    let backslashes = 0
+    while (json[at - 1 - backslashes] === "\\") backslashes++
+    if (backslashes % 2 === 0) return at
+  }
+  return json.length
+}
+
+/** Why a line is no answer. */
+export class BadResponse extends Schema.TaggedError<BadResponse>()("BadResponse", {
+  problem: Schema.Literals(["Encoding", "Json", "Fields"]),
+  received: Schema.String
+}) {
+  override get message(): string {
+    return `no answer of the protocol (${this.problem}): ${this.received}`
+  }
+}
+
+const shown = 200
+const lossyUtf8 = new TextDecoder()
+
+/** What was read, as text of at most 200 characters, for an error message. */
+export const excerpt = (read: Uint8Array | string): string => {
+  const text = typeof read === "string" ? read : lossyUtf8.decode(read.subarray(0, shown + 1))
+  return text.length > shown ? `${text.slice(0, shown)}…` : text
+}
+
+/** Reads a line as an answer. */
+export const decodeResponse = (line: Uint8Array): Result.Result<Response, BadResponse> => {
+  const json = Wire.decodeLine(line)
+  if (Result.isFailure(json)) return Result.fail(new BadResponse({ problem: "Encoding", received: excerpt(line) }))
+  const value = parseJson(json.success)
+  if (Result.isFailure(value)) {
+    return Result.fail(new BadResponse({ problem: "Json", received: excerpt(json.success) }))
+  }
+  return Result.mapError(
+    decodeResponseValue(value.success),
+    () => new BadResponse({ problem: "Fields", received: excerpt(json.success) })
+  )
+}

@@ -1,0 +1,124 @@
+/**
+ * The requests and answers of JackrabbitDLM, as Schemas. Field names are those of the wire.
+ */
+import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
+
+/** The port that a JackrabbitDLM server listens on by default. */
+export const defaultPort = 37373
+
+/** The name and version that the reference server gives in the `ID` of its answer to `Version`. */
+export const serverName = "JackrabbitDLM/0.0.0.2.855"
+
+/** What can be asked of the server. The wire takes any case. */
+export const Action = Schema.Literals(["Lock", "Unlock", "TestLock", "Put", "Get", "Erase", "Version"])
+
+/** What can be asked of the server. */
+export type Action = typeof Action.Type
+
+// No digit can be matched in two ways, or a long string of them would take a time that grows with its square.
+const numeric = /^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$/
+
+/**
+ * A time in seconds. It is written as a string, as the reference's clients do,
+ * and read from a number or a numeric string. `nan` and `inf` are refused.
+ */
+export const Seconds = Schema.Union([Schema.Finite, Schema.String.check(Schema.isPattern(numeric))]).pipe(
+  Schema.decodeTo(Schema.Finite, {
+    decode: SchemaGetter.transform((seconds) => Number(seconds)),
+    encode: SchemaGetter.transform((seconds) => String(seconds))
+  })
+)
+
+// Written as a string, as all numbers of the protocol are.
+const Milliseconds = Schema.String.check(Schema.isPattern(numeric)).pipe(
+  Schema.decodeTo(Schema.Finite, {
+    decode: SchemaGetter.transform((millis) => Number(millis)),
+    encode: SchemaGetter.transform((millis) => String(millis))
+  })
+)
+
+const text = Schema.optionalKey(Schema.String)
+
+/** What this server can beyond the reference, as it names it in the answer to `Version`. */
+export const features = ["seq", "wait", "fence"] as const
+
+/** The number of a request on its connection, echoed in the answer. Any short text will do. */
+const Seq = Schema.String.check(Schema.isMaxLength(32))
+
+/** The number of a tenure, as a decimal string: it grows with each new one of that name. */
+const Fence = Schema.String.check(Schema.isPattern(/^\d{1,39}$/))
+
+/**
+ * A request to the server.
+ *
+ * @example
+ * ```ts
+ * import { Protocol } from "effect-dlm/protocol"
+ *
+ * const request: Protocol.Request = { ID: "me", FileName: "orders.csv", Action: "Lock", Expire: 30 }
+ * ```
+ */
+export const Request = Schema.Struct({
+  /** An extension: the connection stays open, and requests on it are answered in any order. */
+  Seq: Schema.optionalKey(Seq),
+  /** The owner: whoever knows it is the owner. */
+  ID: Schema.String,
+  /** The name of the lock or of the data entry: one name space. */
+  FileName: Schema.String,
+  /** The time to live in seconds. Required on every action, also where it means nothing. */
+  Expire: Seconds,
+  /** The data of a `Put`, as printable text. */
+  DataStore: text,
+  /** The name of an identity, together with `Identity`. */
+  Name: text,
+  /** The secret of an identity, at least 1023 characters. */
+  Identity: Schema.optionalKey(Schema.RedactedFromValue(Schema.String)),
+  /** An extension, for `Lock`: how long to queue for it, in milliseconds. */
+  Wait: Schema.optionalKey(Milliseconds),
+  /** What is asked. */
+  Action
+})
+
+/** A request to the server. */
+export type Request = typeof Request.Type
+
+const answer = <const Status extends string, const Fields extends Schema.Struct.Fields>(
+  status: Status,
+  fields: Fields
+) => Schema.Struct({ Status: Schema.tag(status), ...fields, Seq: Schema.optionalKey(Seq) })
+
+/**
+ * An answer of the server, a union by `Status`:
+ *
+ * - `Locked` the lock is the caller's, whose `ID` it repeats
+ * - `Unlocked` it was the caller's (with `ID`), or nobody's (without)
+ * - `NotOwner` it is another's
+ * - `NO` the server is short of memory: ask again later
+ * - `Done` a put, a get (with `DataStore`) or an erase went well
+ * - `NoData` a lock without data
+ * - `NotFound` nothing of that name
+ * - `Corruption` an erase of a lock without data
+ * - `BadPayload` malformed, over a limit, or authentication failed: it never says which
+ * - `BadAction` an action that the server does not know
+ * - `Version` the server's name in `ID`
+ *
+ * With `Seq` in the request each echoes it; then `Locked` has a `Fence`, and
+ * `Version` the `Features`, a list with commas between.
+ */
+export const Response = Schema.Union([
+  answer("Locked", { ID: Schema.String, Fence: Schema.optionalKey(Fence) }),
+  answer("Unlocked", { ID: text }),
+  answer("NotOwner", {}),
+  answer("NO", {}),
+  answer("Done", { ID: text, DataStore: text }),
+  answer("NoData", { ID: text }),
+  answer("NotFound", {}),
+  answer("Corruption", {}),
+  answer("BadPayload", {}),
+  answer("BadAction", {}),
+  answer("Version", { ID: Schema.String, Features: text })
+]).pipe(Schema.toTaggedUnion("Status"))
+
+/** An answer of the server. */
+export type Response = typeof Response.Type
