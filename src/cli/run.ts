@@ -79,7 +79,7 @@ const runUnder = Effect.fnUntraced(function*(
   command: string,
   args: ReadonlyArray<string>
 ) {
-  const passSignalsTo = yield* NodeProcess.holdSignals
+  const passSignalsTo = yield* NodeProcess.deferSignals
   const child = yield* ChildProcess.make(command, args, {
     stdin: "inherit",
     stdout: "inherit",

@@ -3,8 +3,8 @@
  * tenure is over, and so make safe what the lock alone cannot.
  *
  * A holder that was paused for longer than its lease may go on writing before
- * it learns of its loss. Its fence is smaller than that of whoever holds the
- * lock now; a resource that remembers the largest fence it has seen refuses it.
+ * it learns of its loss. Its fence is smaller than that of the present holder;
+ * a resource that remembers the largest fence it has seen refuses it.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -29,7 +29,7 @@ export class StaleFence extends Schema.TaggedError<StaleFence>()("StaleFence", {
   }
 }
 
-/** The server gives no fences, as the reference does not, so nothing can be guarded by them. */
+/** The server gives no fences (the reference does not), so nothing can be guarded by them. */
 export class NoFence extends Schema.TaggedError<NoFence>()("NoFence", { name: Schema.String }) {
   readonly retryable = false
   override get message(): string {
@@ -131,7 +131,7 @@ export const sql =
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | StaleFence | NoFence | SqlError, R> =>
     client.withTransaction(Effect.gen(function*() {
       const fence = yield* fenceOf(lease)
-      // The row stays locked until the transaction ends, so a newer holder waits for us, and an older one for it.
+      // The row stays locked until the transaction ends, so a newer holder waits for this one, which waits for older ones.
       const newest = yield* client`
       INSERT INTO effect_dlm_fences (name, fence) VALUES (${lease.name}, ${String(fence)})
       ON CONFLICT (name) DO UPDATE SET fence = excluded.fence

@@ -1,5 +1,5 @@
 /**
- * Very many alarms with one sleeping fiber: whoever is due is told so, at its time.
+ * Very many alarms with one sleeping fiber, which wakes each sleeper when it is due.
  */
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
@@ -7,9 +7,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { monotonicMillisUnsafe } from "./monotonic.ts"
 
-/** What can be woken. It stands in one place of one heap at a time. */
+/** What can be woken. A sleeper has one alarm at a time. */
 export interface Sleeper {
-  /** When, on the monotonic clock, in milliseconds. */
+  /** When its alarm is due, on the monotonic clock, in milliseconds. */
   dueAt: number
   /** Its place in the heap; -1 where it has no alarm. */
   place: number
@@ -17,7 +17,7 @@ export interface Sleeper {
   wake(): void
 }
 
-/** A binary heap of those who sleep, the earliest first, and a fiber that sleeps as long as that one. */
+/** A binary heap of sleepers, the earliest first, and a fiber that sleeps until the earliest is due. */
 export class Alarms {
   private readonly heap: Array<Sleeper> = []
   private readonly clock: Clock.Clock
@@ -46,7 +46,7 @@ export class Alarms {
     if (place === -1) return
     sleeper.place = -1
     const last = this.heap.pop()!
-    // Sleeping on for nobody would keep the process alive.
+    // The fiber's timer would keep the process alive, though no alarm is left.
     if (this.heap.length === 0) this.rouse?.()
     if (last === sleeper) return
     this.put(last, place)
@@ -54,7 +54,7 @@ export class Alarms {
     this.sink(last)
   }
 
-  // Ends when nobody sleeps any more, so that it keeps no process alive.
+  // Ends when no alarm is left, so that the fiber keeps no process alive.
   private readonly run = Effect.gen({ self: this }, function*() {
     while (this.heap.length > 0) {
       const now = monotonicMillisUnsafe(this.clock)
@@ -66,10 +66,10 @@ export class Alarms {
       }
       this.sleepingUntil = first.dueAt
       yield* Effect.raceFirst(
-        // Whole milliseconds, since what a timer rounds away would be slept for again and again.
+        // Whole milliseconds: a timer rounds down, and the fiber would sleep for the rest again and again.
         Effect.sleep(Duration.millis(Math.ceil(first.dueAt - now))),
         Effect.callback<void>((resume) => {
-          // Somebody earlier may have come, or all may have gone, since it was looked at.
+          // An earlier alarm may have been set, or all of them cleared, since the heap was looked at.
           if (this.heap[0] !== first) return resume(Effect.void)
           this.rouse = () => {
             this.rouse = undefined
@@ -114,7 +114,7 @@ export class Alarms {
 
 const byClock = new WeakMap<Clock.Clock, Alarms>()
 
-/** The alarms of a clock: one fiber for all that go by it. */
+/** The alarms of a clock: one fiber for all that use it. */
 export const of = (clock: Clock.Clock): Alarms => {
   let alarms = byClock.get(clock)
   if (alarms === undefined) {

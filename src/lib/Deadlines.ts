@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { monotonicMillisUnsafe } from "./monotonic.ts"
 
-/** One that runs. Whoever began later is due later, so they are a list. */
+/** An Effect that runs. One that began later is due later, so a list is in the order of the deadlines. */
 interface Bounded {
   readonly dueAt: number
   readonly expire: () => void
@@ -17,6 +17,7 @@ interface Bounded {
   next: Bounded | undefined
 }
 
+/** The deadlines of one duration. */
 export class Deadlines {
   private readonly millis: number
   private first: Bounded | undefined
@@ -27,7 +28,7 @@ export class Deadlines {
     this.millis = Math.ceil(Duration.toMillis(duration))
   }
 
-  /** Runs an Effect in a fiber of its own, which is interrupted at the deadline; then it is as `orElse` says. */
+  /** Runs an Effect in a fiber of its own, which is interrupted at the deadline; `orElse` takes its place then. */
   bound<A, E, R, A2, E2, R2>(
     self: Effect.Effect<A, E, R>,
     orElse: () => Effect.Effect<A2, E2, R2>
@@ -67,7 +68,7 @@ export class Deadlines {
     )
   }
 
-  // Ends when nobody is left, so that it keeps no process alive for longer than one deadline.
+  // Ends when no Effect is left, so that it keeps no process alive for longer than one deadline.
   private watch(clock: Clock.Clock) {
     return Effect.gen({ self: this }, function*() {
       while (this.first !== undefined) {

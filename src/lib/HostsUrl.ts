@@ -15,7 +15,7 @@ export interface HostsUrl {
   readonly path: string | undefined
 }
 
-/** Reads such a URL, or gives nothing where it cannot be read. */
+/** Reads such a URL; undefined where it cannot be read. */
 export const parse = (url: string): HostsUrl | undefined => {
   const [, scheme = "", user, password, list = "", path] = shape.exec(url) ?? []
   const hosts = list.split(",").flatMap((text) => {

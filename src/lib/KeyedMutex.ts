@@ -1,37 +1,39 @@
 /**
- * Effects of the same key one after another, in the order of their coming.
+ * Runs Effects of the same key one after another, first come, first served.
  */
 import * as Effect from "effect/Effect"
 
-/** Those who wait while another has the turn. */
+/** What starts each Effect that waits while another of its key runs, first come first. */
 type Waiting = Array<() => void>
 
+/** One mutex for each key that is in use. */
 export class KeyedMutex {
-  private readonly turns = new Map<string, Waiting>()
+  private readonly running = new Map<string, Waiting>()
 
+  /** Runs an Effect when all that came before it under that key have ended. */
   run<A, E, R>(key: string, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.uninterruptibleMask((restore) => {
-      const waiting = this.turns.get(key)
+      const waiting = this.running.get(key)
       const mine = Effect.ensuring(restore(self), Effect.sync(() => this.pass(key)))
       if (waiting !== undefined) return Effect.andThen(restore(this.await(key, waiting)), mine)
-      this.turns.set(key, [])
+      this.running.set(key, [])
       return mine
     })
   }
 
   private pass(key: string): void {
-    const next = this.turns.get(key)!.shift()
-    if (next === undefined) this.turns.delete(key)
+    const next = this.running.get(key)!.shift()
+    if (next === undefined) this.running.delete(key)
     else next()
   }
 
   private await(key: string, waiting: Waiting): Effect.Effect<void> {
     return Effect.callback<void>((resume) => {
-      const take = () => resume(Effect.void)
-      waiting.push(take)
+      const start = () => resume(Effect.void)
+      waiting.push(start)
       return Effect.sync(() => {
-        const at = waiting.indexOf(take)
-        // Its turn had come already: it goes to the next.
+        const at = waiting.indexOf(start)
+        // It was started already, and is interrupted before it runs: the next is started in its place.
         if (at === -1) this.pass(key)
         else waiting.splice(at, 1)
       })

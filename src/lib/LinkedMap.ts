@@ -1,8 +1,8 @@
 /**
- * Those who stand in line, each under a key: whoever comes, or leaves from wherever in it, costs the same, however long
- * it is.
+ * A queue of values, each under a key. Adding one, and removing one from any place, take the same time however long the
+ * queue is.
  *
- * A Map keeps the order too, but looking for its first entry V8 walks over all that were deleted before that.
+ * A Map keeps the order too, but to find its first entry V8 walks over all that were deleted before it.
  */
 interface Place<A> {
   readonly value: A
@@ -10,21 +10,23 @@ interface Place<A> {
   next: Place<A> | undefined
 }
 
+/** A queue of values, each under a key. */
 export class LinkedMap<A> {
   private readonly places = new Map<string, Place<A>>()
   private head: Place<A> | undefined
   private tail: Place<A> | undefined
 
-  /** Whoever has stood in it for the longest time. */
+  /** The value that was added first, of the values that are still there. */
   get first(): A | undefined {
     return this.head?.value
   }
 
+  /** The value under a key. */
   get(key: string): A | undefined {
     return this.places.get(key)?.value
   }
 
-  /** Puts one at the end, under a key that nobody has. */
+  /** Adds a value at the end, under a key that is not in use. */
   add(key: string, value: A): void {
     const place: Place<A> = { value, previous: this.tail, next: undefined }
     if (this.tail === undefined) this.head = place
@@ -33,7 +35,7 @@ export class LinkedMap<A> {
     this.places.set(key, place)
   }
 
-  /** Takes one out, unless it has gone: another may have its key by now. */
+  /** Removes a value, unless it is gone already: its key may be in use for another by now. */
   remove(key: string, value: A): void {
     const place = this.places.get(key)
     if (place?.value !== value) return

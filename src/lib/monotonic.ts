@@ -4,8 +4,10 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 
+/** What the monotonic clock says now, read at once. */
 export const monotonicMillisUnsafe = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
+/** What the monotonic clock says now. */
 export const monotonicMillis: Effect.Effect<number> = Clock.clockWith((clock) =>
   Effect.sync(() => monotonicMillisUnsafe(clock))
 )

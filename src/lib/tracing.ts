@@ -1,5 +1,5 @@
 /**
- * Spans that cost nothing where nobody looks at them.
+ * Spans that cost nothing where no tracer looks at them.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

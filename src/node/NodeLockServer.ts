@@ -25,21 +25,22 @@ import * as TcpSocket from "./TcpSocket.ts"
 export interface Options {
   /** By default `127.0.0.1`: this machine only. */
   readonly host?: string | undefined
-  /** By default 37373; 0 takes a free one. */
+  /** By default 37373; 0 means any free one. */
   readonly port?: number | undefined
 }
 
 const listen = (options: Options) => ({
   host: options.host ?? "127.0.0.1",
   port: options.port ?? defaultPort,
-  // An answer is still owed to a client that has ended its side.
+  // A client that has ended its side still waits for its answer.
   allowHalfOpen: true,
   noDelay: true,
-  // A write of Effect's socket (over TLS) is over once the network has taken it all, so its deadline is for the whole.
+  // So that a write of Effect's socket (over TLS) ends only when the network has accepted all of it: its deadline is for
+  // the whole.
   highWaterMark: 1
 })
 
-// The socket of the connection is in the context of what handles it.
+// Effect's server puts the connection's own socket into the context of its handler.
 const netSocket = Effect.serviceOption(NodeSocket.NetSocket)
 
 const clientAddress = Layer.succeed(
@@ -86,8 +87,8 @@ export const layer = (
 ): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, LockServer | Identities> =>
   lockServer.pipe(Layer.provideMerge(Layer.effect(SocketServer.SocketServer, makeTcp(options))))
 
-// Effect's own TLS server tells of a connection only after its handshake, and so nothing would bound those that are
-// still in theirs. Here each is counted from its first moment to its last.
+// Effect's own TLS server tells of a connection only after its handshake, so nothing would bound how many connections
+// are in their handshake. Here each counts from when it opens to when it closes.
 const makeTls = Effect.fnUntraced(function*(options: Options & { readonly tls: Tls.TlsOptions }) {
   const limits = yield* Limits
   const { requestTimeout, writeTimeout } = limits
@@ -97,12 +98,12 @@ const makeTls = Effect.fnUntraced(function*(options: Options & { readonly tls: T
     ...options.tls
   })
   tls.on("tlsClientError", (_error, socket) => socket.destroy())
-  // Nothing is owed to a client that ends its side in its handshake.
+  // A client that ends its side in its handshake waits for no answer.
   const tcp = yield* NodeSocketServer.make({ ...listen(options), allowHalfOpen: false })
   const admission = new Admission(limits)
 
   const admit = Effect.flatMap(Effect.map(netSocket, Option.getOrThrow), (raw) => {
-    // What has gone already is no connection any more, and would never say that it closes.
+    // A connection that has closed already emits no further `close`, so it would be counted for ever.
     if (raw.destroyed) return Effect.void
     const leave = admission.admit(raw.remoteAddress)
     if (leave === undefined) {
@@ -128,7 +129,7 @@ const makeTls = Effect.fnUntraced(function*(options: Options & { readonly tls: T
       ),
       (secure) =>
         Effect.sync(() => {
-          // TLS takes a write before the network has, so here too a client may keep its answer from leaving.
+          // TLS accepts a write before the network does, so a client that does not read may keep its last answer from leaving.
           secure.setTimeout(Duration.toMillis(writeTimeout), () => secure.destroy())
           secure.destroySoon()
         })
@@ -140,7 +141,8 @@ const makeTls = Effect.fnUntraced(function*(options: Options & { readonly tls: T
       const fork = yield* FiberSet.makeRuntime<R>()
       const serve = (secure: Tls.TLSSocket) => {
         secure.allowHalfOpen = true
-        // Nothing is lost before it is read, and an error that nobody waits for any more is none.
+        // Paused, so that no bytes are lost before the handler reads. Without a listener an error that comes after the
+        // handler has ended would end the process.
         secure.pause().on("error", () => {})
         fork(
           socketOf(secure).pipe(
@@ -158,8 +160,8 @@ const makeTls = Effect.fnUntraced(function*(options: Options & { readonly tls: T
 })
 
 /**
- * Serves a LockServer over TLS, 1.2 or later. With `requestCert` and a `ca` only those are let in who have a certificate
- * of that authority. A handshake may take as long as a request, and counts as a connection.
+ * Serves a LockServer over TLS, 1.2 or later. With `requestCert` and a `ca` it accepts only clients with a certificate of
+ * that authority. A handshake may take as long as a request, and counts as a connection.
  */
 export const layerTls = (
   options: Options & { readonly tls: Tls.TlsOptions }

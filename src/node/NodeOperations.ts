@@ -1,5 +1,5 @@
 /**
- * What those who operate a server look at, over HTTP: metrics and health.
+ * Metrics and health of a server over HTTP, for its operators.
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Effect from "effect/Effect"
@@ -16,11 +16,11 @@ import { LockServer } from "../server/LockServer.ts"
 export interface Options {
   /** By default `127.0.0.1`: this machine only. */
   readonly host?: string | undefined
-  /** 0 takes a free one. */
+  /** 0 means any free one. */
   readonly port: number
 }
 
-// Nobody can hold this: the answer only shows that the store answers.
+// No client can lock the empty name: an answer other than `NO` only shows that the store answers.
 const probe = { ID: "", FileName: "", Action: "TestLock", Expire: 0 } as const
 
 const routes = Layer.mergeAll(
@@ -39,14 +39,14 @@ const routes = Layer.mergeAll(
   )
 )
 
-// Those who scrape are few. More would take the descriptors that connections of the locks need.
+// Few programs ask for metrics and health. More connections would use up the descriptors that the lock clients need.
 const maxConnections = 64
 
 const createServer = (): Http.Server => {
   const server = Http.createServer({
     requestTimeout: 5_000,
     headersTimeout: 5_000,
-    // Node looks for those who are late twice a minute, if nothing else is said.
+    // Node enforces both timeouts at this interval, which is 30 s by default.
     connectionsCheckingInterval: 1_000
   })
   server.maxConnections = maxConnections
@@ -55,8 +55,8 @@ const createServer = (): Http.Server => {
 
 /**
  * Serves `/metrics` in the text format of Prometheus, `/healthz` (200 as long as the process answers), and `/readyz`
- * (200 as long as the store answers too, and else 503). It shows no name and no owner, and asks for no proof: let
- * only those reach it who operate the server. Of its connections 64 may be open at a time; a further one is closed at
+ * (200 as long as the store answers too, and else 503). It shows no name and no owner, and asks for no proof of who asks:
+ * let only the server's operators reach it. Of its connections 64 may be open at a time; a further one is closed at
  * once.
  *
  * @example

@@ -23,7 +23,7 @@ const forwarded = [...ending, "SIGCONT", "SIGTSTP", "SIGWINCH"] as const
 const listening = (signals: ReadonlyArray<NodeJS.Signals>, listener: (signal: NodeJS.Signals) => void) =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      // First of all: runMain listens too, and ends the process on some.
+      // Before all other listeners: runMain's ends the process on some of these signals.
       for (const signal of signals) process.prependListener(signal, listener)
     }),
     () =>
@@ -45,22 +45,22 @@ export const interruptOnSignals: Effect.Effect<void, never, Scope.Scope> = Effec
 )
 
 /**
- * While the scope lasts, holds back whatever signal this process gets, until
- * it is told of a process group to pass it on to.
+ * While the scope lasts, signals that mean something to a command do not act on
+ * this process. They are kept until a process group is named, and passed on to it.
  */
-export const holdSignals: Effect.Effect<(groupId: number) => void, never, Scope.Scope> = Effect.suspend(() => {
-  const held: Array<NodeJS.Signals> = []
-  let pass = (signal: NodeJS.Signals): void => void held.push(signal)
+export const deferSignals: Effect.Effect<(groupId: number) => void, never, Scope.Scope> = Effect.suspend(() => {
+  const deferred: Array<NodeJS.Signals> = []
+  let pass = (signal: NodeJS.Signals): void => void deferred.push(signal)
   return Effect.as(listening(forwarded, (signal) => pass(signal)), (groupId: number) => {
     pass = (signal) => {
-      // The group may have ended in this moment.
+      // The group may have ended by now: `kill` throws then.
       try {
         process.kill(-groupId, signal)
       } catch {}
     }
-    held.forEach(pass)
+    deferred.forEach(pass)
   })
 })
 
-/** The status by which a shell tells that a signal ended a command: 128 and its number. */
+/** The status by which a shell tells that a signal ended a command: 128 plus the signal's number. */
 export const statusOfSignal = (signal: string): number => 128 + (constants.signals[signal as NodeJS.Signals] ?? 0)

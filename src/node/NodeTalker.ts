@@ -70,7 +70,7 @@ export const config: Config.Config<Options> = Config.all({
   answerTimeout: Config.Duration("DLM_ANSWER_TIMEOUT").pipe(Config.withDefault(undefined))
 })
 
-/** As `layerTls` with what is in the files, or as `layer` where there are none. */
+/** As `layerTls` with what is in the files; as `layer` where no files are named. */
 export const layerFiles = (
   options: Options,
   files: NodeTls.Files | undefined

@@ -10,11 +10,11 @@ import * as fs from "node:fs/promises"
 import type * as Tls from "node:tls"
 import { createSecureContext } from "node:tls"
 
-/** The files. */
+/** The files, by their paths. */
 export interface Files {
   /** The authorities to trust, instead of the system's. */
   readonly ca?: string | undefined
-  /** Our own certificate, with those that lead from it to an authority. */
+  /** Our own certificate, with the certificates that lead from it to an authority. */
   readonly cert?: string | undefined
   /** Its private key. */
   readonly key?: string | undefined

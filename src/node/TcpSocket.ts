@@ -1,10 +1,10 @@
 /**
  * A TCP connection as Effect's Socket, which reads no further than it is asked to.
  *
- * A stream of Node has 64 KiB read ahead for each connection, whether somebody takes them or not: of a thousand
- * connections that is more than all that the server keeps for them. Here all connections read into one small buffer, and
- * each has at most one chunk out of it. What is pulled is valid until the next pull: its memory is used again, since a
- * new one for each chunk is more than is collected in time while many connections send much.
+ * A stream of Node reads 64 KiB ahead for each connection, even when nothing pulls them: for a thousand connections that
+ * is more than all else that the server keeps for them. Here all connections read into one small buffer, and each has a
+ * copy of at most one chunk of it. A chunk is valid until the next pull: then its memory is used again, since the garbage
+ * collector falls behind when many connections send much and each chunk has memory of its own.
  */
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -13,7 +13,10 @@ import * as Net from "node:net"
 
 type Pulled = NonEmptyReadonlyArray<Uint8Array>
 
-/** What many connections read into, and the memory of chunks that are done with: of as many as there were at one time. */
+/**
+ * The buffer that many connections read into, and the memory of chunks that have been used. There is as much of it as
+ * there were chunks at one time.
+ */
 class Memory {
   readonly buffer: Uint8Array
   private readonly free: Array<Uint8Array> = []
@@ -22,59 +25,61 @@ class Memory {
     this.buffer = new Uint8Array(bytes)
   }
 
-  /** Memory with what has been read, so many bytes. */
-  take(bytes: number): Uint8Array {
+  /** A copy of the bytes that have been read. Only as much of the memory as was asked for has them. */
+  copy(bytes: number): Uint8Array {
     const memory = this.free.pop() ?? new Uint8Array(this.buffer.length)
     memory.set(this.buffer.subarray(0, bytes))
     return memory
   }
 
+  /** Lets a later chunk use this memory. */
   giveBack(memory: Uint8Array): void {
     this.free.push(memory)
   }
 }
 
-/** A process has few connections to servers. */
+/** A process has few connections to servers, so the buffer can be large. */
 const ofClients = new Memory(64 * 1024)
-/** A thousand clients may have a chunk here each: with 64 KiB of each, a flood would take more than all else. */
+/** A thousand clients may have a chunk each: at 64 KiB each, a flood of requests would need more memory than all else. */
 const ofServers = new Memory(4 * 1024)
 
 const failed = (reason: Socket.SocketErrorReason) => new Socket.SocketError({ reason })
 
-/** An open connection: what has come in and is not taken, or who waits for it. */
+/** An open connection: a chunk that has come in and was not pulled yet, or the pull that waits for one. */
 class Inlet {
   readonly net: Net.Socket
   private readonly memory: Memory
-  /** Of the chunk that is not taken, or was taken last. */
-  private taken: Uint8Array | undefined
-  private untaken: Uint8Array | undefined
+  /** The memory of the chunk that is to be pulled, or was pulled last. */
+  private copied: Uint8Array | undefined
+  private unpulled: Uint8Array | undefined
   private error: Socket.SocketError | undefined
   private waiter: ((chunks: Effect.Effect<Pulled, Socket.SocketError>) => void) | undefined
 
   constructor(memory: Memory, open: (onread: Net.OnReadOpts) => Net.Socket) {
     this.memory = memory
-    this.net = open({ buffer: memory.buffer, callback: (bytes) => this.take(bytes) })
+    this.net = open({ buffer: memory.buffer, callback: (bytes) => this.read(bytes) })
     this.net.on("end", () => this.end(new Socket.SocketCloseError({ code: 1000 })))
     this.net.on("error", (cause) => this.end(new Socket.SocketReadError({ cause })))
     this.net.on("close", (hadError) => this.end(new Socket.SocketCloseError({ code: hadError ? 1006 : 1000 })))
   }
 
-  // Reading stops where nobody waits for more.
-  private take(bytes: number): boolean {
+  // Gives Node false where no pull waits for more, so that it stops reading.
+  private read(bytes: number): boolean {
     const { waiter } = this
-    this.taken = this.memory.take(bytes)
-    const chunk = this.taken.subarray(0, bytes)
+    this.copied = this.memory.copy(bytes)
+    const chunk = this.copied.subarray(0, bytes)
     this.waiter = undefined
-    if (waiter === undefined) this.untaken = chunk
+    if (waiter === undefined) this.unpulled = chunk
     else waiter(Effect.succeed([chunk]))
     return this.waiter !== undefined
   }
 
   private giveBack(): void {
-    if (this.taken !== undefined) this.memory.giveBack(this.taken)
-    this.taken = undefined
+    if (this.copied !== undefined) this.memory.giveBack(this.copied)
+    this.copied = undefined
   }
 
+  /** Fails the pull that waits, and all later ones. What has come in before can still be pulled. */
   end(reason: Socket.SocketErrorReason): void {
     this.error ??= failed(reason)
     const { waiter } = this
@@ -82,18 +87,19 @@ class Inlet {
     waiter?.(Effect.fail(this.error))
   }
 
-  /** Nobody uses what was pulled any more. */
+  /** Ends the connection. The chunk that was pulled last must not be used any more. */
   close(): void {
     this.end(new Socket.SocketCloseError({ code: 1006 }))
-    this.untaken = undefined
+    this.unpulled = undefined
     this.giveBack()
     this.net.destroySoon()
   }
 
+  /** The next chunk, valid until the next pull. */
   readonly pull = Effect.callback<Pulled, Socket.SocketError>((resume) => {
-    const { untaken } = this
-    this.untaken = undefined
-    if (untaken !== undefined) return resume(Effect.succeed([untaken]))
+    const { unpulled } = this
+    this.unpulled = undefined
+    if (unpulled !== undefined) return resume(Effect.succeed([unpulled]))
     this.giveBack()
     if (this.error !== undefined) return resume(Effect.fail(this.error))
     this.waiter = resume
@@ -124,7 +130,7 @@ const make = (open: Effect.Effect<Inlet, Socket.SocketError>): Socket.Socket => 
       const written = (cause?: Error | null) =>
         resume(cause ? Effect.fail(failed(new Socket.SocketWriteError({ cause }))) : Effect.void)
       if (net === undefined) return written(new Error("the socket is not open"))
-      // It is over once the network has taken it all, so a deadline for it is for the whole of it.
+      // It ends once the network has accepted all chunks, so a deadline for it is for the whole.
       const last = chunks.length - 1
       if (last > 0) net.cork()
       for (let i = 0; i < last; i++) net.write(chunks[i]!)
@@ -146,7 +152,7 @@ export const connect = (options: Net.TcpNetConnectOpts): Effect.Effect<Socket.So
     make(Effect.callback((resume) => {
       const refuse = (cause: unknown) =>
         resume(Effect.fail(failed(new Socket.SocketOpenError({ kind: "Unknown", cause }))))
-      // What is no port is thrown.
+      // `connect` throws where the port is no port.
       try {
         const inlet = new Inlet(ofClients, (onread) => Net.connect({ ...options, onread }))
         inlet.net.once("connect", () => resume(Effect.succeed(inlet)))
@@ -166,8 +172,9 @@ interface Native {
 /**
  * Takes over a connection of which a server has read nothing yet (`pauseOnConnect`).
  *
- * A connection that is there already can be given its buffer only by the handle that Node keeps below its streams. Where
- * a runtime has none there is no socket, and Effect's own has to do.
+ * Node takes `onread` only when a socket is made, and a server makes its sockets without one. So the connection's handle,
+ * which Node keeps below its streams, undocumented, is moved to a new socket. Undefined where a runtime has no such
+ * handle: Effect's own socket has to do then.
  */
 export const accepted = (
   from: Net.Socket

@@ -1,5 +1,5 @@
 /**
- * The lines of a stream of bytes, whatever they encode.
+ * Cutting a stream of bytes into lines, whatever the lines encode.
  */
 const newline = 0x0a
 const carriageReturn = 0x0d
@@ -12,11 +12,11 @@ const withoutCarriageReturn = (line: Uint8Array): Uint8Array =>
   line.length > 0 && line[line.length - 1] === carriageReturn ? line.subarray(0, line.length - 1) : line
 
 /**
- * Cuts a stream of bytes into lines, wherever its chunks are split.
+ * Cuts a stream of bytes into lines, wherever its chunks begin and end.
  *
  * It keeps at most `maxLineBytes` bytes of an unfinished line. A longer line
- * ends its use: `overflowed` is true from then on, and no further line comes
- * out, since what follows has no known beginning.
+ * ends its use: `overflowed` is true from then on, and `push` gives no further
+ * line, since nothing tells where the next one begins.
  *
  * @example
  * ```ts
@@ -28,7 +28,7 @@ const withoutCarriageReturn = (line: Uint8Array): Uint8Array =>
  * ```
  */
 export class Framer {
-  // Copied together, since each chunk of a slow sender would cost far more than its bytes.
+  // Chunks are copied together: of a slow sender each would take far more memory than its bytes.
   private buffer: Uint8Array = empty
   private size = 0
   /** True once a line was longer than the cap, or was abandoned. */
@@ -61,8 +61,8 @@ export class Framer {
   }
 
   /**
-   * Takes a chunk, and gives the lines that it completes, without their ends. They are views of it, as far as they came
-   * with it; what is left of it is copied, so it may be used again once they are done with.
+   * Reads a chunk, and gives the lines that it completes, without their ends. A line that lies wholly in the chunk is a
+   * view of it; an unfinished one is copied. So the chunk's memory may be used again once its lines have been read.
    */
   push(chunk: Uint8Array): Array<Uint8Array> {
     const lines: Array<Uint8Array> = []

@@ -15,7 +15,7 @@ const actionsByLowerCase: ReadonlyMap<string, Action> = new Map(
 
 const longestAction = Math.max(...Action.literals.map((action) => action.length))
 
-// As it comes from strangers: any case of the action, and null for an absent DataStore.
+// As clients of all kinds write it: any case of the action, and null for an absent DataStore.
 const ReceivedRequest = Schema.Struct({
   ...Request.fields,
   DataStore: Schema.optionalKey(Schema.NullOr(Schema.String)),
@@ -29,7 +29,7 @@ const decodeResponseValue = Schema.decodeUnknownResult(Response)
  * Writes a request as the JSON of its line.
  *
  * Our own requests need no check, so this does by hand what the schema does;
- * a test holds the two together.
+ * a test compares the two.
  */
 export const stringifyRequest = (
   { Action, DataStore, Expire, FileName, ID, Identity, Name, Seq, Wait }: Request
@@ -55,7 +55,7 @@ export const encodeResponse = (response: Response): Uint8Array => Wire.encodeLin
 /**
  * A line that is no request, and the answer that the server gives to it.
  *
- * `problem` is for counting and logging: it holds no part of the line.
+ * `problem` is for counting and logging: it tells no part of the line.
  */
 export class BadRequest extends Schema.TaggedError<BadRequest>()("BadRequest", {
   Status: Schema.Literals(["BadPayload", "BadAction"]),
@@ -75,8 +75,8 @@ const hasSeq = Schema.is(Schema.Struct({ Seq: Request.fields.Seq.schema }))
 const seqOf = (value: unknown): { readonly Seq?: string } => hasSeq(value) ? { Seq: value.Seq } : {}
 
 /**
- * The number of a request of which only the beginning is known, as text. Our
- * client writes it first, so that a line that is too long can be answered.
+ * The number of a request, read from the beginning of its JSON. Our client
+ * writes it first, so that the server can answer a line that is too long.
  */
 export const seqOfBeginning = (json: string): string | undefined => /^\{"Seq":"([^"\\]{0,32})"/.exec(json)?.[1]
 
@@ -86,7 +86,7 @@ const parseJson = (json: string): Result.Result<unknown, unknown> =>
 /**
  * Reads a line as a request.
  *
- * Unknown fields are ignored. They may nest `maxDepth` levels deep at the most, and hold a thousand values.
+ * Unknown fields are ignored. They may nest `maxDepth` levels deep at the most, and have a thousand values.
  *
  * @example
  * ```ts
@@ -100,7 +100,7 @@ const parseJson = (json: string): Result.Result<unknown, unknown> =>
 export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result<Request, BadRequest> => {
   const json = Wire.decodeLine(line)
   if (Result.isFailure(json)) return badPayload("Encoding")
-  // Before it is parsed: the parser takes seconds for millions of brackets or values, and everybody waits for it.
+  // Before it is parsed: the parser takes seconds for millions of brackets or values, and all other clients wait for it.
   if (isTooComplex(json.success, maxDepth)) return badPayload("Depth")
   const value = parseJson(json.success)
   if (Result.isFailure(value)) return badPayload("Json")
@@ -116,7 +116,7 @@ export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result
   )
 }
 
-/** No request has more than a dozen; those that nobody knows are ignored, but not without end. */
+/** A request has at most nine values of its own; the rest are unknown fields, which are ignored up to this number. */
 const maxValues = 1000
 
 const isTooComplex = (json: string, maxDepth: number): boolean => {
@@ -133,7 +133,7 @@ const isTooComplex = (json: string, maxDepth: number): boolean => {
   return false
 }
 
-// Searching for the quotation mark is far faster than looking at each character of long data.
+// Long data is common, and `indexOf` finds its end far faster than looking at each character does.
 const endOfString = (json: string, from: number): number => {
   for (let at = json.indexOf("\"", from); at !== -1; at = json.indexOf("\"", at + 1)) {
     let backslashes = 0

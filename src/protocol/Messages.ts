@@ -16,7 +16,7 @@ export const Action = Schema.Literals(["Lock", "Unlock", "TestLock", "Put", "Get
 /** What can be asked of the server. */
 export type Action = typeof Action.Type
 
-// No digit can be matched in two ways, or a long string of them would take a time that grows with its square.
+// It matches each digit in one way only: with two, a long string of digits would take time that grows with its square.
 const numeric = /^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$/
 
 /**
@@ -40,10 +40,10 @@ const Milliseconds = Schema.String.check(Schema.isPattern(numeric)).pipe(
 
 const text = Schema.optionalKey(Schema.String)
 
-/** What this server can beyond the reference, as it names it in the answer to `Version`. */
+/** What our server can do beyond the reference, as its answer to `Version` names it. */
 export const features = ["seq", "wait", "fence"] as const
 
-/** The number of a request on its connection, echoed in the answer. Any short text will do. */
+/** The number of a request on its connection, echoed in the answer. Any text of up to 32 characters will do. */
 const Seq = Schema.String.check(Schema.isMaxLength(32))
 
 /** The number of a tenure, as a decimal string: it grows with each new one of that name. */
@@ -62,7 +62,7 @@ const Fence = Schema.String.check(Schema.isPattern(/^\d{1,39}$/))
 export const Request = Schema.Struct({
   /** An extension: the connection stays open, and requests on it are answered in any order. */
   Seq: Schema.optionalKey(Seq),
-  /** The owner: whoever knows it is the owner. */
+  /** The owner: a client that knows it is the owner. */
   ID: Schema.String,
   /** The name of the lock or of the data entry: one name space. */
   FileName: Schema.String,

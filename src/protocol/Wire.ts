@@ -3,7 +3,7 @@
  *
  * A line is UTF-8 text in which each byte is written as two characters of a
  * 78-character alphabet, ended by `\n` (`\r\n` is accepted). The encoding hides
- * nothing: it is no security. Everything here is pure.
+ * nothing: it is no security.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
