@@ -31,22 +31,8 @@ const identities = Flag.Directory("identities", { mustExist: true }).pipe(
   Flag.optional
 )
 
-// Standard output is the command's own.
+// Standard output is for what the command itself says.
 const jsonLogs = Logger.layer([Logger.withConsoleError(Logger.formatJson)])
-
-const tlsOf = Effect.fnUntraced(function*(
-  flags: Record<"tlsCa" | "tlsCert" | "tlsKey", Option.Option<string>>
-) {
-  const files = {
-    ca: Option.getOrUndefined(flags.tlsCa),
-    cert: Option.getOrUndefined(flags.tlsCert),
-    key: Option.getOrUndefined(flags.tlsKey)
-  }
-  if (files.cert === undefined && files.key === undefined && files.ca === undefined) return undefined
-  if (files.cert === undefined) return yield* wrongUse("to serve over TLS name --tls-cert and --tls-key")
-  const read = yield* NodeTls.fromFiles(files)
-  return { ...read, requestCert: files.ca !== undefined, rejectUnauthorized: files.ca !== undefined }
-})
 
 const pemFile = (name: string, description: string) =>
   Flag.File(name, { mustExist: true }).pipe(Flag.withDescription(description), Flag.optional)
@@ -57,7 +43,7 @@ const isLoopback = (host: string): boolean =>
 
 const wrongUse = (message: string) => new Failed({ status: status.usage, error: "WrongUse", message })
 
-export const serve = Command.make("serve", {
+const flags = {
   host: Flag.String("host").pipe(Flag.withDescription("Address to listen on"), Flag.withDefault("127.0.0.1")),
   port: Flags.port.pipe(Flag.withDescription(`Port to listen on, 0 for a free one (${defaultPort})`)),
   identities,
@@ -81,73 +67,112 @@ export const serve = Command.make("serve", {
     Flag.optional
   ),
   json: Flags.json
-}, (flags) =>
-  Effect.gen(function*() {
-    // Being told to stop is how it ends, and no failure.
-    yield* NodeProcess.setExitStatus(0)
-    const { host } = flags
-    const port = Option.getOrElse(flags.port, () => defaultPort)
-    const tls = yield* tlsOf(flags)
-    const known = yield* Option.match(flags.identities, {
-      onNone: () => Layer.build(Identities.layerConfig),
-      onSome: (folder) => Layer.build(Identities.layerDirectory(folder))
-    })
-    const { maxDataCharacters } = Context.get(known, Identities.Identities)
-    if (!isLoopback(host) && !flags.insecure && (tls === undefined || maxDataCharacters === 0)) {
-      return yield* wrongUse(
-        `--host ${host} lets other machines in: add --tls-cert, --tls-key and --identities, ` +
-          "or --insecure where the network itself keeps others out"
-      )
-    }
-    const store = yield* StoreFlag.fromFlag(flags.store, flags.restartGrace)
-    const lockServer = yield* Layer.build(LockServer.layer.pipe(Layer.provide(store.layer))).pipe(
-      Effect.provideContext(known)
-    )
-    const cannotListen = (at: number, cause: unknown) =>
-      new Failed({
-        status: status.system,
-        error: "SocketServerError",
-        message: `cannot listen on ${host}:${at} (${cause instanceof Error ? cause.message : String(cause)}). ` +
-          "Choose another address with --host and --port, or 0 for a free port"
-      })
-    const server = yield* Layer.build(
-      tls === undefined ? NodeLockServer.layer({ host, port }) : NodeLockServer.layerTls({ host, port, tls })
-    ).pipe(
-      Effect.provideContext(Context.merge(known, lockServer)),
-      Effect.catchTag("SocketServerError", (error) => Effect.fail(cannotListen(port, error.reason.cause)))
-    )
-    const http = Option.isNone(flags.http) ? undefined : yield* Layer.build(
-      NodeOperations.layer({ host, port: flags.http.value })
-    ).pipe(
-      Effect.provideContext(lockServer),
-      Effect.catchTag("ServeError", (error) => Effect.fail(cannotListen(Option.getOrThrow(flags.http), error.cause)))
-    )
-    const where = NetAddress.formatSocketAddress(Context.get(server, SocketServer.SocketServer).address)
-    const operations = http === undefined
-      ? undefined
-      : NetAddress.formatSocketAddress(Context.get(http, HttpServer.HttpServer).address)
-    if (flags.json) {
-      yield* Console.log(
-        JSON.stringify({ listening: where, ...(operations === undefined ? {} : { http: operations }) })
-      )
-      yield* Console.log(JSON.stringify({ store: store.place }))
-    } else {
-      if (operations !== undefined) yield* Console.log(`dlm: metrics and health on http://${operations}`)
-      yield* Console.log(`dlm: listening on ${where}`)
-      yield* Console.log(`dlm: locks are kept in ${store.place}`)
-    }
-    return yield* Effect.never
-  }).pipe(Effect.scoped, reporting(flags.json), flags.json ? Effect.provide(jsonLogs) : identity)).pipe(
-    Command.withDescription("Run the lock server, until it is told to stop"),
-    Command.withExamples([
-      { command: "dlm serve", description: `Listen on 127.0.0.1:${defaultPort}` },
-      {
-        command: "dlm serve --port 0 --identities ./identities",
-        description: "Take a free port, and know some identities"
-      },
-      {
-        command: "dlm serve --store sqlite:/var/lib/dlm/locks.db --http 9090",
-        description: "Keep locks in a file, and show metrics and health"
-      }
-    ])
+}
+
+type ServeFlags = Command.Command.Config.Infer<typeof flags>
+
+/** What to serve TLS with; undefined where no file is named. With authorities a client needs a certificate of theirs. */
+const tlsOf = Effect.fnUntraced(function*(flags: ServeFlags) {
+  const files = {
+    ca: Option.getOrUndefined(flags.tlsCa),
+    cert: Option.getOrUndefined(flags.tlsCert),
+    key: Option.getOrUndefined(flags.tlsKey)
+  }
+  if (files.cert === undefined && files.key === undefined && files.ca === undefined) return undefined
+  if (files.cert === undefined) return yield* wrongUse("to serve over TLS name --tls-cert and --tls-key")
+  const read = yield* NodeTls.fromFiles(files)
+  return { ...read, requestCert: files.ca !== undefined, rejectUnauthorized: files.ca !== undefined }
+})
+
+/** The identities of the folder, or else of Config. */
+const knownIdentities = Option.match({
+  onNone: () => Layer.build(Identities.layerConfig),
+  onSome: (folder: string) => Layer.build(Identities.layerDirectory(folder))
+})
+
+const cannotListen = (host: string, port: number, cause: unknown) =>
+  new Failed({
+    status: status.system,
+    error: "SocketServerError",
+    message: `cannot listen on ${host}:${port} (${cause instanceof Error ? cause.message : String(cause)}). ` +
+      "Choose another address with --host and --port, or 0 for a free port"
+  })
+
+/** Listens for the clients of the locks, and gives the address. */
+const listen = Effect.fnUntraced(function*(flags: ServeFlags, tls: Effect.Success<ReturnType<typeof tlsOf>>) {
+  const { host } = flags
+  const port = Option.getOrElse(flags.port, () => defaultPort)
+  const server = yield* Layer.build(
+    tls === undefined ? NodeLockServer.layer({ host, port }) : NodeLockServer.layerTls({ host, port, tls })
+  ).pipe(
+    Effect.catchTag("SocketServerError", (error) => Effect.fail(cannotListen(host, port, error.reason.cause)))
   )
+  return NetAddress.formatSocketAddress(Context.get(server, SocketServer.SocketServer).address)
+})
+
+/** Listens for requests of metrics and health where a port for them is named, and gives the address. */
+const listenHttp = Effect.fnUntraced(function*(host: string, http: Option.Option<number>) {
+  if (Option.isNone(http)) return undefined
+  const port = http.value
+  const server = yield* Layer.build(NodeOperations.layer({ host, port })).pipe(
+    Effect.catchTag("ServeError", (error) => Effect.fail(cannotListen(host, port, error.cause)))
+  )
+  return NetAddress.formatSocketAddress(Context.get(server, HttpServer.HttpServer).address)
+})
+
+/** Says where the server listens, and where it keeps the locks. */
+const announce = Effect.fnUntraced(
+  function*(json: boolean, listening: string, http: string | undefined, place: string) {
+    if (json) {
+      yield* Console.log(JSON.stringify({ listening, http }))
+      yield* Console.log(JSON.stringify({ store: place }))
+    } else {
+      if (http !== undefined) yield* Console.log(`dlm: metrics and health on http://${http}`)
+      yield* Console.log(`dlm: listening on ${listening}`)
+      yield* Console.log(`dlm: locks are kept in ${place}`)
+    }
+  }
+)
+
+const run = Effect.fnUntraced(function*(flags: ServeFlags) {
+  // Being told to stop is how it ends, and no failure.
+  yield* NodeProcess.setExitStatus(0)
+  const { host } = flags
+  const tls = yield* tlsOf(flags)
+  const known = yield* knownIdentities(flags.identities)
+  const { maxDataCharacters } = Context.get(known, Identities.Identities)
+  if (!isLoopback(host) && !flags.insecure && (tls === undefined || maxDataCharacters === 0)) {
+    return yield* wrongUse(
+      `--host ${host} lets other machines in: add --tls-cert, --tls-key and --identities, ` +
+        "or --insecure where the network itself keeps others out"
+    )
+  }
+  const store = yield* StoreFlag.fromFlag(flags.store, flags.restartGrace)
+  const lockServer = yield* Layer.build(LockServer.layer.pipe(Layer.provide(store.layer))).pipe(
+    Effect.provideContext(known)
+  )
+  const listening = yield* listen(flags, tls).pipe(Effect.provideContext(Context.merge(known, lockServer)))
+  const http = yield* listenHttp(host, flags.http).pipe(Effect.provideContext(lockServer))
+  yield* announce(flags.json, listening, http, store.place)
+  return yield* Effect.never
+}, Effect.scoped)
+
+/** Runs the server until the process is told to stop. */
+export const serve = Command.make(
+  "serve",
+  flags,
+  (flags) => run(flags).pipe(reporting(flags.json), flags.json ? Effect.provide(jsonLogs) : identity)
+).pipe(
+  Command.withDescription("Run the lock server, until it is told to stop"),
+  Command.withExamples([
+    { command: "dlm serve", description: `Listen on 127.0.0.1:${defaultPort}` },
+    {
+      command: "dlm serve --port 0 --identities ./identities",
+      description: "Take a free port, and know some identities"
+    },
+    {
+      command: "dlm serve --store sqlite:/var/lib/dlm/locks.db --http 9090",
+      description: "Keep locks in a file, and show metrics and health"
+    }
+  ])
+)

@@ -12,7 +12,7 @@ import { main } from "./index.ts"
 /** Runs it, and exits with its status. */
 export const start = (): void =>
   main.pipe(
-    // Standard output is the command's own.
+    // Standard output is for what the command itself says.
     Effect.provideService(References.LogToStderr, true),
     Effect.provide(NodeServices.layer),
     NodeRuntime.runMain({
