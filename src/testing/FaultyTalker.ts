@@ -9,9 +9,9 @@ import { ProtocolError, TransportError } from "../DlmError.ts"
 import type { Request } from "../protocol/Protocol.ts"
 import { Talker } from "../transport/Talker.ts"
 
-/** How often what goes wrong. Each rate is a probability from 0 to 1, of each request. */
+/** What goes wrong, and how often. Each rate is a probability from 0 to 1, of each request. */
 export interface Policy {
-  /** The same seed brings the same faults. */
+  /** The same seed gives the same faults. */
   readonly seed: string | number
   /** The request never arrives. */
   readonly dropRequest?: number | undefined
@@ -58,7 +58,7 @@ export const layer = (policy: Policy): Layer.Layer<Talker, never, Talker> =>
         ...talker,
         talk: (request) =>
           Effect.suspend(() => {
-            // All are drawn each time, so that one rate does not move the faults of another.
+            // All are drawn for each request, so that one rate does not change which requests get the faults of another.
             const dropRequest = happens(policy.dropRequest)
             const dropAnswer = happens(policy.dropAnswer)
             const garbage = happens(policy.garbage)

@@ -21,7 +21,7 @@ export type Scripted = Response | TalkError | ((request: Request) => Response | 
  * import { Locker } from "effect-dlm"
  * import { MockTalker } from "effect-dlm/testing"
  *
- * const held = Effect.gen(function*() {
+ * const program = Effect.gen(function*() {
  *   const locker = yield* Locker.make("orders.csv")
  *   return yield* locker.isLocked // true
  * }).pipe(Effect.provide(MockTalker.layer([{ Status: "NotOwner" }])))

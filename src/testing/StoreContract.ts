@@ -13,7 +13,7 @@ import { monotonicMillis } from "../lib/monotonic.ts"
 import type { Asker, Change, Decision, Entry, Outcome } from "../store/Store.ts"
 import { Store } from "../store/Store.ts"
 
-/** A store did something else than it must. */
+/** A store broke a law. */
 export class Violation extends Data.TaggedError("ContractViolation")<{ readonly problem: string }> {
   override get message(): string {
     return this.problem
@@ -31,9 +31,9 @@ export interface Law {
 export interface Options {
   /** The time to live that entries are given where they are to expire: the shortest that the store keeps. By default 200 ms. */
   readonly ttl?: Duration.Input | undefined
-  /** How much longer than its time to live an entry may be there. Never is it to be gone earlier. By default 100 ms. */
+  /** How much longer than its time to live an entry may be there; it must never be gone earlier. By default 100 ms. */
   readonly late?: Duration.Input | undefined
-  /** Whether it tells those who wait of what others free. By default it must, if it is shared. */
+  /** Whether it tells waiters of what other instances free. By default it must, if it is shared. */
   readonly tells?: boolean | undefined
 }
 
@@ -81,8 +81,8 @@ const remove = (store: Instance, name: string, asker?: Asker) =>
     asker
   )
 
-/** As the LockServer does: takes a name that is free or its own, and only then. */
-const take = (store: Instance, name: string, owner: string, ttlMillis = long, waits = false) =>
+/** As the LockServer does: locks a name that is free, or is this owner's already. */
+const lock = (store: Instance, name: string, owner: string, ttlMillis = long, waits = false) =>
   store.modify(name, (found): Decision<boolean> =>
     found === undefined || found.owner === owner
       ? {
@@ -102,6 +102,274 @@ const expectEntry = (store: Instance, name: string, entry: Entry | undefined, wh
 
 const entryOf = (owner: string, data?: string, identity?: string): Entry => ({ owner, identity, data })
 
+/** What a check may use beside its store and a name that nothing else uses. */
+interface Given {
+  /** The shortest time to live that the store keeps, and how much later an entry may end, in milliseconds. */
+  readonly ttl: number
+  readonly late: number
+  /** Whether the store must tell waiters of what another instance frees. */
+  readonly tells: boolean
+  /** Sleeps until an entry that was written with `ttl` must have ended. */
+  readonly outlive: Effect.Effect<void>
+  /** Another instance of the store. */
+  readonly another: Effect.Effect<Instance, unknown, Scope.Scope>
+}
+
+type Check = (store: Instance, name: string, given: Given) => Effect.Effect<void, unknown, Scope.Scope>
+
+interface Rule {
+  readonly name: string
+  readonly check: Check
+}
+
+const law = (name: string, check: Check): Rule => ({ name, check })
+
+/** What an entry is, and its fence and revision. */
+const entryLaws: ReadonlyArray<Rule> = [
+  law("an entry is read as it was written", (store, name) =>
+    Effect.gen(function*() {
+      yield* expectEntry(store, name, undefined, "before anything was written")
+      for (const text of texts) {
+        const entry = entryOf(text, text, text)
+        yield* write(store, name, entry)
+        yield* expectEntry(store, name, entry, "of odd text")
+      }
+      for (const entry of [entryOf("o"), entryOf("o", ""), entryOf("o", undefined, "i"), entryOf("o", "d")]) {
+        yield* write(store, name, entry)
+        yield* expectEntry(store, name, entry, "with and without data and identity")
+      }
+      const large = entryOf("o", "x".repeat(1024 * 1024))
+      yield* write(store, name, large)
+      yield* expectEntry(store, name, large, "of a large one")
+      yield* remove(store, name)
+    })),
+
+  law("names differ, whatever their text", (store, name) =>
+    Effect.gen(function*() {
+      const odd = texts.map((text) => (name + text).slice(0, 512))
+      for (const [i, one] of odd.entries()) yield* write(store, one, entryOf(`owner ${i}`))
+      for (const [i, one] of odd.entries()) {
+        yield* expectEntry(store, one, entryOf(`owner ${i}`), `under the name ${JSON.stringify(one)}`)
+      }
+      for (const one of odd) yield* remove(store, one)
+      for (const one of odd) yield* expectEntry(store, one, undefined, "after its removal")
+    })),
+
+  law("a removed entry is gone, and removing none is nothing", (store, name) =>
+    Effect.gen(function*() {
+      yield* expect(isFree(yield* remove(store, name)), "a removal of nothing left something")
+      yield* write(store, name, entryOf("o", "d"))
+      yield* expect(isFree(yield* remove(store, name)), "a removal left something")
+      yield* expect(isFree(yield* read(store, name)), "a removed entry was read")
+    })),
+
+  law(
+    "a tenure keeps its fence, and each write has a greater revision than all before",
+    (store, name, { outlive, ttl }) =>
+      Effect.gen(function*() {
+        let last = 0n
+        for (let tenure = 0; tenure < 3; tenure++) {
+          const began = yield* write(store, name, entryOf("o"))
+          yield* expect(began.fence !== undefined && began.fence > last, `fence ${began.fence} came after ${last}`)
+          yield* expect(began.fence === began.revision, "a fence is not the revision that its tenure began with")
+          last = began.fence!
+          for (const data of ["", "d"]) {
+            const { fence, revision } = yield* write(store, name, entryOf("o", data))
+            yield* expect(fence === began.fence, `the fence went from ${began.fence} to ${fence} in one tenure`)
+            yield* expect(revision !== undefined && revision > last, `revision ${revision} came after ${last}`)
+            last = revision!
+          }
+          const seen = yield* read(store, name)
+          yield* expect(
+            seen.fence === began.fence && seen.revision === last,
+            "reading changed the fence or the revision"
+          )
+          yield* remove(store, name)
+        }
+        // After a tenure that ended by expiry too.
+        yield* lock(store, name, "o", ttl)
+        yield* outlive
+        const next = yield* lock(store, name, "other")
+        yield* expect(next.fence !== undefined && next.fence > last, `fence ${next.fence} came after ${last}`)
+        yield* remove(store, name)
+      })
+  )
+]
+
+/** How long an entry lives. */
+const timeLaws: ReadonlyArray<Rule> = [
+  law("an entry lives for its time, and not much longer", (store, name, { ttl, late }) =>
+    Effect.gen(function*() {
+      const before = yield* monotonicMillis
+      const { expiresIn } = yield* write(store, name, entryOf("o", "d"), ttl)
+      yield* expect(
+        expiresIn === Infinity || expiresIn > 0 && expiresIn <= ttl + late,
+        `an entry of ${ttl} ms is said to end in ${expiresIn} ms`
+      )
+      const deadline = before + ttl
+      let now = yield* monotonicMillis
+      while (now < deadline) {
+        const { answer } = yield* read(store, name)
+        now = yield* monotonicMillis
+        yield* expect(
+          answer !== undefined || now >= deadline,
+          `an entry of ${ttl} ms was gone after ${now - before} ms`
+        )
+        yield* Effect.sleep(Duration.millis(Math.max(1, Math.round(ttl / 20))))
+      }
+      yield* Effect.sleep(Duration.millis(Math.ceil(late)))
+      yield* expect(isFree(yield* read(store, name)), `an entry of ${ttl} ms was there ${late} ms after its end`)
+    })),
+
+  law(
+    "a write renews, from now on, and also to a shorter time",
+    (store, name, { ttl, outlive }) =>
+      Effect.gen(function*() {
+        yield* write(store, name, entryOf("o"), ttl)
+        yield* Effect.sleep(Duration.millis(Math.ceil(ttl / 2)))
+        yield* write(store, name, entryOf("o"), long)
+        yield* outlive
+        yield* expectEntry(store, name, entryOf("o"), "after a renewal to a longer time")
+        yield* write(store, name, entryOf("o"), ttl)
+        yield* outlive
+        yield* expectEntry(store, name, undefined, "after a renewal to a shorter time")
+      })
+  )
+]
+
+/** What a store may guess from its asker: a guess may save a round trip, and never changes what happens. */
+const askerLaws: ReadonlyArray<Rule> = [
+  law("an asker gets what is there, whatever the store guessed", (store, name) =>
+    Effect.gen(function*() {
+      const mine: Asker = { owner: "me", identity: undefined, waits: false }
+      const others: ReadonlyArray<Entry | undefined> = [
+        undefined,
+        entryOf("me"),
+        entryOf("me", ""),
+        entryOf("me", "d"),
+        entryOf("me", undefined, "identity"),
+        entryOf("other"),
+        entryOf("other", "d")
+      ]
+      for (const entry of others) {
+        for (const waits of [false, true]) {
+          if (entry !== undefined) yield* write(store, name, entry)
+          const { answer, fence } = yield* read(store, name, { ...mine, waits })
+          yield* expect(same(answer, entry), `${show(answer)} was read by a guess, and not ${show(entry)}`)
+          yield* expect((fence === undefined) === (entry === undefined), "a fence without an entry, or none with one")
+          yield* expectEntry(store, name, entry, "after that")
+          const removed = yield* remove(store, name, { ...mine, waits })
+          yield* expect(same(removed.answer, entry) && isFree(removed), "a removal by a guess did something else")
+          yield* expectEntry(store, name, undefined, "after its removal")
+        }
+      }
+    })),
+
+  law("an identity is part of the entry", (store, name) =>
+    Effect.gen(function*() {
+      yield* write(store, name, entryOf("me", undefined, "alice"))
+      for (const identity of [undefined, "bob", ""]) {
+        const { answer } = yield* read(store, name, { owner: "me", identity, waits: false })
+        yield* expect(answer?.identity === "alice", `the identity ${identity} was accepted for alice`)
+      }
+      yield* remove(store, name)
+    }))
+]
+
+/** What happens to changes that are made at once. */
+const concurrencyLaws: ReadonlyArray<Rule> = [
+  law(
+    "of many owners that lock a free name at once, one gets it",
+    (store, name, { ttl, outlive }) =>
+      Effect.gen(function*() {
+        for (const expired of [false, true]) {
+          if (expired) {
+            yield* lock(store, name, "gone", ttl)
+            yield* outlive
+          }
+          const granted = yield* Effect.forEach(
+            Array.from({ length: 32 }, (_, i) => `owner ${i}`),
+            (owner) => Effect.map(lock(store, name, owner), ({ answer }) => answer ? [owner] : []),
+            { concurrency: "unbounded" }
+          )
+          const winners = granted.flat()
+          yield* expect(winners.length === 1, `${winners.length} of 32 got the name`)
+          yield* expectEntry(store, name, entryOf(winners[0]!), "after it was locked")
+          yield* remove(store, name)
+        }
+      })
+  ),
+
+  law("no change is lost among many at once", (store, name) =>
+    Effect.gen(function*() {
+      const increment = store.modify(name, (found) => ({
+        answer: undefined,
+        change: { _tag: "Write", entry: entryOf("o", String(Number(found?.data ?? 0) + 1)), ttlMillis: long }
+      }))
+      yield* Effect.all(Array.from({ length: 16 }, () => Effect.repeat(increment, { times: 3 })), {
+        concurrency: "unbounded",
+        discard: true
+      })
+      yield* expectEntry(store, name, entryOf("o", "64"), "after 64 increments")
+      yield* remove(store, name)
+    })),
+
+  law("a change can be bound to a revision", (store, name) =>
+    Effect.gen(function*() {
+      const removeIf = (wanted: bigint | undefined) =>
+        store.modify(name, (_, revision) => ({
+          answer: undefined,
+          change: revision !== undefined && revision === wanted ? { _tag: "Remove" } : keep
+        }))
+      const first = yield* lock(store, name, "me")
+      const second = yield* lock(store, name, "me")
+      yield* removeIf(first.revision)
+      yield* expectEntry(store, name, entryOf("me"), "after a removal of what it was before its renewal")
+      yield* removeIf(second.revision)
+      yield* expectEntry(store, name, undefined, "after a removal of what it was")
+    }))
+]
+
+/** What several instances on one store do for one another. */
+const sharingLaws: ReadonlyArray<Rule> = [
+  law("two instances that share a store exclude one another", (store, name, { another }) =>
+    Effect.gen(function*() {
+      if (store.sharing === undefined) return
+      const other = yield* another
+      yield* lock(store, name, "mine")
+      yield* expect(!(yield* lock(other, name, "theirs")).answer, "two instances gave the same name")
+      yield* remove(store, name)
+      yield* expect((yield* lock(other, name, "theirs")).answer, "a name that was freed was not given")
+      yield* remove(other, name)
+    })),
+
+  law("a waiter hears of what another instance frees", (store, name, { tells, another }) =>
+    Effect.gen(function*() {
+      if (store.sharing === undefined || !tells) return
+      const other = yield* another
+      if (other.sharing === undefined) return yield* new Violation({ problem: "only one of two instances shares" })
+      const hears = other.sharing.freed.pipe(
+        Stream.filter((freed) => freed === name),
+        Stream.take(1),
+        Stream.runDrain
+      )
+      // Nothing tells when the other instance listens, so the name is freed again and again until it hears of it.
+      const frees = Effect.gen(function*() {
+        yield* lock(store, name, "mine")
+        yield* lock(other, name, "theirs", long, true)
+        yield* remove(store, name, { owner: "mine", identity: undefined, waits: false })
+        yield* Effect.sleep("100 millis")
+      })
+      yield* Effect.raceFirst(hears, Effect.forever(frees)).pipe(
+        Effect.timeoutOrElse({
+          duration: "10 seconds",
+          orElse: () => Effect.fail(new Violation({ problem: "nothing was heard of a name that was freed" }))
+        })
+      )
+      yield* remove(store, name)
+    }))
+]
+
 /**
  * The laws, for the store of this layer, which is built anew for each.
  *
@@ -118,245 +386,22 @@ export const laws = <E>(layer: Layer.Layer<Store, E>, options: Options = {}): Re
   const ttl = Duration.toMillis(Duration.fromInputUnsafe(options.ttl ?? 200))
   const late = Duration.toMillis(Duration.fromInputUnsafe(options.late ?? 100))
   const build = Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Store))
+  const given: Given = {
+    ttl,
+    late,
+    tells: options.tells ?? true,
+    outlive: Effect.sleep(Duration.millis(Math.ceil(ttl + late))),
+    another: build
+  }
   let names = 0
   // Other runs may use the same store.
   const freshName = Clock.clockWith((clock) =>
     Effect.sync(() => `contract ${clock.currentTimeNanosUnsafe()}.${names++}`)
   )
-  const law = (
-    name: string,
-    check: (store: Instance, name: string) => Effect.Effect<void, unknown, Scope.Scope>
-  ): Law => ({
+  return [...entryLaws, ...timeLaws, ...askerLaws, ...concurrencyLaws, ...sharingLaws].map(({ check, name }) => ({
     name,
-    check: Effect.scoped(Effect.flatMap(build, (store) => Effect.flatMap(freshName, (name) => check(store, name))))
-  })
-  // Sleeps until an entry must have ended that was written with the ttl.
-  const outlive = Effect.sleep(Duration.millis(Math.ceil(ttl + late)))
-
-  return [
-    law("an entry is read as it was written", (store, name) =>
-      Effect.gen(function*() {
-        yield* expectEntry(store, name, undefined, "before anything was written")
-        for (const text of texts) {
-          const entry = entryOf(text, text, text)
-          yield* write(store, name, entry)
-          yield* expectEntry(store, name, entry, "of odd text")
-        }
-        for (const entry of [entryOf("o"), entryOf("o", ""), entryOf("o", undefined, "i"), entryOf("o", "d")]) {
-          yield* write(store, name, entry)
-          yield* expectEntry(store, name, entry, "with and without data and identity")
-        }
-        const large = entryOf("o", "x".repeat(1024 * 1024))
-        yield* write(store, name, large)
-        yield* expectEntry(store, name, large, "of a large one")
-        yield* remove(store, name)
-      })),
-
-    law("names differ, whatever their text", (store, name) =>
-      Effect.gen(function*() {
-        const odd = texts.map((text) => (name + text).slice(0, 512))
-        for (const [i, one] of odd.entries()) yield* write(store, one, entryOf(`owner ${i}`))
-        for (const [i, one] of odd.entries()) {
-          yield* expectEntry(store, one, entryOf(`owner ${i}`), `under the name ${JSON.stringify(one)}`)
-        }
-        for (const one of odd) yield* remove(store, one)
-        for (const one of odd) yield* expectEntry(store, one, undefined, "after its removal")
-      })),
-
-    law("a removed entry is gone, and removing none is nothing", (store, name) =>
-      Effect.gen(function*() {
-        yield* expect(isFree(yield* remove(store, name)), "a removal of nothing left something")
-        yield* write(store, name, entryOf("o", "d"))
-        yield* expect(isFree(yield* remove(store, name)), "a removal left something")
-        yield* expect(isFree(yield* read(store, name)), "a removed entry was read")
-      })),
-
-    law(
-      "a tenure keeps its fence, and each write has a greater revision than all before",
-      (store, name) =>
-        Effect.gen(function*() {
-          let last = 0n
-          for (let tenure = 0; tenure < 3; tenure++) {
-            const began = yield* write(store, name, entryOf("o"))
-            yield* expect(began.fence !== undefined && began.fence > last, `fence ${began.fence} came after ${last}`)
-            yield* expect(began.fence === began.revision, "a fence is not the revision that its tenure began with")
-            last = began.fence!
-            for (const data of ["", "d"]) {
-              const { fence, revision } = yield* write(store, name, entryOf("o", data))
-              yield* expect(fence === began.fence, `the fence went from ${began.fence} to ${fence} in one tenure`)
-              yield* expect(revision !== undefined && revision > last, `revision ${revision} came after ${last}`)
-              last = revision!
-            }
-            const seen = yield* read(store, name)
-            yield* expect(
-              seen.fence === began.fence && seen.revision === last,
-              "reading changed the fence or the revision"
-            )
-            yield* remove(store, name)
-          }
-          // Also those of other names, and after an end by expiry.
-          yield* take(store, name, "o", ttl)
-          yield* outlive
-          const next = yield* take(store, name, "other")
-          yield* expect(next.fence !== undefined && next.fence > last, `fence ${next.fence} came after ${last}`)
-          yield* remove(store, name)
-        })
-    ),
-
-    law("an entry lives for its time, and not much longer", (store, name) =>
-      Effect.gen(function*() {
-        const before = yield* monotonicMillis
-        const { expiresIn } = yield* write(store, name, entryOf("o", "d"), ttl)
-        yield* expect(
-          expiresIn === Infinity || expiresIn > 0 && expiresIn <= ttl + late,
-          `an entry of ${ttl} ms is said to end in ${expiresIn} ms`
-        )
-        const deadline = before + ttl
-        let now = yield* monotonicMillis
-        while (now < deadline) {
-          const { answer } = yield* read(store, name)
-          now = yield* monotonicMillis
-          yield* expect(
-            answer !== undefined || now >= deadline,
-            `an entry of ${ttl} ms was gone after ${now - before} ms`
-          )
-          yield* Effect.sleep(Duration.millis(Math.max(1, Math.round(ttl / 20))))
-        }
-        yield* Effect.sleep(Duration.millis(Math.ceil(late)))
-        yield* expect(isFree(yield* read(store, name)), `an entry of ${ttl} ms was there ${late} ms after its end`)
-      })),
-
-    law("a write renews, from now on, and also to a shorter time", (store, name) =>
-      Effect.gen(function*() {
-        yield* write(store, name, entryOf("o"), ttl)
-        yield* Effect.sleep(Duration.millis(Math.ceil(ttl / 2)))
-        yield* write(store, name, entryOf("o"), long)
-        yield* outlive
-        yield* expectEntry(store, name, entryOf("o"), "after a renewal to a longer time")
-        yield* write(store, name, entryOf("o"), ttl)
-        yield* outlive
-        yield* expectEntry(store, name, undefined, "after a renewal to a shorter time")
-      })),
-
-    law("one who asks as its owner gets what is there, whatever was guessed", (store, name) =>
-      Effect.gen(function*() {
-        const mine: Asker = { owner: "me", identity: undefined, waits: false }
-        const others: ReadonlyArray<Entry | undefined> = [
-          undefined,
-          entryOf("me"),
-          entryOf("me", ""),
-          entryOf("me", "d"),
-          entryOf("me", undefined, "identity"),
-          entryOf("other"),
-          entryOf("other", "d")
-        ]
-        for (const entry of others) {
-          for (const waits of [false, true]) {
-            if (entry !== undefined) yield* write(store, name, entry)
-            const { answer, fence } = yield* read(store, name, { ...mine, waits })
-            yield* expect(same(answer, entry), `${show(answer)} was read by a guess, and not ${show(entry)}`)
-            yield* expect((fence === undefined) === (entry === undefined), "a fence without an entry, or none with one")
-            yield* expectEntry(store, name, entry, "after that")
-            const removed = yield* remove(store, name, { ...mine, waits })
-            yield* expect(same(removed.answer, entry) && isFree(removed), "a removal by a guess did something else")
-            yield* expectEntry(store, name, undefined, "after its removal")
-          }
-        }
-      })),
-
-    law("an identity is part of the entry", (store, name) =>
-      Effect.gen(function*() {
-        yield* write(store, name, entryOf("me", undefined, "alice"))
-        for (const identity of [undefined, "bob", ""]) {
-          const { answer } = yield* read(store, name, { owner: "me", identity, waits: false })
-          yield* expect(answer?.identity === "alice", `the identity ${identity} was taken for alice`)
-        }
-        yield* remove(store, name)
-      })),
-
-    law("of many who take a free name at once, one gets it", (store, name) =>
-      Effect.gen(function*() {
-        for (const expired of [false, true]) {
-          if (expired) {
-            yield* take(store, name, "gone", ttl)
-            yield* outlive
-          }
-          const taken = yield* Effect.forEach(
-            Array.from({ length: 32 }, (_, i) => `owner ${i}`),
-            (owner) => Effect.map(take(store, name, owner), ({ answer }) => answer ? [owner] : []),
-            { concurrency: "unbounded" }
-          )
-          const winners = taken.flat()
-          yield* expect(winners.length === 1, `${winners.length} of 32 got the name`)
-          yield* expectEntry(store, name, entryOf(winners[0]!), "after it was taken")
-          yield* remove(store, name)
-        }
-      })),
-
-    law("no change is lost among many at once", (store, name) =>
-      Effect.gen(function*() {
-        const increment = store.modify(name, (found) => ({
-          answer: undefined,
-          change: { _tag: "Write", entry: entryOf("o", String(Number(found?.data ?? 0) + 1)), ttlMillis: long }
-        }))
-        yield* Effect.all(Array.from({ length: 16 }, () => Effect.repeat(increment, { times: 3 })), {
-          concurrency: "unbounded",
-          discard: true
-        })
-        yield* expectEntry(store, name, entryOf("o", "64"), "after 64 increments")
-        yield* remove(store, name)
-      })),
-
-    law("a change can be bound to a revision", (store, name) =>
-      Effect.gen(function*() {
-        const removeIf = (wanted: bigint | undefined) =>
-          store.modify(name, (_, revision) => ({
-            answer: undefined,
-            change: revision !== undefined && revision === wanted ? { _tag: "Remove" } : keep
-          }))
-        const first = yield* take(store, name, "me")
-        const second = yield* take(store, name, "me")
-        yield* removeIf(first.revision)
-        yield* expectEntry(store, name, entryOf("me"), "after a removal of what it was before its renewal")
-        yield* removeIf(second.revision)
-        yield* expectEntry(store, name, undefined, "after a removal of what it was")
-      })),
-
-    law("two instances that share a store exclude one another", (store, name) =>
-      Effect.gen(function*() {
-        if (store.sharing === undefined) return
-        const other = yield* build
-        yield* take(store, name, "mine")
-        yield* expect(!(yield* take(other, name, "theirs")).answer, "two instances gave the same name")
-        yield* remove(store, name)
-        yield* expect((yield* take(other, name, "theirs")).answer, "a name that was freed was not given")
-        yield* remove(other, name)
-      })),
-
-    law("one who waits hears of what another instance frees", (store, name) =>
-      Effect.gen(function*() {
-        if (store.sharing === undefined || options.tells === false) return
-        const other = yield* build
-        if (other.sharing === undefined) return yield* new Violation({ problem: "only one of two instances shares" })
-        const hears = other.sharing.freed.pipe(
-          Stream.filter((freed) => freed === name),
-          Stream.take(1),
-          Stream.runDrain
-        )
-        // Whether it listens by now is not known, so the name is freed until it hears of it.
-        const frees = Effect.gen(function*() {
-          yield* take(store, name, "mine")
-          yield* take(other, name, "theirs", long, true)
-          yield* remove(store, name, { owner: "mine", identity: undefined, waits: false })
-          yield* Effect.sleep("100 millis")
-        })
-        yield* Effect.raceFirst(hears, Effect.forever(frees)).pipe(
-          Effect.timeoutOrElse({
-            duration: "10 seconds",
-            orElse: () => Effect.fail(new Violation({ problem: "nothing was heard of a name that was freed" }))
-          })
-        )
-        yield* remove(store, name)
-      }))
-  ]
+    check: Effect.scoped(
+      Effect.flatMap(Effect.all([build, freshName]), ([store, fresh]) => check(store, fresh, given))
+    )
+  }))
 }
