@@ -66,7 +66,7 @@ export class ProtocolError extends Schema.TaggedError<ProtocolError>()("Protocol
   }
 }
 
-/** The name is held by another owner. */
+/** Another owner holds the name. */
 export class NotOwner extends Schema.TaggedError<NotOwner>()("NotOwner", about) {
   readonly retryable = false
   override get message(): string {
@@ -82,7 +82,7 @@ export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", about) 
   }
 }
 
-/** The lock is the caller's, and holds no data. */
+/** The lock is the caller's, and has no data. */
 export class NoData extends Schema.TaggedError<NoData>()("NoData", about) {
   readonly retryable = false
   override get message(): string {
@@ -92,7 +92,7 @@ export class NoData extends Schema.TaggedError<NoData>()("NoData", about) {
 
 /**
  * The server calls the entry corrupt. It says so to an `Erase` of a lock that
- * holds no data, and drops that lock.
+ * has no data, and drops that lock.
  */
 export class Corruption extends Schema.TaggedError<Corruption>()("Corruption", about) {
   readonly retryable = false
@@ -122,7 +122,7 @@ export class UnsupportedAction extends Schema.TaggedError<UnsupportedAction>()("
 /**
  * The server cannot do it now: it is short of memory, or its store is down.
  *
- * The request may have been carried out. Asking again is safe, and may do later.
+ * The request may have been carried out. Asking again is safe, and may succeed later.
  */
 export class ServerBusy extends Schema.TaggedError<ServerBusy>()("ServerBusy", about) {
   readonly retryable = true
@@ -133,8 +133,8 @@ export class ServerBusy extends Schema.TaggedError<ServerBusy>()("ServerBusy", a
 }
 
 /**
- * The server answered that the lock is held, and named an owner that is not
- * the caller: two answers were mixed up, so nothing is known to be held.
+ * The server answered `Locked`, and named an owner that is not the caller: two
+ * answers were mixed up, so the caller does not know that it holds the lock.
  */
 export class ForeignOwner extends Schema.TaggedError<ForeignOwner>()("ForeignOwner", about) {
   readonly retryable = false
@@ -144,7 +144,7 @@ export class ForeignOwner extends Schema.TaggedError<ForeignOwner>()("ForeignOwn
   }
 }
 
-/** The lock was held by others for all of the time that the caller would wait. */
+/** Others held the lock for all of the time that the caller would wait. */
 export class AcquireTimeout extends Schema.TaggedError<AcquireTimeout>()("AcquireTimeout", {
   name: Schema.String,
   waited: Schema.Duration
@@ -163,7 +163,7 @@ export class AcquireTimeout extends Schema.TaggedError<AcquireTimeout>()("Acquir
  * - `Expired` no renewal was confirmed before the local deadline
  * - `Refused` the server says that it is not ours any more
  * - `MaxHold` it was held for as long as was allowed
- * - `Released` for what ran under the lease of a `withLock` around it, and went on after that
+ * - `Released` a nested call used the lease of the `withLock` around it, which ended before that call did
  */
 export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
   name: Schema.String,
@@ -208,7 +208,7 @@ export class DataError extends Schema.TaggedError<DataError>()("DataError", {
   }
 }
 
-// Version is about no name.
+// A request for `Version` is about no name.
 const subject = ({ action, name }: { readonly action: Action; readonly name: string }): string =>
   action === "Version" ? action : `${action} ${quote(name)}`
 

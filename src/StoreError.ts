@@ -4,15 +4,15 @@
 import * as Schema from "effect/Schema"
 
 /**
- * A store could not be reached, refused, did not answer in time, or is full. A LockServer answers `NO` then, which is
- * `ServerBusy` to its clients.
+ * A store could not be reached, refused, did not answer in time, or is full. A LockServer answers `NO` then, which its
+ * clients see as `ServerBusy`.
  *
  * The change may have been made. Making it again is safe.
  */
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
-  /** The name that it was asked about; none where the store could not be opened at all. */
+  /** The name that the store was asked about; none where the store could not be opened at all. */
   name: Schema.optionalKey(Schema.String),
-  /** Which one: `redis`, `postgres`, ... */
+  /** The kind of store: `redis`, `postgres`, ... */
   store: Schema.String,
   reason: Schema.Literals(["Failed", "Timeout", "Full"]),
   cause: Schema.optionalKey(Schema.Defect())

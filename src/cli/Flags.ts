@@ -20,7 +20,7 @@ const host = Flag.String("host").pipe(
   Flag.optional
 )
 
-/** Text that says something: an empty name or owner is a variable that was never set. */
+/** Text that is not empty: in a script an empty name or owner is most likely a variable that was never set. */
 export const someText = Schema.String.check(Schema.isNonEmpty({ message: "Expected at least one character" }))
 
 export const portNumber = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65535 }))
@@ -39,7 +39,7 @@ export const json = Flag.Boolean("json").pipe(
 const millisOf: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const durationText = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/
 
-/** A duration as people type it: `500ms`, `30s`, `5m`, `1h`; a bare number is seconds. */
+/** A duration as a person types it: `500ms`, `30s`, `5m`, `1h`; a bare number is seconds. */
 const DurationText = Schema.String.check(
   Schema.isPattern(durationText, { message: "Expected a duration such as 500ms, 30s, 5m or 1h" })
 ).pipe(
@@ -80,7 +80,7 @@ export const server = {
   tlsKey: pemFile("tls-key", "Its private key, in PEM (DLM_TLS_KEY)")
 }
 
-/** What the flags say, after Config has. */
+/** The files for TLS: of each flag that is given, and of Config for the others. */
 const filesOf = (flags: ServerFlags, config: NodeTls.Files | undefined): NodeTls.Files | undefined => {
   const files: NodeTls.Files = {
     ca: Option.getOrElse(flags.tlsCa, () => config?.ca),
@@ -92,7 +92,7 @@ const filesOf = (flags: ServerFlags, config: NodeTls.Files | undefined): NodeTls
     : undefined
 }
 
-/** What `server` gives. */
+/** The values of the flags in `server`. */
 export interface ServerFlags {
   readonly host: Option.Option<string>
   readonly port: Option.Option<number>

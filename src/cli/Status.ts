@@ -51,7 +51,7 @@ const statusByTag: Record<string, number> = {
   TlsError: status.usage
 }
 
-/** What any error means for the command. */
+/** The status and the line for any error. */
 export const fromError = (error: { readonly _tag: string; readonly message: string }): Failed =>
   new Failed({
     status: statusByTag[error._tag] ?? status.system,

@@ -1,4 +1,5 @@
 /**
  * The version of this package.
  */
+/** The version, as in package.json. */
 export const version = "0.1.0"

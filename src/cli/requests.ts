@@ -114,7 +114,7 @@ export const get = Command.make("get", { ...common, name, id }, (flags) =>
     const data = yield* get
     if (flags.json) return yield* Console.log(JSON.stringify({ status: "done", name: flags.name, data }))
     const stdio = yield* Stdio.Stdio
-    // As it is for a program; on a line of its own for a person.
+    // A program gets the text as it is; a person, at a terminal, gets it on a line of its own.
     const text = (yield* stdio.stdoutIsTerminal) ? data + "\n" : data
     yield* Stream.run(Stream.make(text), stdio.stdout())
   }).pipe(Effect.scoped, reporting(flags.json))).pipe(Command.withDescription("Print the text kept under a name"))

@@ -16,18 +16,18 @@ import * as NodeProcess from "../node/NodeProcess.ts"
 import * as Flags from "./Flags.ts"
 import { Failed, report, status } from "./Status.ts"
 
-// On a loss the command gets TERM a fifth of the time to live before the lease
-// ends on the server, and KILL after four fifths of that fifth.
+// When the lease is lost the command gets TERM a fifth of the time to live before the lease
+// ends on the server, and KILL after four fifths of that fifth, so that it has ended by then.
 const marginOf = (ttl: Duration.Duration) => Duration.times(ttl, 0.2)
 const killAfter = (ttl: Duration.Duration) => Duration.times(marginOf(ttl), 0.8)
 
 /** For how long what the command leaves behind, such as a background job, may ignore TERM. The lock is kept until then. */
 const graceForTheRest = Duration.seconds(5)
 
-/** Where the server already refuses, another may work on the same thing: there is no time to give. */
+/** Where the server has refused a renewal, another owner may hold the lock already, so the command gets little time. */
 const killAfterRefusal = (ttl: Duration.Duration) => Duration.min(killAfter(ttl), Duration.seconds(1))
 
-// Between the lines of a command, a warning is one plain line too.
+// Warnings come between the lines that the command prints, so each is one plain line.
 const plainLogger = Logger.layer([
   Logger.make<unknown, void>(({ message }) => console.error(`dlm: ${Array.ensure(message).join(" ")}`))
 ])
@@ -56,9 +56,9 @@ export const run = Command.make("run", {
       talker
     )
     const lease = yield* locker.acquire({ wait: flags.wait, margin: marginOf(flags.ttl) })
-    // A signal to us goes to the command; we go when it has gone.
+    // Signals to this process go to the command, and this process ends after it.
     yield* runUnder(lease, flags.ttl, flags.command[0]!, flags.command.slice(1)).pipe(
-      // Here, since a signal that came meanwhile would take its place.
+      // Reported in here: outside, an interruption that came meanwhile would replace the failure.
       Effect.catch(report),
       Effect.uninterruptible
     )
@@ -117,6 +117,6 @@ const cannotRun = (command: string, error: { readonly reason: { readonly _tag: s
   })
 }
 
-// The spawner tells a signal only by the message of the cause.
+// Effect's spawner names the signal only in the message of the cause.
 const signalOf = (error: unknown): string =>
   /SIG[A-Z0-9]+/.exec(String((error as { readonly cause?: unknown }).cause ?? error))?.[0] ?? "SIGKILL"

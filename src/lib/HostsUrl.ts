@@ -1,5 +1,5 @@
 /**
- * URLs that name several hosts, as those of clusters do: `scheme://user:password@host:port,host:port/path`.
+ * URLs that name several hosts, as URLs of clusters do: `scheme://user:password@host:port,host:port/path`.
  */
 import * as Result from "effect/Result"
 

@@ -55,7 +55,7 @@ const createServer = (): Http.Server => {
 
 /**
  * Serves `/metrics` in the text format of Prometheus, `/healthz` (200 as long as the process answers), and `/readyz`
- * (200 as long as the store answers too, and else 503). It shows no name and no owner, and asks for no proof of who asks:
+ * (200 as long as the store answers too, and else 503). It shows no name and no owner, and authenticates no client:
  * let only the server's operators reach it. Of its connections 64 may be open at a time; a further one is closed at
  * once.
  *

@@ -150,7 +150,7 @@ export const decodeLine = (line: Uint8Array): Result.Result<string, WireError> =
   Result.flatMap(decodeBytes(line), decodeUtf8)
 
 /**
- * Decodes bytes as UTF-8, refusing those that are not.
+ * Decodes bytes as UTF-8, and refuses bytes that are not UTF-8.
  */
 export const decodeUtf8 = (bytes: Uint8Array): Result.Result<string, WireError> => {
   // The decoder can only signal by throwing.
