@@ -1,5 +1,5 @@
 /**
- * What a client of the protocol costs at the least: `node:net`, the same bytes, and no library.
+ * The least that a client of the protocol can cost: `node:net`, the same bytes, and no library.
  */
 import { Wire } from "effect-dlm/protocol"
 import { once } from "node:events"
@@ -24,7 +24,7 @@ export const exchange = (port: number, line: Uint8Array): Promise<Buffer> =>
 /** The line of a request, written and encoded anew as any client must. */
 export const line = (request: object): Uint8Array => Wire.encodeLine(JSON.stringify(request))
 
-/** Lock and unlock in turn on one connection, with the extension `Seq`. */
+/** Lock and unlock alternately on one connection, with the extension `Seq`. */
 export const pingPong = (port: number) => async (times: number): Promise<void> => {
   const socket = net.connect({ port, host: "127.0.0.1", noDelay: true })
   await once(socket, "connect")

@@ -1,5 +1,6 @@
 /**
- * One contestant, in a process of its own: does what it is told to by messages, and says when it has.
+ * One contestant, in a process of its own: a message tells it how many times to lock and unlock, and it answers when it
+ * has.
  */
 import { contestants } from "./contestants.ts"
 

@@ -1,5 +1,5 @@
 /**
- * Those who take a lock that nobody else wants and give it back, again and again.
+ * What the benchmark compares: each contestant locks and unlocks a name that no other wants, again and again.
  */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, ManagedRuntime, Redacted } from "effect"
@@ -13,10 +13,10 @@ import { SqliteStore } from "effect-dlm/sqlite"
 import * as Bare from "./bareClient.ts"
 import type { Peer } from "./peers/peers.mjs"
 
-/** Does it so many times, all in all. */
+/** Locks and unlocks `times` times in all, over all its fibers. */
 export type LockAndUnlock = (times: number) => Promise<unknown>
 
-/** So many at once, each with a name of its own. */
+/** How many fibers lock at the same time, each a name of its own. */
 export const fibers = 64
 
 const overTalker = async (talker: Layer.Layer<Talker.Talker, unknown>, many: number): Promise<LockAndUnlock> => {
@@ -74,7 +74,7 @@ const bareExchange = async (port: string): Promise<LockAndUnlock> => async (time
   }
 }
 
-/** All of them, by name. Each is made with where it is to go: a port, a URL or a file. */
+/** All contestants, by name. Each is made with the place of its server: a port, a URL or a file. */
 export const contestants = {
   client: (port: string) => overTalker(NodeTalker.layer({ port: Number(port) }), fibers),
   oneFiber: (port: string) => overTalker(NodeTalker.layer({ port: Number(port) }), 1),

@@ -1,7 +1,7 @@
 /**
  * What the rows of the benchmark share: a server in a process of its own, and
- * measuring several things in one run, in turn, so that a slow moment of the
- * machine hits them all.
+ * measuring several things alternately in one run, so that a slow moment of the
+ * machine affects them all.
  */
 import { fork, spawn } from "node:child_process"
 import { once } from "node:events"
@@ -9,6 +9,7 @@ import * as path from "node:path"
 import { createInterface } from "node:readline"
 import type { contestants } from "./contestants.ts"
 
+/** A server that runs in a process of its own. */
 export interface Server {
   readonly port: number
   readonly pid: number
@@ -37,7 +38,7 @@ export const serve = (...flags: ReadonlyArray<string>): Promise<Server> =>
 /** Starts a server that answers one request per connection, as the reference does. */
 export const serveAsReference = (): Promise<Server> => start("referenceServer.ts")
 
-/** How many times a second `operation` is done, over about `millis`. */
+/** How many times in a second `operation` is done, over about `millis`. */
 export const rate = async (operation: (times: number) => Promise<unknown>, millis: number): Promise<number> => {
   let times = 1
   while (true) {
@@ -51,17 +52,17 @@ export const rate = async (operation: (times: number) => Promise<unknown>, milli
 
 const median = (values: ReadonlyArray<number>): number => values.toSorted((a, b) => a - b)[values.length >> 1]!
 
-/** Measures each operation in turn, several rounds, and gives the median of each. */
+/** Measures the operations one after another, in several rounds, and gives the median of each. */
 export const rates = async <K extends string>(
   operations: Record<K, (times: number) => Promise<unknown>>
 ): Promise<Record<K, number>> => {
   const [rounds, millis] = [5, 1000]
   const names = Object.keys(operations) as Array<K>
   const measured = Object.fromEntries(names.map((name) => [name, [] as Array<number>])) as Record<K, Array<number>>
-  // Until it is compiled.
+  // Not counted: V8 compiles the code in this round.
   for (const name of names) await rate(operations[name], 2 * millis)
   for (let round = 0; round < rounds; round++) {
-    // Whoever is first in a round is not always the same.
+    // Each round begins with another operation, so that none always comes first.
     for (let i = 0; i < names.length; i++) {
       const name = names[(i + round) % names.length]!
       measured[name].push(await rate(operations[name], millis))
@@ -95,10 +96,10 @@ const startContestant = async (name: keyof typeof contestants, where: string | n
 }
 
 /**
- * Measures contestants, each of which is told where to go.
+ * Measures contestants, each with the place of its server.
  *
- * Each has a process of its own, as in a program that uses but one of them: in one process the code of the first would
- * be compiled for the ways of the second too, and each would pay for the garbage of the other.
+ * Each has a process of its own, as in a program that uses only one of them. In one process V8 would compile the code that
+ * they share for all of them, and each would be slowed by the garbage of the others.
  */
 export const compete = async <K extends keyof typeof contestants>(
   where: Record<K, string | number>
@@ -111,7 +112,7 @@ export const compete = async <K extends keyof typeof contestants>(
   return measured
 }
 
-/** One line of the result. */
+/** One row of the result. */
 export interface Row {
   readonly measure: string
   readonly result: string
@@ -119,6 +120,7 @@ export interface Row {
   readonly goal: string
 }
 
+/** A rate as text. */
 export const perSecond = (value: number): string => `${Math.round(value).toLocaleString("en")}/s`
 
 /** The row of one contestant against another. */

@@ -21,7 +21,7 @@ const versionOf = (folder: string): string =>
 const peers = ["ioredis", "@sesamecare-oss/redlock", "redis-semaphore", "effect-distributed-lock", "etcd3"]
 
 const rows: Array<Row> = []
-// All, or those that are named: npm run bench stores
+// All measures, or the ones that are named: npm run bench stores
 const measures = { connections, uncontended, contention, liveLocks, manyLeases, stores }
 const named = process.argv.slice(2)
 for (const [name, measure] of Object.entries(measures)) {
@@ -32,7 +32,7 @@ for (const [name, measure] of Object.entries(measures)) {
   }
 }
 
-// Figures that were not all taken in one run are not written down.
+// The page compares figures of one run, so a part of a run is not written to it.
 if (named.length > 0) process.exit()
 
 const cell = (text: string) => text.replaceAll("|", "\\|")

@@ -1,5 +1,5 @@
 /**
- * Whether other people's locks cost anything: requests at many live locks against none.
+ * Whether locks of other owners slow a request down: requests at many live locks against none.
  */
 import { Effect, Layer, ManagedRuntime } from "effect"
 import { Protocol } from "effect-dlm/protocol"

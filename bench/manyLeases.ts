@@ -30,7 +30,7 @@ const inServer = async (): Promise<number> => {
   const before = await heap()
   await Effect.runPromise(Effect.gen(function*() {
     for (let i = 0; i < count; i++) {
-      // As they come off the wire: strings of their own.
+      // Parsed, as on the wire: each request has strings of its own then, which count as memory.
       yield* handle(JSON.parse(JSON.stringify({
         ID: `owner-of-22-characters.${i}`,
         FileName: `bench/${i}`,

@@ -1,6 +1,6 @@
 /**
- * A server that answers one line and closes, as the reference does, and costs as little as can be:
- * so that what is measured is the client. Prints where it listens.
+ * A server that answers one line and closes the connection, as the reference does. It costs as little as possible, so that
+ * the client is what is measured. Prints where it listens.
  */
 import { Protocol, Wire } from "effect-dlm/protocol"
 import * as net from "node:net"

@@ -1,5 +1,5 @@
 /**
- * Servers of others, each of our own making on a free port, where its program is installed.
+ * Redis, Postgres and etcd servers, started on free ports where their programs are installed.
  */
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
@@ -8,6 +8,7 @@ import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 
+/** A server that runs. */
 export interface Running {
   readonly port: number
   readonly stop: () => Promise<void>
@@ -22,7 +23,7 @@ const freePort = async (): Promise<number> => {
   return port
 }
 
-/** Debian keeps those of Postgres in a folder of their version. */
+/** Finds a program in the PATH, or among those of Postgres, which Debian keeps in a folder of each version. */
 const find = (program: string): string | undefined => {
   const postgres = "/usr/lib/postgresql"
   const versions = fs.existsSync(postgres) ? fs.readdirSync(postgres).map((one) => path.join(postgres, one, "bin")) : []
@@ -68,7 +69,7 @@ const start = async (
   }
 }
 
-/** A Redis that keeps nothing. */
+/** A Redis that writes nothing to its disk. */
 export const startRedis = () =>
   start("redis-server", (port) => ["--port", String(port), "--save", "", "--appendonly", "no"])
 
@@ -102,7 +103,7 @@ export const startPostgres = () => {
     return ["-D", path.join(folder, "data"), "-p", String(port), "-c", "listen_addresses=127.0.0.1", "-k", ""]
   }, {
     account,
-    // It accepts connections, and refuses them, before it can be used.
+    // It accepts connections before it can be used, and refuses what they ask, so its own file has to say that it is ready.
     isReady: (_, folder) => {
       const state = path.join(folder, "data", "postmaster.pid")
       return fs.existsSync(state) && fs.readFileSync(state, "utf8").trimEnd().endsWith("ready")

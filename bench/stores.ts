@@ -1,5 +1,5 @@
 /**
- * A lock that nobody else wants, taken and given back by 64 fibers of one process, over each store.
+ * Names that no other client wants, locked and unlocked by 64 fibers of one process, over each store.
  */
 import * as fs from "node:fs"
 import * as os from "node:os"

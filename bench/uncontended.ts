@@ -1,5 +1,5 @@
 /**
- * A lock that nobody else wants, taken and given back, by 64 fibers of one process and by one.
+ * Names that no other client wants, locked and unlocked by 64 fibers of one process, and by one fiber.
  */
 import { fibers } from "./contestants.ts"
 import { against, compete, type Row, serve } from "./harness.ts"

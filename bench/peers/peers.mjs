@@ -1,5 +1,5 @@
 /**
- * What others do with Redis: one function each that takes a lock and gives it back.
+ * The other libraries: one function each that connects, and gives what locks and unlocks.
  */
 import { Redlock } from "@sesamecare-oss/redlock"
 import { Effect } from "effect"
@@ -50,7 +50,7 @@ export const redisSemaphore = (port) => {
   return { lockAndUnlock: (name) => run(name, () => {}), hold: run, stop: () => redis.quit() }
 }
 
-/** It needs Effect 3, which is installed beside this file. */
+/** This library needs Effect 3, which is installed beside this file. */
 export const effectDistributedLock = (port) => {
   const redis = connect(port)
   const layer = RedisBacking.layer(redis, { keyPrefix: "bench:" })

@@ -37,7 +37,7 @@ const settings = Config.all({
   increments: Config.schema(Schema.Int.check(Schema.isGreaterThan(0)), "DEMO_INCREMENTS").pipe(Config.withDefault(25))
 })
 
-// Starts a worker. What it prints goes to `lines`, and into the Queue that comes back go its rounds.
+// Starts a worker. What it prints goes to `lines`; a round that is put into the Queue given back goes to the worker.
 const startWorker = Effect.fnUntraced(function*(
   env: Record<string, string>,
   lines: Queue.Queue<string, WorkerEnded>

@@ -1,5 +1,5 @@
 /**
- * A worker of the demonstration: it counts in a file that others count in too.
+ * A worker of the demonstration: it counts in a file in which other workers count too.
  *
  * A line on its standard input names a round, and so the files to count in.
  * For each increment it prints a line.
@@ -16,12 +16,12 @@ const settings = Config.all({
   increments: Config.Int("DEMO_INCREMENTS")
 })
 
-// Three steps, and between any two of them another worker may do one of its own.
+// Reading, writing and logging are three steps, and another worker may do one of its own between any two of them.
 const increment = Effect.fnUntraced(function*(file: string) {
   const fs = yield* FileSystem.FileSystem
   const number = Number(yield* fs.readFileString(`${file}.number`)) + 1
   yield* Effect.sleep("1 millis")
-  // Over the old one, so that nobody finds the file empty.
+  // Over the old number, so that no worker finds the file empty.
   yield* fs.writeFileString(`${file}.number`, String(number).padStart(9), { flag: "r+" })
   yield* fs.writeFileString(`${file}.log`, `${number}\n`, { flag: "a" })
 })
