@@ -31,7 +31,7 @@ const name = Argument.String("name").pipe(
 
 const id = Flag.String("id").pipe(
   Flag.withSchema(Flags.someText),
-  Flag.withDescription("The owner. Whoever knows it is the owner, so it should be long and random")
+  Flag.withDescription("The owner. All who know it are the same owner, so it should be long and random")
 )
 
 interface RequestFlags extends Flags.ServerFlags {
