@@ -32,7 +32,7 @@ const decodeResponseValue = Schema.decodeUnknownResult(Response)
  * a test compares the two.
  */
 export const stringifyRequest = (
-  { Action, DataStore, Expire, FileName, ID, Identity, Name, Seq, Wait }: Request
+  { Action, DataStore, Expire, Fence, FileName, Heir, ID, Identity, Name, Seq, Session, Wait }: Request
 ): string =>
   JSON.stringify({
     Seq,
@@ -43,7 +43,10 @@ export const stringifyRequest = (
     DataStore,
     Name,
     Identity: Identity === undefined ? undefined : Redacted.value(Identity),
-    Wait: Wait === undefined ? undefined : String(Wait)
+    Wait: Wait === undefined ? undefined : String(Wait),
+    Fence,
+    Heir,
+    Session
   })
 
 /** Writes a request as a line of the wire. */
@@ -116,7 +119,7 @@ export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result
   )
 }
 
-/** A request has at most nine values of its own; the rest are unknown fields, which are ignored up to this number. */
+/** A request has at most twelve values of its own; the rest are unknown fields, which are ignored up to this number. */
 const maxValues = 1000
 
 const isTooComplex = (json: string, maxDepth: number): boolean => {

@@ -40,8 +40,11 @@ const Milliseconds = Schema.String.check(Schema.isPattern(numeric)).pipe(
 
 const text = Schema.optionalKey(Schema.String)
 
-/** What our server can do beyond the reference, as its answer to `Version` names it. */
-export const features = ["seq", "wait", "fence"] as const
+/** What a server can do beyond the reference, as its answer to `Version` names it. */
+export type Feature = "seq" | "wait" | "fence" | "session" | "release" | "heir"
+
+/** What our server can do beyond the reference. */
+export const features: ReadonlyArray<Feature> = ["seq", "wait", "fence"]
 
 /** The number of a request on its connection, echoed in the answer. Any text of up to 32 characters will do. */
 const Seq = Schema.String.check(Schema.isMaxLength(32))
@@ -76,6 +79,15 @@ export const Request = Schema.Struct({
   Identity: Schema.optionalKey(Schema.RedactedFromValue(Schema.String)),
   /** An extension, for `Lock`: how long to queue for it, in milliseconds. */
   Wait: Schema.optionalKey(Milliseconds),
+  /**
+   * An extension (`release`), for `Unlock`, `Put`, `Erase` and a renewing `Lock`: only the tenure with this fence is
+   * meant. `"0"` in `Unlock` withdraws the owner's waiting claims of this connection, and ends nothing.
+   */
+  Fence: Schema.optionalKey(Fence),
+  /** An extension (`heir`), for `Lock` with `Fence`: the owner that the tenure passes to, with a new fence. */
+  Heir: text,
+  /** An extension (`session`), for `Version`: secret bits of the client's, which end its earlier connection. */
+  Session: text,
   /** What is asked. */
   Action
 })
