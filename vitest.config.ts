@@ -3,10 +3,12 @@ import { defineConfig } from "vitest/config"
 
 const src = (file: string) => path.join(import.meta.dirname, "src", file)
 
-/** What loads the whole machine, or measures it: one file at a time, with no other beside it. */
-const heavy = ["test/system/{faults,hostile,simulation}/**/*.test.ts", "test/system/sqlite/crash.test.ts"]
+const tests = "**/*.test.ts"
 
-/** Where the figures of the run are gathered, beside those that tests report themselves (test/hostile/report.ts). */
+/** What loads the whole machine, or measures it: one file at a time, with no other beside it. */
+const proof = [`test/system/{faults,hostile,simulation}/${tests}`, "test/system/sqlite/crash.test.ts"]
+
+/** Where the figures of the run are gathered, beside those that tests report themselves (test/system/hostile/report.ts). */
 const reports = process.env["DLM_REPORT_DIR"]
 
 const common = {
@@ -24,11 +26,35 @@ export default defineConfig({
   test: {
     reporters: ["default", ...(reports === undefined ? [] : ["json"])],
     outputFile: { json: path.join(reports ?? "", "tests.json") },
+    // One after another, in this order.
     projects: [
-      { extends: true, test: { ...common, name: "tests", include: ["test/**/*.test.ts"], exclude: heavy } },
+      // Deterministic, and with nothing but Node: test/suite.test.ts says what may not be in it.
       {
         extends: true,
-        test: { ...common, name: "proof", include: heavy, fileParallelism: false, sequence: { groupOrder: 1 } }
+        test: {
+          ...common,
+          name: "unit",
+          include: [`test/${tests}`],
+          exclude: ["test/system/**"],
+          maxWorkers: 4,
+          sequence: { groupOrder: 0 }
+        }
+      },
+      // Sockets, processes, the stores' own servers, real time.
+      {
+        extends: true,
+        test: {
+          ...common,
+          name: "system",
+          include: [`test/system/${tests}`],
+          exclude: proof,
+          maxWorkers: 4,
+          sequence: { groupOrder: 1 }
+        }
+      },
+      {
+        extends: true,
+        test: { ...common, name: "proof", include: proof, fileParallelism: false, sequence: { groupOrder: 2 } }
       }
     ]
   }

@@ -4,7 +4,6 @@ import { Lease, Locker, Metrics } from "effect-dlm"
 import type { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, Metrics as ServerMetrics, Store } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
-import { connect, line, readToEnd, serve } from "../support/tcp.ts"
 
 const inProcess = LockServer.layerTalker.pipe(Layer.provide(LockServer.layerMemory))
 
@@ -65,29 +64,6 @@ describe("metrics", () => {
       assert.strictEqual(yield* count(Metrics.lostLeases("Expired")), 0)
       assert.strictEqual(yield* value(Metrics.heldLeases), 0)
     }).pipe(Effect.provide(inProcess), ownMetrics))
-
-  it.live("of the server count requests, connections, and those who wait", () =>
-    Effect.gen(function*() {
-      const { port, lockServer } = yield* serve()
-      const request = { ID: "me", FileName: "f", Action: "Lock", Expire: "60" } as const
-      const socket = yield* connect(port)
-      socket.write(line({ ...request, Seq: "1" }))
-      yield* Effect.callback<void>((resume) => void socket.once("data", () => resume(Effect.void)))
-      assert.strictEqual(yield* value(ServerMetrics.connections), 1)
-      const waiting = yield* Effect.forkChild(
-        lockServer.handle({ ID: "other", FileName: "f", Action: "Lock", Expire: 60, Wait: 60_000 }),
-        { startImmediately: true }
-      )
-      assert.strictEqual(yield* value(ServerMetrics.queued), 1)
-      yield* Fiber.interrupt(waiting)
-      assert.strictEqual(yield* value(ServerMetrics.queued), 0)
-      const rest = yield* Effect.forkChild(readToEnd(socket), { startImmediately: true })
-      socket.write(line({ ...request, ID: "other" }))
-      yield* Fiber.join(rest)
-      assert.strictEqual(yield* count(ServerMetrics.requests("Lock", "Locked")), 1)
-      assert.strictEqual(yield* count(ServerMetrics.requests("Lock", "NotOwner")), 1)
-      yield* Effect.repeat(value(ServerMetrics.connections), { until: (open) => open === 0 })
-    }).pipe(ownMetrics))
 
   it.effect("count proofs that were wrong", () => {
     const secret = Redacted.make("s".repeat(1023))

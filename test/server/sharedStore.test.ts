@@ -2,13 +2,9 @@
  * The LockServer over a store that others change too, that takes time, and that may fail.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Logger, Metric, PubSub, Redacted, Stream } from "effect"
-import { NodeEtcdStore } from "effect-dlm/etcd"
-import { PostgresStore } from "effect-dlm/postgres"
+import { Context, Effect, Fiber, Layer, Logger, Metric, PubSub, Stream } from "effect"
 import type { Protocol } from "effect-dlm/protocol"
-import { RedisStore } from "effect-dlm/redis"
 import { type Guarantees, Identities, LockServer, Metrics, Store, StoreError } from "effect-dlm/server"
-import { SqliteStore } from "effect-dlm/sqlite"
 import { TestClock } from "effect/testing"
 
 /** A store that several LockServers share, as they are told. */
@@ -358,24 +354,5 @@ describe("guarantees", () => {
       // @ts-expect-error memory does not survive the loss of its machine
       is<Layer.Layer<LockServer.LockServer>>(demanding)
       is<Layer.Layer<LockServer.LockServer>>(given)
-      // The others, by their types: none of these layers is built.
-      type Asked<G extends Guarantees.Guarantee> = Layer.Layer<Store.Store | G, StoreError.StoreError>
-      const [url, file] = [Redacted.make("redis://127.0.0.1"), "locks.db"]
-      const [sqlite, redis] = [SqliteStore.layer({ file }), RedisStore.layerUrl({ url })]
-      const [postgres, etcd] = [PostgresStore.layerUrl({ url }), NodeEtcdStore.layer({ endpoints: [] })]
-      is<Asked<Guarantees.Fence | Guarantees.Durable>>(sqlite)
-      is<Asked<Guarantees.Fence>>(redis)
-      is<Asked<Guarantees.Fence | Guarantees.Durable>>(postgres)
-      is<Asked<Guarantees.Fence | Guarantees.Durable | Guarantees.Failover>>(etcd)
-      // @ts-expect-error Redis may forget what it acknowledged
-      is<Asked<Guarantees.Durable>>(redis)
-      // @ts-expect-error so may it at a failover
-      is<Asked<Guarantees.Failover>>(redis)
-      // @ts-expect-error a file is lost with its machine
-      is<Asked<Guarantees.Failover>>(sqlite)
-      // @ts-expect-error Postgres is as good as its replication
-      is<Asked<Guarantees.Failover>>(postgres)
-      // @ts-expect-error several servers race
-      is<Asked<Guarantees.Fair>>(etcd)
     }))
 })

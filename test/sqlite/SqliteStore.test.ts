@@ -4,12 +4,11 @@ import { Store, type StoreError } from "effect-dlm/server"
 import { SqliteStore } from "effect-dlm/sqlite"
 import { StoreContract } from "effect-dlm/testing"
 import { TestClock } from "effect/testing"
-import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { increment } from "./counting.ts"
+import { passTime } from "../support/passTime.ts"
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "dlm-sqlite-"))
 afterAll(() => fs.rmSync(folder, { recursive: true }))
@@ -53,11 +52,11 @@ const failureOf = <A>(self: Effect.Effect<A, StoreError.StoreError, Scope.Scope>
 
 describe("the laws", () => {
   const layer = SqliteStore.layer({ file: path.join(folder, "laws.db") })
-  for (const { check, name } of StoreContract.laws(layer, { tells: false })) it.live(name, () => check)
+  for (const { check, name } of StoreContract.laws(layer, { tells: false })) it.effect(name, () => passTime(check))
 })
 
 describe("a transaction", () => {
-  it.live("holds all that is asked in one turn, in the order of its coming", () =>
+  it.effect("holds all that is asked in one turn, in the order of its coming", () =>
     Effect.gen(function*() {
       const file = newFile()
       const store = yield* open(file)
@@ -81,7 +80,7 @@ describe("a transaction", () => {
       assert.isTrue(first! < second! && second! < third!)
     }))
 
-  it.live("goes on where a decision throws, and only its own caller dies", () =>
+  it.effect("goes on where a decision throws, and only its own caller dies", () =>
     Effect.gen(function*() {
       const store = yield* open(newFile())
       const thrown = new Error("thrown by a decision")
@@ -99,7 +98,7 @@ describe("a transaction", () => {
     }))
 
   for (const [how, what] of [["ABORT", "may go on"], ["ROLLBACK", "is over"]] as const) {
-    it.live(`is not made at all where it cannot be written, and ${what}`, () =>
+    it.effect(`is not made at all where it cannot be written, and ${what}`, () =>
       Effect.gen(function*() {
         const file = newFile()
         const store = yield* open(file)
@@ -126,7 +125,7 @@ describe("a transaction", () => {
       }))
   }
 
-  it.live("leaves out what was withdrawn before it began", () =>
+  it.effect("leaves out what was withdrawn before it began", () =>
     Effect.gen(function*() {
       const file = newFile()
       const store = yield* open(file)
@@ -142,7 +141,7 @@ describe("a transaction", () => {
 })
 
 describe("a file that others use too", () => {
-  it.live("shows what another instance has written and removed, at once", () =>
+  it.effect("shows what another instance has written and removed, at once", () =>
     Effect.gen(function*() {
       const file = newFile()
       const one = yield* open(file)
@@ -161,45 +160,23 @@ describe("a file that others use too", () => {
       }
     }))
 
-  it.live("loses no increment of two processes", () =>
-    Effect.gen(function*() {
-      const file = newFile()
-      const store = yield* open(file, { timeout: "20 seconds" })
-      const child = yield* Effect.acquireRelease(
-        Effect.sync(() =>
-          spawn(process.execPath, [path.join(import.meta.dirname, "counting.ts"), file, "count", "1000"], {
-            stdio: ["ignore", "pipe", "inherit"]
-          })
-        ),
-        (child) => Effect.sync(() => child.kill("SIGKILL"))
-      )
-      const done = Effect.callback<number | null>((resume) =>
-        void child.once("exit", (code) => resume(Effect.succeed(code)))
-      )
-      const exit = yield* Effect.forkChild(done, { startImmediately: true })
-      yield* Effect.callback<void>((resume) => void child.stdout.once("data", () => resume(Effect.void)))
-      yield* Effect.repeat(increment(store, "count"), { times: 999 })
-      assert.strictEqual(yield* Fiber.join(exit), 0)
-      assert.strictEqual((yield* read(store, "count"))?.data, "2000")
-    }))
-
-  it.live("times out while another writes, without holding up others, and goes on after that", () =>
+  it.effect("times out while another writes, without holding up others, and goes on after that", () =>
     Effect.gen(function*() {
       const file = newFile()
       const store = yield* open(file, { timeout: "100 millis" })
       const other = yield* connect(file)
       other.exec("BEGIN EXCLUSIVE")
-      const errors = yield* Effect.all([Effect.flip(write(store, "a")), Effect.flip(read(store, "b"))], {
-        concurrency: "unbounded"
-      })
+      const errors = yield* passTime(
+        Effect.all([Effect.flip(write(store, "a")), Effect.flip(read(store, "b"))], { concurrency: "unbounded" })
+      )
       assert.deepStrictEqual(errors.map(({ name, reason, store }) => [name, reason, store]), [
         ["a", "Timeout", "sqlite"],
         ["b", "Timeout", "sqlite"]
       ])
-      const opening = yield* failureOf(open(file, { timeout: "100 millis" }))
+      const opening = yield* passTime(failureOf(open(file, { timeout: "100 millis" })))
       assert.deepStrictEqual([opening.name, opening.reason], [undefined, "Timeout"])
       other.exec("COMMIT")
-      yield* write(store, "c")
+      yield* passTime(write(store, "c"))
       assert.deepStrictEqual(namesIn(other), ["c"])
     }))
 })
@@ -232,7 +209,7 @@ describe("time", () => {
   const hour = 3_600_000
 
   for (const step of [hour, -hour]) {
-    it.live(`is not moved by a step of the wall clock of ${step} ms, nor by a restart`, () =>
+    it.effect(`is not moved by a step of the wall clock of ${step} ms, nor by a restart`, () =>
       Effect.gen(function*() {
         const file = newFile()
         const { at, pass, use } = machine()
@@ -253,7 +230,7 @@ describe("time", () => {
           }))
       }))
 
-    it.live(`goes on after a boot from the last time written, with the wall clock set by ${step} ms`, () =>
+    it.effect(`goes on after a boot from the last time written, with the wall clock set by ${step} ms`, () =>
       Effect.gen(function*() {
         const file = newFile()
         const { at, pass, use } = machine()
@@ -273,7 +250,7 @@ describe("time", () => {
       }))
   }
 
-  it.live("goes on on another machine that has been up for longer", () =>
+  it.effect("goes on on another machine that has been up for longer", () =>
     Effect.gen(function*() {
       const file = newFile()
       const { pass, use } = machine()
@@ -290,7 +267,7 @@ describe("time", () => {
         }))
     }))
 
-  it.live("never ends early, by no part of a millisecond", () =>
+  it.effect("never ends early, by no part of a millisecond", () =>
     Effect.gen(function*() {
       const { at, pass, use } = machine()
       at.monotonic += 0.9
@@ -304,7 +281,7 @@ describe("time", () => {
         }))
     }))
 
-  it.live("has fences rise also where the last commits were lost", () =>
+  it.effect("has fences rise also where the last commits were lost", () =>
     Effect.gen(function*() {
       const file = newFile()
       const { pass, use } = machine()
@@ -363,7 +340,7 @@ describe("the sweep", () => {
 
 describe("opening", () => {
   const fails = (what: string, make: (file: string) => void, words: ReadonlyArray<string>) =>
-    it.live(`fails ${what}, and says so`, () =>
+    it.effect(`fails ${what}, and says so`, () =>
       Effect.gen(function*() {
         const file = newFile()
         make(file)
@@ -390,13 +367,13 @@ describe("opening", () => {
   }, ["damaged"])
   fails("on another program's database", withDatabase("CREATE TABLE users (name)"), ["another program"])
 
-  it.live("fails on a folder", () =>
+  it.effect("fails on a folder", () =>
     Effect.gen(function*() {
       const error = yield* failureOf(open(folder))
       assert.include(error.message, `${folder} is a folder`)
     }))
 
-  it.live("fails in a folder that is not there", () =>
+  it.effect("fails in a folder that is not there", () =>
     Effect.gen(function*() {
       const file = path.join(folder, "nowhere", "locks.db")
       const error = yield* failureOf(open(file))
@@ -404,7 +381,7 @@ describe("opening", () => {
       assert.include(error.message, "no such file or directory")
     }))
 
-  it.live("fails on a file of a later version, and leaves it as it was", () =>
+  it.effect("fails on a file of a later version, and leaves it as it was", () =>
     Effect.gen(function*() {
       const file = newFile()
       yield* Effect.scoped(open(file))
@@ -413,7 +390,7 @@ describe("opening", () => {
       assert.include(error.message, "newer effect-dlm")
     }))
 
-  it.live("makes files that only their owner can read", () =>
+  it.effect("makes files that only their owner can read", () =>
     Effect.gen(function*() {
       const file = newFile()
       yield* write(yield* open(file), "f")
@@ -424,7 +401,7 @@ describe("opening", () => {
 })
 
 describe("closing", () => {
-  it.live("keeps what was written, in one file, and fails what comes after", () =>
+  it.effect("keeps what was written, in one file, and fails what comes after", () =>
     Effect.gen(function*() {
       const file = newFile()
       const scope = yield* Scope.make()

@@ -26,7 +26,7 @@ const turn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)
 const turns = Effect.repeat(turn, { times: 5 })
 
 describe("what is asked in one turn of the event loop", () => {
-  it.live("goes as few commands, one in each turn", () =>
+  it.effect("goes as few commands, one in each turn", () =>
     Effect.gen(function*() {
       const { asked, batches, commands } = yield* started()
       const all = yield* Effect.forkChild(
@@ -38,7 +38,7 @@ describe("what is asked in one turn of the event loop", () => {
       assert.deepStrictEqual(yield* Fiber.join(all), ["a", "b", "c", "d"])
     }))
 
-  it.live("goes alone where it is large, in the order of its asking", () =>
+  it.effect("goes alone where it is large, in the order of its asking", () =>
     Effect.gen(function*() {
       const { asked, batches } = yield* started({ isLarge: (question) => question === question.toUpperCase() })
       yield* Effect.forkChild(
@@ -50,7 +50,7 @@ describe("what is asked in one turn of the event loop", () => {
 })
 
 describe("whoever is interrupted", () => {
-  it.live("has what was asked of the same wait for the end of the command", () =>
+  it.effect("has what was asked of the same wait for the end of the command", () =>
     Effect.gen(function*() {
       const { asked, batches, commands } = yield* started()
       const [leaver, other] = yield* Effect.all([
@@ -74,7 +74,7 @@ describe("whoever is interrupted", () => {
       assert.deepStrictEqual(yield* Effect.forEach(after, (one) => Fiber.join(one)), ["a unlock", "c lock"])
     }))
 
-  it.live("has not asked, if that was before it was sent, and interrupts a command that nobody waits for", () =>
+  it.effect("has not asked, if that was before it was sent, and interrupts a command that nobody waits for", () =>
     Effect.gen(function*() {
       const { asked, batches, commands } = yield* started()
       const early = yield* Effect.forkChild(batches.ask("a"), { startImmediately: true })

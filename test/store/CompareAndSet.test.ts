@@ -4,6 +4,7 @@ import type { Protocol } from "effect-dlm/protocol"
 import { CompareAndSet, Identities, LockServer, Store } from "effect-dlm/server"
 import { StoreContract } from "effect-dlm/testing"
 import { TestClock } from "effect/testing"
+import { passTime } from "../support/passTime.ts"
 
 /** One round trip, in memory: what a script in a store across a network does. */
 const attemptOver = ({ modify }: Store.Store["Service"]) =>
@@ -55,7 +56,7 @@ const storeWith = (wrap: (attempt: Attempt) => Attempt) =>
 describe("the laws, over one compare-and-set", () => {
   for (const { check, name } of StoreContract.laws(storeWith((attempt) => attempt))) {
     // Each is alone here: the memory beneath is not shared.
-    if (!name.includes("instance")) it.live(name, () => check)
+    if (!name.includes("instance")) it.effect(name, () => passTime(check))
   }
 })
 

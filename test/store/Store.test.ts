@@ -264,13 +264,6 @@ describe("fences", () => {
       assert.isUndefined(yield* ownerOf(store, "0"))
       assert.isTrue(fenceOf(yield* write(store, "0", "A", 1000)) > last)
     }))
-
-  it.live("are greater after a restart by the real clock", () =>
-    Effect.gen(function*() {
-      const last = yield* restart
-      const store = yield* build
-      assert.isTrue(fenceOf(yield* write(store, "0", "A", 1000)) > last)
-    }))
 })
 
 describe("memory", () => {

@@ -6,7 +6,7 @@ import { Protocol, Wire } from "effect-dlm/protocol"
 import { Identities, Limits, type LockServer } from "effect-dlm/server"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { line } from "./tcp.ts"
+import { line } from "./line.ts"
 
 const fixtures = path.join(import.meta.dirname, "..", "fixtures")
 

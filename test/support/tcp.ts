@@ -8,8 +8,7 @@ import { Identities, Limits, LockServer, Store } from "effect-dlm/server"
 import { SocketServer } from "effect/socket"
 import * as Net from "node:net"
 
-/** Any JSON as a line, with exactly its keys. */
-export const line = (value: unknown): Uint8Array => Wire.encodeLine(JSON.stringify(value))
+export { line } from "./line.ts"
 
 /** A connection, destroyed with the scope. Nobody reads it yet. */
 export const connect = (port: number, localAddress?: string) =>

@@ -7,6 +7,6 @@ registerHooks({
   resolve: (specifier, context, next) => {
     const match = /^effect-dlm(\/\w+)?$/.exec(specifier)
     if (match === null) return next(specifier, context)
-    return { url: new URL(`../../src${match[1] ?? ""}/index.ts`, import.meta.url).href, shortCircuit: true }
+    return { url: new URL(`../../../src${match[1] ?? ""}/index.ts`, import.meta.url).href, shortCircuit: true }
   }
 })

@@ -4,9 +4,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Logger, Metric, Queue, Redacted, Result, Schedule } from "effect"
 import { Wire } from "effect-dlm/protocol"
-import { Identities, Limits, Metrics } from "effect-dlm/server"
+import { Identities, Metrics } from "effect-dlm/server"
 import type * as Net from "node:net"
-import { ask, connect, line, parse, readToEnd, serve } from "../support/tcp.ts"
+import { ask, connect, line, parse, readToEnd, serve } from "../../support/tcp.ts"
 
 const honest = { ID: "honest", FileName: "honest", Action: "Lock", Expire: "30" }
 const granted = { Status: "Locked", ID: "honest" }
@@ -28,29 +28,6 @@ const statusOf = (answer: unknown): unknown => (answer as { readonly Status?: un
 
 /** Whether a connection is still open: it has answered nothing, and has not ended. */
 const isOpen = (socket: Net.Socket) => !socket.destroyed && socket.readable
-
-describe("the limits", () => {
-  it("are by default what is documented", () => {
-    assert.deepStrictEqual(Limits.defaults, {
-      maxTtl: Duration.seconds(3543),
-      maxNameBytes: 512,
-      maxDataCharacters: 16_384,
-      minIdentityCharacters: 1023,
-      maxJsonDepth: 32,
-      maxAnonymousLineBytes: 65_536,
-      maxLineBytes: 10_485_760,
-      maxInFlightBytes: 33_554_432,
-      maxConnections: 1024,
-      maxConnectionsPerAddress: 256,
-      maxLingering: 4,
-      maxRunning: 1024,
-      maxWaiting: 2048,
-      maxUnsentBytes: 262_144,
-      requestTimeout: Duration.seconds(5),
-      writeTimeout: Duration.seconds(5)
-    })
-  })
-})
 
 describe("connections from one address", () => {
   it.live("have a bound of their own, and one that is refused is counted", () =>

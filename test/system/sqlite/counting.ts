@@ -4,8 +4,8 @@
  *     node counting.ts FILE NAME TIMES
  */
 import { Context, Effect, Layer } from "effect"
-import { Store } from "../../src/server/index.ts"
-import { SqliteStore } from "../../src/sqlite/index.ts"
+import { Store } from "../../../src/server/index.ts"
+import { SqliteStore } from "../../../src/sqlite/index.ts"
 
 /** Adds one to the number that is the data of an entry. */
 export const increment = (store: Store.Store["Service"], name: string) =>

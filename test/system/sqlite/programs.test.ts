@@ -3,7 +3,7 @@ import { SqliteStore } from "effect-dlm/sqlite"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import { programSuite } from "../support/storeSuite.ts"
+import { programSuite } from "../../support/storeSuite.ts"
 
 describe("the programs over a SQLite file", () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "dlm-sqlite-"))
