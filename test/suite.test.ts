@@ -16,7 +16,7 @@ const realRooms = /^(?:node|redis|postgres|etcd)\//
 const pure = new Set(["postgres/escape.ts"])
 /** Real time: a test that lives, a clock that is not the test's, a timer. Real sockets of Effect's. */
 const realThings =
-  /\bit\.live\b|\bexcludeTestServices\b|\bwithLive\b|\bset(?:Timeout|Interval)\(|\bperformance\.now\b|\bDate\.now\b|\bNode(?:Socket|Http)\w*/g
+  /\bit\.live\b|\bexcludeTestServices: true\b|\bwithLive\b|\bset(?:Timeout|Interval)\(|\bperformance\.now\b|\bDate\.now\b|\bNode(?:Socket|Http)\w*/g
 
 const src = path.join(import.meta.dirname, "..", "src")
 const files = fs.globSync("**/*.test.ts", { cwd: import.meta.dirname })

@@ -2,15 +2,25 @@
  * What Locker, Lease and Cell do over any Talker that has a lock server behind it.
  */
 import { assert, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, type Layer, Option, Ref, Schema } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, identity, type Layer, Option, Ref, Schema, type Scope } from "effect"
 import { Cell, DataCodec, DlmError, Lease, Locker, type Talker } from "effect-dlm"
+import { passTime } from "./passTime.ts"
 
 let names = 0
 /** A name that no other test uses. */
 export const freshName = (): string => `contract/${process.pid}/${names++} – ключ 🔑`
 
-export const contract = <E>(layer: Layer.Layer<Talker.Talker, E>): void => {
-  it.layer(layer, { excludeTestServices: true })((it) => {
+export const contract = <E>(
+  layer: Layer.Layer<Talker.Talker, E>,
+  /** By the test's clock, which goes on by itself, unless the test services are excluded. */
+  options: { readonly excludeTestServices: boolean } = { excludeTestServices: false }
+): void => {
+  const inTime = options.excludeTestServices ? identity : passTime
+  it.layer(layer, options)(({ effect }) => {
+    const it = {
+      effect: <A, E>(name: string, body: () => Effect.Effect<A, E, Talker.Talker | Scope.Scope>) =>
+        effect(name, () => inTime(body()))
+    }
     it.effect("locks, tells who holds, and unlocks", () =>
       Effect.gen(function*() {
         const name = freshName()

@@ -87,7 +87,7 @@ export const programSuite = (
   })
 
   describe("the programs above, in process", () =>
-    contract(LockServer.layerTalker.pipe(Layer.provide(lockServerOver(layer)))))
+    contract(LockServer.layerTalker.pipe(Layer.provide(lockServerOver(layer))), { excludeTestServices: true }))
 
   describe("several servers over it", () => {
     it.live("let nobody starve: three servers, 24 waiters", () =>
