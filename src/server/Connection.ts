@@ -1,0 +1,309 @@
+/**
+ * The server's side of one connection: lines come in, their requests are worked on, and answers go out.
+ *
+ * A request with a `Seq` leaves the connection open for more, which are answered in any order, each with its own; after
+ * the answer to one without, the connection is closed.
+ */
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Metric from "effect/Metric"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as Socket from "effect/socket/Socket"
+import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
+import * as Protocol from "../protocol/Protocol.ts"
+import * as Wire from "../protocol/Wire.ts"
+import { LineWriter } from "../transport/LineWriter.ts"
+import type { Account } from "./ByteBudget.ts"
+import { type Asker, InFlight } from "./InFlight.ts"
+import * as Metrics from "./Metrics.ts"
+import type { Shared } from "./Shared.ts"
+
+/** A chunk of this many lines waits until the run queue lets it pass; one of fewer is always answered at once. */
+const manyLines = 8
+
+// Made once for each of the few kinds, since there is one for each request.
+const answeredByKind = new Map<string, Metric.Counter<number>>()
+const answered = (action: Protocol.Action, status: Protocol.Response["Status"]): Metric.Counter<number> => {
+  const kind = action + status
+  let counter = answeredByKind.get(kind)
+  if (counter === undefined) answeredByKind.set(kind, counter = Metrics.requests(action, status))
+  return counter
+}
+
+// Made only where one is needed, since an error keeps where it was made.
+const abnormalEnd = () => new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })
+
+/** Ends the connection now, whatever is still to be sent. */
+const destroy = (writer: Socket.Writer): Effect.Effect<void> => Effect.ignore(writer.write(new Socket.CloseEvent(1000)))
+
+type Pull = Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError>
+
+/** What the server keeps of one connection, and does with it. */
+class Connection implements Account, Asker {
+  unfinishedBytes = 0
+  untakenBytes = 0
+  isProved = false
+
+  private readonly shared: Shared
+  private readonly pull: Pull
+  private readonly writer: Socket.Writer
+  private readonly framer: Wire.Framer
+  private readonly inFlight: InFlight
+  private readonly answers = new LineWriter()
+  private readonly ended = Deferred.makeUnsafe<void, Socket.SocketError>()
+  /** Lines of the chunk at hand that are not worked on yet. */
+  private lines: Array<Uint8Array> = []
+  private chunkBytes = 0
+  private isHeldBack = false
+  private isCut = false
+  /** No further request is taken: one without a Seq was the last, or the client has ended its side. */
+  private isClosing = false
+  /** By when the request that has begun must be whole; a connection begins with one. */
+  private deadline: number | undefined
+  private makeRoom: (() => void) | undefined
+
+  constructor(shared: Shared, pull: Pull, writer: Socket.Writer) {
+    this.shared = shared
+    this.pull = pull
+    this.writer = writer
+    this.framer = new Wire.Framer(shared.maxUnprovedLineBytes)
+    this.inFlight = new InFlight(shared, this)
+    this.deadline = this.nextDeadline()
+  }
+
+  // What the budget and the requests ask of a connection
+
+  refuseUnfinished(): void {
+    this.framer.abandon()
+    this.shared.budget.setUnfinished(this, 0)
+    this.replyToBeginning({ Status: "NO" })
+  }
+
+  cut(): void {
+    this.isCut = true
+    this.countUntaken()
+    Deferred.doneUnsafe(this.ended, this.timedOut)
+  }
+
+  answer(request: Protocol.Request, response: Protocol.Response): void {
+    answered(request.Action, response.Status).updateUnsafe(1, this.shared.context)
+    if (request.Name !== undefined && response.Status !== "BadPayload" && response.Status !== "NO" && !this.isProved) {
+      this.shared.budget.prove(this)
+      this.framer.maxLineBytes = this.shared.limits.maxLineBytes
+    }
+    this.reply(request.Seq, response)
+  }
+
+  requestEnded(): void {
+    this.makeRoom?.()
+    this.endIfDone()
+  }
+
+  // Answers out
+
+  private reply(Seq: string | undefined, response: Protocol.Response): void {
+    this.answers.push(JSON.stringify(Seq === undefined ? response : { ...response, Seq }))
+    this.countUntaken()
+  }
+
+  /** Of a request that does not come to its end here, the beginning may say its Seq. */
+  private replyToBeginning(response: Protocol.Response): void {
+    this.isClosing = true
+    const { beginning } = this.framer
+    const json = Wire.decodeLine(beginning.subarray(0, beginning.length & ~1))
+    this.reply(Result.isSuccess(json) ? Protocol.seqOfBeginning(json.success) : undefined, response)
+    this.endIfDone()
+  }
+
+  private countUntaken(): void {
+    // A client with an identity is known, and what it has stored may be large: it has time until `writeTimeout`.
+    const bytes = this.isCut || this.isProved
+      ? 0
+      : this.answers.unsentBytes + (this.isHeldBack ? this.chunkBytes : 0)
+    this.shared.budget.setUntaken(this, bytes)
+  }
+
+  private readonly timedOut: Effect.Effect<never, Socket.SocketError> = Effect.suspend(() =>
+    Metric.update(Metrics.timedOutConnections, 1).pipe(
+      Effect.andThen(destroy(this.writer)),
+      Effect.andThen(Effect.suspend(() => Effect.fail(abnormalEnd())))
+    )
+  )
+
+  private readonly writeBlocks = (blocks: NonEmptyReadonlyArray<Uint8Array>): Effect.Effect<void, Socket.SocketError> =>
+    Effect.timeoutOrElse(this.writer.writeAll(blocks), {
+      duration: this.shared.limits.writeTimeout,
+      orElse: () => this.timedOut
+    })
+
+  private readonly write = this.answers.run(this.writeBlocks, () => {
+    this.countUntaken()
+    this.makeRoom?.()
+    this.endIfDone()
+  })
+
+  // Lines in. No generator here: while it waits it would hold on to lines and chunks that are done with.
+
+  /** Where a client asks faster than it is answered, or than it takes its answers, its requests stay in the network. */
+  private get isFull(): boolean {
+    return this.inFlight.isFull || this.answers.unsentBytes >= this.shared.limits.maxUnsentBytes
+  }
+
+  private readonly room = Effect.callback<void>((resume) => {
+    this.makeRoom = () => {
+      this.makeRoom = undefined
+      resume(Effect.void)
+    }
+  })
+
+  private readonly awaitRoom: Effect.Effect<void> = Effect.suspend(() =>
+    this.isFull ? Effect.andThen(this.room, this.awaitRoom) : Effect.void
+  )
+
+  private setHeldBack(isHeldBack: boolean): void {
+    this.isHeldBack = isHeldBack
+    this.countUntaken()
+  }
+
+  private readonly heldBack = Effect.suspend(() => {
+    this.setHeldBack(true)
+    return this.awaitRoom.pipe(
+      Effect.andThen(this.shared.runQueue.pass),
+      Effect.andThen(Effect.sync(() => this.setHeldBack(false)))
+    )
+  })
+
+  /** Works on the lines of the chunk at hand, until only this many are left. */
+  private acceptDownTo(left: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      while (this.lines.length > left) {
+        if (this.isClosing) return Effect.void
+        if (this.isFull) return Effect.andThen(this.heldBack, this.acceptDownTo(left))
+        const problem = this.accept(this.lines.shift()!)
+        if (problem !== undefined) {
+          return Effect.andThen(this.shared.badRequests.note(problem), this.acceptDownTo(left))
+        }
+      }
+      return Effect.void
+    })
+  }
+
+  /** Works on a line. Says what is wrong with it, if something is. */
+  private accept(line: Uint8Array): Protocol.BadRequest["problem"] | undefined {
+    const request = Protocol.decodeRequest(line, this.shared.limits.maxJsonDepth)
+    const Seq = Result.isSuccess(request) ? request.success.Seq : request.failure.Seq
+    if (Seq === undefined) this.isClosing = true
+    if (Result.isSuccess(request)) {
+      this.inFlight.start(request.success, line.length)
+      return undefined
+    }
+    this.reply(Seq, { Status: request.failure.Status })
+    return request.failure.problem
+  }
+
+  /** Works on what comes after the last whole line of the chunk at hand. */
+  private readonly acceptRest = Effect.suspend(() => {
+    this.shared.budget.relieve()
+    this.deadline = this.framer.pendingBytes === 0 ? undefined : this.deadline ?? this.nextDeadline()
+    if (!this.framer.overflowed || this.isClosing) return Effect.void
+    this.replyToBeginning({ Status: "BadPayload" })
+    return this.shared.badRequests.note("TooLong")
+  })
+
+  private readonly acceptAll = Effect.andThen(this.acceptDownTo(0), this.acceptRest)
+
+  private readonly take = (chunk: Uint8Array): Effect.Effect<void> => {
+    // What comes after the last request is read only to see the client go.
+    if (this.isClosing) return Effect.void
+    this.lines = this.framer.push(chunk)
+    this.chunkBytes = chunk.length
+    this.shared.budget.setUnfinished(this, this.framer.pendingBytes)
+    if (this.lines.length > 0) this.deadline = undefined
+    if (this.lines.length < manyLines) return this.acceptAll
+    // The first line may have come with chunks before, and be far longer than what is of this one.
+    return this.acceptDownTo(this.lines.length - 1).pipe(
+      Effect.andThen(this.shared.runQueue.pass),
+      Effect.andThen(this.acceptAll)
+    )
+  }
+
+  private now(): number {
+    return monotonicMillisUnsafe(this.shared.clock)
+  }
+
+  private nextDeadline(): number {
+    return this.now() + Duration.toMillis(this.shared.limits.requestTimeout)
+  }
+
+  private readonly pullInTime = Effect.suspend(() =>
+    this.deadline === undefined || this.isClosing ? this.pull : Effect.timeoutOrElse(this.pull, {
+      duration: Duration.millis(Math.max(0, this.deadline - this.now())),
+      orElse: () => this.timedOut
+    })
+  )
+
+  private readonly read = Effect.flatMap(
+    this.pullInTime,
+    (chunks) => chunks.length === 1 ? this.take(chunks[0]) : Effect.forEach(chunks, this.take, { discard: true })
+  ).pipe(
+    Effect.forever({ disableYield: true }),
+    Effect.catchTag("SocketError", (error) => {
+      if (error.reason._tag !== "SocketCloseError" || error.reason.code !== 1000) return Effect.fail(error)
+      // The client has ended its side: it gets what it asked for, unless it would have to be waited for.
+      this.isClosing = true
+      return Effect.andThen(this.inFlight.interruptWaiting, Effect.sync(() => this.endIfDone()))
+    }),
+    Effect.andThen(Effect.never)
+  )
+
+  // The end
+
+  private endIfDone(): void {
+    if (this.isClosing && this.inFlight.isEmpty && this.answers.unsentBytes === 0) {
+      Deferred.doneUnsafe(this.ended, Effect.void)
+    }
+  }
+
+  /** Lets go of all that the connection keeps. */
+  release(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    return Effect.sync(() => {
+      this.isCut = true
+      this.shared.budget.delete(this)
+    }).pipe(
+      // A client that has gone waits for nothing any more.
+      Effect.andThen(this.inFlight.interruptAll),
+      // A server that is told to stop would else wait for a client that never takes its answer.
+      Effect.andThen(Exit.hasInterrupts(exit) ? destroy(this.writer) : Effect.void)
+    )
+  }
+
+  /** Serves the client until the last answer is written, and fails where the connection ends before. */
+  readonly run: Effect.Effect<void, Socket.SocketError> = Effect.suspend(() =>
+    Effect.raceAllFirst([this.write, this.read, Deferred.await(this.ended)])
+  )
+
+  /** Where a line was given up in its middle: ends the server's side, and reads on for a while. */
+  readOn(endWriting: Effect.Effect<void>): Effect.Effect<void, Socket.SocketError> {
+    return this.framer.overflowed
+      ? this.shared.lingering.readOn(this.pull, endWriting, this.timedOut)
+      : Effect.void
+  }
+}
+
+/** Serves the client at the other end of a socket, until the connection ends. */
+export const serve: (shared: Shared, socket: Socket.Socket) => Effect.Effect<void, Socket.SocketError> = Effect
+  .fnUntraced(function*(shared: Shared, socket: Socket.Socket) {
+    const pull = yield* Socket.readerBytes(socket)
+    // The writing side ends by itself where the connection lingers.
+    const writing = yield* Scope.fork(yield* Effect.scope)
+    const writer = yield* Scope.provide(socket.writer, writing)
+    const connection = new Connection(shared, pull, writer)
+    shared.budget.add(connection)
+    yield* Effect.addFinalizer((exit) => connection.release(exit))
+    yield* connection.run
+    yield* connection.readOn(Scope.close(writing, Exit.void))
+  }, Effect.scoped)

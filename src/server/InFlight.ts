@@ -1,0 +1,74 @@
+/**
+ * The requests of one connection that are worked on. They run side by side, and are answered as they are done.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type { Request, Response } from "../protocol/Protocol.ts"
+import type { Shared } from "./Shared.ts"
+
+/** The connection whose requests they are. */
+export interface Asker {
+  readonly isProved: boolean
+  /** Takes the answer to a request. */
+  answer(request: Request, response: Response): void
+  /** Hears that a request is worked on no more, after it was answered if it was answered later than at once. */
+  requestEnded(): void
+}
+
+/** The requests of one connection that are worked on. */
+export class InFlight {
+  private readonly shared: Shared
+  private readonly asker: Asker
+  private readonly requests = new Map<Fiber.Fiber<Response>, Request>()
+  /** How many of them queue for a lock: they must not keep from being read what they wait for, such as its unlock. */
+  private waiting = 0
+
+  constructor(shared: Shared, asker: Asker) {
+    this.shared = shared
+    this.asker = asker
+  }
+
+  /** Whether no request is worked on. */
+  get isEmpty(): boolean {
+    return this.requests.size === 0
+  }
+
+  /** Whether as many requests are worked on as may be, without those that queue for a lock. */
+  get isFull(): boolean {
+    return this.requests.size - this.waiting >= this.shared.limits.maxRunning
+  }
+
+  /** Begins with a request, whose line has this length. Most requests are answered before this returns. */
+  start(request: Request, bytes: number): void {
+    const { budget, fork, lockServer } = this.shared
+    if (!budget.hasRoomFor(bytes)) return this.asker.answer(request, { Status: "NO" })
+    const waits = request.Wait !== undefined && this.mayWait(bytes)
+    const fiber = fork(lockServer.handle(request.Wait === undefined || waits ? request : { ...request, Wait: 0 }))
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return Exit.isSuccess(exit) ? this.asker.answer(request, exit.value) : undefined
+    this.requests.set(fiber, request)
+    budget.begin(bytes, waits)
+    if (waits) this.waiting++
+    fiber.addObserver((exit) => {
+      this.requests.delete(fiber)
+      budget.end(bytes, waits)
+      if (waits) this.waiting--
+      if (Exit.isSuccess(exit)) this.asker.answer(request, exit.value)
+      this.asker.requestEnded()
+    })
+  }
+
+  private mayWait(bytes: number): boolean {
+    return this.waiting < this.shared.limits.maxRunning && this.shared.budget.mayWait(bytes, this.asker.isProved)
+  }
+
+  /** Gives up all requests: nobody is there any more to take their answers. */
+  readonly interruptAll: Effect.Effect<void> = Effect.suspend(() => Fiber.interruptAll(this.requests.keys()))
+
+  /** Gives up the requests that would have to be waited for. */
+  readonly interruptWaiting: Effect.Effect<void> = Effect.suspend(() => {
+    const waiting = Array.from(this.requests).filter(([, request]) => request.Wait !== undefined)
+    return Fiber.interruptAll(waiting.map(([fiber]) => fiber))
+  })
+}
