@@ -1,8 +1,9 @@
 /**
- * Who is let in: so many at a time, and so many of them from one address.
+ * Which connections are let in: a bounded number at a time, and a bounded number of them from one address.
  */
 import type { Limits } from "./Limits.ts"
 
+/** Counts the connections that are open. */
 export class Admission {
   private readonly limits: Limits
   private readonly byAddress = new Map<string, number>()
@@ -12,7 +13,7 @@ export class Admission {
     this.limits = limits
   }
 
-  /** Lets one in, and gives what is to be called once when it leaves; nothing where there is no room. */
+  /** Lets a connection in, and gives what is to be called once when it leaves; undefined where there is no room. */
   admit(address: string | undefined): (() => void) | undefined {
     const { maxConnections, maxConnectionsPerAddress } = this.limits
     const fromThere = address === undefined ? 0 : this.byAddress.get(address) ?? 0

@@ -18,7 +18,7 @@ import * as Protocol from "../protocol/Protocol.ts"
 import * as Wire from "../protocol/Wire.ts"
 import { LineWriter } from "../transport/LineWriter.ts"
 import type { Account } from "./ByteBudget.ts"
-import { type Asker, InFlight } from "./InFlight.ts"
+import { InFlight, type Origin } from "./InFlight.ts"
 import * as Metrics from "./Metrics.ts"
 import type { Shared } from "./Shared.ts"
 
@@ -43,7 +43,7 @@ const destroy = (writer: Socket.Writer): Effect.Effect<void> => Effect.ignore(wr
 type Pull = Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError>
 
 /** What the server keeps of one connection, and does with it. */
-class Connection implements Account, Asker {
+class Connection implements Account, Origin {
   unfinishedBytes = 0
   untakenBytes = 0
   isProved = false

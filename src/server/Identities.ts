@@ -1,6 +1,6 @@
 /**
- * Who may hold longer or store more: named identities, and the proof that a
- * caller is one.
+ * Named identities, which may hold a lock for longer and store more, and the
+ * proof that a caller is one.
  */
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
@@ -95,7 +95,7 @@ export const make = Effect.fnUntraced(function*(identities: ReadonlyArray<Identi
     maxDataCharacters: Math.max(0, ...Array.from(known.values(), (identity) => identity.maxDataCharacters)),
     authenticate: Effect.fnUntraced(function*(name, secret) {
       const candidate = known.get(name)
-      // Whether somebody has this name or not, it costs the same: one HMAC and one comparison in constant time. (In Node,
+      // Whether an identity has this name or not, it costs the same: one HMAC and one comparison in constant time. (In Node,
       // WebCrypto compares by what `timingSafeEqual` does: CRYPTO_memcmp, in src/crypto/crypto_hmac.cc.)
       const same = yield* Effect.orDie(
         mac.verify(key, candidate?.tag ?? nobody, utf8.encode(Redacted.value(secret)))
@@ -113,7 +113,7 @@ const layerMac = Mac.layerWebCrypto.pipe(Layer.provide(SecureRandom.layerWebCryp
 export const layer = (identities: ReadonlyArray<Identity>): Layer.Layer<Identities> =>
   Layer.effect(Identities, make(identities)).pipe(Layer.provide(layerMac))
 
-/** No identities: whoever presents one is refused. */
+/** No identities: a client that presents one is refused. */
 export const layerNone: Layer.Layer<Identities> = Layer.succeed(
   Identities,
   Identities.of({ maxDataCharacters: 0, authenticate: () => Effect.undefined })

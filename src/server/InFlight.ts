@@ -7,26 +7,26 @@ import * as Fiber from "effect/Fiber"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import type { Shared } from "./Shared.ts"
 
-/** The connection whose requests they are. */
-export interface Asker {
+/** Where the requests come from, and their answers go to. */
+export interface Origin {
   readonly isProved: boolean
   /** Takes the answer to a request. */
   answer(request: Request, response: Response): void
-  /** Hears that a request is worked on no more, after it was answered if it was answered later than at once. */
+  /** Hears that a request that was not answered at once is worked on no more. */
   requestEnded(): void
 }
 
 /** The requests of one connection that are worked on. */
 export class InFlight {
   private readonly shared: Shared
-  private readonly asker: Asker
+  private readonly origin: Origin
   private readonly requests = new Map<Fiber.Fiber<Response>, Request>()
   /** How many of them queue for a lock: they must not keep from being read what they wait for, such as its unlock. */
   private waiting = 0
 
-  constructor(shared: Shared, asker: Asker) {
+  constructor(shared: Shared, origin: Origin) {
     this.shared = shared
-    this.asker = asker
+    this.origin = origin
   }
 
   /** Whether no request is worked on. */
@@ -42,11 +42,11 @@ export class InFlight {
   /** Begins with a request, whose line has this length. Most requests are answered before this returns. */
   start(request: Request, bytes: number): void {
     const { budget, fork, lockServer } = this.shared
-    if (!budget.hasRoomFor(bytes)) return this.asker.answer(request, { Status: "NO" })
+    if (!budget.hasRoomFor(bytes)) return this.origin.answer(request, { Status: "NO" })
     const waits = request.Wait !== undefined && this.mayWait(bytes)
     const fiber = fork(lockServer.handle(request.Wait === undefined || waits ? request : { ...request, Wait: 0 }))
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return Exit.isSuccess(exit) ? this.asker.answer(request, exit.value) : undefined
+    if (exit !== undefined) return Exit.isSuccess(exit) ? this.origin.answer(request, exit.value) : undefined
     this.requests.set(fiber, request)
     budget.begin(bytes, waits)
     if (waits) this.waiting++
@@ -54,16 +54,16 @@ export class InFlight {
       this.requests.delete(fiber)
       budget.end(bytes, waits)
       if (waits) this.waiting--
-      if (Exit.isSuccess(exit)) this.asker.answer(request, exit.value)
-      this.asker.requestEnded()
+      if (Exit.isSuccess(exit)) this.origin.answer(request, exit.value)
+      this.origin.requestEnded()
     })
   }
 
   private mayWait(bytes: number): boolean {
-    return this.waiting < this.shared.limits.maxRunning && this.shared.budget.mayWait(bytes, this.asker.isProved)
+    return this.waiting < this.shared.limits.maxRunning && this.shared.budget.mayWait(bytes, this.origin.isProved)
   }
 
-  /** Gives up all requests: nobody is there any more to take their answers. */
+  /** Gives up all requests, for a client that has gone. */
   readonly interruptAll: Effect.Effect<void> = Effect.suspend(() => Fiber.interruptAll(this.requests.keys()))
 
   /** Gives up the requests that would have to be waited for. */

@@ -25,11 +25,11 @@ export interface Limits {
   /** The longest line of a connection that has proved an identity, as the reference accepts it. */
   readonly maxLineBytes: number
   /**
-   * How many bytes of requests, unfinished or worked on, all connections together may have here; of the unfinished ones,
-   * those who have proved no identity may have a quarter. Where there are more, the longest unfinished one is
-   * answered `NO`, and its connection closed; so is answered a whole one that there is no room for. Half as many bytes
-   * of answers those without an identity may have left untaken, with what is held back of their requests meanwhile;
-   * where there are more, the connection that has left the most is closed.
+   * How many bytes of requests, unfinished or worked on, all connections together may have here. Of this, the unfinished
+   * requests of connections that have proved no identity may have a quarter. Where there are more, the longest unfinished
+   * request is answered `NO`, and its connection closed; a whole request that there is no room for is answered `NO` too.
+   * The answers that connections without an identity leave untaken, with what is held back of their requests meanwhile,
+   * may have another quarter; where there are more, the connection that has left the most is closed.
    */
   readonly maxInFlightBytes: number
   /** How many connections may be open at a time. A further one is closed at once. */
@@ -37,8 +37,8 @@ export interface Limits {
   /** How many of them may come from one address. */
   readonly maxConnectionsPerAddress: number
   /**
-   * How many of those that are closed in the middle of a line may linger: what they still send is read, for as long as
-   * a request may take, so that they get their answer. A further one is reset, and may miss it.
+   * How many connections that are closed in the middle of a line may linger: what they still send is read, for as long
+   * as a request may take, so that they get their answer. A further one is reset, and may miss it.
    */
   readonly maxLingering: number
   /**

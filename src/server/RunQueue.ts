@@ -1,30 +1,32 @@
 /**
- * Work that is done piece by piece: for so long in one turn of the event loop, in the order of its coming. Whoever has
- * little to do, and does not ask, never stands behind all of those who have much.
+ * Large work that is done piece by piece, in the order of its coming: one round of it in one turn of the event loop, and
+ * each round of a bounded time. Small work does not ask for a place here, and so waits for one round at the most.
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 
+/** A piece of work that waits. */
 interface Piece {
-  /** Nothing once it is given up. */
+  /** Undefined once the piece is given up. */
   start: (() => void) | undefined
 }
 
-/** So many turns in a row may be left to those who come. */
+/** At most this many rounds in a row are left out for newcomers: the pieces that wait must get on as well. */
 const maxLeftOut = 16
 
+/** A queue of pieces of work, and the rounds in which they are done. */
 export class RunQueue {
   private readonly waiting: Array<Piece> = []
   private readonly clock: Clock.Clock
   private readonly quantum: number
-  /** When the turn at hand is over, while there is one. */
+  /** When the round at hand is over, while there is one. */
   private end: number | undefined
   private wake: (() => void) | undefined
   private hasNewcomer = false
   private leftOut = 0
 
-  /** A turn lasts for so many milliseconds, and for one piece at least. */
+  /** A round lasts for `quantum` milliseconds, and for one piece at least. */
   constructor(clock: Clock.Clock, quantum: number) {
     this.clock = clock
     this.quantum = quantum
@@ -43,8 +45,8 @@ export class RunQueue {
   })
 
   /**
-   * Says that somebody has come. In a turn of the event loop Node lets in only one, so the next goes to whoever comes
-   * after: else each of them would cost all of those before a turn full of work.
+   * Says that a connection has come. Node lets in only one in a turn of the event loop, so the next round is left out for
+   * the connection after it: else a newcomer would wait for one whole round for each connection that comes before it.
    */
   welcome(): void {
     this.hasNewcomer = true
@@ -69,7 +71,7 @@ export class RunQueue {
     })
   })
 
-  private readonly nextTurn = Effect.sync(() => {
+  private readonly nextRound = Effect.sync(() => {
     if (this.waiting.length > 0 && this.hasNewcomer && this.leftOut < maxLeftOut) {
       this.hasNewcomer = false
       this.leftOut++
@@ -85,9 +87,9 @@ export class RunQueue {
     }
   })
 
-  /** Begins one turn after another, as long as there is work. */
+  /** Does one round after another, as long as there is work. */
   readonly run: Effect.Effect<never> = Effect.forever(
-    this.awaitWork.pipe(Effect.andThen(Effect.yieldNow), Effect.andThen(this.nextTurn)),
+    this.awaitWork.pipe(Effect.andThen(Effect.yieldNow), Effect.andThen(this.nextRound)),
     { disableYield: true }
   )
 }

@@ -1,13 +1,14 @@
 /**
- * Those who wait for a name, served in the order of their coming.
+ * The requests that wait for a name, served in the order of their coming.
  *
- * A claim is withdrawn when its last waiter goes away, so nobody is granted
- * what nobody waits for any more; a grant that came too late for that is given
+ * A claim is withdrawn when its last waiter goes away, so no lock is granted
+ * that no waiter is left for; a grant that came too late for that is taken
  * back. The same owner asking again takes up its claim, and keeps its place.
  *
- * Where several servers share a store, each serves its own in order, and they
- * race for a name that is freed. One whose waiters have won many times in a row lets the
- * others go first once; one without waiters does whenever it frees what others wait for.
+ * Where several servers share a store, each serves its own waiters in order, and
+ * the servers race for a name that is freed. A server whose waiters have won many
+ * times in a row lets the others go first once; one without waiters does so
+ * whenever it frees what others wait for.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -28,7 +29,7 @@ import type { Outcome, Sharing } from "../store/Store.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as Metrics from "./Metrics.ts"
 
-/** One who waits: a request for the lock, and under which identity. */
+/** A request for the lock that waits, and the identity under which it was made. */
 export interface Claim {
   /** Of several requests of the owner, the one that asks for the longest time. */
   request: Request
@@ -38,6 +39,7 @@ export interface Claim {
   waiters: number
 }
 
+/** The claims of one name. */
 interface Queue {
   readonly claims: LinkedMap<Claim>
   /** Opened when the name may be free, or at another time than was known. */
@@ -49,22 +51,17 @@ interface Queue {
   failing: boolean
 }
 
-/** The queues of all names. */
-export interface WaitQueue {
-  /** Whether somebody else waits before this one, here or, where that is known, elsewhere. */
-  readonly isBehind: (request: Request, identity: string | undefined) => boolean
-  /** Waits for the lock, for so long at the most. */
-  readonly wait: (
-    request: Request,
-    identity: string | undefined,
-    duration: Duration.Duration
-  ) => Effect.Effect<Response>
-  /** Withdraws the claim of an owner, if it has one: its waiters are told that they do not own it. */
-  readonly withdraw: (request: Request, identity: string | undefined) => void
-  /** Says that a name may be free, or at another time than was known. */
-  readonly freed: (name: string) => void
-  /** Says that somebody waits elsewhere for a name that was freed here: for a moment nobody here takes it. */
-  readonly letOthersGoFirst: (name: string) => void
+/** What the queues work with. */
+export interface Options {
+  /** One fiber for each name that is waited for runs in it. */
+  readonly scope: Scope.Scope
+  readonly context: Context.Context<never>
+  /** Says that other servers may change the same names. */
+  readonly sharing: Sharing | undefined
+  /** Tries once to grant a claim. */
+  readonly lock: (claim: Claim) => Effect.Effect<Outcome<Response>, StoreError>
+  /** Undoes what `lock` granted. */
+  readonly takeBack: (claim: Claim, granted: Outcome<Response>) => Effect.Effect<unknown, StoreError>
 }
 
 // Unambiguous, since no name of an identity has \0 in it, and none is empty.
@@ -73,35 +70,101 @@ const ownerOf = (request: Request, identity = "") => `${identity}\0${request.ID}
 const notOwner: Response = { Status: "NotOwner" }
 const busy: Response = { Status: "NO" }
 
-/** After so many grants in a row the other servers over the same store go first, ... */
+/** After this many grants in a row the other servers over the same store go first, ... */
 const maxInARow = 8
-/** ... for so long: enough for the farthest of them to hear of it and to ask. */
+/** ... for this long: enough for the farthest of them to hear of it and to ask. */
 const courtesy = Duration.millis(25)
 const defaultPoll = Duration.seconds(1)
 
-/**
- * Makes the queues. `lock` tries once to grant a claim, `takeBack` undoes
- * what it granted; the work is done by a fiber in `scope` for each name that is
- * waited for. `sharing` says that other servers may change the same names.
- */
-export const make = (options: {
-  readonly scope: Scope.Scope
-  readonly context: Context.Context<never>
-  readonly sharing: Sharing | undefined
-  readonly lock: (claim: Claim) => Effect.Effect<Outcome<Response>, StoreError>
-  readonly takeBack: (claim: Claim, granted: Outcome<Response>) => Effect.Effect<unknown, StoreError>
-}): WaitQueue => {
-  const queues = new Map<string, Queue>()
-  const yielding = new Set<string>()
-  const { sharing } = options
-  const pollMillis = Duration.toMillis(Duration.fromInputUnsafe(sharing?.poll ?? defaultPoll))
-  const clock = Context.get(options.context, Clock.Clock)
-  const alarms = Alarms.of(clock)
+/** The queues of all names. */
+export class WaitQueue {
+  private readonly options: Options
+  private readonly clock: Clock.Clock
+  private readonly alarms: Alarms.Alarms
+  private readonly pollMillis: number
+  private readonly queues = new Map<string, Queue>()
+  /** Names that this server leaves alone for a moment, since a waiter at another server goes first. */
+  private readonly yielding = new Set<string>()
 
-  // As Effect.timeoutOrElse, without a second fiber and a timer for each who waits.
-  const answerWithin = (claim: Claim, duration: Duration.Duration, late: () => Response) =>
-    Effect.callback<Response>((resume) => {
-      const fiber = Effect.runForkWith(options.context)(Deferred.await(claim.answer))
+  constructor(options: Options) {
+    this.options = options
+    this.clock = Context.get(options.context, Clock.Clock)
+    this.alarms = Alarms.of(this.clock)
+    this.pollMillis = Duration.toMillis(Duration.fromInputUnsafe(options.sharing?.poll ?? defaultPoll))
+  }
+
+  /** Whether another owner waits before this one, here or, where that is known, at another server. */
+  isBehind(request: Request, identity: string | undefined): boolean {
+    if (this.yielding.has(request.FileName)) return true
+    const first = this.queues.get(request.FileName)?.claims.first
+    return first !== undefined && (first.request.ID !== request.ID || first.identity !== identity)
+  }
+
+  /** Waits for the lock, for this long at the most. */
+  wait(request: Request, identity: string | undefined, duration: Duration.Duration): Effect.Effect<Response> {
+    return Effect.uninterruptibleMask((restore) => {
+      const known = this.queues.get(request.FileName)
+      const queue = known ?? this.open(request.FileName)
+      const claim = claimIn(queue, request, identity)
+      claim.waiters++
+      Metrics.queued.modifyUnsafe(1, this.options.context)
+      const served = known !== undefined ? Effect.void : Effect.forkIn(
+        this.serve(request.FileName, queue),
+        this.options.scope,
+        { startImmediately: true }
+      )
+      return served.pipe(
+        Effect.andThen(restore(this.answerWithin(claim, duration, () => queue.failing ? busy : notOwner))),
+        Effect.ensuring(Effect.sync(() => {
+          Metrics.queued.modifyUnsafe(-1, this.options.context)
+          if (--claim.waiters === 0) drop(queue, claim)
+        }))
+      )
+    })
+  }
+
+  /** Withdraws the claim of an owner, if it has one: its waiters are told that they do not own it. */
+  withdraw(request: Request, identity: string | undefined): void {
+    const queue = this.queues.get(request.FileName)
+    const claim = queue?.claims.get(ownerOf(request, identity))
+    if (queue === undefined || claim === undefined) return
+    claim.waiters = 0
+    drop(queue, claim)
+    Deferred.doneUnsafe(claim.answer, Effect.succeed(notOwner))
+  }
+
+  /** Says that a name may be free, or at another time than was known. */
+  freed(name: string): void {
+    this.queues.get(name)?.changed.openUnsafe()
+  }
+
+  /** Says that a name was freed here that is waited for at another server: for a moment it is not taken here. */
+  letOthersGoFirst(name: string): void {
+    // A queue of this server lets others go first by itself, after some grants in a row.
+    if (this.queues.has(name) || this.yielding.has(name)) return
+    this.yielding.add(name)
+    Effect.runForkWith(this.options.context)(
+      Effect.andThen(Effect.sleep(courtesy), Effect.sync(() => this.yielding.delete(name)))
+    )
+  }
+
+  private open(name: string): Queue {
+    const queue: Queue = {
+      claims: new LinkedMap(),
+      changed: Latch.makeUnsafe(),
+      granted: undefined,
+      inARow: 0,
+      failing: false
+    }
+    this.queues.set(name, queue)
+    return queue
+  }
+
+  // As Effect.timeoutOrElse, without a second fiber and a timer for each waiter.
+  private answerWithin(claim: Claim, duration: Duration.Duration, late: () => Response): Effect.Effect<Response> {
+    const { context } = this.options
+    return Effect.callback<Response>((resume) => {
+      const fiber = Effect.runForkWith(context)(Deferred.await(claim.answer))
       const sleeper: Alarms.Sleeper = {
         dueAt: 0,
         place: -1,
@@ -110,48 +173,46 @@ export const make = (options: {
           fiber.interruptUnsafe()
         }
       }
-      alarms.set(sleeper, monotonicMillisUnsafe(clock) + Duration.toMillis(duration), options.context)
+      this.alarms.set(sleeper, monotonicMillisUnsafe(this.clock) + Duration.toMillis(duration), context)
       fiber.addObserver((exit) => {
-        alarms.clear(sleeper)
+        this.alarms.clear(sleeper)
         resume(exit)
       })
       return Fiber.interrupt(fiber)
     })
-
-  const drop = (queue: Queue, claim: Claim) => {
-    // Whoever comes next is looked at now; a queue that is empty ends.
-    if (queue.claims.first === claim) queue.changed.openUnsafe()
-    queue.claims.remove(ownerOf(claim.request, claim.identity), claim)
   }
 
-  // Until the name may be free. When a store that failed is back, nobody says.
-  const waitForChange = (queue: Queue, expiresIn: number) =>
-    Effect.flatMap(
-      sharing !== undefined || queue.failing
-        ? Random.nextBetween(pollMillis / 2, pollMillis * 1.5)
+  // Until the name may be free. A store that failed does not say when it is back, so it is asked now and then.
+  private waitForChange(queue: Queue, expiresIn: number): Effect.Effect<unknown> {
+    return Effect.flatMap(
+      this.options.sharing !== undefined || queue.failing
+        ? Random.nextBetween(this.pollMillis / 2, this.pollMillis * 1.5)
         : Effect.succeed(Infinity),
       (poll) => Effect.timeoutOption(queue.changed.await, Duration.millis(Math.ceil(Math.min(expiresIn, poll))))
     )
+  }
 
-  // A grant that was asked for ends with somebody who has it, or with nobody, also when the server stops meanwhile.
-  const grant = (queue: Queue, claim: Claim) =>
-    Effect.uninterruptible(Effect.tap(options.lock(claim), (outcome) => {
+  // A grant that was asked for is told to its waiter or taken back, also when the server stops meanwhile.
+  private grant(queue: Queue, claim: Claim): Effect.Effect<Outcome<Response>, StoreError> {
+    return Effect.uninterruptible(Effect.tap(this.options.lock(claim), (outcome) => {
       if (outcome.answer.Status === "NotOwner") return Effect.void
       drop(queue, claim)
       if (claim.waiters > 0) return Deferred.succeed(claim.answer, outcome.answer)
-      return outcome.answer.Status === "Locked" ? Effect.ignore(options.takeBack(claim, outcome)) : Effect.void
+      return outcome.answer.Status === "Locked" ? Effect.ignore(this.options.takeBack(claim, outcome)) : Effect.void
     }))
+  }
 
-  const serve = Effect.fnUntraced(function*(name: string, queue: Queue) {
-    if (yielding.has(name)) yield* Effect.sleep(courtesy)
+  /** Grants the name to one claim after another, until none is left. */
+  private readonly serve = Effect.fnUntraced(function*(this: WaitQueue, name: string, queue: Queue) {
+    if (this.yielding.has(name)) yield* Effect.sleep(courtesy)
     for (let first = queue.claims.first; first !== undefined; first = queue.claims.first) {
       queue.changed.closeUnsafe()
       // A defect of the store is a failure too: the queue must outlive it.
-      const tried = yield* Effect.exit(grant(queue, first))
+      const tried = yield* Effect.exit(this.grant(queue, first))
       queue.failing = Exit.isFailure(tried)
       if (Exit.isFailure(tried)) {
         if (Cause.hasDies(tried.cause)) yield* Effect.logError("The store died while it granted a lock", tried.cause)
-        yield* waitForChange(queue, Infinity)
+        yield* this.waitForChange(queue, Infinity)
         continue
       }
       const { answer, expiresIn, fence } = tried.value
@@ -161,68 +222,30 @@ export const make = (options: {
         continue
       }
       if (fence !== queue.granted) queue.inARow = 0
-      yield* waitForChange(queue, expiresIn)
-      if (sharing !== undefined && queue.inARow >= maxInARow) {
+      yield* this.waitForChange(queue, expiresIn)
+      if (this.options.sharing !== undefined && queue.inARow >= maxInARow) {
         queue.inARow = 0
         yield* Effect.sleep(courtesy)
       }
     }
-    queues.delete(name)
+    this.queues.delete(name)
   })
+}
 
-  return {
-    isBehind: (request, identity) => {
-      if (yielding.has(request.FileName)) return true
-      const first = queues.get(request.FileName)?.claims.first
-      return first !== undefined && (first.request.ID !== request.ID || first.identity !== identity)
-    },
-    wait: (request, identity, duration) =>
-      Effect.uninterruptibleMask((restore) => {
-        let queue = queues.get(request.FileName)
-        let claim = queue?.claims.get(ownerOf(request, identity))
-        if (claim === undefined) {
-          claim = { request, identity, answer: Deferred.makeUnsafe(), waiters: 0 }
-          queue?.claims.add(ownerOf(request, identity), claim)
-        } else if (request.Expire > claim.request.Expire) claim.request = request
-        claim.waiters++
-        Metrics.queued.modifyUnsafe(1, options.context)
-        const waiting = claim
-        const start = queue !== undefined ? Effect.void : Effect.suspend(() => {
-          queue = {
-            claims: new LinkedMap(),
-            changed: Latch.makeUnsafe(),
-            granted: undefined,
-            inARow: 0,
-            failing: false
-          }
-          queue.claims.add(ownerOf(request, identity), waiting)
-          queues.set(request.FileName, queue)
-          return Effect.forkIn(serve(request.FileName, queue), options.scope, { startImmediately: true })
-        })
-        return start.pipe(
-          Effect.andThen(restore(answerWithin(waiting, duration, () => queue?.failing ? busy : notOwner))),
-          Effect.ensuring(Effect.sync(() => {
-            Metrics.queued.modifyUnsafe(-1, options.context)
-            if (--waiting.waiters === 0 && queue !== undefined) drop(queue, waiting)
-          }))
-        )
-      }),
-    withdraw: (request, identity) => {
-      const queue = queues.get(request.FileName)
-      const claim = queue?.claims.get(ownerOf(request, identity))
-      if (queue === undefined || claim === undefined) return
-      claim.waiters = 0
-      drop(queue, claim)
-      Deferred.doneUnsafe(claim.answer, Effect.succeed(notOwner))
-    },
-    freed: (name) => void queues.get(name)?.changed.openUnsafe(),
-    letOthersGoFirst: (name) => {
-      // Those who wait here have turns of their own.
-      if (queues.has(name) || yielding.has(name)) return
-      yielding.add(name)
-      Effect.runForkWith(options.context)(
-        Effect.andThen(Effect.sleep(courtesy), Effect.sync(() => yielding.delete(name)))
-      )
-    }
+/** The claim of an owner: the one that it has, so that it keeps its place, or a new one at the end. */
+const claimIn = (queue: Queue, request: Request, identity: string | undefined): Claim => {
+  const known = queue.claims.get(ownerOf(request, identity))
+  if (known !== undefined) {
+    if (request.Expire > known.request.Expire) known.request = request
+    return known
   }
+  const claim: Claim = { request, identity, answer: Deferred.makeUnsafe(), waiters: 0 }
+  queue.claims.add(ownerOf(request, identity), claim)
+  return claim
+}
+
+const drop = (queue: Queue, claim: Claim): void => {
+  // The claim that is first now is looked at at once; a queue that is empty ends.
+  if (queue.claims.first === claim) queue.changed.openUnsafe()
+  queue.claims.remove(ownerOf(claim.request, claim.identity), claim)
 }

@@ -1,0 +1,109 @@
+/**
+ * A Store with a queue before each of its names: requests are applied in the order of their coming, and never fail.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { KeyedMutex } from "../lib/KeyedMutex.ts"
+import type { Request, Response } from "../protocol/Protocol.ts"
+import { type Outcome, Store } from "../store/Store.ts"
+import { StoreError } from "../StoreError.ts"
+import * as Mutex from "./Mutex.ts"
+import { StoreHealth } from "./StoreHealth.ts"
+import { WaitQueue } from "./WaitQueue.ts"
+
+/** A Store with a queue before each of its names. `identity` is whom the caller has proved to be. */
+export interface QueuedStore {
+  /** Answers a request now, without waiting for a lock. A store that fails is answered for with `NO`. */
+  readonly answer: (request: Request, identity: string | undefined) => Effect.Effect<Response>
+  /** The requests that wait for a lock. */
+  readonly queue: WaitQueue
+}
+
+const busy: Response = { Status: "NO" }
+
+/** The key of the requests of one owner for one name, which are done in the order of their coming. */
+export const orderKey = ({ FileName, ID }: Request): string => `${FileName}\0${ID}`
+
+// A store that a user has made may die, and the client must be answered all the same.
+const defectAsError = (name: string) => (cause: unknown): Effect.Effect<never, StoreError> =>
+  Effect.fail(new StoreError({ name, store: "given", reason: "Failed", cause }))
+
+// A request that uses an extension is told the fence.
+const withFence = (request: Request, outcome: Outcome<Response>): Outcome<Response> =>
+  outcome.answer.Status === "Locked" && request.Action === "Lock" && request.Seq !== undefined &&
+    outcome.fence !== undefined
+    ? { ...outcome, answer: { ...outcome.answer, Fence: String(outcome.fence) } }
+    : outcome
+
+/** Puts the queues before the Store that is provided. They are served as long as the scope lives. */
+export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effect.gen(function*() {
+  const store = yield* Store
+  const scope = yield* Effect.scope
+  const { sharing } = store
+  const health = new StoreHealth(yield* Clock.Clock)
+  // Over a shared store requests take time, and what an owner asks of a name must be done in the order of its asking.
+  const order = new KeyedMutex()
+
+  const apply = (request: Request, identity: string | undefined, queued: boolean) =>
+    Effect.map(
+      store.modify(
+        request.FileName,
+        (entry) =>
+          // A name that is free for a moment belongs to the first that waits for it.
+          entry === undefined && !queued && Mutex.takesName(request) && queue.isBehind(request, identity)
+            ? Mutex.answerOnly({ Status: "NotOwner" })
+            : Mutex.transition(entry, request, identity),
+        { owner: request.ID, identity, waits: queued }
+      ),
+      (outcome) => {
+        // A renewal may be for a shorter time than the queue, which waits for its end, knows of.
+        const renewed = Mutex.takesName(request) && outcome.answer.Status !== "NotOwner"
+        if (outcome.fence === undefined || renewed) queue.freed(request.FileName)
+        if (outcome.waited === true) queue.letOthersGoFirst(request.FileName)
+        return withFence(request, outcome)
+      }
+    )
+
+  const queue: WaitQueue = new WaitQueue({
+    scope,
+    context: yield* Effect.context<never>(),
+    sharing,
+    lock: ({ identity, request }) =>
+      apply(request, identity, true).pipe(
+        Effect.tapError((error) => health.noteFailure(error)),
+        Effect.tap(() => health.isBack ? health.noteSuccess : Effect.void)
+      ),
+    // Only what was granted, and not what its owner was told to hold: since then, or before, so that this renewed it.
+    takeBack: ({ request }, { fence: began, revision: granted }) =>
+      began !== granted ? Effect.void : Effect.map(
+        store.modify(request.FileName, (_, revision) => Mutex.takeBack(revision, granted)),
+        ({ fence }) => fence === undefined ? queue.freed(request.FileName) : undefined
+      )
+  })
+  if (sharing !== undefined) {
+    yield* Effect.forkIn(Stream.runForEach(sharing.freed, (name) => Effect.sync(() => queue.freed(name))), scope)
+  }
+
+  const toAnswer = {
+    onFailure: (error: StoreError) => Effect.as(health.noteFailure(error), busy),
+    onSuccess: ({ answer }: Outcome<Response>) =>
+      health.isBack ? Effect.as(health.noteSuccess, answer) : Effect.succeed(answer)
+  }
+
+  const answer = (request: Request, identity: string | undefined): Effect.Effect<Response> => {
+    const attempt = apply(request, identity, false).pipe(
+      Effect.catchDefect(defectAsError(request.FileName)),
+      Effect.matchEffect(toAnswer)
+    )
+    if (sharing === undefined) return attempt
+    // What was asked before it may have been on its way until now, and wait only since.
+    const mine = request.Action === "Unlock"
+      ? Effect.tap(attempt, Effect.sync(() => queue.withdraw(request, identity)))
+      : attempt
+    return sharing.inOrder === true ? mine : order.run(orderKey(request), mine)
+  }
+
+  return { answer, queue }
+})
