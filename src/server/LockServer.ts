@@ -61,6 +61,7 @@ export const make = Effect.gen(function*() {
     if (isTooMuch(request, principal)) return refused
     const identity = principal?.name
     if (request.Action === "Version") return Effect.succeed(Mutex.version(request))
+    // mutant: unlock-withdraws
     if (request.Action === "Unlock") queue.withdraw(request, identity)
     const answered = answer(request, identity)
     const { Wait } = request

@@ -35,15 +35,19 @@ export const transition = (
 ): Decision<Response> => {
   const { ID } = request
   if (request.Action === "Version") return answerOnly(version(request))
+  // mutant: owner-check
   if (entry !== undefined && (entry.owner !== ID || entry.identity !== identity)) {
     return answerOnly({ Status: "NotOwner" })
   }
   switch (request.Action) {
     case "Lock":
+      // mutant: renewal-keeps-data
       return { answer: { Status: "Locked", ID }, change: hold(request, identity, entry?.data) }
     case "TestLock":
+      // mutant: test-changes-nothing
       return answerOnly(entry === undefined ? { Status: "Unlocked" } : { Status: "Locked", ID })
     case "Unlock":
+      // mutant: unlock-frees
       return entry === undefined
         ? answerOnly({ Status: "Unlocked" })
         : { answer: { Status: "Unlocked", ID }, change: remove }

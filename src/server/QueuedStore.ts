@@ -76,6 +76,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
         Effect.tap(() => health.isBack ? health.noteSuccess : Effect.void)
       ),
     // Only what was granted, and not what its owner was told to hold: since then, or before, so that this renewed it.
+    // mutant: take-back-own-grant
     takeBack: ({ request }, { fence: began, revision: granted }) =>
       began !== granted ? Effect.void : Effect.map(
         store.modify(request.FileName, (_, revision) => Mutex.takeBack(revision, granted)),
@@ -99,6 +100,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
     )
     if (sharing === undefined) return attempt
     // What was asked before it may have been on its way until now, and wait only since.
+    // mutant: unlock-withdraws-again
     const mine = request.Action === "Unlock"
       ? Effect.tap(attempt, Effect.sync(() => queue.withdraw(request, identity)))
       : attempt

@@ -135,6 +135,7 @@ export class WaitQueue {
 
   /** Says that a name may be free, or at another time than was known. */
   freed(name: string): void {
+    // mutant: tell-freed
     this.queues.get(name)?.changed.openUnsafe()
   }
 
@@ -197,6 +198,7 @@ export class WaitQueue {
     return Effect.uninterruptible(Effect.tap(this.options.lock(claim), (outcome) => {
       if (outcome.answer.Status === "NotOwner") return Effect.void
       drop(queue, claim)
+      // mutant: grant-to-one
       if (claim.waiters > 0) return Deferred.succeed(claim.answer, outcome.answer)
       return outcome.answer.Status === "Locked" ? Effect.ignore(this.options.takeBack(claim, outcome)) : Effect.void
     }))
