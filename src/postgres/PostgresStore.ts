@@ -32,7 +32,7 @@ import { Batches } from "../store/Batches.ts"
 import * as CompareAndSet from "../store/CompareAndSet.ts"
 import * as Guarantees from "../store/Guarantees.ts"
 import * as ReleaseFeed from "../store/ReleaseFeed.ts"
-import { type Change, Store } from "../store/Store.ts"
+import { type Change, Store, type Tenure } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
 import { escape, unescape } from "./escape.ts"
 import * as Schema from "./schema.ts"
@@ -336,7 +336,7 @@ const replyOf = (
   { absent, cases, present }: Question,
   [made, fence, revision, expiresIn, owner, identity, data, told]: Row
 ): CompareAndSet.Reply => {
-  const tenure = (millis: number): CompareAndSet.Tenure => ({
+  const tenure = (millis: number): Tenure => ({
     fence: BigInt(fence ?? revision),
     revision: BigInt(revision),
     expiresIn: Math.max(0, millis)
