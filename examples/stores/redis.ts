@@ -4,15 +4,17 @@
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/stores/redis.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import { Console, Effect, Layer, Option } from "effect"
+import { Config, Console, Effect, Layer, Option } from "effect"
 // Not "effect-dlm": within the repository that would need a build first.
 import { Locker } from "../../src/index.ts"
 import { RedisStore } from "../../src/redis/index.ts"
 import { Identities, LockServer } from "../../src/server/index.ts"
 
+const store = RedisStore.layerConfig({ url: Config.Redacted("REDIS_URL") })
+
 const server = LockServer.layerTalker.pipe(
   Layer.provide(LockServer.layer),
-  Layer.provide([RedisStore.layerConfig, Identities.layerNone])
+  Layer.provide([store, Identities.layerNone])
 )
 
 const work = (who: string) =>

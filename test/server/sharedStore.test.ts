@@ -359,7 +359,10 @@ describe("guarantees", () => {
       is<Layer.Layer<LockServer.LockServer>>(demanding)
       is<Layer.Layer<LockServer.LockServer>>(given)
       // The others, by their types: none of these layers is built.
-      type Asked<G extends Guarantees.Guarantee> = Layer.Layer<Store.Store | G, StoreError.StoreError>
+      type Asked<G extends Guarantees.Guarantee> = Layer.Layer<
+        Store.Store | G,
+        StoreError.StoreError | StoreError.StoreUrlError
+      >
       const [url, file] = [Redacted.make("redis://127.0.0.1"), "locks.db"]
       const [sqlite, redis] = [SqliteStore.layer({ file }), RedisStore.layerUrl({ url })]
       const [postgres, etcd] = [PostgresStore.layerUrl({ url }), NodeEtcdStore.layer({ endpoints: [] })]
