@@ -17,6 +17,10 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   reason: Schema.Literals(["Failed", "Timeout", "Full"]),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
+  static {
+    // Or one without a name would have that of its class, as every `Error` has.
+    Object.defineProperty(this.prototype, "name", { value: undefined, writable: true, configurable: true })
+  }
   readonly retryable = true
   override get message(): string {
     const about = this.name === undefined ? "" : `${quote(this.name)}: `

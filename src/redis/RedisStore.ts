@@ -91,7 +91,7 @@ const loadScript = Effect.fnUntraced(function*(timeout: Duration.Duration) {
   return (args: ReadonlyArray<string>) =>
     Effect.catchIf(
       redis.send<ReadonlyArray<ScriptReply>>("EVALSHA", digest, ...args),
-      // Another Redis has taken over, or it was started anew.
+      // Another Redis is the master now, or it was started anew.
       ({ cause }) => String(cause).includes("NOSCRIPT"),
       () => redis.send<ReadonlyArray<ScriptReply>>("EVAL", compareAndSet, ...args)
     )
@@ -249,7 +249,7 @@ export const layerConfig = (
 
 /**
  * The store in the Redis that Sentinels watch over: it follows the master by
- * itself. What a failover may lose is said at the top of this module. Beyond what a URL can say it takes credentials
+ * itself. What a failover may lose is said at the top of this module. Beyond what a URL can say it accepts credentials
  * for the Sentinels themselves, and the number of a database.
  *
  * @example

@@ -32,9 +32,12 @@ export const parse = (url: Redacted.Redacted): Result.Result<Place, StoreUrlErro
     : Result.succeed({ _tag: "Sentinels", sentinels })
 }
 
-// The driver would leave out what it does not know, such as a second part of the path.
+// The driver would leave out what it does not know, such as a second part of the path. A socket has no host, as a URL
+// with a user must have.
 const isOfServer = (text: string): boolean =>
-  StoreUrl.isReadable(text) && (/^rediss?:\/\/[^/?]+(?:\/\d*)?$/.test(text) || /^unix:\/\/[^/]*\/[^/]/.test(text))
+  text.startsWith("unix:")
+    ? StoreUrl.isDecodable(text) && /^unix:\/\/(?:[^:@/]*(?::[^@/]*)?@)?\/[^?#]+(?:\?[^#]*)?$/.test(text)
+    : StoreUrl.isReadable(text) && /^rediss?:\/\/[^/?]+(?:\/\d*)?$/.test(text)
 
 /** The credentials are those of Redis itself, and the port is 26379 by default. */
 const sentinelsOf = (text: string): Sentinels.Options | undefined => {

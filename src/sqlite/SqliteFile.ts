@@ -54,7 +54,7 @@ export const open = (options: {
   readonly full: boolean
   readonly clock: Clock.Clock
 }): SqliteFile => {
-  // A whole path, since SQLite takes some names for a URI, or for memory.
+  // A whole path, since SQLite reads some names as a URI, or as memory.
   const file = path.resolve(options.file)
   let database: DatabaseSync | undefined
   try {

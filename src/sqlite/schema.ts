@@ -52,7 +52,7 @@ const bootId = (): string => {
 }
 
 /**
- * Makes the tables where there are none, and takes the file's clock up again. To be run in a transaction.
+ * Makes the tables where there are none, and lets the file's clock go on. To be run in a transaction.
  *
  * The file's clock is the machine's monotonic one and an offset that is kept in
  * the file: one clock for all processes, which no step of the wall clock moves.
@@ -67,7 +67,7 @@ export const prepare = (database: DatabaseSync, clock: Clock.Clock, now: number)
   // Of files that earlier versions have made.
   database.exec("DROP INDEX IF EXISTS entries_by_expiry")
   const boot = bootId()
-  // What a loss of power took away may have had greater revisions than those that are left.
+  // What was lost with the power may have had greater revisions than those that are left.
   database.prepare("UPDATE state SET revision = max(revision, ?) + 1").run(clock.currentTimeNanosUnsafe())
   database.prepare("UPDATE state SET offset = time - ?, boot = ? WHERE boot <> ? OR time > offset + ?").run(
     now,

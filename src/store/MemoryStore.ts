@@ -56,6 +56,7 @@ const makeNames = (clock: Clock.Clock, now: () => number) => {
   const names = new Map<string, Stored>()
   const wheel = new TimingWheel<Stored>(now())
   let storedBytes = 0
+  // mutant: fences-go-on
   let lastRevision = clock.currentTimeNanosUnsafe()
 
   const forget = (stored: Stored) => {
@@ -75,9 +76,11 @@ const makeNames = (clock: Clock.Clock, now: () => number) => {
       names.set(name, stored)
     } else {
       wheel.remove(stored)
+      // mutant: fence-of-tenure
       if (stored.entry === undefined) stored.fence = revision
       stored.revision = revision
       stored.entry = entry
+      // mutant: renewal-extends
       stored.expiresAt = expiresAt
     }
     wheel.add(stored)
@@ -130,6 +133,7 @@ const makeNames = (clock: Clock.Clock, now: () => number) => {
 export const make = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
   const clock = yield* Clock.Clock
   const { maxStoredBytes = defaultMaxStoredBytes } = options
+  // mutant: monotonic-expiry
   const now = () => monotonicMillisUnsafe(clock)
   const names = makeNames(clock, now)
   const graceUntil = now() + Duration.toMillis(Duration.fromInputUnsafe(options.restartGrace ?? 0))
@@ -138,9 +142,9 @@ export const make = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
   /** Makes the change, and gives what is there then, or `Full`. */
   const apply = (name: string, stored: Stored | undefined, change: Change, at: number): Stored | undefined | "Full" => {
     if (change._tag === "Write") {
-      return names.hasRoom(name, stored, change.entry, maxStoredBytes)
-        ? names.write(name, stored, change.entry, at + change.ttlMillis)
-        : "Full"
+      if (!names.hasRoom(name, stored, change.entry, maxStoredBytes)) return "Full"
+      // mutant: entry-lasts
+      return names.write(name, stored, change.entry, at + change.ttlMillis)
     }
     if (stored?.entry === undefined) return undefined
     if (change._tag === "Keep") return stored
@@ -152,7 +156,9 @@ export const make = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
     Effect.suspend(() => {
       const at = now()
       const stored = names.find(name)
+      // mutant: entry-ends
       if (stored?.entry !== undefined && stored.expiresAt <= at) names.free(stored, at)
+      // mutant: restart-grace
       if (stored?.entry === undefined && at < graceUntil) {
         const tenure = { fence: 0n, revision: 0n, expiresIn: graceUntil - at }
         return Effect.succeed(outcomeOf(decide(forgotten).answer, tenure))

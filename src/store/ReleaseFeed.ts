@@ -41,7 +41,7 @@ export const forever = ({ again, hear, remedy }: Options): Stream.Stream<string>
         ++failures === 2
           ? Effect.logWarning(
             `What others free is not heard of (${reasonOf(error)}). ` +
-              `Those who wait look by themselves, once a second. ${remedy}`
+              `Waiters look by themselves, once a second. ${remedy}`
           )
           : Effect.void
       )

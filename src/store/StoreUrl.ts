@@ -8,9 +8,11 @@ import { StoreUrlError } from "../StoreError.ts"
 export const withPassword = (form: string): string =>
   `${form}, and what is no letter or digit in a password as %40 for @`
 
+/** Whether what is escaped in it can be read. */
+export const isDecodable = (text: string): boolean => Result.isSuccess(Result.try(() => decodeURIComponent(text)))
+
 /** Whether a URL of one host can be read, and what is escaped in it. A `#` would cut off a password, and what follows. */
-export const isReadable = (text: string): boolean =>
-  URL.canParse(text) && !text.includes("#") && Result.isSuccess(Result.try(() => decodeURIComponent(text)))
+export const isReadable = (text: string): boolean => URL.canParse(text) && !text.includes("#") && isDecodable(text)
 
 /** Refuses a URL, and says how it is written. */
 export const malformed = (store: string, form: string, option = "url"): StoreUrlError =>
