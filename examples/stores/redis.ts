@@ -20,12 +20,12 @@ const server = LockServer.layerTalker.pipe(
 const work = (who: string) =>
   Effect.gen(function*() {
     const lock = yield* Locker.make("example")
-    const turn = Effect.gen(function*() {
+    const once = Effect.gen(function*() {
       const lease = yield* lock.acquire()
       yield* Console.log(`${who} is alone, with fence ${Option.getOrThrow(lease.fence)}`)
       yield* Effect.sleep("100 millis")
     })
-    yield* Effect.scoped(turn).pipe(Effect.repeat({ times: 2 }))
+    yield* Effect.scoped(once).pipe(Effect.repeat({ times: 2 }))
     // `local`, so that each has a server of its own, and a connection of its own.
   }).pipe(Effect.provide(server, { local: true }))
 

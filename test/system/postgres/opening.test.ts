@@ -130,7 +130,7 @@ describeWith("the Postgres store", programs, () => {
       Effect.gen(function*() {
         const wrong = Redacted.make("postgres://dlm:hunter2@[/")
         for (const options of [{ url: wrong }, { url: server.url, listenUrl: wrong }]) {
-          const error = yield* refusal(PostgresStore.layerUrl(options))
+          const error = yield* Effect.flip(Effect.scoped(build(PostgresStore.layerUrl(options))))
           assert.strictEqual(error._tag, "StoreUrlError")
           assert.include(error.message, `the ${"listenUrl" in options ? "listenUrl" : "url"} of the postgres store`)
           assert.include(error.message, "Write it as postgres://")
