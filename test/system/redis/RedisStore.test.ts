@@ -183,11 +183,12 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
         // Whether it listens by now is not known, so names are freed until it hears of one.
         const hears = Effect.gen(function*() {
           yield* untilBack(take(store, "name"))
-          yield* other.modify(
+          // Its connection is another, which may come back later.
+          yield* untilBack(other.modify(
             "name",
             () => ({ answer: undefined, change: { _tag: "Keep" } }),
             { owner: "waiter", identity: undefined, waits: true }
-          )
+          ))
           yield* free(store, "name")
           const name = yield* Effect.timeoutOption(Queue.take(heard), "100 millis")
           return Option.isSome(name) && name.value === "name"
