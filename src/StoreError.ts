@@ -35,6 +35,25 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   }
 }
 
+/**
+ * The URL of a store is not as that store writes it. Trying again does not help.
+ *
+ * It shows nothing of the URL, since a part of a password may be anywhere in it.
+ */
+export class StoreUrlError extends Schema.TaggedError<StoreUrlError>()("StoreUrlError", {
+  /** Which store: `redis`, `postgres`, ... */
+  store: Schema.String,
+  /** Which of its options holds the URL: `url`, `listenUrl`. */
+  option: Schema.String,
+  /** How it is written, such as `redis://USER:PASSWORD@HOST:PORT/NUMBER`. */
+  form: Schema.String
+}) {
+  readonly retryable = false
+  override get message(): string {
+    return `the ${this.option} of the ${this.store} store cannot be read. Write it as ${this.form}`
+  }
+}
+
 const quote = (name: string): string => JSON.stringify(name)
 
 const detail = (cause: unknown): string => cause instanceof Error && cause.message !== "" ? ` (${cause.message})` : ""

@@ -1,7 +1,7 @@
 /**
  * A lock that lives in etcd, with no server of ours: the LockServer runs in this process.
  *
- *     ETCD_ENDPOINTS=http://127.0.0.1:2379 node examples/stores/etcd.ts
+ *     ETCD_URL=etcd://127.0.0.1:2379 node examples/stores/etcd.ts
  *
  * Run it several times at once: one works at a time, and each has a greater fence.
  */
@@ -12,12 +12,7 @@ import { NodeEtcdStore } from "../../src/etcd/index.ts"
 import { Locker } from "../../src/index.ts"
 import { type Guarantees, Identities, LockServer } from "../../src/server/index.ts"
 
-const store = NodeEtcdStore.layerConfig({
-  endpoints: Config.String("ETCD_ENDPOINTS").pipe(
-    Config.withDefault("http://127.0.0.1:2379"),
-    Config.map((urls) => urls.split(","))
-  )
-})
+const store = NodeEtcdStore.layerConfig({ url: Config.Redacted("ETCD_URL") })
 
 // Over a store that does not survive the loss of a machine this does not compile.
 const locks = LockServer.layerTalker.pipe(

@@ -4,26 +4,28 @@
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/stores/redis.ts
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import { Console, Effect, Layer, Option } from "effect"
+import { Config, Console, Effect, Layer, Option } from "effect"
 // Not "effect-dlm": within the repository that would need a build first.
 import { Locker } from "../../src/index.ts"
 import { RedisStore } from "../../src/redis/index.ts"
 import { Identities, LockServer } from "../../src/server/index.ts"
 
+const store = RedisStore.layerConfig({ url: Config.Redacted("REDIS_URL") })
+
 const server = LockServer.layerTalker.pipe(
   Layer.provide(LockServer.layer),
-  Layer.provide([RedisStore.layerConfig, Identities.layerNone])
+  Layer.provide([store, Identities.layerNone])
 )
 
 const work = (who: string) =>
   Effect.gen(function*() {
     const lock = yield* Locker.make("example")
-    const turn = Effect.gen(function*() {
+    const once = Effect.gen(function*() {
       const lease = yield* lock.acquire()
       yield* Console.log(`${who} is alone, with fence ${Option.getOrThrow(lease.fence)}`)
       yield* Effect.sleep("100 millis")
     })
-    yield* Effect.scoped(turn).pipe(Effect.repeat({ times: 2 }))
+    yield* Effect.scoped(once).pipe(Effect.repeat({ times: 2 }))
     // `local`, so that each has a server of its own, and a connection of its own.
   }).pipe(Effect.provide(server, { local: true }))
 

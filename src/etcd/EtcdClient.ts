@@ -17,7 +17,7 @@ import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 
-/** Where the members are, who asks, and how long a member may take for anything. */
+/** Where the members are, who asks, and how long a member may need for anything. */
 export interface Options {
   /** Their client URLs, at least one. */
   readonly endpoints: ReadonlyArray<string>
@@ -72,7 +72,7 @@ const unauthenticated = 16
 // Cancelled, unknown, too late, aborted, internal and unavailable: of a member in trouble, or without a leader.
 const passing: ReadonlySet<number> = new Set([1, 2, 4, 10, 13, unavailable])
 
-/** So long after all members have failed, one after the other, the first is asked again. */
+/** How long after all members have failed, one after the other, the first is asked again. */
 const breath = Duration.millis(100)
 
 /** Whether a lease is not there any more. */
@@ -92,39 +92,48 @@ const decodeRefusal = Schema.decodeEffect(
 
 const authenticate = method("/v3/auth/authenticate", Schema.Struct({ token: Schema.String }))
 
-/** A client of these members. Asks nothing yet. */
-export const make = Effect.fnUntraced(function*({ credentials, endpoints, patience }: Options) {
-  // Many asks share one request, so a span for each request would tell nothing.
-  const http = HttpClient.transformResponse(
-    yield* HttpClient.HttpClient,
-    Effect.provideService(HttpClient.TracerDisabledWhen, () => true)
-  )
-  const perTry = Duration.millis(Duration.toMillis(patience) / (endpoints.length + 1))
+const unreachable = (endpoint: string, why: string, cause?: unknown) =>
+  new EtcdError({ code: unavailable, message: `${endpoint} ${why}`, cause })
+
+const refused = (endpoint: string, response: HttpClientResponse, body: string) =>
+  Effect.matchEffect(decodeRefusal(body), {
+    onFailure: () =>
+      Effect.fail(unreachable(endpoint, `answers with the status ${response.status}, and not as etcd does`)),
+    onSuccess: ({ code, error, message }) =>
+      Effect.fail(new EtcdError({ code, message: message ?? error ?? `code ${code}` }))
+  })
+
+const textOf = (endpoint: string, response: HttpClientResponse) =>
+  Effect.mapError(response.text, () => unreachable(endpoint, "closed the connection before its answer was whole"))
+
+/** The member that is asked, and the moving on to another once it is of no use. */
+const makeMembers = (endpoints: ReadonlyArray<string>) => {
   let member = 0
   let failures = 0
   let moved = Deferred.makeUnsafe<void>()
-
-  const moveOn = (from: number) => {
-    failures++
-    if (member !== from) return
-    member++
-    Deferred.doneUnsafe(moved, Effect.void)
-    moved = Deferred.makeUnsafe()
+  return {
+    /** The member that is asked now, and what succeeds once another one is. */
+    current: () => ({ member, endpoint: endpoints[member % endpoints.length]!, moved: Deferred.await(moved) }),
+    moveOn: (from: number) => {
+      failures++
+      if (member !== from) return
+      member++
+      Deferred.doneUnsafe(moved, Effect.void)
+      moved = Deferred.makeUnsafe()
+    },
+    worked: () => {
+      failures = 0
+    },
+    /** Whether each of them has failed, one after the other. */
+    haveAllFailed: () => failures % endpoints.length === 0
   }
-  const place = () => endpoints[member % endpoints.length]!
+}
 
-  const unreachable = (endpoint: string, why: string, cause?: unknown) =>
-    new EtcdError({ code: unavailable, message: `${endpoint} ${why}`, cause })
+type Members = ReturnType<typeof makeMembers>
 
-  const refused = (endpoint: string, response: HttpClientResponse, body: string) =>
-    Effect.matchEffect(decodeRefusal(body), {
-      onFailure: () =>
-        Effect.fail(unreachable(endpoint, `answers with the status ${response.status}, and not as etcd does`)),
-      onSuccess: ({ code, error, message }) =>
-        Effect.fail(new EtcdError({ code, message: message ?? error ?? `code ${code}` }))
-    })
-
-  const post = (endpoint: string, path: string, body: string, token: string | undefined) =>
+/** Sends a request to a member. */
+const postOver =
+  (http: HttpClient.HttpClient) => (endpoint: string, path: string, body: string, token: string | undefined) =>
     http.execute(
       HttpClientRequest.post(
         `${endpoint}${path}`,
@@ -139,13 +148,14 @@ export const make = Effect.fnUntraced(function*({ credentials, endpoints, patien
       })
     )
 
-  const textOf = (endpoint: string, response: HttpClientResponse) =>
-    Effect.mapError(response.text, () => unreachable(endpoint, "closed the connection before its answer was whole"))
+type Post = ReturnType<typeof postOver>
 
-  const exchange = <A>({ decode, path }: Method<A>, body: string, token: string | undefined) =>
+/** One request and its answer, by a member and in its time. */
+const exchangeOver =
+  (members: Members, post: Post, perTry: Duration.Duration) =>
+  <A>({ decode, path }: Method<A>, body: string, token: string | undefined) =>
     Effect.suspend(() => {
-      const from = member
-      const endpoint = place()
+      const { endpoint, member } = members.current()
       return post(endpoint, path, body, token).pipe(
         Effect.flatMap((response) =>
           Effect.flatMap(textOf(endpoint, response), (text) =>
@@ -160,22 +170,26 @@ export const make = Effect.fnUntraced(function*({ credentials, endpoints, patien
           duration: perTry,
           orElse: () => Effect.fail(unreachable(endpoint, "does not answer in time"))
         }),
-        Effect.tap(() => Effect.sync(() => void (failures = 0))),
+        Effect.tap(() => Effect.sync(members.worked)),
         Effect.tapError((error) => {
           if (!error.passes) return Effect.void
-          moveOn(from)
-          return failures % endpoints.length === 0 ? Effect.sleep(breath) : Effect.void
+          members.moveOn(member)
+          return members.haveAllFailed() ? Effect.sleep(breath) : Effect.void
         })
       )
     })
 
+type Exchange = ReturnType<typeof exchangeOver>
+
+/** Uses a token, and has it renewed where it is stale. Without credentials there is none. */
+const withTokenOf = (credentials: Credentials | undefined, exchange: Exchange) => {
   let token: string | undefined
-  const turn = Semaphore.makeUnsafe(1)
-  // One asks for a token, for all.
+  const renewing = Semaphore.makeUnsafe(1)
+  // A request asks for a token, for all.
   const renew = (stale: string | undefined) =>
     credentials === undefined ?
       Effect.void :
-      turn.withPermit(Effect.suspend(() =>
+      renewing.withPermit(Effect.suspend(() =>
         token !== stale ? Effect.void : Effect.map(
           exchange(
             authenticate,
@@ -186,7 +200,7 @@ export const make = Effect.fnUntraced(function*({ credentials, endpoints, patien
         )
       ))
 
-  const withToken = <A>(
+  return <A>(
     use: (token: string | undefined) => Effect.Effect<A, EtcdError>
   ): Effect.Effect<A, EtcdError> => {
     if (credentials === undefined) return use(undefined)
@@ -202,6 +216,20 @@ export const make = Effect.fnUntraced(function*({ credentials, endpoints, patien
       )
     })
   }
+}
+
+/** A client of these members. Asks nothing yet. */
+export const make = Effect.fnUntraced(function*({ credentials, endpoints, patience }: Options) {
+  // Many asks share one request, so a span for each request would tell nothing.
+  const http = HttpClient.transformResponse(
+    yield* HttpClient.HttpClient,
+    Effect.provideService(HttpClient.TracerDisabledWhen, () => true)
+  )
+  const members = makeMembers(endpoints)
+  const post = postOver(http)
+  const perTry = Duration.millis(Duration.toMillis(patience) / (endpoints.length + 1))
+  const exchange = exchangeOver(members, post, perTry)
+  const withToken = withTokenOf(credentials, exchange)
 
   const once = <A>(method: Method<A>, body: string) => withToken((token) => exchange(method, body, token))
 
@@ -213,15 +241,14 @@ export const make = Effect.fnUntraced(function*({ credentials, endpoints, patien
         Effect.retry({ while: (error) => error.passes }),
         Effect.timeoutOrElse({
           duration: patience,
-          orElse: () => Effect.fail(last ?? unreachable(place(), "does not answer in time"))
+          orElse: () => Effect.fail(last ?? unreachable(members.current().endpoint, "does not answer in time"))
         })
       )
     })
 
   const lines = (path: string, body: string): Stream.Stream<string, EtcdError> =>
     Stream.suspend(() => {
-      const from = member
-      const endpoint = place()
+      const { endpoint, member, moved } = members.current()
       const response = withToken((token) =>
         Effect.flatMap(post(endpoint, path, body, token), (response) =>
           response.status === 200
@@ -235,9 +262,9 @@ export const make = Effect.fnUntraced(function*({ credentials, endpoints, patien
           Stream.splitLines,
           // A member that cannot be asked is not the one to listen to either.
           Stream.tapError((error) =>
-            Effect.sync(() => error.passes ? moveOn(from) : undefined)
+            Effect.sync(() => error.passes ? members.moveOn(member) : undefined)
           ),
-          Stream.interruptWhen(Deferred.await(moved))
+          Stream.interruptWhen(moved)
         )
     })
 

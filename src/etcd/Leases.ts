@@ -1,6 +1,6 @@
 /**
  * Leases of etcd, shared by all entries that are written with the same time to
- * live within a slice of time, so that writing one seldom takes a lease of its own.
+ * live within a slice of time, so that writing one seldom needs a lease of its own.
  *
  * A lease lives for longer than the entries that are written with it, by the
  * length of a slice. Its end is counted from before it was asked for, so etcd never
@@ -56,7 +56,7 @@ export const make = (
     }
   }
 
-  // Goes on when whoever needs it goes away, since all others wait for it too.
+  // Goes on when the writer that needs it is interrupted, since all others wait for it too.
   const renew = (seconds: number, shared: Shared): Deferred.Deferred<Lease, EtcdError> => {
     if (shared.coming !== undefined) return shared.coming
     const coming = Deferred.makeUnsafe<Lease, EtcdError>()

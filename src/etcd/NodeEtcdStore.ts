@@ -6,13 +6,14 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as HostsUrl from "../lib/HostsUrl.ts"
-import { StoreError } from "../StoreError.ts"
+import * as Failures from "../store/Failures.ts"
+import type { StoreError, StoreUrlError } from "../StoreError.ts"
 import * as EtcdStore from "./EtcdStore.ts"
+import * as EtcdUrl from "./url.ts"
 
-/** For `https` endpoints, in PEM: whom to trust, and how to show who asks. */
+/** For `https` endpoints, in PEM: whom to trust, and how the store shows who it is. */
 export interface Tls {
-  /** The certificates of those whose signature is trusted; by default those that Node trusts. */
+  /** The certificates of the authorities to trust; by default the authorities that Node trusts. */
   readonly ca?: string | undefined
   /** Our own certificate, where etcd asks for one (`--client-cert-auth`). */
   readonly cert?: string | undefined
@@ -53,47 +54,35 @@ export const layer = ({ tls, ...options }: Options): Layer.Layer<EtcdStore.Provi
     })))
   )
 
-/**
- * The store in etcd, with options from the configuration.
- *
- * @example
- * ```ts
- * import { Config } from "effect"
- * import { NodeEtcdStore } from "effect-dlm/etcd"
- *
- * const store = NodeEtcdStore.layerConfig({
- *   endpoints: Config.map(Config.String("ETCD_ENDPOINTS"), (urls) => urls.split(",")),
- *   credentials: { username: Config.String("ETCD_USER"), password: Config.Redacted("ETCD_PASSWORD") }
- * })
- * ```
- */
-export const layerConfig = (
-  options: Config.Wrap<Options>
-): Layer.Layer<EtcdStore.Provided, StoreError | Config.ConfigError> =>
-  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+/** Where etcd is by its URL, and how its connections are secured. */
+export interface UrlOptions extends Pick<EtcdStore.Options, "timeout"> {
+  /**
+   * `etcd://user:password@host:port,host:port/prefix`, or `etcds://` for TLS. The user and the prefix may be left out,
+   * and the port too: it is 2379 then. A prefix ends with a slash, which may be left out. What is no letter or digit
+   * in a user, a password or a prefix is written as in any URL, `%40` for `@`.
+   */
+  readonly url: Redacted.Redacted
+  /** By default what the configuration has in `ETCD_CA`, `ETCD_CERT` and `ETCD_KEY`, each if it is needed. */
+  readonly tls?: Tls | undefined
+}
 
 /**
- * The store in etcd at an address as one writes it in one line:
- * `etcd://user:password@host:port,host:port/prefix`, or `etcds://` for TLS. The user and the prefix may be
- * left out, and the port too: it is 2379 then. A prefix ends with a slash, which may be left out. What is not a letter or digit in a user, a password or a prefix
- * can be written as in a URL, such as `%40`.
- *
- * For TLS the configuration holds in PEM whom to trust in `ETCD_CA`, and in `ETCD_CERT` and `ETCD_KEY` who asks,
- * each if it is needed.
+ * The store in the etcd of a URL. Fails with a `StoreUrlError` where the URL is not written as `UrlOptions` says, and
+ * else as `EtcdStore.layer` does.
  *
  * @example
  * ```ts
  * import { Redacted } from "effect"
  * import { NodeEtcdStore } from "effect-dlm/etcd"
  *
- * const store = NodeEtcdStore.layerUrl(Redacted.make("etcd://10.0.0.1:2379,10.0.0.2:2379"))
+ * const store = NodeEtcdStore.layerUrl({ url: Redacted.make("etcd://10.0.0.1:2379,10.0.0.2:2379/locks") })
  * ```
  */
-export const layerUrl = (url: Redacted.Redacted<string>): Layer.Layer<EtcdStore.Provided, StoreError> =>
+export const layerUrl = (options: UrlOptions): Layer.Layer<EtcdStore.Provided, StoreError | StoreUrlError> =>
   Layer.unwrap(Effect.gen(function*() {
-    const options = yield* optionsOf(Redacted.value(url))
-    const pem = yield* pemConfig.pipe(Effect.mapError(failed))
-    return layer({ ...options, tls: pem })
+    const place = yield* Effect.fromResult(EtcdUrl.parse(options.url))
+    const tls = options.tls ?? (yield* Effect.mapError(pemConfig, (cause) => Failures.failed("etcd", cause)))
+    return layer({ ...place, timeout: options.timeout, tls })
   }))
 
 const pemConfig = Config.all({
@@ -102,23 +91,21 @@ const pemConfig = Config.all({
   key: Config.withDefault(Config.Redacted("ETCD_KEY"), undefined)
 })
 
-const failed = (cause: unknown) => new StoreError({ store: "etcd", reason: "Failed", cause })
-
-const optionsOf = (url: string): Effect.Effect<EtcdStore.Options, StoreError> => {
-  const parts = HostsUrl.parse(url)
-  if (parts === undefined || !/^etcds?$/.test(parts.scheme)) {
-    // Nothing of it is told, since it may hold a password.
-    return Effect.fail(failed(new Error("its address is not as etcd://user:password@host:port,host:port/prefix")))
-  }
-  const { hosts, password, path, scheme, user } = parts
-  return Effect.succeed({
-    endpoints: hosts.map(({ host, port = 2379 }) =>
-      `${scheme === "etcds" ? "https" : "http"}://${host.includes(":") ? `[${host}]` : host}:${port}`
-    ),
-    // So that no other prefix begins with it by chance.
-    prefix: path === undefined || path.endsWith("/") ? path : `${path}/`,
-    credentials: user === undefined || password === undefined
-      ? undefined
-      : { username: user, password: Redacted.make(password) }
-  })
-}
+/**
+ * As `layerUrl`, from the configuration.
+ *
+ * @example
+ * ```ts
+ * import { Config } from "effect"
+ * import { NodeEtcdStore } from "effect-dlm/etcd"
+ *
+ * const store = NodeEtcdStore.layerConfig({
+ *   url: Config.Redacted("ETCD_URL"),
+ *   tls: { ca: Config.String("ETCD_AUTHORITY") }
+ * })
+ * ```
+ */
+export const layerConfig = (
+  config: Config.Wrap<UrlOptions>
+): Layer.Layer<EtcdStore.Provided, StoreError | StoreUrlError | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(Config.unwrap(config), layerUrl))

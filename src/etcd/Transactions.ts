@@ -69,8 +69,26 @@ interface Waiting {
 const maxOperations = 32
 /** In characters of JSON, well below the 1.5 MiB of `--max-request-bytes`. An operation that is longer goes alone. */
 const maxLength = 256 * 1024
-/** So many transactions may be on their way. */
+/** The most transactions that may be on their way. */
 const maxFlights = 2
+
+/** Removes from the queue what goes together in the next transaction, and no key that is on its way. */
+const nextBatch = (queue: Array<Waiting>, flying: Set<string>): Array<Waiting> => {
+  const batch: Array<Waiting> = []
+  let length = 0
+  for (let i = 0; i < queue.length && batch.length < maxOperations;) {
+    const { operation: { json, key } } = queue[i]!
+    if (batch.length > 0 && length + json.length > maxLength) break
+    if (flying.has(key)) i++
+    else {
+      flying.add(key)
+      length += json.length
+      batch.push(queue[i]!)
+      queue.splice(i, 1)
+    }
+  }
+  return batch
+}
 
 /** Performs operations by fibers that `run` starts, each within `patience`. */
 export const make = (
@@ -83,27 +101,10 @@ export const make = (
   const flying = new Set<string>()
   let flights = 0
 
-  const takeBatch = (): Array<Waiting> => {
-    const batch: Array<Waiting> = []
-    let length = 0
-    for (let i = 0; i < queue.length && batch.length < maxOperations;) {
-      const { operation: { json, key } } = queue[i]!
-      if (batch.length > 0 && length + json.length > maxLength) break
-      if (flying.has(key)) i++
-      else {
-        flying.add(key)
-        length += json.length
-        batch.push(queue[i]!)
-        queue.splice(i, 1)
-      }
-    }
-    return batch
-  }
-
   const flight = Effect.gen(function*() {
     // Others are about to ask in this same moment.
     yield* Effect.yieldNow
-    for (let batch = takeBatch(); batch.length > 0; batch = takeBatch()) {
+    for (let batch = nextBatch(queue, flying); batch.length > 0; batch = nextBatch(queue, flying)) {
       yield* client.once(transaction, `{"success":[${batch.map(({ operation }) => operation.json).join(",")}]}`).pipe(
         Effect.match({
           onSuccess: ({ header, responses }) => {
@@ -111,7 +112,7 @@ export const make = (
           },
           onFailure: (error) => {
             for (const { failed } of batch) failed(error)
-            // Once more, together with those who came meanwhile, and without those who have left.
+            // Once more, together with what was asked meanwhile, and without what nobody waits for any more.
             if (error.passes) queue.unshift(...batch.filter(({ abandoned }) => !abandoned))
           }
         }),

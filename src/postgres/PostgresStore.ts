@@ -11,31 +11,29 @@
  * earlier.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
-import * as PgConnection from "@effect/sql-pg/PgConnection"
 import * as Config from "effect/Config"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
-import * as Random from "effect/Random"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import type { MigrationError } from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
-import { SqlError } from "effect/sql/SqlError"
-import * as Stream from "effect/Stream"
+import type { SqlError } from "effect/sql/SqlError"
 import { Batches } from "../store/Batches.ts"
 import * as CompareAndSet from "../store/CompareAndSet.ts"
+import * as Failures from "../store/Failures.ts"
 import * as Guarantees from "../store/Guarantees.ts"
 import * as ReleaseFeed from "../store/ReleaseFeed.ts"
-import { type Change, Store } from "../store/Store.ts"
-import { StoreError } from "../StoreError.ts"
-import { escape, unescape } from "./escape.ts"
+import * as Store from "../store/Store.ts"
+import type { StoreError, StoreUrlError } from "../StoreError.ts"
+import { aside, cancelGrace, outside } from "./aside.ts"
+import { failedToOpen, isRefusal, rootOf } from "./errors.ts"
+import { escape } from "./escape.ts"
+import * as listening from "./listening.ts"
+import { compare, type Question, questionOf, replyOf, type Row } from "./questions.ts"
 import * as Schema from "./schema.ts"
+import * as PostgresUrl from "./url.ts"
 
 const store = "postgres"
 
@@ -58,176 +56,30 @@ export interface Options {
 /** Where the database is, and what the store keeps to. */
 export interface UrlOptions extends Options {
   /**
-   * `postgres://user:password@host:5432/database`. Without `sslmode` in it, or `ssl`, the connection is not encrypted.
+   * `postgres://user:password@host:5432/database`. Without `sslmode` in it, or `tls`, the connection is not encrypted.
    *
    * If there is a `listenUrl` too, this one may lead to a pooler: nothing is prepared then for more than a transaction.
    */
   readonly url: Redacted.Redacted
   /** `true` for TLS with the authorities that Node knows, or options such as `ca`, for `listenUrl` too. */
-  readonly ssl?: PgClient.PgClientConfig["ssl"]
+  readonly tls?: PgClient.PgClientConfig["ssl"]
 }
 
-const defaults = { schema: "effect_dlm", timeout: Duration.seconds(2) }
+/** All that the store on Postgres gives. */
+export type Provided = Store.Store | Guarantees.Fence | Guarantees.Durable
 
-/** Migrations wait for one another, and may take longer than what is asked of the store later. */
+const defaultSchema = "effect_dlm"
+
+/** Migrations wait for one another, and may need longer than what is asked of the store later. */
 const openTimeout = Duration.seconds(30)
 const sweepInterval = Duration.seconds(30)
 const sweepBatch = 1000
-/** The driver lets a statement be for 10 ms, and then has it cancelled, which takes a few round trips. */
-const cancelGrace = Duration.millis(250)
-/** So many are asked by one statement. Others who want one of their names wait for all of them. */
+/** The most questions for one statement. Others who want one of its names wait for all of them. */
 const maxBatch = 16
 /** What is more characters than that is asked by a statement of its own. */
 const maxBatched = 16_384
-const listenRetry = Schedule.spaced("1 second")
-/** Sent to itself: a pooler takes a LISTEN, and then hears for nobody. No name is escaped as this. */
-const probe = "\\"
-/** A session that only listens would not learn that the other end has gone. */
-const listenKeepAlive = Duration.seconds(15)
 /** No text of 10 MiB is longer once it is escaped. */
 const maxMessageSize = 64 * 1024 * 1024
-/** More than that many milliseconds, some 3000 years, would leave what a timestamp can say. */
-const maxTtlMillis = 1e14
-
-/**
- * Makes the store over the client that is provided, and its tables where they are missing.
- *
- * @example
- * ```ts
- * import { PgClient } from "@effect/sql-pg"
- * import { Effect, Redacted } from "effect"
- * import { PostgresStore } from "effect-dlm/postgres"
- *
- * const program = Effect.gen(function*() {
- *   const store = yield* PostgresStore.make({ schema: "locks" })
- *   return yield* store.modify("orders", (entry) => ({ answer: entry, change: { _tag: "Keep" } }))
- * }).pipe(Effect.scoped, Effect.provide(PgClient.layer({ url: Redacted.make("postgres://localhost/app") })))
- * ```
- */
-export const make = (
-  options: Options = {}
-): Effect.Effect<Store["Service"], StoreError, PgClient.PgClient | Scope.Scope> =>
-  Effect.gen(function*() {
-    const client = yield* PgClient.PgClient
-    const sql = client.withoutTransforms()
-    const schema = Schema.make(options.schema ?? defaults.schema)
-    const timeout = Duration.fromInputUnsafe(options.timeout ?? defaults.timeout)
-    // No other store over the same tables marks alike who waits at it.
-    const mark = (yield* Random.nextInt).toString(36)
-    const listenConfig = yield* listeningConfig(client.config, options.listenUrl)
-
-    yield* aside(client, Effect.andThen(checkSettings(sql), schema.migrate)).pipe(
-      Effect.provideService(SqlClient.SqlClient, sql),
-      Effect.mapError((error) => failedToOpen(error)),
-      Effect.timeoutOrElse({
-        duration: openTimeout,
-        orElse: () => Effect.fail(new StoreError({ store, reason: "Timeout" }))
-      })
-    )
-
-    yield* aside(client, sql.unsafe(schema.sweep, [sweepBatch]).values).pipe(
-      Effect.timeout(timeout),
-      Effect.repeat({ while: ([row]) => row?.[0] === sweepBatch }),
-      Effect.ignore,
-      Effect.delay(sweepInterval),
-      Effect.forever,
-      Effect.forkScoped
-    )
-
-    const alone = ({ parameters }: Question) =>
-      Effect.result(Effect.map(sql.unsafe(schema.attempt, parameters).values, ([row]) => row as Row))
-
-    // Always in the order of their names, so that no two statements wait for a name that the other has.
-    const many = (questions: ReadonlyArray<Question>) => {
-      const order = Array.from(questions.keys()).toSorted((a, b) => compare(questions[a]!.name, questions[b]!.name))
-      const parameter = JSON.stringify(order.map((at) => questions[at]!.parameters))
-      return Effect.map(sql.unsafe(schema.attempts, [parameter]).values, (rows) => {
-        const answers: Array<Result.Result<Row, SqlError>> = []
-        for (const [at, ...row] of rows) answers[order[Number(at) - 1]!] = Result.succeed(row as unknown as Row)
-        return answers
-      })
-    }
-
-    const batches = new Batches<Question, Result.Result<Row, SqlError>>({
-      max: maxBatch,
-      context: outside(client, yield* Effect.context<never>()),
-      isLarge: ({ parameters }) => parameters.reduce((length, text) => length + (text?.length ?? 0), 0) > maxBatched,
-      unordered: { keyOf: ({ name }) => name, grace: cancelGrace },
-      perform: (questions) => {
-        const eachAlone = Effect.forEach(questions, alone, { concurrency: "unbounded" })
-        // If one of them was refused, all were undone.
-        return questions.length === 1 ? eachAlone : Effect.catchIf(many(questions), isRefusal, () => eachAlone)
-      }
-    })
-
-    return Store.of({
-      modify: CompareAndSet.make({
-        store,
-        timeout,
-        attempt: (name, cases, waits) => {
-          const question = questionOf(escape(name), waits ? mark : null, cases)
-          return batches.ask(question).pipe(
-            Effect.flatMap(Effect.fromResult),
-            Effect.map((row) => replyOf(mark, question, row)),
-            Effect.mapError(rootOf)
-          )
-        }
-      }),
-      sharing: {
-        freed: ReleaseFeed.forever({
-          again: listenRetry,
-          remedy: "LISTEN needs a session that lasts, so behind a pooler give a listenUrl (DLM_POSTGRES_LISTEN_URL) " +
-            "that leads to the database itself",
-          hear: (listening) =>
-            Stream.unwrap(Effect.gen(function*() {
-              const queue = yield* (yield* PgConnection.make(listenConfig)).listen(schema.channel)
-              // Where the pool is too busy for it, nothing is known that speaks against going on.
-              const isSent = yield* aside(client, sql`SELECT pg_notify(${schema.channel}, ${probe})`).pipe(
-                Effect.timeoutOption(timeout)
-              )
-              if (Option.isSome(isSent)) {
-                yield* Effect.timeoutOrElse(Queue.peek(queue), {
-                  duration: timeout,
-                  orElse: () => Effect.fail(new Error("LISTEN succeeds, and nothing comes of NOTIFY"))
-                })
-              }
-              yield* listening
-              return Stream.fromQueue(queue)
-            })).pipe(
-              Stream.filter(({ payload }) => payload !== probe),
-              Stream.map(({ payload }) => unescape(payload)),
-              Stream.mapError(rootOf)
-            )
-        })
-      }
-    })
-  })
-
-/**
- * Runs a statement on a fiber of its own. Whoever is interrupted waits until the driver has cancelled it, but not for
- * the seconds that the driver gives a database that stands still.
- *
- * It also is in no transaction that the caller has begun with the same client, and that others would not see the end of.
- */
-const aside = <A, E, R>(client: PgClient.PgClient, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.contextWith((context: Context.Context<R>) =>
-    Effect.callback<A, E>((resume) => {
-      const run = Effect.runForkWith(outside(client, context))
-      const statement = run(self)
-      statement.addObserver(resume)
-      return Effect.callback<void>((done) => {
-        statement.addObserver(() => done(Effect.void))
-        statement.interruptUnsafe()
-        run(Effect.sleep(cancelGrace)).addObserver(() => done(Effect.void))
-      })
-    })
-  )
-
-// Copying a context is dear, and hardly ever is there anything to be left out.
-const outside = <R>({ transactionService }: PgClient.PgClient, context: Context.Context<R>): Context.Context<R> =>
-  Option.isNone(Context.getOption(context, transactionService))
-    ? context
-    : Context.omit(transactionService)(context) as Context.Context<R>
 
 /** What the layer promises depends on the settings of the database too. */
 const checkSettings = (sql: SqlClient.SqlClient): Effect.Effect<void, SqlError | Error> =>
@@ -246,145 +98,111 @@ const checkSettings = (sql: SqlClient.SqlClient): Effect.Effect<void, SqlError |
     }
   })
 
-const invalidUrl = (what: string): StoreError =>
-  new StoreError({ store, reason: "Failed", cause: new Error(`${what} is no URL such as postgres://host/database`) })
+/** Makes what is missing in the database, where it can keep what the store promises. */
+const prepare = (client: PgClient.PgClient, sql: SqlClient.SqlClient, schema: Schema.Schema) =>
+  aside(client, Effect.andThen(checkSettings(sql), schema.migrate)).pipe(
+    Effect.provideService(SqlClient.SqlClient, sql),
+    Effect.mapError(failedToOpen),
+    Failures.within(store, openTimeout)
+  )
 
-// The driver's own error has the URL in it, and so the password.
-const checkUrl = (what: string, url: Redacted.Redacted): Effect.Effect<void, StoreError> =>
-  URL.canParse(Redacted.value(url)) ? Effect.void : Effect.fail(invalidUrl(what))
+/** Deletes what has expired, now and then. What fails now is done the next time. */
+const sweeping = (
+  client: PgClient.PgClient,
+  sql: SqlClient.SqlClient,
+  schema: Schema.Schema,
+  timeout: Duration.Duration
+) =>
+  aside(client, sql.unsafe(schema.sweep, [sweepBatch]).values).pipe(
+    Effect.timeout(timeout),
+    Effect.repeat({ while: ([row]) => row?.[0] === sweepBatch }),
+    Effect.ignore,
+    Effect.delay(sweepInterval),
+    Effect.forever
+  )
 
-const listeningConfig = Effect.fnUntraced(function*(
-  config: PgClient.PgClientConfig,
-  listenUrl: Redacted.Redacted | undefined
-): Effect.fn.Return<PgConnection.Config, StoreError> {
-  const alone = { ...config, keepAlive: config.keepAlive ?? listenKeepAlive, multiplex: false }
-  if (listenUrl === undefined) return alone
-  yield* checkUrl("the URL to listen at", listenUrl)
-  // What is given beside a URL wins over it.
-  const { database: _1, host: _2, password: _3, path: _4, port: _5, stream: _6, username: _7, ...rest } = alone
-  return { ...rest, url: listenUrl }
+type Answer = Result.Result<Row, SqlError>
+
+/** Asks the database questions, several by one statement. */
+const makeBatches = Effect.fnUntraced(function*(
+  client: PgClient.PgClient,
+  sql: SqlClient.SqlClient,
+  schema: Schema.Schema
+) {
+  const alone = ({ parameters }: Question) =>
+    Effect.result(Effect.map(sql.unsafe(schema.attempt, parameters).values, ([row]) => row as Row))
+
+  // Always in the order of their names, so that no two statements wait for a name that the other has.
+  const many = (questions: ReadonlyArray<Question>) => {
+    const order = Array.from(questions.keys()).toSorted((a, b) => compare(questions[a]!.name, questions[b]!.name))
+    const parameter = JSON.stringify(order.map((at) => questions[at]!.parameters))
+    return Effect.map(sql.unsafe(schema.attempts, [parameter]).values, (rows) => {
+      const answers: Array<Answer> = []
+      for (const [at, ...row] of rows) answers[order[Number(at) - 1]!] = Result.succeed(row as unknown as Row)
+      return answers
+    })
+  }
+
+  return new Batches<Question, Answer>({
+    max: maxBatch,
+    context: outside(client, yield* Effect.context<never>()),
+    isLarge: ({ parameters }) => parameters.reduce((length, text) => length + (text?.length ?? 0), 0) > maxBatched,
+    unordered: { keyOf: ({ name }) => name, grace: cancelGrace },
+    perform: (questions) => {
+      const eachAlone = Effect.forEach(questions, alone, { concurrency: "unbounded" })
+      // If one of them was refused, all were undone.
+      return questions.length === 1 ? eachAlone : Effect.catchIf(many(questions), isRefusal, () => eachAlone)
+    }
+  })
 })
 
-/** What is asked for of the function: a change if there is no entry, and one if there is one as expected. */
-interface Question {
-  readonly name: string
-  readonly cases: ReadonlyArray<CompareAndSet.Case>
-  readonly absent: CompareAndSet.Case | undefined
-  readonly present: CompareAndSet.Case | undefined
-  /** All are text, so that the statement is the same whatever they are. */
-  readonly parameters: ReadonlyArray<string | null>
-}
+/**
+ * Makes the store over the client that is provided, and its tables where they are missing. Fails with a `StoreError` where
+ * the database cannot be used, or could not keep what the store promises, and with a `StoreUrlError` where `listenUrl`
+ * is not written as it must be.
+ *
+ * @example
+ * ```ts
+ * import { PgClient } from "@effect/sql-pg"
+ * import { Effect, Redacted } from "effect"
+ * import { PostgresStore } from "effect-dlm/postgres"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* PostgresStore.make({ schema: "locks" })
+ *   return yield* store.modify("orders", (entry) => ({ answer: entry, change: { _tag: "Keep" } }))
+ * }).pipe(Effect.scoped, Effect.provide(PgClient.layer({ url: Redacted.make("postgres://localhost/app") })))
+ * ```
+ */
+export const make = (
+  options: Options = {}
+): Effect.Effect<Store.Store["Service"], StoreError | StoreUrlError, PgClient.PgClient | Scope.Scope> =>
+  Effect.gen(function*() {
+    const client = yield* PgClient.PgClient
+    const sql = client.withoutTransforms()
+    const schema = Schema.make(options.schema ?? defaultSchema)
+    const timeout = Failures.timeoutOf(options)
+    const mark = yield* ReleaseFeed.mark
+    const config = yield* listening.configOf(client.config, options.listenUrl)
+    yield* prepare(client, sql, schema)
+    yield* Effect.forkScoped(sweeping(client, sql, schema, timeout))
+    const batches = yield* makeBatches(client, sql, schema)
 
-// What is written goes over the network once, so of two cases that write different entries the first is asked for only:
-// where it does not fit, what is there is told, and the other is asked for by its revision.
-const questionOf = (
-  name: string,
-  waits: string | null,
-  cases: ReadonlyArray<CompareAndSet.Case>
-): Question => {
-  const writes = cases.flatMap(({ change }) => change._tag === "Write" ? [change] : [])
-  const [write, other] = writes
-  if (other !== undefined && !isSameWrite(write!, other)) return questionOf(name, waits, cases.slice(0, 1))
-  const absent = cases.find(({ expected }) => expected._tag === "Absent")
-  const present = cases.find(({ expected }) => expected._tag !== "Absent")
-  const owned = present?.expected._tag === "Owned" ? present.expected : undefined
-  return {
-    name,
-    cases,
-    absent,
-    present,
-    parameters: [
-      name,
-      waits,
-      absent?.change._tag ?? null,
-      present?.change._tag ?? null,
-      escaped(owned?.owner),
-      escaped(owned?.identity),
-      present?.expected._tag === "Revision" ? String(present.expected.revision) : null,
-      escaped(write?.entry.owner),
-      escaped(write?.entry.identity),
-      escaped(write?.entry.data),
-      write === undefined ? null : String(Math.min(write.ttlMillis, maxTtlMillis))
-    ]
-  }
-}
-
-type Write = Extract<Change, { readonly _tag: "Write" }>
-
-const isSameWrite = (a: Write, b: Write): boolean =>
-  a.ttlMillis === b.ttlMillis && a.entry.owner === b.entry.owner && a.entry.identity === b.entry.identity &&
-  a.entry.data === b.entry.data
-
-const escaped = (text: string | undefined): string | null => text === undefined ? null : escape(text)
-const unescaped = (text: string | null): string | undefined => text === null ? undefined : unescape(text)
-
-/** Whole numbers of 64 bits may come as something else where the client has types of its own. */
-type Row = readonly [
-  made: CompareAndSet.Case["change"]["_tag"] | null,
-  fence: bigint | number | string | null,
-  revision: bigint | number | string,
-  expiresIn: number | null,
-  owner: string,
-  identity: string | null,
-  data: string | null,
-  /** Where something was removed, the mark of the store at which somebody waited for it, or "many". */
-  told: string | null
-]
-
-const replyOf = (
-  mark: string,
-  { absent, cases, present }: Question,
-  [made, fence, revision, expiresIn, owner, identity, data, told]: Row
-): CompareAndSet.Reply => {
-  const tenure = (millis: number): CompareAndSet.Tenure => ({
-    fence: BigInt(fence ?? revision),
-    revision: BigInt(revision),
-    expiresIn: Math.max(0, millis)
+    return Store.Store.of({
+      modify: CompareAndSet.make({
+        store,
+        timeout,
+        attempt: (name, cases, waits) => {
+          const question = questionOf(escape(name), waits ? mark : null, cases)
+          return batches.ask(question).pipe(
+            Effect.flatMap(Effect.fromResult),
+            Effect.map((row) => replyOf(mark, question, row)),
+            Effect.mapError(rootOf)
+          )
+        }
+      }),
+      sharing: { freed: listening.freed({ channel: schema.channel, client, config, timeout }) }
+    })
   })
-  if (made === null) {
-    return fence === null ? { _tag: "Free" } : {
-      _tag: "Found",
-      entry: { owner: unescape(owner), identity: unescaped(identity), data: unescaped(data) },
-      tenure: tenure(expiresIn!)
-    }
-  }
-  const { change } = fence === null ? absent! : present!
-  return {
-    _tag: "Made",
-    index: cases.indexOf(fence === null ? absent! : present!),
-    tenure: change._tag === "Write"
-      ? tenure(change.ttlMillis)
-      : change._tag === "Keep" && fence !== null
-      ? tenure(expiresIn!)
-      : undefined,
-    waited: told !== null && told !== mark
-  }
-}
-
-const compare = (a: string, b: string): number => a < b ? -1 : a > b ? 1 : 0
-
-/** Whether the database refused a statement, which then has changed nothing. */
-const isRefusal = (error: unknown): boolean => {
-  const root = rootOf(error)
-  // The other severity is in the language of the database.
-  return root instanceof Error && "severityUnlocalized" in root && root.severityUnlocalized === "ERROR"
-}
-
-/** What the database or the network said: the driver's own message only says what it was about to do. */
-const rootOf = (error: unknown): unknown =>
-  error instanceof SqlError && error.reason.cause instanceof Error ? error.reason.cause : error
-
-const failedToOpen = (error: SqlError | MigrationError | Error): StoreError => {
-  const sqlError = error instanceof SqlError ? error : error.cause instanceof SqlError ? error.cause : undefined
-  const root = rootOf(sqlError ?? error)
-  const cause = sqlError?.reason._tag === "AuthorizationError" && root instanceof Error
-    ? new Error(
-      `${root.message}: its role must be allowed to make the schema and its tables, or one that is must do it first`,
-      { cause: root }
-    )
-    : root
-  return new StoreError({ store, reason: "Failed", cause })
-}
 
 /**
  * The store over the client that is provided.
@@ -408,17 +226,13 @@ const failedToOpen = (error: SqlError | MigrationError | Error): StoreError => {
  */
 export const layer = (
   options?: Options
-): Layer.Layer<Store | Guarantees.Fence | Guarantees.Durable, StoreError, PgClient.PgClient> =>
-  Layer.effectContext(
-    Effect.map(
-      make(options),
-      (store) =>
-        Context.make(Store, store).pipe(Context.add(Guarantees.Fence, true), Context.add(Guarantees.Durable, true))
-    )
-  )
+): Layer.Layer<Provided, StoreError | StoreUrlError, PgClient.PgClient> =>
+  Store.layerOf(make(options), Guarantees.Fence, Guarantees.Durable)
 
 /**
  * The store in the database of a URL, over connections of its own.
+ *
+ * Fails with a `StoreUrlError` where a URL is not written as `UrlOptions` says, and else as `make` does.
  *
  * @example
  * ```ts
@@ -431,20 +245,22 @@ export const layer = (
  * })
  * ```
  */
-export const layerUrl = (
-  options: UrlOptions
-): Layer.Layer<Store | Guarantees.Fence | Guarantees.Durable, StoreError> =>
-  layer(options).pipe(
-    Layer.provide(PgClient.layer({
-      url: options.url,
-      ssl: options.ssl,
-      connectTimeout: options.timeout ?? defaults.timeout,
-      prepare: options.listenUrl === undefined,
-      maxMessageSize
-    })),
-    Layer.catchTag("SqlError", (error) => Layer.effectContext(Effect.fail(failedToOpen(error)))),
-    (opened) => Layer.unwrap(Effect.as(checkUrl("the URL", options.url), opened))
-  )
+export const layerUrl = (options: UrlOptions): Layer.Layer<Provided, StoreError | StoreUrlError> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const url = yield* Effect.fromResult(PostgresUrl.parse(options.url, "url"))
+    // Before anything connects, so that it is told even where the database cannot be reached.
+    if (options.listenUrl !== undefined) yield* Effect.fromResult(PostgresUrl.parse(options.listenUrl, "listenUrl"))
+    return layer(options).pipe(
+      Layer.provide(PgClient.layer({
+        url,
+        ssl: options.tls,
+        connectTimeout: Failures.timeoutOf(options),
+        prepare: options.listenUrl === undefined,
+        maxMessageSize
+      })),
+      Layer.catchTag("SqlError", (error) => Layer.effectContext(Effect.fail(failedToOpen(error))))
+    )
+  }))
 
 /**
  * As `layerUrl`, from the configuration.
@@ -459,5 +275,5 @@ export const layerUrl = (
  */
 export const layerConfig = (
   config: Config.Wrap<UrlOptions>
-): Layer.Layer<Store | Guarantees.Fence | Guarantees.Durable, StoreError | Config.ConfigError> =>
+): Layer.Layer<Provided, StoreError | StoreUrlError | Config.ConfigError> =>
   Layer.unwrap(Effect.map(Config.unwrap(config), layerUrl))

@@ -1,12 +1,12 @@
 /**
  * Any text of JavaScript as a text that Postgres can hold, and back, exactly.
  *
- * Postgres takes neither NUL nor half a surrogate pair. Both are escaped by a
+ * Postgres refuses NUL and half a surrogate pair. Both are escaped by a
  * backslash, and so is the backslash; all else stays as it is, so what is
  * stored can be read, and is at most twice as long in UTF-8.
  */
 
-// As `u` takes pairs for one character, a surrogate that it sees is alone.
+// As `u` reads pairs as one character, a surrogate that it sees is alone.
 const toEscape = /[\\\0]|\p{Surrogate}/gu
 const escaped = /\\(?:u([0-9a-f]{4})|([\s\S]))/g
 

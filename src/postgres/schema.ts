@@ -21,8 +21,8 @@ const migrating = 7_203_144_711
 const changing = 7_203_144_712
 
 // The names of entries are locked by an advisory lock, and not by their rows: a name that is free has none, and two
-// who take it at once could get their revisions in another order than the name. Each statement of the function sees
-// what was committed before it began, so what the holder of that lock did before us.
+// transactions that write it at once could get their revisions in another order than the name. Each statement of the
+// function sees what was committed before it began, so what the transaction did that had that lock before.
 // The clock is that of now, and not of the begin of the transaction, which may have waited for that lock.
 const entries = (name: string, schema: string): ReadonlyArray<string> => [
   `CREATE TABLE ${schema}.entries (

@@ -14,6 +14,7 @@ import * as Redis from "effect/persistence/Redis"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { createClient, DisconnectsClientError } from "redis"
+import * as Backoff from "../store/Backoff.ts"
 
 /** What node-redis is told to connect to. */
 export type ClientOptions = NonNullable<Parameters<typeof createClient>[0]>
@@ -27,7 +28,7 @@ export interface Endpoint {
   readonly left: Effect.Effect<void>
 }
 
-/** Where to connect, and how long a server may take for anything. */
+/** Where to connect, and how long a server may need for anything. */
 export interface Options {
   /** Asked before each connection. */
   readonly locate: Effect.Effect<Endpoint, Redis.RedisError>
@@ -37,14 +38,12 @@ export interface Options {
 /** Sends one command. It fails at once while there is no connection, with the reason. */
 export type Send = Redis.Redis["Service"]["send"]
 
-/** So many commands may wait for an answer on one connection. Those that come then fail. */
+/** The most commands that may wait for an answer on one connection. Further ones fail. */
 const maxPending = 65_536
 /** A connection is asked whether it is alive after so long. */
 const beat = Duration.seconds(1)
 /** How long to wait before connecting again, from one failure to the next. */
-export const backoff = Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("800 millis")]).pipe(
-  Schedule.jittered
-)
+export const backoff = Backoff.doubling("50 millis", "800 millis")
 
 const failed = (cause: unknown): Redis.RedisError => new Redis.RedisError({ cause })
 
@@ -77,7 +76,7 @@ const open = Effect.fnUntraced(function*({ locate, patience }: Options) {
           } as NonNullable<ClientOptions["socket"]>
         }),
       // What it throws holds the URL, and so the password.
-      catch: () => failed(new Error("the URL is not one of Redis, such as rediss://user:password@host:6379/0"))
+      catch: () => failed(new Error("the driver cannot read the URL"))
     }),
     (client) => Effect.sync(() => client.destroy())
   )

@@ -12,13 +12,13 @@
  * - Across a failover exclusion is best effort, since Redis replicates after it
  *   has answered: what was granted or renewed in the moment before may be lost, and
  *   then be granted again while its holder still works. A master that is cut off
- *   from its Sentinels goes on granting to those who reach it; what it granted
+ *   from its Sentinels goes on granting to the clients that reach it; what it granted
  *   is lost when it comes back. `min-replicas-to-write 1` with `min-replicas-max-lag 10`
  *   bounds that to about 10 seconds. `WAIT` makes a loss less likely, and does not
  *   rule it out, so it is not used. Fences rise across a failover too, as long as the
- *   clocks of the two hosts differ by less than it takes.
- * - Its user needs the keys `dlm*`, the channel `dlm:freed`, and scripts. Without the channel, those who wait look
- *   by themselves, each second, and a warning says so.
+ *   clocks of the two hosts differ by less than the failover lasts.
+ * - Its user needs the keys `dlm*`, the channel `dlm:freed`, and scripts. Without the channel, a waiter looks
+ *   by itself, each second, and a warning says so.
  * - Redis must not evict: `maxmemory-policy noeviction`. An evicted entry is a free lock.
  * - The script uses several keys. In a Redis Cluster the prefix must hold a hash tag,
  *   such as `{dlm}`, so that all lie in one slot.
@@ -27,184 +27,49 @@
  * https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/
  */
 import * as Config from "effect/Config"
-import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redis from "effect/persistence/Redis"
-import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Batches } from "../store/Batches.ts"
 import * as CompareAndSet from "../store/CompareAndSet.ts"
+import * as Failures from "../store/Failures.ts"
 import * as Guarantees from "../store/Guarantees.ts"
 import * as ReleaseFeed from "../store/ReleaseFeed.ts"
-import { type Change, type Entry, Store } from "../store/Store.ts"
-import { StoreError } from "../StoreError.ts"
+import * as Store from "../store/Store.ts"
+import type { StoreError, StoreUrlError } from "../StoreError.ts"
+import { caseArgs, decode, encode, replyOf, type ScriptReply } from "./messages.ts"
 import * as RedisConnection from "./RedisConnection.ts"
+import { compareAndSet } from "./script.ts"
 import * as Sentinels from "./Sentinels.ts"
+import * as RedisUrl from "./url.ts"
 
 /** How the store uses a Redis. */
 export interface Options {
   /** What all its keys, and its channel, begin with: stores with the same prefix are the same. By default `dlm`. */
   readonly prefix?: string | undefined
-  /** How long an operation may take. By default 2 seconds. */
+  /** How long an operation may last. By default 2 seconds. */
   readonly timeout?: Duration.Input | undefined
 }
 
-const timeoutOf = (options: Options): Duration.Duration => Duration.fromInputUnsafe(options.timeout ?? "2 seconds")
-
-/**
- * The script. It goes through what is asked, each of a key of its own, with its arguments: how many they are, the
- * name, the mark of this store if its asker waits, and the cases. Of each that is done alone: the first case that
- * fits is made, and the answer is its index and the tenure that it left behind, or at which store somebody waited for
- * what it freed; where none fits, it is -1, the tenure, and what is there; and it is -2 and why where the key is
- * nothing of ours.
- */
-const compareAndSet = `
-local channel, last = ARGV[1], KEYS[#KEYS]
-
--- Below 2^53, a double holds every microsecond until the year 2255.
-local function nextRevision()
-  local time = redis.call("TIME")
-  local now = time[1] * 1000000 + time[2]
-  local next = string.format("%.0f", math.max(now, (redis.call("GET", last) or 0) + 1))
-  redis.call("SET", last, next)
-  return next
-end
-
-local function attempt(key, from, to)
-  local name, waits = ARGV[from], ARGV[from + 1]
-  local held = redis.pcall("HMGET", key, "owner", "identity", "fence", "revision", "waited")
-  if held.err then return { -2, held.err } end
-  local owner, identity, fence, revision, waited = unpack(held)
-
-  local function fits(expected, a, b)
-    if expected == "Absent" then return not owner end
-    if expected == "Owned" then return owner == a and identity == b and redis.call("HSTRLEN", key, "data") == 0 end
-    return revision == a
-  end
-
-  local function remove()
-    if not owner then return end
-    redis.call("DEL", key)
-    -- Who may not publish has freed it all the same, and those who wait look by themselves.
-    if waited ~= "" then redis.pcall("PUBLISH", channel, name) end
-  end
-
-  local function write(ttl, newOwner, newIdentity, data)
-    revision = nextRevision()
-    if owner then redis.call("DEL", key) else fence, waited = revision, "" end
-    redis.call("HSET", key, "owner", newOwner, "identity", newIdentity, "data", data,
-      "fence", fence, "revision", revision, "waited", waited)
-    redis.call("PEXPIRE", key, ttl)
-    return tonumber(ttl)
-  end
-
-  local at, index, entry = from + 2, 0, nil
-  while at <= to do
-    local expected, a, b, change = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-    at = at + 4
-    if change == "Write" then
-      entry = at
-      at = at + 4
-    end
-    if fits(expected, a, b) then
-      if change == "Remove" then
-        remove()
-        return { index, false, false, false, waited }
-      end
-      if change == "Keep" then return owner and { index, fence, revision, redis.call("PTTL", key) } or { index } end
-      local ttl = write(ARGV[entry], ARGV[entry + 1], ARGV[entry + 2], ARGV[entry + 3])
-      return { index, fence, revision, ttl }
-    end
-    index = index + 1
-  end
-
-  if not owner then return { -1 } end
-  if waits ~= "" and waited ~= waits and waited ~= "many" then
-    redis.call("HSET", key, "waited", waited == "" and waits or "many")
-  end
-  return { -1, fence, revision, redis.call("PTTL", key), owner, identity, redis.call("HGET", key, "data") }
-end
-
-local answers, at = {}, 2
-for i = 1, #KEYS - 1 do
-  local count = tonumber(ARGV[at])
-  answers[i] = attempt(KEYS[i], at + 1, at + count)
-  at = at + 1 + count
-end
-return answers
-`
-
-type ScriptReply = readonly [
-  index: number,
-  fence?: string | null,
-  revision?: string | null,
-  expiresIn?: number,
-  /** Where something was removed, the mark of the store at which somebody waited for it, or "many". */
-  owner?: string,
-  identity?: string,
-  data?: string
-]
-
-// Text goes as UTF-8, which has no lone surrogates: what has some goes as JSON, which escapes them. None at all is empty.
-const encode = (text: string | undefined): string =>
-  text === undefined ? "" : text.isWellFormed() ? `=${text}` : JSON.stringify(text)
-
-const decode = (encoded: string): string | undefined =>
-  encoded === "" ? undefined : encoded.startsWith("=") ? encoded.slice(1) : String(JSON.parse(encoded))
-
-// Some thousand years, as far as Redis can count.
-const maxTtlMillis = 1e14
-
-const changeArgs = (change: Change): ReadonlyArray<string> =>
-  change._tag !== "Write" ? [change._tag] : [
-    change._tag,
-    String(Math.min(Math.ceil(change.ttlMillis), maxTtlMillis)),
-    encode(change.entry.owner),
-    encode(change.entry.identity),
-    encode(change.entry.data)
-  ]
-
-const expectedArgs = (expected: CompareAndSet.Expected): ReadonlyArray<string> => {
-  switch (expected._tag) {
-    case "Absent":
-      return [expected._tag, "", ""]
-    case "Owned":
-      return [expected._tag, encode(expected.owner), encode(expected.identity)]
-    case "Revision":
-      return [expected._tag, String(expected.revision), ""]
-  }
+/** Where Redis is, and how the store uses it. */
+export interface UrlOptions extends Options {
+  /**
+   * `redis://user:password@host:6379/0`, `rediss://` over TLS, or `unix:///path`; or of Sentinels
+   * `redis+sentinel://user:password@host:26379,host:26379/master`, `rediss+sentinel://` over TLS. Ports and the number
+   * of the database may be left out. What is no letter or digit in a password is written as in any URL, `%40` for `@`.
+   */
+  readonly url: Redacted.Redacted
 }
 
-const isSameWrite = (a: Change | undefined, b: Change): boolean =>
-  a?._tag === "Write" && b._tag === "Write" && a.ttlMillis === b.ttlMillis && a.entry.owner === b.entry.owner &&
-  a.entry.identity === b.entry.identity && a.entry.data === b.entry.data
+/** All that the store in Redis gives. */
+export type Provided = Store.Store | Guarantees.Fence
 
-// The same write in both cases, as is usual, is sent once.
-const caseArgs = (cases: ReadonlyArray<CompareAndSet.Case>, index: number): ReadonlyArray<string> => {
-  const { change, expected } = cases[index]!
-  return [
-    ...expectedArgs(expected),
-    ...(isSameWrite(cases[index - 1]?.change, change) ? ["WriteTheSame"] : changeArgs(change))
-  ]
-}
-
-const replyOf = (
-  mark: string,
-  [index, fence, revision, expiresIn = 0, owner = "", identity = "", data = ""]: ScriptReply
-): CompareAndSet.Reply => {
-  const tenure = typeof fence !== "string" || typeof revision !== "string"
-    ? undefined
-    : { fence: BigInt(fence), revision: BigInt(revision), expiresIn }
-  if (index >= 0) return { _tag: "Made", index, tenure, waited: tenure === undefined && owner !== "" && owner !== mark }
-  if (tenure === undefined) return { _tag: "Free" }
-  const entry: Entry = { owner: decode(owner) ?? "", identity: decode(identity), data: decode(data) }
-  return { _tag: "Found", entry, tenure }
-}
+const store = "redis"
 
 /** What is asked of one key. */
 interface Question {
@@ -212,35 +77,64 @@ interface Question {
   readonly args: ReadonlyArray<string>
 }
 
-/** So many are asked by one call of the script: some hundred microseconds, in which Redis does nothing else. */
+/** The most questions for one call of the script: some hundred microseconds, in which Redis does nothing else. */
 const maxBatch = 16
 
+/** Loads the script, and runs it. */
+const loadScript = Effect.fnUntraced(function*(timeout: Duration.Duration) {
+  const redis = yield* Redis.Redis
+  const digest = yield* redis.send<string>("SCRIPT", "LOAD", compareAndSet).pipe(
+    Effect.mapError(({ cause }) => Failures.failed(store, cause)),
+    Failures.within(store, timeout)
+  )
+  // `Redis.eval` would look the digest up in a cache, which costs as much as all the rest.
+  return (args: ReadonlyArray<string>) =>
+    Effect.catchIf(
+      redis.send<ReadonlyArray<ScriptReply>>("EVALSHA", digest, ...args),
+      // Another Redis is the master now, or it was started anew.
+      ({ cause }) => String(cause).includes("NOSCRIPT"),
+      () => redis.send<ReadonlyArray<ScriptReply>>("EVAL", compareAndSet, ...args)
+    )
+})
+
+const freedOver = (redis: Redis.Redis["Service"], channel: string): Stream.Stream<string> =>
+  ReleaseFeed.forever({
+    again: RedisConnection.backoff,
+    remedy: `If Redis refuses it, allow its user the channel ${channel}`,
+    hear: (listening) =>
+      Stream.unwrap(
+        redis.subscribe(channel).pipe(
+          // Where it could not subscribe, the queue has failed already.
+          Effect.tap(({ state }) => state._tag === "Open" ? listening : Effect.void),
+          Effect.map(Stream.fromQueue)
+        )
+      ).pipe(
+        Stream.filterMap(({ message }) => Result.try(() => decode(message) ?? "")),
+        Stream.mapError(({ cause }) => cause)
+      )
+  })
+
 /**
- * Keeps entries in Redis: the store over the `Redis` service. Fails with a
- * `StoreError` if Redis cannot be used.
+ * Makes the store over the `Redis` service. Fails with a `StoreError` if Redis cannot be used.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { RedisStore } from "effect-dlm/redis"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* RedisStore.make({ prefix: "locks", timeout: "1 second" })
+ *   return yield* store.modify("orders", (entry) => ({ answer: entry, change: { _tag: "Keep" } }))
+ * })
+ * ```
  */
 export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const redis = yield* Redis.Redis
   const prefix = options.prefix ?? "dlm"
   const [last, channel] = [`${prefix}:last`, `${prefix}:freed`]
-  const timeout = timeoutOf(options)
-  // No other store over the same Redis marks alike who waits at it.
-  const mark = (yield* Random.nextInt).toString(36)
-  const toError = ({ cause }: Redis.RedisError) => new StoreError({ store: "redis", reason: "Failed", cause })
-  const inTime = Effect.timeoutOrElse({
-    duration: timeout,
-    orElse: () => Effect.fail(new StoreError({ store: "redis", reason: "Timeout" }))
-  })
-  const digest = yield* redis.send<string>("SCRIPT", "LOAD", compareAndSet).pipe(Effect.mapError(toError), inTime)
-
-  // `Redis.eval` would look the digest up in a cache, which costs as much as all the rest.
-  const run = (args: ReadonlyArray<string>) =>
-    Effect.catchIf(
-      redis.send<ReadonlyArray<ScriptReply>>("EVALSHA", digest, ...args),
-      // Another Redis has taken over, or it was started anew.
-      ({ cause }) => String(cause).includes("NOSCRIPT"),
-      () => redis.send<ReadonlyArray<ScriptReply>>("EVAL", compareAndSet, ...args)
-    )
+  const timeout = Failures.timeoutOf(options)
+  const mark = yield* ReleaseFeed.mark
+  const run = yield* loadScript(timeout)
 
   const batches = new Batches<Question, ScriptReply>({
     max: maxBatch,
@@ -267,29 +161,13 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
 
   // A script that reads shows at once whether scripts may be run on these keys.
   yield* attempt("", [], false).pipe(
-    Effect.mapError((cause) => new StoreError({ store: "redis", reason: "Failed", cause })),
-    inTime
+    Effect.mapError((cause) => Failures.failed(store, cause)),
+    Failures.within(store, timeout)
   )
 
-  const freed = ReleaseFeed.forever({
-    again: RedisConnection.backoff,
-    remedy: `If Redis refuses it, allow its user the channel ${channel}`,
-    hear: (listening) =>
-      Stream.unwrap(
-        redis.subscribe(channel).pipe(
-          // Where it could not subscribe, the queue has failed already.
-          Effect.tap(({ state }) => state._tag === "Open" ? listening : Effect.void),
-          Effect.map(Stream.fromQueue)
-        )
-      ).pipe(
-        Stream.filterMap(({ message }) => Result.try(() => decode(message) ?? "")),
-        Stream.mapError(({ cause }) => cause)
-      )
-  })
-
-  return Store.of({
-    modify: CompareAndSet.make({ store: "redis", timeout, attempt }),
-    sharing: { freed }
+  return Store.Store.of({
+    modify: CompareAndSet.make({ store, timeout, attempt }),
+    sharing: { freed: freedOver(redis, channel) }
   })
 })
 
@@ -316,19 +194,14 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
  * )
  * ```
  */
-export const layer = (options?: Options): Layer.Layer<Store | Guarantees.Fence, StoreError, Redis.Redis> =>
-  Layer.effectContext(
-    Effect.map(
-      make(options),
-      (store) => Context.make(Store, store).pipe(Context.add(Guarantees.Fence, true))
-    )
-  )
+export const layer = (options?: Options): Layer.Layer<Provided, StoreError, Redis.Redis> =>
+  Store.layerOf(make(options), Guarantees.Fence)
 
 /**
- * The store in the Redis of a URL: `redis://user:password@host:6379/0`, `rediss://` over TLS, or `unix:///path`.
+ * The store in the Redis of a URL, or in that which the Sentinels of a URL name.
  *
- * Connects with node-redis. If it cannot at first, it fails with a `StoreError`; after that it connects again by
- * itself, whatever happens.
+ * Connects with node-redis. It fails with a `StoreUrlError` where the URL is not written as `UrlOptions` says, and with
+ * a `StoreError` where it cannot connect at first; after that it connects again by itself, whatever happens.
  *
  * @example
  * ```ts
@@ -342,30 +215,42 @@ export const layer = (options?: Options): Layer.Layer<Store | Guarantees.Fence, 
  * )
  * ```
  */
-export const layerUrl = (
-  options: Options & { readonly url: Redacted.Redacted }
-): Layer.Layer<Store | Guarantees.Fence, StoreError> =>
-  layerConnected(
-    options,
-    Effect.succeed(Effect.succeed({ client: { url: Redacted.value(options.url) }, left: Effect.never }))
+export const layerUrl = (options: UrlOptions): Layer.Layer<Provided, StoreError | StoreUrlError> =>
+  Layer.unwrap(
+    Effect.fromResult(
+      Result.map(RedisUrl.parse(options.url), (place) =>
+        place._tag === "Sentinels"
+          ? layerSentinel({ ...options, ...place.sentinels })
+          : layerConnected(
+            options,
+            Effect.succeed(Effect.succeed({ client: { url: Redacted.value(place.url) }, left: Effect.never }))
+          ))
+    )
   )
 
 /**
- * As `layerUrl`, with the URL and the prefix from Config: `REDIS_URL`, and `DLM_REDIS_PREFIX` or else `dlm`.
+ * As `layerUrl`, from the configuration.
+ *
+ * @example
+ * ```ts
+ * import { Config } from "effect"
+ * import { RedisStore } from "effect-dlm/redis"
+ *
+ * const store = RedisStore.layerConfig({
+ *   url: Config.Redacted("REDIS_URL"),
+ *   prefix: Config.withDefault(Config.String("DLM_REDIS_PREFIX"), "dlm")
+ * })
+ * ```
  */
-export const layerConfig: Layer.Layer<Store | Guarantees.Fence, StoreError | Config.ConfigError> = Layer.unwrap(
-  Effect.map(
-    Config.all({
-      url: Config.Redacted("REDIS_URL"),
-      prefix: Config.String("DLM_REDIS_PREFIX").pipe(Config.withDefault(undefined))
-    }),
-    layerUrl
-  )
-)
+export const layerConfig = (
+  config: Config.Wrap<UrlOptions>
+): Layer.Layer<Provided, StoreError | StoreUrlError | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(Config.unwrap(config), layerUrl))
 
 /**
  * The store in the Redis that Sentinels watch over: it follows the master by
- * itself. What a failover may lose is said at the top of this module.
+ * itself. What a failover may lose is said at the top of this module. Beyond what a URL can say it accepts credentials
+ * for the Sentinels themselves, and the number of a database.
  *
  * @example
  * ```ts
@@ -381,8 +266,8 @@ export const layerConfig: Layer.Layer<Store | Guarantees.Fence, StoreError | Con
  */
 export const layerSentinel = (
   options: Options & Sentinels.Options
-): Layer.Layer<Store | Guarantees.Fence, StoreError> =>
-  layerConnected(options, Sentinels.locate({ ...options, patience: timeoutOf(options) }))
+): Layer.Layer<Provided, StoreError> =>
+  layerConnected(options, Sentinels.locate({ ...options, patience: Failures.timeoutOf(options) }))
 
 const layerConnected = (
   options: Options,
@@ -392,6 +277,6 @@ const layerConnected = (
     layer(options),
     Layer.effect(
       Redis.Redis,
-      Effect.flatMap(locating, (locate) => RedisConnection.make({ locate, patience: timeoutOf(options) }))
+      Effect.flatMap(locating, (locate) => RedisConnection.make({ locate, patience: Failures.timeoutOf(options) }))
     )
   )

@@ -19,6 +19,7 @@ import * as Metrics from "./Metrics.ts"
 import * as Mutex from "./Mutex.ts"
 import * as QueuedStore from "./QueuedStore.ts"
 
+/** What the server answers to a request, given the live entry of its name, and what becomes of that entry. Pure. */
 export { transition } from "./Mutex.ts"
 
 /**

@@ -12,20 +12,27 @@
  * never shorter.
  */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
+import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
+import * as Backoff from "../store/Backoff.ts"
+import type { Decision, Entry, Outcome } from "../store/Entry.ts"
+import * as Failures from "../store/Failures.ts"
 import * as Guarantees from "../store/Guarantees.ts"
-import { type Decision, type Entry, type Outcome, Store } from "../store/Store.ts"
-import { StoreError } from "../StoreError.ts"
+import * as Store from "../store/Store.ts"
+import type { StoreError, StoreUrlError } from "../StoreError.ts"
+import type { Modification } from "./Entries.ts"
+import { isBusy } from "./errors.ts"
 import * as SqliteFile from "./SqliteFile.ts"
+import * as SqliteUrl from "./url.ts"
 
 /** Where the entries are, and how safe. */
 export interface Options {
@@ -35,7 +42,7 @@ export interface Options {
    * What a commit waits for. By default `normal`.
    *
    * - `normal` the operating system has it: it survives the end of the process, however that comes. The loss of power
-   *   may take the last commits away, and with them locks that were granted; fences rise all the same.
+   *   may undo the last commits, and with them locks that were granted; fences rise all the same.
    * - `full` the disk has it: it survives the loss of power too. The event loop stands still until then.
    *
    * Source: https://www.sqlite.org/pragma.html#pragma_synchronous
@@ -45,50 +52,57 @@ export interface Options {
   readonly timeout?: Duration.Input | undefined
 }
 
-interface Asked extends SqliteFile.Modification {
+/** The file by its URL. */
+export interface UrlOptions extends Pick<Options, "timeout"> {
+  /** `sqlite:FILE`, or `sqlite:FILE?synchronous=full`, which waits for the disk. */
+  readonly url: Redacted.Redacted
+}
+
+/** All that the store in a file gives. */
+export type Provided = Store.Store | Guarantees.Fence | Guarantees.Durable
+
+interface Asked extends Modification {
   /** In milliseconds of the monotonic clock. */
   readonly deadline: number
   readonly answer: (exit: Exit.Exit<Outcome<unknown>, StoreError>) => void
   withdrawn: boolean
 }
 
+const store = "sqlite"
 const sweepInterval = Duration.seconds(10)
 
 // Most often another process writes for less than a millisecond.
-const whileBusy = Schedule.min([Schedule.exponential("1 millis"), Schedule.spaced("20 millis")]).pipe(Schedule.jittered)
+const whileBusy = Backoff.doubling("1 millis", "20 millis")
 
 const storeClosed = new Error("the store was closed before this was done")
 
 const failure = (cause: unknown, name?: string): StoreError =>
-  new StoreError({
-    store: "sqlite",
-    ...(name === undefined ? {} : { name }),
-    ...(SqliteFile.isBusy(cause) ? { reason: "Timeout" } : { reason: "Failed", cause })
-  })
+  isBusy(cause) ? Failures.timedOut(store, name) : Failures.failed(store, cause, name)
 
-/**
- * Opens the file, and closes it with the scope.
- *
- * Fails where the file cannot be opened, is damaged or another program's, or
- * was written by a later version: the message says which. Later, what cannot be
- * written fails and is not made, as where the disk is full, and with `Timeout`
- * where others were writing for all of that time.
- */
-export const make = Effect.fnUntraced(function*(options: Options) {
-  const clock = yield* Clock.Clock
-  const timeout = Duration.fromInputUnsafe(options.timeout ?? "2 seconds")
-  const timeoutMillis = Duration.toMillis(timeout)
-  const file = yield* Effect.acquireRelease(
+const openFile = ({ file, synchronous }: Options, timeout: Duration.Duration, clock: Clock.Clock) =>
+  Effect.acquireRelease(
     Effect.try({
-      try: () => SqliteFile.open({ file: options.file, full: options.synchronous === "full", clock }),
+      try: () => SqliteFile.open({ file, full: synchronous === "full", clock }),
       catch: (error) => error
     }).pipe(
-      Effect.retry({ schedule: Schedule.upTo(whileBusy, { duration: timeout }), while: SqliteFile.isBusy }),
+      Effect.retry({ schedule: Schedule.upTo(whileBusy, { duration: timeout }), while: isBusy }),
       Effect.mapError((error) => failure(error))
     ),
     (file) => Effect.sync(file.close)
   )
 
+/** Removes what has expired, now and then. What fails now is done the next time. */
+const sweeping = (file: SqliteFile.SqliteFile) =>
+  Effect.try({ try: file.sweep, catch: (error) => error }).pipe(
+    Effect.tap(Effect.yieldNow),
+    Effect.repeat({ while: (more) => more }),
+    Effect.ignore,
+    Effect.delay(sweepInterval),
+    Effect.forever
+  )
+
+/** Gathers what is asked in one turn of the event loop, and makes all of it in one transaction. */
+const makeQueue = (file: SqliteFile.SqliteFile, clock: Clock.Clock) => {
   let closed = false
   let queue: Array<Asked> = []
   const arrived = Latch.makeUnsafe()
@@ -96,7 +110,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const fail = (all: ReadonlyArray<Asked>, cause: unknown): void =>
     all.forEach(({ answer, name }) => answer(Exit.fail(failure(cause, name))))
 
-  // Makes all that was asked, in one transaction. While others write it fails, and what there is still time for stays.
+  // While others write it fails, and what there is still time for stays.
   const commit = Effect.suspend(() => {
     const all = queue.filter(({ withdrawn }) => !withdrawn)
     queue = []
@@ -106,7 +120,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       made.success.forEach((exit, index) => all[index]!.answer(exit))
       return Effect.void
     }
-    if (!SqliteFile.isBusy(made.failure)) {
+    if (!isBusy(made.failure)) {
       fail(all, made.failure)
       return Effect.void
     }
@@ -116,36 +130,58 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     return Effect.fail(made.failure)
   })
 
-  // Runs once the fibers below have ended.
-  yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
+  return {
+    add: (asked: Asked): void => {
+      if (closed) return fail([asked], storeClosed)
+      queue.push(asked)
+      arrived.openUnsafe()
+    },
+    close: Effect.sync(() => {
       closed = true
       fail(queue, storeClosed)
-    })
-  )
+    }),
+    committing: arrived.await.pipe(
+      // Whatever else is asked in this turn of the event loop comes along.
+      Effect.andThen(Effect.yieldNow),
+      Effect.andThen(Effect.sync(() => arrived.closeUnsafe())),
+      Effect.andThen(Effect.retry(commit, whileBusy)),
+      Effect.forever
+    )
+  }
+}
 
-  yield* arrived.await.pipe(
-    // Whatever else is asked in this turn of the event loop comes along.
-    Effect.andThen(Effect.yieldNow),
-    Effect.andThen(Effect.sync(() => arrived.closeUnsafe())),
-    Effect.andThen(Effect.retry(commit, whileBusy)),
-    Effect.forever,
-    Effect.forkScoped
-  )
+/**
+ * Opens the file, and closes it with the scope.
+ *
+ * Fails where the file cannot be opened, is damaged or another program's, or
+ * was written by a later version: the message says which. Later, what cannot be
+ * written fails and is not made, as where the disk is full, and with `Timeout`
+ * where others were writing for all of that time.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { SqliteStore } from "effect-dlm/sqlite"
+ *
+ * const program = Effect.gen(function*() {
+ *   const store = yield* SqliteStore.make({ file: "locks.db", timeout: "1 second" })
+ *   return yield* store.modify("orders", (entry) => ({ answer: entry, change: { _tag: "Keep" } }))
+ * }).pipe(Effect.scoped)
+ * ```
+ */
+export const make = Effect.fnUntraced(function*(options: Options) {
+  const clock = yield* Clock.Clock
+  const timeout = Failures.timeoutOf(options)
+  const timeoutMillis = Duration.toMillis(timeout)
+  const file = yield* openFile(options, timeout, clock)
+  const queue = makeQueue(file, clock)
+  // Runs once the fibers below have ended.
+  yield* Effect.addFinalizer(() => queue.close)
+  yield* Effect.forkScoped(queue.committing)
+  yield* Effect.forkScoped(sweeping(file))
 
-  // What fails now is done the next time.
-  yield* Effect.try({ try: file.sweep, catch: (error) => error }).pipe(
-    Effect.tap(Effect.yieldNow),
-    Effect.repeat({ while: (more) => more }),
-    Effect.ignore,
-    Effect.delay(sweepInterval),
-    Effect.forever,
-    Effect.forkScoped
-  )
-
-  return Store.of({
-    // Who waits looks again by itself: a file has no way to call.
-    // Nothing tells of what other processes free, and looking costs little.
+  return Store.Store.of({
+    // A file has no way to call: nothing tells of what other processes free, and looking costs little.
     sharing: { freed: Stream.never, poll: "50 millis", inOrder: true },
     modify: <A>(name: string, decide: (entry: Entry | undefined, revision?: bigint) => Decision<A>) =>
       Effect.callback<Outcome<A>, StoreError>((resume) => {
@@ -157,9 +193,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
           answer: resume as Asked["answer"],
           withdrawn: false
         }
-        if (closed) return fail([mine], storeClosed)
-        queue.push(mine)
-        arrived.openUnsafe()
+        queue.add(mine)
         return Effect.sync(() => {
           mine.withdrawn = true
         })
@@ -182,13 +216,36 @@ export const make = Effect.fnUntraced(function*(options: Options) {
  * )
  * ```
  */
-export const layer = (
-  options: Options
-): Layer.Layer<Store | Guarantees.Fence | Guarantees.Durable, StoreError> =>
-  Layer.effectContext(
-    Effect.map(
-      make(options),
-      (store) =>
-        Context.make(Store, store).pipe(Context.add(Guarantees.Fence, true), Context.add(Guarantees.Durable, true))
-    )
-  )
+export const layer = (options: Options): Layer.Layer<Provided, StoreError> =>
+  Store.layerOf(make(options), Guarantees.Fence, Guarantees.Durable)
+
+/**
+ * The store in the file of a URL. Fails with a `StoreUrlError` where the URL is not written as `UrlOptions` says, and
+ * else as `make` does.
+ *
+ * @example
+ * ```ts
+ * import { Redacted } from "effect"
+ * import { SqliteStore } from "effect-dlm/sqlite"
+ *
+ * const store = SqliteStore.layerUrl({ url: Redacted.make("sqlite:/var/lib/dlm/locks.db?synchronous=full") })
+ * ```
+ */
+export const layerUrl = ({ timeout, url }: UrlOptions): Layer.Layer<Provided, StoreError | StoreUrlError> =>
+  Layer.unwrap(Effect.fromResult(Result.map(SqliteUrl.parse(url), (place) => layer({ ...place, timeout }))))
+
+/**
+ * As `layerUrl`, from the configuration.
+ *
+ * @example
+ * ```ts
+ * import { Config } from "effect"
+ * import { SqliteStore } from "effect-dlm/sqlite"
+ *
+ * const store = SqliteStore.layerConfig({ url: Config.Redacted("LOCKS_URL") })
+ * ```
+ */
+export const layerConfig = (
+  config: Config.Wrap<UrlOptions>
+): Layer.Layer<Provided, StoreError | StoreUrlError | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(Config.unwrap(config), layerUrl))

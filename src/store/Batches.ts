@@ -27,27 +27,47 @@ interface Asked<Q, A> {
 
 /** How commands are made. */
 export interface Options<Q, A> {
-  /** At most so many are answered by one command: it is atomic, and others wait for it. */
+  /** The most questions for one command: it is atomic, and others wait for it. */
   readonly max: number
   readonly context: Context.Context<never>
-  /** Asks all of them by one command. It is interrupted once nobody waits for an answer any more. */
+  /** Asks all questions by one command. It is interrupted once no asker waits for an answer any more. */
   readonly perform: (questions: ReadonlyArray<Q>) => Effect.Effect<ReadonlyArray<A>, unknown>
-  /** Which of them has a command of its own. By default none. */
+  /** Which question has a command of its own. By default none. */
   readonly isLarge?: (question: Q) => boolean
   /** Where one command may overtake another. */
   readonly unordered?: {
-    /** Whoever left without an answer may still have it done: what is asked of the same after that waits for its end. */
+    /** An asker that left without an answer may still have it done: what is asked of the same key then waits for its end. */
     readonly keyOf: (question: Q) => string
-    /** How long one who is interrupted waits for that end. */
+    /** How long an asker that is interrupted waits for that end. */
     readonly grace: Duration.Duration
   }
 }
 
+/** The commands under way that an asker has left without an answer, by the key of its question. */
+class Left {
+  private readonly fibersOf = new Map<string, Set<Fiber.Fiber<unknown, unknown>>>()
+
+  of(key: string): ReadonlySet<Fiber.Fiber<unknown, unknown>> | undefined {
+    return this.fibersOf.get(key)
+  }
+
+  /** `done` is called once the command has ended. */
+  add(key: string, fiber: Fiber.Fiber<unknown, unknown>, done: () => void): void {
+    const fibers = this.fibersOf.get(key) ?? new Set()
+    this.fibersOf.set(key, fibers.add(fiber))
+    fiber.addObserver(() => {
+      fibers.delete(fiber)
+      if (fibers.size === 0 && this.fibersOf.get(key) === fibers) this.fibersOf.delete(key)
+      done()
+    })
+  }
+}
+
+/** Answers many questions by few commands. */
 export class Batches<Q, A> {
   private readonly options: Options<Q, A>
   private readonly gathered: Array<Asked<Q, A>> = []
-  /** The commands under way that somebody has left who asked something of this key. */
-  private readonly left = new Map<string, Set<Fiber.Fiber<unknown, unknown>>>()
+  private readonly left = new Left()
   /** Whether a command is sent in this turn of the event loop. */
   private sending = false
 
@@ -55,11 +75,11 @@ export class Batches<Q, A> {
     this.options = options
   }
 
-  /** The answer to one. Whoever is interrupted before it is sent has not asked. */
+  /** The answer to one question. An asker that is interrupted before its question is sent has not asked. */
   ask(question: Q): Effect.Effect<A, unknown> {
     const { unordered } = this.options
     return unordered === undefined ? this.gather(question) : Effect.suspend(() => {
-      const before = this.left.get(unordered.keyOf(question))
+      const before = this.left.of(unordered.keyOf(question))
       return before === undefined
         ? this.gather(question)
         : Effect.andThen(Fiber.awaitAll(before), this.ask(question))
@@ -87,21 +107,14 @@ export class Batches<Q, A> {
     const { context, unordered } = this.options
     if (--sent.waiting === 0) sent.fiber.interruptUnsafe()
     if (unordered === undefined) return Effect.void
-    const key = unordered.keyOf(question)
-    const fibers = this.left.get(key) ?? new Set()
-    this.left.set(key, fibers.add(sent.fiber))
     return Effect.callback<void>((resume) => {
       const done = () => resume(Effect.void)
-      sent.fiber.addObserver(() => {
-        fibers.delete(sent.fiber)
-        if (fibers.size === 0 && this.left.get(key) === fibers) this.left.delete(key)
-        done()
-      })
+      this.left.add(unordered.keyOf(question), sent.fiber, done)
       Effect.runForkWith(context)(Effect.sleep(unordered.grace)).addObserver(done)
     })
   }
 
-  private take(): Array<Asked<Q, A>> {
+  private nextBatch(): Array<Asked<Q, A>> {
     const { isLarge, max } = this.options
     const large = isLarge === undefined ? -1 : this.gathered.findIndex(({ question }) => isLarge(question))
     return this.gathered.splice(0, large === -1 ? max : Math.min(max, Math.max(1, large)))
@@ -109,19 +122,21 @@ export class Batches<Q, A> {
 
   private send(): void {
     const { context, perform } = this.options
-    const batch = this.take()
+    const batch = this.nextBatch()
     this.sending = batch.length > 0
     if (!this.sending) return
     const questions = batch.map(({ question }) => question)
     const fiber = Effect.runForkWith(context)(Effect.suspend(() => perform(questions)))
     const sent = { fiber, waiting: batch.length }
     for (const asked of batch) asked.sent = sent
-    fiber.addObserver((exit) => {
-      for (const [i, { resume }] of batch.entries()) {
-        resume(Exit.isFailure(exit) ? Effect.failCause(exit.cause) : Effect.succeed(exit.value[i]!))
-      }
-    })
+    fiber.addObserver((exit) => answer(batch, exit))
     // After what writes the command, which may wait for the end of this turn too.
     setImmediate(() => this.send())
+  }
+}
+
+const answer = <Q, A>(batch: ReadonlyArray<Asked<Q, A>>, exit: Exit.Exit<ReadonlyArray<A>, unknown>): void => {
+  for (const [i, { resume }] of batch.entries()) {
+    resume(Exit.isFailure(exit) ? Effect.failCause(exit.cause) : Effect.succeed(exit.value[i]!))
   }
 }

@@ -3,15 +3,24 @@
  * store: make the change of the first case that fits the entry, or tell what
  * is there instead.
  *
- * Whoever asks most likely finds the name free, or its own without data, so
+ * The asker most likely finds the name free, or its own without data, so
  * the first round trip carries a decision for both. Only where neither fits,
  * and something is to change, a second follows.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { Deadlines } from "../lib/Deadlines.ts"
-import { StoreError } from "../StoreError.ts"
-import type { Asker, Change, Decision, Entry, Outcome, Store } from "./Store.ts"
+import {
+  type Asker,
+  type Change,
+  type Decision,
+  type Entry,
+  type Modify,
+  type Outcome,
+  outcomeOf,
+  type Tenure
+} from "./Entry.ts"
+import * as Failures from "./Failures.ts"
 
 /** What an entry must be for a case to fit. */
 export type Expected =
@@ -26,16 +35,6 @@ export type Expected =
 export interface Case {
   readonly expected: Expected
   readonly change: Change
-}
-
-/** The tenure of a name that is held. */
-export interface Tenure {
-  /** The revision with which it began. */
-  readonly fence: bigint
-  /** That of its last `Write`. */
-  readonly revision: bigint
-  /** In how many milliseconds it ends if nobody touches it; `Infinity` where that is not known. */
-  readonly expiresIn: number
 }
 
 /** What the store did. */
@@ -56,10 +55,7 @@ export const make = (options: {
   readonly store: string
   readonly timeout: Duration.Duration
   readonly attempt: (name: string, cases: ReadonlyArray<Case>, waits: boolean) => Effect.Effect<Reply, unknown>
-}): Store["Service"]["modify"] => {
-  const failed = (name: string, cause: unknown): StoreError =>
-    new StoreError({ name, store: options.store, reason: "Failed", cause })
-
+}): Modify => {
   const from = <A>(
     name: string,
     decide: (entry: Entry | undefined, revision?: bigint) => Decision<A>,
@@ -68,12 +64,12 @@ export const make = (options: {
   ): Effect.Effect<Outcome<A>, unknown> =>
     Effect.flatMap(options.attempt(name, cases, waits), (reply) => {
       if (reply._tag === "Made") {
-        return Effect.succeed(outcome(cases[reply.index]!.answer, reply.tenure, reply.waited))
+        return Effect.succeed(outcomeOf(cases[reply.index]!.answer, reply.tenure, reply.waited))
       }
       const found = reply._tag === "Found" ? reply : undefined
       const { answer, change } = decide(found?.entry, found?.tenure.revision)
       // What was read is what was decided on: nothing is to change, so nothing is to be sent.
-      if (change._tag === "Keep") return Effect.succeed(outcome(answer, found?.tenure))
+      if (change._tag === "Keep") return Effect.succeed(outcomeOf(answer, found?.tenure))
       const expected: Expected = found === undefined
         ? { _tag: "Absent" }
         : { _tag: "Revision", revision: found.tenure.revision }
@@ -86,9 +82,9 @@ export const make = (options: {
     deadlines.bound(
       Effect.mapError(
         from(name, decide, asker === undefined ? [] : guesses(decide, asker), asker?.waits ?? false),
-        (cause) => failed(name, cause)
+        (cause) => Failures.failed(options.store, cause, name)
       ),
-      () => Effect.fail(new StoreError({ name, store: options.store, reason: "Timeout" }))
+      () => Effect.fail(Failures.timedOut(options.store, name))
     )
 }
 
@@ -100,10 +96,10 @@ const guesses = <A>(
   { expected: { _tag: "Owned", owner, identity }, ...decide({ owner, identity, data: undefined }) }
 ]
 
-const outcome = <A>(answer: A, tenure: Tenure | undefined, waited = false): Outcome<A> => ({
-  answer,
-  fence: tenure?.fence,
-  revision: tenure?.revision,
-  expiresIn: tenure?.expiresIn ?? 0,
-  waited
-})
+/** Whether both write the same, so that it need be sent only once. */
+export const isSameWrite = (a: Change | undefined, b: Change | undefined): boolean =>
+  a?._tag === "Write" && b?._tag === "Write" && a.ttlMillis === b.ttlMillis && a.entry.owner === b.entry.owner &&
+  a.entry.identity === b.entry.identity && a.entry.data === b.entry.data
+
+/** Some 3000 years: the longest time to live that every store can count. */
+export const maxTtlMillis = 1e14

@@ -1,10 +1,11 @@
 /**
  * What a store hears from others of what they freed, for as long as it is asked: whatever ends that, it listens again.
  *
- * While it cannot, nobody who waits is told anything but by looking, and everything else works. So it is logged, once
+ * While it cannot, a waiter learns of a release only by looking, and everything else works. So it is logged, once
  * when the next try fails too, since one connection that was dropped is no outage, and once when it is over.
  */
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import type * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 
@@ -13,7 +14,7 @@ export interface Options {
   /** What is heard. It runs `listening` once it is sure to hear, and fails with what tells the reason, and no secret. */
   readonly hear: (listening: Effect.Effect<void>) => Stream.Stream<string, unknown>
   readonly again: Schedule.Schedule<unknown>
-  /** A sentence for those who operate the store. */
+  /** A sentence for the operator of the store. */
   readonly remedy: string
 }
 
@@ -22,6 +23,9 @@ const reasonOf = (error: unknown): string =>
   error instanceof Error
     ? error.message !== "" ? error.message : String((error as { readonly code?: unknown }).code ?? error.name)
     : String(error)
+
+/** What a store marks a name with whose release is to be told to it. No other over the same entries marks alike. */
+export const mark: Effect.Effect<string> = Effect.map(Random.nextInt, (random) => random.toString(36))
 
 /** Listens without end. */
 export const forever = ({ again, hear, remedy }: Options): Stream.Stream<string> =>
@@ -37,7 +41,7 @@ export const forever = ({ again, hear, remedy }: Options): Stream.Stream<string>
         ++failures === 2
           ? Effect.logWarning(
             `What others free is not heard of (${reasonOf(error)}). ` +
-              `Those who wait look by themselves, once a second. ${remedy}`
+              `Waiters look by themselves, once a second. ${remedy}`
           )
           : Effect.void
       )

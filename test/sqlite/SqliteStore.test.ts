@@ -1,5 +1,5 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { Cause, Clock, Config, ConfigProvider, Context, Effect, Exit, Fiber, Layer, Redacted, Scope } from "effect"
 import { Store, type StoreError } from "effect-dlm/server"
 import { SqliteStore } from "effect-dlm/sqlite"
 import { StoreContract } from "effect-dlm/testing"
@@ -49,6 +49,34 @@ const namesIn = (database: DatabaseSync) =>
   database.prepare("SELECT name FROM entries ORDER BY name").all().map((row) => JSON.parse(String(row["name"])))
 
 const failureOf = <A>(self: Effect.Effect<A, StoreError.StoreError, Scope.Scope>) => Effect.flip(Effect.scoped(self))
+
+describe("a URL", () => {
+  const holds = (layer: Layer.Layer<Store.Store, unknown>, name: string, owner?: string) =>
+    Effect.gen(function*() {
+      const store = Context.get(yield* Layer.build(Layer.fresh(layer)), Store.Store)
+      if (owner !== undefined) yield* write(store, name, owner)
+      return yield* ownerOf(store, name)
+    }).pipe(Effect.scoped)
+
+  it.effect("names the file, from the configuration too", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      const byUrl = SqliteStore.layerUrl({ url: Redacted.make(`sqlite:${file}?synchronous=full`), timeout: "1 second" })
+      assert.strictEqual(yield* holds(byUrl, "name", "me"), "me")
+      assert.isTrue(fs.existsSync(file))
+      const byConfig = SqliteStore.layerConfig({ url: Config.Redacted("LOCKS_URL") }).pipe(
+        Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ LOCKS_URL: `sqlite:${file}` })))
+      )
+      assert.strictEqual(yield* holds(byConfig, "name"), "me")
+    }))
+
+  it.effect("that is none is refused", () =>
+    Effect.gen(function*() {
+      const layer = SqliteStore.layerUrl({ url: Redacted.make(newFile()) })
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(layer)))
+      assert.strictEqual(error._tag, "StoreUrlError")
+    }))
+})
 
 describe("the laws", () => {
   const layer = SqliteStore.layer({ file: path.join(folder, "laws.db") })

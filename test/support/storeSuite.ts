@@ -17,7 +17,7 @@ import * as recordings from "./recordings.ts"
 /** A store under test. */
 export interface Harness extends Omit<Running, "output"> {
   /** A store of its own connections each time that it is built, over the same server. */
-  readonly layer: Layer.Layer<Store.Store, StoreError.StoreError>
+  readonly layer: Layer.Layer<Store.Store, StoreError.StoreError | StoreError.StoreUrlError>
 }
 
 export interface Options extends StoreContract.Options {
@@ -27,11 +27,11 @@ export interface Options extends StoreContract.Options {
   readonly durable: boolean
 }
 
-const lockServerOver = (layer: Layer.Layer<Store.Store, StoreError.StoreError>) =>
+const lockServerOver = (layer: Layer.Layer<Store.Store, StoreError.StoreError | StoreError.StoreUrlError>) =>
   LockServer.layer.pipe(Layer.provide([layer, Identities.layerNone]))
 
 /** A server of ours over the store, and a Talker to it. */
-const serverOver = (layer: Layer.Layer<Store.Store, StoreError.StoreError>) =>
+const serverOver = (layer: Layer.Layer<Store.Store, StoreError.StoreError | StoreError.StoreUrlError>) =>
   Effect.gen(function*() {
     const context = yield* Layer.build(
       Layer.fresh(NodeLockServer.layer({ port: 0 })).pipe(
@@ -49,7 +49,7 @@ const lockerAt = Effect.fnUntraced(function*(port: number, name: string, options
 })
 
 /** Lockers over a LockServer of their own in this process. */
-const lockerOver = (layer: Layer.Layer<Store.Store, StoreError.StoreError>) =>
+const lockerOver = (layer: Layer.Layer<Store.Store, StoreError.StoreError | StoreError.StoreUrlError>) =>
   Effect.map(
     Layer.build(LockServer.layerTalker.pipe(Layer.provide(Layer.fresh(lockServerOver(layer))), Layer.fresh)),
     (context) => (name: string) => Effect.provideContext(Locker.make(name), context)
@@ -59,7 +59,7 @@ const patient = Schedule.spaced("100 millis")
 
 /** What must hold over every store, also one that is no server. */
 export const programSuite = (
-  layer: Layer.Layer<Store.Store, StoreError.StoreError>,
+  layer: Layer.Layer<Store.Store, StoreError.StoreError | StoreError.StoreUrlError>,
   options: StoreContract.Options = {}
 ): void => {
   describe("the laws", () => {

@@ -12,7 +12,7 @@ const patient = Schedule.spaced("100 millis")
 
 /** A Locker of a server of its own, in this process. */
 const lockerOver = Effect.fnUntraced(function*(
-  layer: Layer.Layer<Store.Store, StoreError.StoreError>,
+  layer: Layer.Layer<Store.Store, StoreError.StoreError | StoreError.StoreUrlError>,
   name: string,
   options: Locker.Options = {}
 ) {

@@ -7,7 +7,7 @@ import { Store, type StoreError } from "effect-dlm/server"
 type Instance = Store.Store["Service"]
 
 /** A store of its own connections. */
-export const instance = (layer: Layer.Layer<Store.Store, StoreError.StoreError>) =>
+export const instance = (layer: Layer.Layer<Store.Store, StoreError.StoreError | StoreError.StoreUrlError>) =>
   Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Store.Store))
 
 /** As the LockServer does: takes a name that is free or its own. */

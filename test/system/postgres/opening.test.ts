@@ -59,7 +59,7 @@ describeWith("the Postgres store", programs, () => {
   const build = <E>(layer: Layer.Layer<Store.Store, E>) =>
     Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Store.Store))
   /** The error with which the store does not open. */
-  const refusal = (layer: Layer.Layer<Store.Store, StoreError.StoreError>) =>
+  const refusal = (layer: Layer.Layer<Store.Store, StoreError.StoreError | StoreError.StoreUrlError>) =>
     Effect.map(Effect.flip(Effect.scoped(build(layer))), (error) => {
       assert.strictEqual(error._tag, "StoreError")
       assert.isUndefined(error.name)
@@ -121,7 +121,7 @@ describeWith("the Postgres store", programs, () => {
     it.live("does not go on unencrypted where encryption is asked for", () =>
       Effect.gen(function*() {
         const url = Redacted.make(`${Redacted.value(server.url)}?sslmode=require`)
-        for (const options of [{ url }, { url: server.url, ssl: true }]) {
+        for (const options of [{ url }, { url: server.url, tls: true }]) {
           assert.include((yield* refusal(PostgresStore.layerUrl(options))).message, "does not support TLS")
         }
       }))
@@ -130,9 +130,11 @@ describeWith("the Postgres store", programs, () => {
       Effect.gen(function*() {
         const wrong = Redacted.make("postgres://dlm:hunter2@[/")
         for (const options of [{ url: wrong }, { url: server.url, listenUrl: wrong }]) {
-          const error = yield* refusal(PostgresStore.layerUrl(options))
-          assert.include(error.message, "is no URL")
-          assert.notInclude(JSON.stringify(error) + String((error.cause as Error).stack), "hunter2")
+          const error = yield* Effect.flip(Effect.scoped(build(PostgresStore.layerUrl(options))))
+          assert.strictEqual(error._tag, "StoreUrlError")
+          assert.include(error.message, `the ${"listenUrl" in options ? "listenUrl" : "url"} of the postgres store`)
+          assert.include(error.message, "Write it as postgres://")
+          assert.notInclude(JSON.stringify(error) + String(error.stack), "hunter2")
         }
       }))
 

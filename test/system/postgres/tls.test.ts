@@ -32,9 +32,9 @@ describeWith("the Postgres store over TLS", { ...programs, openssl: "openssl" },
   for (const listensApart of [false, true]) {
     it.live(`encrypts all of its connections, ${listensApart ? "with" : "without"} a URL to listen at`, () =>
       Effect.gen(function*() {
-        const ssl = { ca: fs.readFileSync(server.ca, "utf8") }
+        const tls = { ca: fs.readFileSync(server.ca, "utf8") }
         const listenUrl = listensApart ? server.url : undefined
-        const context = yield* Layer.build(PostgresStore.layerUrl({ url: server.url, listenUrl, ssl }))
+        const context = yield* Layer.build(PostgresStore.layerUrl({ url: server.url, listenUrl, tls }))
         yield* Effect.forkScoped(Stream.runDrain(Context.get(context, Store.Store).sharing!.freed))
         const seen = yield* sessions
         assert.isAbove(seen.length, 1)
@@ -44,7 +44,7 @@ describeWith("the Postgres store over TLS", { ...programs, openssl: "openssl" },
 
   it.live("trusts no authority that it does not know", () =>
     Effect.gen(function*() {
-      for (const options of [{ url: required() }, { url: server.url, ssl: true }]) {
+      for (const options of [{ url: required() }, { url: server.url, tls: true }]) {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(PostgresStore.layerUrl(options))))
         assert.match(error.message, /certificate/)
       }

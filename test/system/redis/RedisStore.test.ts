@@ -1,5 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Context, Effect, Exit, Fiber, Layer, Option, Queue, Redacted, Schedule, Stream } from "effect"
+import {
+  Config,
+  ConfigProvider,
+  Context,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Option,
+  Queue,
+  Redacted,
+  Schedule,
+  Stream
+} from "effect"
 import { RedisStore } from "effect-dlm/redis"
 import { Store, type StoreError } from "effect-dlm/server"
 import { collected } from "../../support/logs.ts"
@@ -8,7 +21,7 @@ import * as redisServer from "../../support/redisServer.ts"
 
 type Instance = Store.Store["Service"]
 
-const build = (layer: Layer.Layer<Store.Store, StoreError.StoreError>) =>
+const build = (layer: Layer.Layer<Store.Store, StoreError.StoreError | StoreError.StoreUrlError>) =>
   Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Store.Store))
 
 const owned = (owner: string, data?: string): Store.Entry => ({ owner, identity: undefined, data })
@@ -26,7 +39,7 @@ const take = (store: Instance, name: string, owner = "me", ttlMillis = 600_000) 
 const free = (store: Instance, name: string) =>
   store.modify(name, () => ({ answer: undefined, change: { _tag: "Remove" } }))
 
-const opened = (layer: Layer.Layer<Store.Store, StoreError.StoreError>) =>
+const opened = (layer: Layer.Layer<Store.Store, StoreError.StoreError | StoreError.StoreUrlError>) =>
   Effect.flip(Effect.scoped(Layer.build(Layer.fresh(layer))))
 
 const untilBack = Effect.retry({ schedule: Schedule.spaced("50 millis"), times: 200 })
@@ -170,11 +183,12 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
         // Whether it listens by now is not known, so names are freed until it hears of one.
         const hears = Effect.gen(function*() {
           yield* untilBack(take(store, "name"))
-          yield* other.modify(
+          // Its connection is another, which may come back later.
+          yield* untilBack(other.modify(
             "name",
             () => ({ answer: undefined, change: { _tag: "Keep" } }),
             { owner: "waiter", identity: undefined, waits: true }
-          )
+          ))
           yield* free(store, "name")
           const name = yield* Effect.timeoutOption(Queue.take(heard), "100 millis")
           return Option.isSome(name) && name.value === "name"
@@ -260,12 +274,20 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
         yield* build(at("right"))
       }))
 
-    it.live("says that the URL is none, and not which", () =>
+    it.live("says how a URL is written that is none of its own, and not which it was", () =>
       Effect.gen(function*() {
-        for (const url of ["http://user:secret@127.0.0.1:1", "redis://user:secret@127.0.0.1:port"]) {
+        const wrong = [
+          "http://user:secret@127.0.0.1:1",
+          "redis://user:secret@127.0.0.1:port",
+          "redis://user:secret@127.0.0.1/0/1",
+          "redis://user:se#cret@127.0.0.1",
+          "redis+sentinel://user:secret@127.0.0.1"
+        ]
+        for (const url of wrong) {
           const error = yield* opened(RedisStore.layerUrl({ url: Redacted.make(url) }))
-          assert.include(error.message, "the URL is not one of Redis")
-          assert.notInclude(JSON.stringify(error) + String(error.cause), "secret")
+          assert.strictEqual(error._tag, "StoreUrlError")
+          assert.match(error.message, /the url of the redis store cannot be read. Write it as redis(\+sentinel)?:\/\//)
+          assert.notMatch(JSON.stringify(error) + String(error.stack), /secret|se#/)
         }
       }))
 
@@ -283,7 +305,11 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
   it.live("takes the URL and the prefix from Config", () =>
     Effect.gen(function*() {
       const { port } = yield* redisServer.server()
-      const context = yield* Layer.build(RedisStore.layerConfig).pipe(
+      const configured = RedisStore.layerConfig({
+        url: Config.Redacted("REDIS_URL"),
+        prefix: Config.String("DLM_REDIS_PREFIX")
+      })
+      const context = yield* Layer.build(configured).pipe(
         Effect.provideService(
           ConfigProvider.ConfigProvider,
           ConfigProvider.fromUnknown({ REDIS_URL: `redis://127.0.0.1:${port}/0`, DLM_REDIS_PREFIX: "{locks}" })
@@ -291,7 +317,7 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
       )
       yield* take(Context.get(context, Store.Store), "name")
       assert.include(yield* redisServer.ask(port, "EXISTS", "{locks}=name", "{locks}:last"), ":2")
-      const exit = yield* Effect.exit(Effect.scoped(Layer.build(Layer.fresh(RedisStore.layerConfig))))
+      const exit = yield* Effect.exit(Effect.scoped(Layer.build(Layer.fresh(configured))))
       assert.isTrue(Exit.isFailure(exit))
     }).pipe(Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown({}))))
 })

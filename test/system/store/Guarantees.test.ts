@@ -13,7 +13,10 @@ describe("guarantees", () => {
   it("that a store does not give do not compile", () => {
     /** Compiles for what has the type that is named. */
     const is = <A>(_value: A) => {}
-    type Asked<G extends Guarantees.Guarantee> = Layer.Layer<Store.Store | G, StoreError.StoreError>
+    type Asked<G extends Guarantees.Guarantee> = Layer.Layer<
+      Store.Store | G,
+      StoreError.StoreError | StoreError.StoreUrlError
+    >
     const [url, file] = [Redacted.make("redis://127.0.0.1"), "locks.db"]
     const [sqlite, redis] = [SqliteStore.layer({ file }), RedisStore.layerUrl({ url })]
     const [postgres, etcd] = [PostgresStore.layerUrl({ url }), NodeEtcdStore.layer({ endpoints: [] })]

@@ -1,0 +1,46 @@
+/**
+ * What others free, by a watch.
+ */
+import * as Effect from "effect/Effect"
+import * as Base64 from "effect/encoding/Base64"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as ReleaseFeed from "../store/ReleaseFeed.ts"
+import type { EtcdClient } from "./EtcdClient.ts"
+import { afterPrefix, nameOf } from "./operations.ts"
+
+const Deletions = Schema.fromJsonString(Schema.Struct({
+  result: Schema.Struct({
+    canceled: Schema.optionalKey(Schema.Boolean),
+    cancel_reason: Schema.optionalKey(Schema.String),
+    events: Schema.optionalKey(Schema.Array(Schema.Struct({ kv: Schema.Struct({ key: Schema.String }) })))
+  })
+}))
+const decodeDeletions = Schema.decodeEffect(Deletions)
+
+const listenRetry = Schedule.spaced("100 millis")
+
+/** The names whose keys are deleted, also by the end of their leases. */
+export const freed = (client: EtcdClient, prefix: string): Stream.Stream<string> => {
+  const watch = JSON.stringify({
+    create_request: { key: Base64.encode(prefix), range_end: afterPrefix(prefix), filters: ["NOPUT"] }
+  })
+  return ReleaseFeed.forever({
+    again: listenRetry,
+    remedy: `If etcd refuses it, allow its user to read all keys that begin with ${prefix}`,
+    hear: (listening) =>
+      client.lines("/v3/watch", watch).pipe(
+        Stream.mapEffect((line) => decodeDeletions(line)),
+        Stream.mapEffect(({ result: { cancel_reason = "it ended the watch", canceled, events = [] } }) =>
+          canceled === true ? Effect.fail(new Error(cancel_reason)) : Effect.as(listening, events)
+        ),
+        Stream.flatMap(Stream.fromIterable),
+        Stream.map(({ kv }) => nameOf(prefix, kv.key)),
+        Stream.flatMap((name) => Stream.fromIterable(Option.toArray(name))),
+        // It also ends where another member is asked from then on, or has closed it in peace.
+        Stream.repeat(listenRetry)
+      )
+  })
+}

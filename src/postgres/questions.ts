@@ -1,0 +1,102 @@
+/**
+ * What the function in the database is asked, and what it answers.
+ */
+import * as CompareAndSet from "../store/CompareAndSet.ts"
+import type { Tenure } from "../store/Entry.ts"
+import { escape, unescape } from "./escape.ts"
+
+/** What is asked for of the function: a change if there is no entry, and one if there is one as expected. */
+export interface Question {
+  readonly name: string
+  readonly cases: ReadonlyArray<CompareAndSet.Case>
+  readonly absent: CompareAndSet.Case | undefined
+  readonly present: CompareAndSet.Case | undefined
+  /** All are text, so that the statement is the same whatever they are. */
+  readonly parameters: ReadonlyArray<string | null>
+}
+
+/**
+ * Makes a question of cases. What is written goes over the network once, so of two cases that write different entries
+ * the first is asked for only: where it does not fit, what is there is told, and the other is asked for by its revision.
+ */
+export const questionOf = (
+  name: string,
+  waits: string | null,
+  cases: ReadonlyArray<CompareAndSet.Case>
+): Question => {
+  const writes = cases.flatMap(({ change }) => change._tag === "Write" ? [change] : [])
+  const [write, other] = writes
+  if (other !== undefined && !CompareAndSet.isSameWrite(write, other)) return questionOf(name, waits, cases.slice(0, 1))
+  const absent = cases.find(({ expected }) => expected._tag === "Absent")
+  const present = cases.find(({ expected }) => expected._tag !== "Absent")
+  const owned = present?.expected._tag === "Owned" ? present.expected : undefined
+  return {
+    name,
+    cases,
+    absent,
+    present,
+    parameters: [
+      name,
+      waits,
+      absent?.change._tag ?? null,
+      present?.change._tag ?? null,
+      escaped(owned?.owner),
+      escaped(owned?.identity),
+      present?.expected._tag === "Revision" ? String(present.expected.revision) : null,
+      escaped(write?.entry.owner),
+      escaped(write?.entry.identity),
+      escaped(write?.entry.data),
+      write === undefined ? null : String(Math.min(write.ttlMillis, CompareAndSet.maxTtlMillis))
+    ]
+  }
+}
+
+const escaped = (text: string | undefined): string | null => text === undefined ? null : escape(text)
+const unescaped = (text: string | null): string | undefined => text === null ? undefined : unescape(text)
+
+/** What the function answers. Whole numbers of 64 bits may come as something else where the client has types of its own. */
+export type Row = readonly [
+  made: CompareAndSet.Case["change"]["_tag"] | null,
+  fence: bigint | number | string | null,
+  revision: bigint | number | string,
+  expiresIn: number | null,
+  owner: string,
+  identity: string | null,
+  data: string | null,
+  /** Where something was removed, the mark of the store at which somebody waited for it, or "many". */
+  told: string | null
+]
+
+/** What was done, for the store that marks its waiters so. */
+export const replyOf = (
+  mark: string,
+  { absent, cases, present }: Question,
+  [made, fence, revision, expiresIn, owner, identity, data, told]: Row
+): CompareAndSet.Reply => {
+  const tenure = (millis: number): Tenure => ({
+    fence: BigInt(fence ?? revision),
+    revision: BigInt(revision),
+    expiresIn: Math.max(0, millis)
+  })
+  if (made === null) {
+    return fence === null ? { _tag: "Free" } : {
+      _tag: "Found",
+      entry: { owner: unescape(owner), identity: unescaped(identity), data: unescaped(data) },
+      tenure: tenure(expiresIn!)
+    }
+  }
+  const { change } = fence === null ? absent! : present!
+  return {
+    _tag: "Made",
+    index: cases.indexOf(fence === null ? absent! : present!),
+    tenure: change._tag === "Write"
+      ? tenure(change.ttlMillis)
+      : change._tag === "Keep" && fence !== null
+      ? tenure(expiresIn!)
+      : undefined,
+    waited: told !== null && told !== mark
+  }
+}
+
+/** The order of names in a statement. */
+export const compare = (a: string, b: string): number => a < b ? -1 : a > b ? 1 : 0

@@ -1,0 +1,77 @@
+/**
+ * What a store keeps under a name, what is decided about it, and what comes of that.
+ */
+import type * as Effect from "effect/Effect"
+import type { StoreError } from "../StoreError.ts"
+
+/** What is kept under a name: who holds it, and perhaps some data. */
+export interface Entry {
+  /** The `ID` of the owner. */
+  readonly owner: string
+  /** The name of the identity under which it was made, if any: without it, it cannot be touched. */
+  readonly identity: string | undefined
+  /** The data, if some was put. */
+  readonly data: string | undefined
+}
+
+/** What becomes of an entry. A `Write` onto a free name begins a new tenure; onto an entry it goes on with its own. */
+export type Change =
+  | { readonly _tag: "Keep" }
+  | { readonly _tag: "Remove" }
+  | { readonly _tag: "Write"; readonly entry: Entry; readonly ttlMillis: number }
+
+/** What a pure transition decides: the answer, and the change that makes it true. */
+export interface Decision<A> {
+  readonly answer: A
+  readonly change: Change
+}
+
+/** A decision that was carried out, and what it left behind. */
+export interface Outcome<A> {
+  readonly answer: A
+  /** The fence of the tenure: the revision with which it began. None where the name is free. */
+  readonly fence: bigint | undefined
+  /** Of the last `Write`, and greater than that of any before it. None where the name is free. */
+  readonly revision: bigint | undefined
+  /**
+   * In how many milliseconds the entry ends, if nobody touches it: `Infinity` where the store cannot tell, and 0 where
+   * the name is free.
+   */
+  readonly expiresIn: number
+  /** Whether somebody is known to have waited at another server for the name that this freed. */
+  readonly waited?: boolean
+}
+
+/** Who asks. A store across a network guesses by it what it will find, and so saves a round trip. */
+export interface Asker {
+  readonly owner: string
+  readonly identity: string | undefined
+  /** Whether it waits for the name: then its release is to be told to `Sharing.freed`. */
+  readonly waits: boolean
+}
+
+/** One change of one name: see `Store`. */
+export type Modify = <A>(
+  name: string,
+  decide: (entry: Entry | undefined, revision?: bigint) => Decision<A>,
+  asker?: Asker
+) => Effect.Effect<Outcome<A>, StoreError>
+
+/** The tenure of a name, while it lasts. */
+export interface Tenure {
+  /** The revision with which it began. */
+  readonly fence: bigint
+  /** That of its last `Write`. */
+  readonly revision: bigint
+  /** In how many milliseconds it ends if nobody touches it; `Infinity` where that is not known. */
+  readonly expiresIn: number
+}
+
+/** What a decision comes to, by the tenure that it left behind, if any. */
+export const outcomeOf = <A>(answer: A, tenure: Tenure | undefined, waited = false): Outcome<A> => ({
+  answer,
+  fence: tenure?.fence,
+  revision: tenure?.revision,
+  expiresIn: tenure?.expiresIn ?? 0,
+  waited
+})

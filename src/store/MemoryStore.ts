@@ -1,0 +1,177 @@
+/**
+ * The store in memory. `Store.layerMemory` and `Store.layerMemoryWith` are its layers.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
+import { StoreError } from "../StoreError.ts"
+import { type Change, type Entry, type Modify, outcomeOf } from "./Entry.ts"
+import { type Timed, TimingWheel } from "./TimingWheel.ts"
+
+/** What memory has of a name: an entry, or for a moment what is left of one that has gone. */
+interface Stored extends Timed<Stored> {
+  readonly name: string
+  entry: Entry | undefined
+  fence: bigint
+  revision: bigint
+}
+
+const sweepInterval = Duration.seconds(1)
+const sweepBatch = 1024
+
+/** How the store in memory begins. */
+export interface MemoryOptions {
+  /**
+   * For how long after its start any name may have an owner that the store has forgotten, so that none is granted. By
+   * default not at all: after a restart a name may have two owners, until the former one's next renewal. As long as
+   * the longest time to live in use, it never has.
+   */
+  readonly restartGrace?: Duration.Input | undefined
+  /**
+   * How many bytes names, owners and data may need, with two for each character and 256 for each name. What would
+   * need more is answered `NO`. By default 512 MiB.
+   */
+  readonly maxStoredBytes?: number | undefined
+}
+
+const defaultMaxStoredBytes = 512 * 1024 * 1024
+
+// No request can be of this owner, or prove this identity.
+const forgotten: Entry = { owner: "", identity: "\0", data: undefined }
+
+/** What a name needs besides its characters: its places in the wheel, and in the map. */
+const bytesOfPlace = 256
+const bytesPerCharacter = 2
+
+const bytesOfName = (name: string) => bytesOfPlace + name.length * bytesPerCharacter
+
+const bytesOf = (entry: Entry | undefined) =>
+  entry === undefined
+    ? 0
+    : (entry.owner.length + (entry.identity?.length ?? 0) + (entry.data?.length ?? 0)) * bytesPerCharacter
+
+/** All names, each in the wheel until its time has passed, and the bytes that they need. */
+const makeNames = (clock: Clock.Clock, now: () => number) => {
+  const names = new Map<string, Stored>()
+  const wheel = new TimingWheel<Stored>(now())
+  let storedBytes = 0
+  // mutant: fences-go-on
+  let lastRevision = clock.currentTimeNanosUnsafe()
+
+  const forget = (stored: Stored) => {
+    names.delete(stored.name)
+    storedBytes -= bytesOfName(stored.name) + bytesOf(stored.entry)
+  }
+
+  /** How many bytes more there would be, with this entry under the name. */
+  const moreBytes = (name: string, stored: Stored | undefined, entry: Entry): number =>
+    bytesOf(entry) + (stored === undefined ? bytesOfName(name) : 0) - bytesOf(stored?.entry)
+
+  const write = (name: string, stored: Stored | undefined, entry: Entry, expiresAt: number): Stored => {
+    const revision = ++lastRevision
+    storedBytes += moreBytes(name, stored, entry)
+    if (stored === undefined) {
+      stored = { name, entry, fence: revision, revision, expiresAt, previous: undefined, next: undefined, slot: 0 }
+      names.set(name, stored)
+    } else {
+      wheel.remove(stored)
+      // mutant: fence-of-tenure
+      if (stored.entry === undefined) stored.fence = revision
+      stored.revision = revision
+      stored.entry = entry
+      // mutant: renewal-extends
+      stored.expiresAt = expiresAt
+    }
+    wheel.add(stored)
+    return stored
+  }
+
+  // The name stays for the sweep: deleting a key from a Map and setting it again, over and over,
+  // makes V8 walk ever longer chains of deleted places, and lock and unlock do just that.
+  const free = (stored: Stored, at: number) => {
+    wheel.remove(stored)
+    storedBytes -= bytesOf(stored.entry)
+    stored.entry = undefined
+    stored.expiresAt = at
+    wheel.add(stored)
+  }
+
+  const sweep = Effect.gen(function*() {
+    for (let swept = 1;; swept++) {
+      const at = now()
+      const stored = wheel.nextDue(at)
+      if (stored === undefined) return
+      if (stored.entry === undefined || stored.expiresAt <= at) forget(stored)
+      else wheel.add(stored)
+      if (swept % sweepBatch === 0) yield* Effect.yieldNow
+    }
+  })
+
+  return {
+    find: (name: string) => names.get(name),
+    hasRoom: (name: string, stored: Stored | undefined, entry: Entry, maxBytes: number): boolean => {
+      const more = moreBytes(name, stored, entry)
+      return more <= 0 || storedBytes + more <= maxBytes
+    },
+    write,
+    free,
+    sweep
+  }
+}
+
+/**
+ * Keeps entries in memory, and forgets them with its scope. What would need more than `maxStoredBytes` fails
+ * with a `StoreError` (`Full`), and changes nothing.
+ *
+ * Expiry follows the monotonic clock. Any change costs O(1): an entry that has
+ * expired is absent at once, and its memory is given back within two seconds,
+ * by a fiber that looks only at what is due. Revisions start from the wall clock
+ * at start, in nanoseconds, so they are greater than those before a restart,
+ * unless that clock was set back.
+ */
+export const make = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
+  const clock = yield* Clock.Clock
+  const { maxStoredBytes = defaultMaxStoredBytes } = options
+  // mutant: monotonic-expiry
+  const now = () => monotonicMillisUnsafe(clock)
+  const names = makeNames(clock, now)
+  const graceUntil = now() + Duration.toMillis(Duration.fromInputUnsafe(options.restartGrace ?? 0))
+  yield* names.sweep.pipe(Effect.delay(sweepInterval), Effect.forever, Effect.forkScoped)
+
+  /** Makes the change, and gives what is there then, or `Full`. */
+  const apply = (name: string, stored: Stored | undefined, change: Change, at: number): Stored | undefined | "Full" => {
+    if (change._tag === "Write") {
+      if (!names.hasRoom(name, stored, change.entry, maxStoredBytes)) return "Full"
+      // mutant: entry-lasts
+      return names.write(name, stored, change.entry, at + change.ttlMillis)
+    }
+    if (stored?.entry === undefined) return undefined
+    if (change._tag === "Keep") return stored
+    names.free(stored, at)
+    return undefined
+  }
+
+  const modify: Modify = (name, decide) =>
+    Effect.suspend(() => {
+      const at = now()
+      const stored = names.find(name)
+      // mutant: entry-ends
+      if (stored?.entry !== undefined && stored.expiresAt <= at) names.free(stored, at)
+      // mutant: restart-grace
+      if (stored?.entry === undefined && at < graceUntil) {
+        const tenure = { fence: 0n, revision: 0n, expiresIn: graceUntil - at }
+        return Effect.succeed(outcomeOf(decide(forgotten).answer, tenure))
+      }
+      const { answer, change } = decide(stored?.entry, stored?.revision)
+      const after = apply(name, stored, change, at)
+      return after === "Full"
+        ? Effect.fail(new StoreError({ name, store: "memory", reason: "Full" }))
+        : Effect.succeed(outcomeOf(answer, tenureOf(after, at)))
+    })
+
+  return { modify }
+})
+
+const tenureOf = (stored: Stored | undefined, at: number) =>
+  stored && { fence: stored.fence, revision: stored.revision, expiresIn: stored.expiresAt - at }
