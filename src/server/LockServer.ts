@@ -62,15 +62,19 @@ export const transition = (
 ): Decision<Response> => {
   const { ID } = request
   if (request.Action === "Version") return answerOnly(version(request))
+  // mutant: owner-check
   if (entry !== undefined && (entry.owner !== ID || entry.identity !== identity)) {
     return answerOnly({ Status: "NotOwner" })
   }
   switch (request.Action) {
     case "Lock":
+      // mutant: renewal-keeps-data
       return { answer: { Status: "Locked", ID }, change: hold(request, identity, entry?.data) }
     case "TestLock":
+      // mutant: test-changes-nothing
       return answerOnly(entry === undefined ? { Status: "Unlocked" } : { Status: "Locked", ID })
     case "Unlock":
+      // mutant: unlock-frees
       return entry === undefined
         ? answerOnly({ Status: "Unlocked" })
         : { answer: { Status: "Unlocked", ID }, change: remove }
@@ -180,6 +184,7 @@ export const make = Effect.gen(function*() {
         Effect.tap(() => isBack() ? noteSuccess : Effect.void)
       ),
     // Only what was granted, and not what its owner was told to hold: since then, or before, so that this renewed it.
+    // mutant: take-back-own-grant
     takeBack: ({ request }, { fence: began, revision: granted }) =>
       began !== granted ? Effect.void : Effect.map(
         store.modify(request.FileName, (_, revision) => ({
@@ -208,6 +213,7 @@ export const make = Effect.gen(function*() {
     )
     if (sharing === undefined) return attempt
     // What was asked before it may have been on its way until now, and wait only since.
+    // mutant: unlock-withdraws-again
     const mine = request.Action === "Unlock"
       ? Effect.tap(attempt, Effect.sync(() => queue.withdraw(request, identity)))
       : attempt
@@ -221,6 +227,7 @@ export const make = Effect.gen(function*() {
     if (request.DataStore !== undefined && request.DataStore.length > maxData) return refused
     const identity = principal?.name
     if (request.Action === "Version") return Effect.succeed(version(request))
+    // mutant: unlock-withdraws
     if (request.Action === "Unlock") queue.withdraw(request, identity)
     const answered = answer(request, identity)
     const { Wait } = request

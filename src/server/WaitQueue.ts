@@ -138,6 +138,7 @@ export const make = (options: {
     Effect.uninterruptible(Effect.tap(options.lock(claim), (outcome) => {
       if (outcome.answer.Status === "NotOwner") return Effect.void
       drop(queue, claim)
+      // mutant: grant-to-one
       if (claim.waiters > 0) return Deferred.succeed(claim.answer, outcome.answer)
       return outcome.answer.Status === "Locked" ? Effect.ignore(options.takeBack(claim, outcome)) : Effect.void
     }))
@@ -215,6 +216,7 @@ export const make = (options: {
       drop(queue, claim)
       Deferred.doneUnsafe(claim.answer, Effect.succeed(notOwner))
     },
+    // mutant: tell-freed
     freed: (name) => void queues.get(name)?.changed.openUnsafe(),
     letOthersGoFirst: (name) => {
       // Those who wait here have turns of their own.

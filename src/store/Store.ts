@@ -202,7 +202,9 @@ export const makeMemory = Effect.fnUntraced(function*(options: MemoryOptions = {
   const { maxStoredBytes = defaultMaxStoredBytes } = options
   const names = new Map<string, Held>()
   let storedBytes = 0
+  // mutant: fences-go-on
   let lastRevision = clock.currentTimeNanosUnsafe()
+  // mutant: monotonic-expiry
   const now = () => monotonicMillisUnsafe(clock)
   const wheel = new Wheel(now())
   const graceUntil = now() + Duration.toMillis(Duration.fromInputUnsafe(options.restartGrace ?? 0))
@@ -231,9 +233,11 @@ export const makeMemory = Effect.fnUntraced(function*(options: MemoryOptions = {
       names.set(name, held)
     } else {
       wheel.take(held)
+      // mutant: fence-of-tenure
       if (held.entry === undefined) held.fence = revision
       held.revision = revision
       held.entry = entry
+      // mutant: renewal-extends
       held.expiresAt = expiresAt
     }
     wheel.put(held)
@@ -255,7 +259,9 @@ export const makeMemory = Effect.fnUntraced(function*(options: MemoryOptions = {
       Effect.suspend(() => {
         const at = now()
         const held = names.get(name)
+        // mutant: entry-ends
         if (held?.entry !== undefined && held.expiresAt <= at) free(held, at)
+        // mutant: restart-grace
         if (held?.entry === undefined && at < graceUntil) {
           return Effect.succeed({
             answer: decide(forgotten).answer,
@@ -273,6 +279,7 @@ export const makeMemory = Effect.fnUntraced(function*(options: MemoryOptions = {
             return Effect.fail(new StoreError({ name, store: "memory", reason: "Full" }))
           }
           storedBytes += more
+          // mutant: entry-lasts
           after = write(name, held, change.entry, at + change.ttlMillis)
         } else if (change._tag === "Remove" && after !== undefined) {
           free(after, at)

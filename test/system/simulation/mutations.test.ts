@@ -3,20 +3,23 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as fs from "node:fs"
-import * as path from "node:path"
-import { mutate, mutations } from "./mutations.ts"
+import { parseSync } from "rolldown/utils"
+import { marks, mutate, mutations } from "./mutations.ts"
 import { forEach, run } from "./processes.ts"
 import * as Report from "./report.ts"
 
-/** A fault must be seen within so many seeds. */
+/** A fault must be seen within this many seeds. */
 const seeds = 200
 
 describe.runIf(process.env["SEED"] === undefined)("mutations", () => {
-  it("fit the sources", () => {
+  it("have each a mark in the sources, and each mark has a mutation", () => {
     assert.isAtLeast(mutations.length, 20)
+    const wanted = new Set(mutations.map(({ mark }) => mark))
+    assert.deepStrictEqual(marks().map(({ mark }) => mark).toSorted(), Array.from(wanted).toSorted())
     for (const mutation of mutations) {
-      const source = fs.readFileSync(path.join(import.meta.dirname, "../../../src", mutation.file), "utf8")
-      assert.notStrictEqual(mutate(mutation, source), source)
+      const { file, source } = mutate(mutation)
+      assert.notStrictEqual(source, fs.readFileSync(file, "utf8"))
+      assert.deepStrictEqual(parseSync(file, source).errors, [], mutation.name)
     }
   })
 
