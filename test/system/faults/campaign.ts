@@ -5,11 +5,14 @@
 import { assert } from "@effect/vitest"
 import { Effect, Exit, Schedule, Scope } from "effect"
 import * as path from "node:path"
+import { type Forgetting, monotonic } from "../../support/history/History.ts"
+import * as Invariants from "../../support/history/invariants.ts"
+import * as Lines from "../../support/history/lines.ts"
+import { tenures } from "../../support/history/tenures.ts"
 import { temporaryFolder } from "../../support/programs.ts"
 import * as Processes from "../cli/processes.ts"
 import type { Bundle } from "./bundle.ts"
 import type * as Client from "./client.ts"
-import * as History from "./history.ts"
 import * as Proxy from "./proxy.ts"
 import * as Resource from "./resource.ts"
 
@@ -39,7 +42,7 @@ export interface Plan {
 export interface Outcome {
   readonly seconds: number
   readonly operations: number
-  readonly endings: Readonly<Record<History.Ending, number>>
+  readonly endings: Readonly<Record<Lines.Ending, number>>
   readonly holds: number
   readonly writes: number
   readonly faults: Readonly<Record<Proxy.Fault, number>>
@@ -79,7 +82,7 @@ const respawning = <A, E>(start: Effect.Effect<A, E, Scope.Scope>, processOf: (s
   })
 
 export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile, dlm, env }: Bundle) {
-  const began = History.now()
+  const began = monotonic()
   const folder = yield* temporaryFolder("faults")
   const resource = yield* Resource.serve
   const serve = Effect.gen(function*() {
@@ -121,13 +124,13 @@ export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile,
     concurrency: "unbounded"
   })
 
-  const forgettings: Array<History.Forgetting> = []
+  const forgettings: Array<Forgetting> = []
   const killServer = (i: number) =>
     Effect.gen(function*() {
       const server = servers[i % servers.length]!
-      const from = History.now()
+      const from = monotonic()
       yield* server.kill
-      if (plan.forgets) forgettings.push({ from, to: History.now() })
+      if (plan.forgets) forgettings.push(Lines.forgetting(from, monotonic()))
       yield* server.start
     })
   const killClient = (i: number) =>
@@ -142,7 +145,7 @@ export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile,
     const woken = () => resource.stops.filter(({ process }) => process === pid).length
     const before = woken()
     yield* Effect.sleep(ttl * 1.8)
-    // It stops soon after it was told to: who is not yet stopped is woken later.
+    // It stops soon after it was told to: one that is not yet stopped is woken later.
     yield* Effect.suspend(() => {
       process.kill(pid, "SIGCONT")
       return woken() > before ? Effect.void : Effect.fail("it sleeps")
@@ -181,29 +184,30 @@ export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile,
     const ended = yield* current().ended
     assert.strictEqual(ended.status, 0, JSON.stringify(ended))
   }
-  const history = History.fromFiles(histories)
-  const outcome = yield* check(plan, history, forgettings, resource)
+  const history = Lines.fromFiles(histories, forgettings)
+  const outcome = yield* check(plan, history, resource)
   return {
     ...outcome,
-    seconds: Math.round((History.now() - began) / 1000),
+    seconds: Math.round((monotonic() - began) / 1000),
     faults: { ...proxy.fired },
     kills: plan.kills,
     clientKills: plan.clientKills
   } satisfies Outcome
 }, Effect.scoped)
 
+/** The client keeps a tenth of the time to live for being late. */
+const limits: Invariants.Limits = { slack: ttl / 10, grain: 2, storeFails: true, locksWithin: true }
+
 const check = Effect.fnUntraced(function*(
   plan: Plan,
-  history: History.History,
-  forgettings: ReadonlyArray<History.Forgetting>,
+  history: Lines.FromLines,
   resource: Effect.Success<typeof Resource.serve>
 ) {
-  const violations = History.violations(history, forgettings)
+  const violations = Invariants.violations(history, limits)
   for (const [promise, broken] of Object.entries(violations)) {
     assert.strictEqual(broken.length, 0, `${promise} is broken, such as here:\n${broken.slice(0, 5).join("\n")}\n`)
   }
-  const endings: Record<History.Ending, number> = { answered: 0, timedOut: 0, givenUp: 0, cutOff: 0, refused: 0 }
-  for (const { ended } of history.operations) if (ended !== undefined) endings[ended.ending]++
+  const { endings } = history
   const operations = endings.answered + endings.timedOut
   assert.isAtLeast(operations, plan.operations)
 
@@ -214,13 +218,13 @@ const check = Effect.fnUntraced(function*(
   const byName = Map.groupBy(acknowledged, ({ name }) => name)
   for (const [name, value] of counters) assert.isAtMost(byName.get(name)?.length ?? 0, value, name)
   const written = Array.from(counters.values()).reduce((sum, value) => sum + value, 0)
-  // Whoever was killed may have died before the answer to each of its writes.
+  // A client that was killed may have died before the answer to each of its writes.
   assert.isAtMost(written - acknowledged.length, plan.clientKills * gates * workersPerConnection)
   const stops = resource.stops.filter(({ millis }) => millis > ttl)
   return {
     operations,
     endings,
-    holds: History.definiteHolds(history, forgettings).length,
+    holds: tenures(history, limits).length,
     writes: written,
     stops: stops.length,
     lateWritesRefused: stops.filter(({ refused }) => refused).length

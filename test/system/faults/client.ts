@@ -11,7 +11,8 @@ import { createInterface } from "node:readline"
 import { type DlmError, Lease, Locker, Talker } from "../../../src/index.ts"
 import { NodeTalker } from "../../../src/node/index.ts"
 import type { Protocol } from "../../../src/protocol/index.ts"
-import { type Ending, type Line, now } from "./history.ts"
+import { monotonic as now } from "../../support/history/History.ts"
+import type { Ending, Line } from "../../support/history/lines.ts"
 import type { Answer, Question } from "./resource.ts"
 
 export interface Options {
@@ -59,16 +60,14 @@ const program = Effect.fnUntraced(function*(options: Options) {
       talk: (request) =>
         Effect.suspend(() => {
           const op = asked++
-          const { Action: action, DataStore: data, FileName: name, ID: id } = request
-          tell({ type: "asked", op, at: now(), action, name, id, ttl: request.Expire * 1000, data })
+          const { Action: action, DataStore: data, FileName: name, ID: id, Wait: wait = 0 } = request
+          tell({ type: "asked", op, at: now(), action, name, id, ttl: request.Expire * 1000, wait, data })
           return Effect.onExit(talk(request), (exit) =>
             Effect.sync(() => {
               const ending = endingOf(exit)
               if (ending === "answered" || ending === "timedOut") operations++
-              const { DataStore, Fence, Status } = (Exit.isSuccess(exit) ? exit.value : {}) as {
-                readonly [key: string]: string | undefined
-              }
-              tell({ type: "ended", op, at: now(), ending, status: Status, fence: Fence, data: DataStore })
+              const response = Exit.isSuccess(exit) ? exit.value : undefined
+              tell({ type: "ended", op, at: now(), ending, response })
             }))
         })
     })
@@ -95,7 +94,7 @@ const program = Effect.fnUntraced(function*(options: Options) {
       waiting.set(n, (answer) => {
         const taken = answer.value !== undefined
         const what = value === undefined ? "read" : "write"
-        tell({ type: "touched", what, name, fence: String(fence), from, to: now(), taken, stopped: stop })
+        tell({ type: "touched", what, name, fence: String(fence), from, to: now(), taken })
         resume(Effect.succeed(answer))
       })
       const question: Question = {
@@ -133,7 +132,8 @@ const program = Effect.fnUntraced(function*(options: Options) {
       const lease = yield* Counter
       const body = bodies++
       const fence = String(Option.getOrThrow(lease.fence))
-      tell({ type: "entered", body, at: now(), name: locker.name, fence })
+      const lasts = options.ttl * 0.9
+      tell({ type: "entered", body, at: now(), name: locker.name, id: lease.id, fence, lasts })
       yield* Effect.onExit(work(locker), () =>
         Effect.sync(() => {
           look()

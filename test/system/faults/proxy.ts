@@ -9,9 +9,9 @@ import { setTimeout as sleep } from "node:timers/promises"
 
 /** What can happen to a request on its way. */
 const ofRequests = [
-  /** For a moment nobody listens, and all connections of the port are reset. */
+  /** For a moment nothing listens, and all connections of the port are reset. */
   "refused",
-  /** From now on nothing passes, in either direction, and nobody is told. */
+  /** From now on nothing passes, in either direction, and neither end is told. */
   "blackHole",
   /** It, and all behind it, comes later. */
   "delay",
@@ -39,7 +39,7 @@ const ofAnswers = [
   "garbage",
   /** The connection is reset, though the server has done what was asked. */
   "answerLost",
-  /** It arrives when nobody waits for it any more; others overtake it. */
+  /** It arrives when it is not waited for any more; others overtake it. */
   "lateAnswer",
   "singleBytes",
   "merged"

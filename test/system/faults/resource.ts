@@ -30,7 +30,7 @@ export type Answer =
     /** It is to stop itself before it writes. */
     readonly stop: boolean
   }
-  /** Said to everybody: the work is over. */
+  /** Said to all: the work is over. */
   | { readonly over: true }
 
 /** Serves the counters, as long as the scope lives. */
@@ -47,7 +47,7 @@ export const serve = Effect.gen(function*() {
   const ask = ({ fence, name, value }: Question): Effect.Effect<number | undefined> => {
     // All that the guard looks at.
     const lease = { name, fence: Option.some(BigInt(fence)) } as Lease.Lease
-    // A read is guarded too: whoever held the lock before must not write what the reader then does not know of.
+    // A read is guarded too: an earlier holder must not write what the reader then does not know of.
     const work = value === undefined
       ? Effect.map(
         sql<{ readonly value: number }>`SELECT value FROM counters WHERE name = ${name}`,
@@ -107,14 +107,14 @@ export const serve = Effect.gen(function*() {
     operations: () => Array.from(operations.values()).reduce((sum, n) => sum + n, 0),
     /** How many writes were accepted, by the name of the counter. */
     written: written as ReadonlyMap<string, number>,
-    /** The writes of those who had been stopped before them, for how long, and whether they were refused. */
+    /** The writes of clients that had been stopped before them, for how long, and whether they were refused. */
     stops: stops as ReadonlyArray<typeof stops[number]>,
     /** Lets the next client that reads stop itself before it writes; gives its process. */
     stopNext: Effect.callback<number>((resume) => {
       toStop = (process) => resume(Effect.succeed(process))
       return Effect.sync(() => void (toStop = undefined))
     }),
-    /** Tells everybody that the work is over. */
+    /** Tells all clients that the work is over. */
     over: Effect.sync(() => sockets.forEach((socket) => socket.write("{\"over\":true}\n"))),
     /** What the counters say. */
     counters: Effect.map(

@@ -13,7 +13,7 @@ const mutated = name === undefined ? undefined : await import("./mutations.ts").
   return { url: pathToFileURL(file).href, source }
 })
 
-// Effect notes an asynchronous context for each fiber that waits, if it can. Nobody looks at them here.
+// Effect notes an asynchronous context for each fiber that waits, if it can. They are not looked at here.
 process.getBuiltinModule = undefined as never
 
 const src = new URL("../../../src/", import.meta.url)
