@@ -6,7 +6,7 @@ const src = (file: string) => path.join(import.meta.dirname, "src", file)
 /** What loads the whole machine, or measures it: one file at a time, with no other beside it. */
 const heavy = ["test/system/{faults,hostile,simulation}/**/*.test.ts", "test/system/sqlite/crash.test.ts"]
 
-/** Where the figures of the run are gathered, beside those that tests report themselves (test/hostile/report.ts). */
+/** Where the figures of the run are gathered, beside those that tests report themselves (test/support/report.ts). */
 const reports = process.env["DLM_REPORT_DIR"]
 
 const common = {

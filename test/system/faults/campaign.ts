@@ -10,6 +10,7 @@ import * as Invariants from "../../support/history/invariants.ts"
 import * as Lines from "../../support/history/lines.ts"
 import { tenures } from "../../support/history/tenures.ts"
 import { temporaryFolder } from "../../support/programs.ts"
+import { isLong } from "../../support/report.ts"
 import * as Processes from "../cli/processes.ts"
 import type { Bundle } from "./bundle.ts"
 import type * as Client from "./client.ts"
@@ -17,7 +18,6 @@ import * as Proxy from "./proxy.ts"
 import * as Resource from "./resource.ts"
 
 /** With DLM_LONG=1 ten times as much. */
-export const isLong = process.env["DLM_LONG"] === "1"
 export const times = isLong ? 10 : 1
 
 export interface Plan {
@@ -81,8 +81,8 @@ const respawning = <A, E>(start: Effect.Effect<A, E, Scope.Scope>, processOf: (s
     return { current: () => state.current!, died: () => state.died, kill, start: begin }
   })
 
-export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile, dlm, env }: Bundle) {
-  const began = monotonic()
+/** All that takes part, started. */
+const startAll = Effect.fnUntraced(function*(plan: Plan, { client: clientFile, dlm, env }: Bundle) {
   const folder = yield* temporaryFolder("faults")
   const resource = yield* Resource.serve
   const serve = Effect.gen(function*() {
@@ -90,13 +90,8 @@ export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile,
     const [, port] = yield* process.prints(/^\{"listening":"127\.0\.0\.1:(\d+)"\}$/m)
     return { process, port: Number(port) }
   })
-  const servers = yield* Effect.all(
-    Array.from(
-      { length: plan.servers },
-      () => respawning(serve, ({ process }) => process)
-    ),
-    { concurrency: "unbounded" }
-  )
+  const server = respawning(serve, ({ process }) => process)
+  const servers = yield* Effect.all(Array.from({ length: plan.servers }, () => server), { concurrency: "unbounded" })
   const proxy = yield* Proxy.proxy({
     gates,
     servers: () => servers.map(({ current }) => current().port),
@@ -120,27 +115,14 @@ export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile,
     }
     return Processes.start(clientFile, [JSON.stringify(options)], { env })
   })
-  const workers = yield* Effect.all(Array.from({ length: clients }, () => respawning(client, (running) => running)), {
-    concurrency: "unbounded"
-  })
+  const worker = respawning(client, (running) => running)
+  const workers = yield* Effect.all(Array.from({ length: clients }, () => worker), { concurrency: "unbounded" })
+  return { resource, servers, proxy, workers, histories }
+})
 
-  const forgettings: Array<Forgetting> = []
-  const killServer = (i: number) =>
-    Effect.gen(function*() {
-      const server = servers[i % servers.length]!
-      const from = monotonic()
-      yield* server.kill
-      if (plan.forgets) forgettings.push(Lines.forgetting(from, monotonic()))
-      yield* server.start
-    })
-  const killClient = (i: number) =>
-    Effect.gen(function*() {
-      const worker = workers[i % workers.length]!
-      yield* worker.kill
-      yield* worker.start
-    })
-  // One of them stops itself, in the midst of a tenure; it is woken when that is over.
-  const stopClient = Effect.gen(function*() {
+/** Lets a client stop itself, in the midst of a tenure; it is woken when that is over. */
+const stopClient = (resource: Effect.Success<typeof Resource.serve>) =>
+  Effect.gen(function*() {
     const pid = yield* resource.stopNext
     const woken = () => resource.stops.filter(({ process }) => process === pid).length
     const before = woken()
@@ -155,11 +137,28 @@ export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile,
     Effect.retry({ times: 2 })
   )
 
+export const run = Effect.fnUntraced(function*(plan: Plan, bundle: Bundle) {
+  const began = monotonic()
+  const { histories, proxy, resource, servers, workers } = yield* startAll(plan, bundle)
+  const forgettings: Array<Forgetting> = []
+  const killServer = (i: number) =>
+    Effect.gen(function*() {
+      const server = servers[i % servers.length]!
+      const from = monotonic()
+      yield* server.kill
+      if (plan.forgets) forgettings.push(Lines.forgetting(from, monotonic()))
+      yield* server.start
+    })
+  const killClient = (i: number) => {
+    const worker = workers[i % workers.length]!
+    return Effect.andThen(worker.kill, worker.start)
+  }
+
   // What happens to processes, spread over the campaign.
   const events: ReadonlyArray<Effect.Effect<void, unknown>> = Array.from(
     { length: Math.max(plan.kills, plan.clientKills, plan.stops) },
     (_, i) => [
-      ...(i < plan.stops ? [stopClient] : []),
+      ...(i < plan.stops ? [stopClient(resource)] : []),
       ...(i < plan.kills ? [killServer(i)] : []),
       ...(i < plan.clientKills ? [killClient(i)] : [])
     ]
@@ -184,8 +183,7 @@ export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile,
     const ended = yield* current().ended
     assert.strictEqual(ended.status, 0, JSON.stringify(ended))
   }
-  const history = Lines.fromFiles(histories, forgettings)
-  const outcome = yield* check(plan, history, resource)
+  const outcome = yield* check(plan, Lines.fromFiles(histories, forgettings), resource)
   return {
     ...outcome,
     seconds: Math.round((monotonic() - began) / 1000),

@@ -4,9 +4,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fs from "node:fs"
 import { parseSync } from "rolldown/utils"
+import { report } from "../../support/report.ts"
 import { marks, mutate, mutations } from "./mutations.ts"
 import { forEach, run } from "./processes.ts"
-import * as Report from "./report.ts"
 
 /** A fault must be seen within this many seeds. */
 const seeds = 200
@@ -24,17 +24,15 @@ describe.runIf(process.env["SEED"] === undefined)("mutations", () => {
   })
 
   it("are seen", { timeout: 60_000 + mutations.length * 30_000 }, async () => {
-    const began = performance.now()
     const results = await forEach(mutations, async ({ far, name }) => {
       const outcomes = await run(1, seeds, { mutation: name, far })
-      return { mutation: name, seedsTried: outcomes.length, violation: outcomes.at(-1)?.violation }
+      return { mutation: name, violation: outcomes.at(-1)?.violation }
     })
-    Report.write("mutations", {
-      tried: results.length,
-      seen: results.filter(({ violation }) => violation !== undefined).length,
-      seconds: Math.round((performance.now() - began) / 1000),
-      results
-    })
+    report("simulation-mutations", { section: "Simulation", file: import.meta.filename }, [{
+      what: "Faults put into the code, one at a time, that were caught",
+      figure: `${results.filter(({ violation }) => violation !== undefined).length} of ${results.length}`,
+      goal: "all, of at least 20"
+    }])
     for (const { mutation, violation } of results) {
       assert.isDefined(violation, `${mutation}: not seen in ${seeds} seeds`)
     }

@@ -39,7 +39,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   { name: "a renewal forgets the data", mark: "renewal-keeps-data", part: "entry?.data", by: "undefined" },
   { name: "a claim that was withdrawn is granted, and kept", mark: "unlock-withdraws", by: "" },
   {
-    name: "what was renewed by a grant that nobody waits for is taken back",
+    name: "what was renewed by a grant that is not waited for is taken back",
     mark: "take-back-own-grant",
     part: "began !== granted",
     by: "began === undefined",
@@ -108,7 +108,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     by: "this.pending.size + 1"
   },
   {
-    name: "a connection that ends tells nobody",
+    name: "a connection that ends does not tell its waiters",
     mark: "end-told-to-waiters",
     by: "void [waiting, reason, cause, received]"
   },
