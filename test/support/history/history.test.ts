@@ -137,8 +137,10 @@ describe("a history", () => {
     const put = process().ask("x", "Put", [0, 10], "Done", { data: "mine" })
     assert.deepStrictEqual(broken([put.ask("x", "Get", [20, 30], "NoData")]), ["answers"])
   })
+})
 
-  it("lets an owner read what it has put itself", () => {
+describe("what was done under a lease", () => {
+  it("is to read what its owner has put itself", () => {
     const reads = (data: string) =>
       broken([
         process().ask("x", "Put", [0, 10], "Done", { data: "old" }).ask("x", "Put", [11, 20], "Done", { data: "new" })
@@ -148,7 +150,7 @@ describe("a history", () => {
     assert.deepStrictEqual(reads("another's"), ["data"])
   })
 
-  it("has bodies that end before their lease does, unless their process could not", () => {
+  it("ends before the lease does, unless the process could not end it", () => {
     const body = (to?: number) => process().ask("x", "Lock", [0, 10], "Locked", { fence: 1 }).body("x", 1, 11, to)
     assert.deepStrictEqual(broken([body(990)]), [])
     assert.deepStrictEqual(broken([body()]), [])
@@ -165,13 +167,13 @@ describe("a history", () => {
     assert.deepStrictEqual(broken([body(1300).ask("x", "Lock", [400, 410], "Locked", { fence: 1 })]), [])
   })
 
-  it("has no write under a fence that is older than one that was seen", () => {
+  it("is no write under a fence that is older than one that was seen", () => {
     const touches = (taken: boolean) => broken([process().touch(2, 0, 10, true), process().touch(1, 20, 30, taken)])
     assert.deepStrictEqual(touches(false), [])
     assert.deepStrictEqual(touches(true), ["guard"])
   })
 
-  it("has no body that goes on after it was told of the loss", () => {
+  it("does not go on after it was told of the loss", () => {
     const told = (to: number, status: "NotOwner" | "Locked") =>
       broken([
         process().ask("x", "Lock", [0, 10], "Locked", { fence: 1 }).body("x", 1, 11, to)
@@ -181,7 +183,9 @@ describe("a history", () => {
     assert.deepStrictEqual(told(420, "NotOwner"), ["deadlines"])
     assert.deepStrictEqual(told(420, "Locked"), ["deadlines"])
   })
+})
 
+describe("a history of answers", () => {
   it("has no fence again that was over", () => {
     const one = process().ask("x", "Lock", [0, 10], "Locked", { fence: 5 })
     const again = process().ask("x", "Lock", [60, 70], "Locked", { fence: 5 })
