@@ -5,7 +5,7 @@
 import type { Forgetting, Hold, Operation, Pause, Seen, Touch } from "./History.ts"
 import { grantedFence, isAnothers, ownerOf, type Tenure, tenures } from "./tenures.ts"
 
-/** What is known of those who took part, beyond their history. Times are in milliseconds. */
+/** What is known of clients and servers beyond their history. Times are in milliseconds. */
 export interface Limits {
   /** How late a body may be stopped. */
   readonly slack?: number

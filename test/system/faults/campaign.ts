@@ -50,7 +50,7 @@ export interface Outcome {
   readonly clientKills: number
   /** Clients that were stopped for longer than their time to live. */
   readonly stops: number
-  /** Of them those whose write was refused, since another was granted the lock meanwhile. */
+  /** How many of them had their write refused, since another client was granted the lock meanwhile. */
   readonly lateWritesRefused: number
 }
 

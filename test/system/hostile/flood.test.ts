@@ -69,6 +69,6 @@ describe("a flood before authentication", () => {
         report("hostile-flood", { section: "Hostile input", file: import.meta.filename }, rows)
         for (const [what, bytes] of grown) atMostTwice(bytes, goal, `${what}: memory grown, bytes`)
       }),
-    isLong ? 1_800_000 : 300_000
+    isLong ? 1_800_000 : 900_000
   )
 })
