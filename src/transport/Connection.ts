@@ -76,6 +76,7 @@ export class Connection {
 
   // Noting who waits and sending are one step, so no answer can find nobody.
   private send(request: Request, resume: Pending["resume"]): string {
+    // mutant: number-never-used-again
     const Seq = String(++this.lastSeq)
     const sentAt = monotonicMillisUnsafe(this.clock)
     if (this.pending.size === 0) this.heardAt = sentAt
@@ -112,6 +113,7 @@ export class Connection {
     const { Seq, ...response } = decoded.success
     // Without a number it belongs to nobody, so nothing that follows can be trusted.
     if (Seq === undefined) return this.refuse(Protocol.excerpt(JSON.stringify(response)))
+    // mutant: answer-by-number
     const pending = this.pending.get(Seq)
     if (pending === undefined) return
     this.pending.delete(Seq)
@@ -138,6 +140,7 @@ export class Connection {
     const received = read.length === 0 ? undefined : Protocol.excerpt(read)
     const waiting = Array.from(this.pending.values())
     this.pending.clear()
+    // mutant: end-told-to-waiters
     for (const { request, resume } of waiting) resume(Effect.fail(failure(request, reason, { cause, received })))
   }
 

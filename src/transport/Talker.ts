@@ -172,6 +172,7 @@ export const makeSocket = Effect.fnUntraced(function*(options: SocketOptions) {
       return connect(request).pipe(
         Effect.onExit((exit) =>
           Effect.sync(() => {
+            // mutant: connect-anew
             connecting = undefined
             if (Exit.isSuccess(exit)) {
               connection = exit.value
