@@ -56,7 +56,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     name: "the queue grants to all who wait",
     mark: "grant-to-one",
     by: `for (let one = queue.claims.first; one !== undefined; one = queue.claims.first) {
-        this.drop(queue, one)
+        drop(queue, one)
         Deferred.doneUnsafe(one.answer, Effect.succeed({ ...outcome.answer, ID: one.request.ID } as Response))
       }
       if (claim.waiters > 0) return Deferred.succeed(claim.answer, outcome.answer)`
