@@ -73,7 +73,6 @@ export class Connection {
   private pingedAt: number | undefined
   private wakeWatch: (() => void) | undefined
   private endedBy: TransportError["reason"] = "Closed"
-  private isGivenUp = false
   /** False once nothing can be asked any more. */
   open = true
   /** What the server named on this connection. */
@@ -137,10 +136,7 @@ export class Connection {
   readonly run: Effect.Effect<void> = Effect.suspend(() =>
     Effect.raceAllFirst([this.read, this.write, this.watch]).pipe(
       Effect.catch((error) => Effect.sync(() => this.end("Closed", error))),
-      Effect.ensuring(Effect.suspend(() => {
-        this.end("Closed")
-        return this.isGivenUp ? this.opened.reset : Effect.void
-      }))
+      Effect.ensuring(Effect.sync(() => this.end("Closed")))
     )
   )
 
@@ -177,16 +173,15 @@ export class Connection {
 
   private refuse(received: string): void {
     const only = this.unanswered.size === 1 ? this.unanswered.values().next().value : undefined
-    if (only?.resume !== undefined) {
-      this.unanswered.clear()
-      tell(this.context, only.resume, Effect.fail(notOfTheProtocol(only.request, received)))
-    }
+    if (only?.resume === undefined) return this.giveUp("Closed")
+    this.unanswered.clear()
     this.giveUp("Closed")
+    tell(this.context, only.resume, Effect.fail(notOfTheProtocol(only.request, received)))
   }
 
-  /** Ends it, and resets it, so that what is unsent is not sent any more. */
+  // Reset before anybody is told, and may ask again: what is unsent must not come after the repeat.
   private giveUp(reason: TransportError["reason"]): void {
-    this.isGivenUp = true
+    this.opened.reset()
     this.end(reason)
   }
 
@@ -194,8 +189,8 @@ export class Connection {
   release(): void {
     if (!this.open) return
     this.endedBy = "Released"
-    if (this.outbox.unsentBytes > 0) this.isGivenUp = true
-    this.end("Released")
+    if (this.outbox.unsentBytes > 0) this.giveUp("Released")
+    else this.end("Released")
   }
 
   /** Fails the requests that wait, and lets nobody ask any more. */
@@ -243,18 +238,21 @@ export class Connection {
     // In the order of their sending, so the first is the oldest.
     let silentSince: number | undefined
     let waits = false
-    let isDeaf = false
+    const late: Array<string> = []
     for (const [Seq, one] of this.unanswered) {
-      if (now >= one.deadline) {
-        this.unanswered.delete(Seq)
-        this.fail(one, "AnswerTimeout")
-        // Nothing has been answered since it was sent: the others would have to wait for as long.
-        if (this.answeredAt <= one.sentAt) isDeaf = true
-      } else if (one.waits) waits = true
+      if (now >= one.deadline) late.push(Seq)
+      else if (one.waits) waits = true
       else silentSince ??= Math.max(one.sentAt, this.heardAt)
     }
     const isGone = this.pingedAt !== undefined && now - this.pingedAt >= goneAfter
+    // Nothing has been answered since one was sent whose time is over: the others would have to wait for as long.
+    const isDeaf = late.some((Seq) => this.answeredAt <= this.unanswered.get(Seq)!.sentAt)
     if (isDeaf || isGone) return this.giveUp("AnswerTimeout")
+    for (const Seq of late) {
+      const one = this.unanswered.get(Seq)
+      this.unanswered.delete(Seq)
+      if (one !== undefined) this.fail(one, "AnswerTimeout")
+    }
     const isSilent = this.pingedAt === undefined && silentSince !== undefined && now - silentSince >= pingAfter
     if (isSilent || (waits && now - this.lastSentAt >= signOfLifeEvery)) {
       this.send(ping, nobody)

@@ -30,7 +30,7 @@ export const exchange = (request: Request, options: {
             orElse: () =>
               Effect.fail(failure(request, "AnswerTimeout"))
           }),
-          Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : opened.reset)
+          Effect.onExit((exit) => Exit.isSuccess(exit) ? Effect.void : Effect.sync(opened.reset))
         ))
     )
     : Effect.fail(failure(request, "Closed"))

@@ -71,7 +71,7 @@ export const connect = Effect.fnUntraced(function*(
   const close = Scope.close(mine, Exit.void)
   const { features, opened } = yield* Effect.gen(function*() {
     const opened = yield* Scope.provide(open(options.connect, version, options.openTimeout), mine)
-    const features = yield* Effect.onError(askFeatures(opened, options), () => opened.reset)
+    const features = yield* Effect.onError(askFeatures(opened, options), () => Effect.sync(opened.reset))
     if (features === undefined) yield* close
     return { features, opened }
   }).pipe(Effect.onError(() => close))

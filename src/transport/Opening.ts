@@ -5,7 +5,6 @@
  * - A socket is closed with its scope. One that is given up is reset before that, where its platform can, so that what is
  *   unsent dies with it. Resetting waits for nothing.
  */
-import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -28,8 +27,8 @@ export interface Opened {
   readonly pull: Effect.Effect<ReadonlyArray<Uint8Array>, Socket.SocketError>
   readonly writer: Socket.Writer
   readonly framer: Wire.Framer
-  /** Gives it up. It is still to be closed with its scope. */
-  readonly reset: Effect.Effect<void>
+  /** Gives it up, at once. It is still to be closed with its scope. */
+  readonly reset: () => void
 }
 
 const dial = (socket: Socket.Socket, request: Request, openTimeout: Duration.Duration) =>
@@ -44,15 +43,6 @@ const dial = (socket: Socket.Socket, request: Request, openTimeout: Duration.Dur
     Effect.catchDefect((cause) => Effect.fail(failure(request, "OpenFailed", { cause })))
   )
 
-// A socket may have to wait before it can be told, for its network or for ever.
-const resetNow = (writer: Socket.Writer) =>
-  Effect.contextWith((context: Context.Context<never>) =>
-    Effect.sync(() => {
-      const reset = Effect.ignoreCause(writer.write(new Socket.CloseEvent(abnormal)))
-      Effect.runForkWith(context)(reset).interruptUnsafe()
-    })
-  )
-
 /** Opens a socket for a request, which the error is about. */
 export const open = Effect.fnUntraced(function*(
   connect: Effect.Effect<Socket.Socket>,
@@ -62,7 +52,13 @@ export const open = Effect.fnUntraced(function*(
   const socket = yield* connect
   const pull = yield* dial(socket, request, openTimeout)
   const writer = yield* socket.writer
-  return { pull, writer, framer: new Wire.Framer(maxAnswerBytes), reset: resetNow(writer) }
+  const fork = Effect.runForkWith(yield* Effect.context<never>())
+  const reset = () => {
+    const telling = fork(Effect.ignoreCause(writer.write(new Socket.CloseEvent(abnormal))))
+    // A socket may have to wait before it can be told, for its network or for ever.
+    telling.interruptUnsafe()
+  }
+  return { pull, writer, framer: new Wire.Framer(maxAnswerBytes), reset }
 })
 
 /** Sends a request, the first of its connection, and waits for the first line of an answer. */
