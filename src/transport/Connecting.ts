@@ -64,7 +64,8 @@ export const make = Effect.fnUntraced(function*(
         connection = exit.value
         single = connection === undefined
       }
-      mine?.end(Exit.hasInterrupts(exit) ? Effect.fail(failure(Handshake.version, "Released")) : exit)
+      // Where it is interrupted, the scope closes, and those who wait have been told so.
+      mine?.end(exit)
     })
 
   const begun = (attempt: Attempt<Connection | undefined, TalkError>) =>

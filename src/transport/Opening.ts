@@ -49,7 +49,7 @@ export const open = Effect.fnUntraced(function*(
   request: Request,
   openTimeout: Duration.Duration
 ): Effect.fn.Return<Opened, TransportError, Scope.Scope> {
-  const socket = yield* connect
+  const socket = yield* Effect.catchDefect(connect, (cause) => Effect.fail(failure(request, "OpenFailed", { cause })))
   const pull = yield* dial(socket, request, openTimeout)
   const writer = yield* socket.writer
   const fork = Effect.runForkWith(yield* Effect.context<never>())

@@ -4,6 +4,7 @@ import { type DlmError, Talker } from "effect-dlm"
 import { Protocol } from "effect-dlm/protocol"
 import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
+import { collected } from "../support/logs.ts"
 import * as Double from "../support/SocketDouble.ts"
 
 const request = (Action: Protocol.Action, fields?: Partial<Protocol.Request>): Protocol.Request => ({
@@ -127,6 +128,18 @@ describe("features", () => {
       assert.strictEqual(yield* failing(talk(request("Unlock", { Fence: "7" }))), "Closed")
       assert.deepStrictEqual(Array.from(yield* features!), ["seq", "wait"])
       assert.deepStrictEqual(server.peers.map(({ requests }) => requests.length), [1, 1])
+    }))
+
+  it.effect("of a socket that throws are an error", () =>
+    Effect.gen(function*() {
+      const dies = Effect.sync((): Socket.Socket => {
+        throw new Error("a defect of a test")
+      })
+      for (const connect of [dies, Double.server({ onVersion: ours, dial: dies as Effect.Effect<never> }).connect]) {
+        const { features } = yield* Talker.makeSocket({ connect })
+        const error = yield* Effect.flip(features!)
+        assert.include(error.message, "no lock server can be reached (a defect of a test)")
+      }
     }))
 
   it.effect("fail as a request does", () =>
@@ -261,6 +274,18 @@ describe("interrupting a request", () => {
 })
 
 describe("a Talker that is released", () => {
+  it.effect("while it connects says so before its socket is closed", () =>
+    Effect.gen(function*() {
+      const gate = yield* Latch.make()
+      const { close, talk } = yield* closable(Double.server({ onVersion: () => {}, closing: gate.await }))
+      const asking = yield* begun(failing(talk(request("Lock"))))
+      const closing = yield* begun(close)
+      assert.strictEqual(yield* Fiber.join(asking), "Released")
+      assert.isUndefined(closing.pollUnsafe())
+      yield* gate.open
+      yield* Fiber.join(closing)
+    }))
+
   for (
     const [when, options] of [
       ["dials", { onVersion: ours, dial: Effect.never }],
@@ -349,8 +374,9 @@ describe("the background of a Talker", () => {
       const caller = yield* begun(Effect.onInterrupt(Effect.never, () => background!(work("a"))))
       yield* Fiber.interrupt(caller)
       assert.deepStrictEqual(ran, ["a began"])
-      // A defect is no reason for others to suffer.
-      yield* background!(Effect.die(new Error("a defect of a test")))
+      const logs = yield* collected
+      yield* Effect.provide(background!(Effect.die(new Error("a defect of a test"))), logs.layer)
+      assert.include(yield* logs.next, "Error: What goes on behind its caller has failed")
       const closing = yield* begun(close)
       yield* background!(work("b"))
       yield* gate.open

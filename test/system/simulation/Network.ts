@@ -323,7 +323,8 @@ export class Network {
     const write = (chunk: Uint8Array | string | Socket.CloseEvent) =>
       Effect.suspend(() => {
         if (Socket.isCloseEvent(chunk)) {
-          end.close()
+          if (chunk.code === 1000) end.close()
+          else end.abort()
           return Effect.void
         }
         if (!end.writable) return Effect.fail(failed("closed"))
