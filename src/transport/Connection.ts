@@ -105,6 +105,7 @@ export class Connection {
 
   // Noting who waits and sending are one step, so no answer can find nobody.
   private send(asked: Request, resume: Resume<Response, TalkError>): string {
+    // mutant: number-never-used-again
     const Seq = String(++this.lastSeq)
     const request = asked.Wait === undefined || this.knowsWait ? asked : Features.withoutWait(asked)
     const sentAt = monotonicMillisUnsafe(this.clock)
@@ -164,6 +165,7 @@ export class Connection {
     const { Seq, ...response } = decoded.success
     // Without a number it is an answer to nobody.
     if (Seq === undefined) return this.refuse(Protocol.excerpt(JSON.stringify(response)))
+    // mutant: answer-by-number
     const one = this.unanswered.get(Seq)
     if (one === undefined) return
     this.answeredAt = this.heardAt
@@ -200,6 +202,7 @@ export class Connection {
     const received = read.length === 0 ? undefined : Protocol.excerpt(read)
     const waiting = Array.from(this.unanswered.values())
     this.unanswered.clear()
+    // mutant: end-told-to-waiters
     for (const one of waiting) this.fail(one, reason, { cause, received })
   }
 

@@ -97,7 +97,7 @@ const drawSession = SecureRandom.SecureRandom.use((random) => random.randomBytes
 export const makeSocket = Effect.fnUntraced(function*(
   options: SocketOptions
 ): Effect.fn.Return<Talker["Service"], never, Scope.Scope> {
-  const { features, talk } = yield* Connecting.make({
+  const connecting = yield* Connecting.make({
     connect: options.connect,
     openTimeout: Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds"),
     answerTimeout: Duration.fromInputUnsafe(options.answerTimeout ?? "30 seconds"),
@@ -105,7 +105,7 @@ export const makeSocket = Effect.fnUntraced(function*(
   })
   // After the connections, and so released before them: it needs them to the end.
   const background = yield* Background.make
-  return Talker.of({ talk, features, background })
+  return Talker.of({ talk: (request) => connecting.talk(request), features: connecting.features, background })
 })
 
 /**

@@ -103,14 +103,14 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "an answer goes to the request that waits longest",
     mark: "answer-by-number",
-    part: "this.pending.get(Seq)",
-    by: "this.pending.values().next().value"
+    part: "this.unanswered.get(Seq)",
+    by: "this.unanswered.values().next().value"
   },
   {
     name: "the number of a request that was given up is used again",
     mark: "number-never-used-again",
     part: "++this.lastSeq",
-    by: "this.pending.size + 1"
+    by: "this.unanswered.size + 1"
   },
   {
     name: "a connection that ends does not tell its waiters",
