@@ -43,7 +43,7 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
         return `${subject(this)}: the connection closed before the answer was whole. ` +
           "It may have been done; asking again is safe"
       case "Released":
-        return `${subject(this)}: the Talker's layer was released before this was asked. ` +
+        return `${subject(this)}: the Talker's layer was released before this was answered. ` +
           "Provide it to all that uses the Locker, not to its making alone"
     }
   }

@@ -327,6 +327,7 @@ class HeldLease implements Lease {
     this.fence = grant.fence
     this.margin = Duration.toMillis(options.margin ?? this.ttl / 10)
     this.endsAt = options.maxHold === undefined ? Infinity : this.now() + Duration.toMillis(options.maxHold)
+    // mutant: lease-from-request
     this.deadline = grant.sentAt + this.ttl - this.margin
     this.heldSince = this.now()
     Metrics.heldLeases.modifyUnsafe(1, context)
@@ -399,6 +400,7 @@ class HeldLease implements Lease {
         if (this.current === "Lost") return
         if (Result.isFailure(outcome)) {
           cause = outcome.failure
+          // mutant: refused-is-lost
           if (outcome.failure._tag === "NotOwner") return this.lose("Refused", cause)
         }
         if (this.now() >= this.deadline) break
@@ -409,6 +411,7 @@ class HeldLease implements Lease {
         )
         if (this.now() >= this.endsAt) return this.lose("MaxHold")
       }
+      // mutant: deadline-is-loss
       this.lose("Expired", cause)
     })
   }
@@ -422,12 +425,14 @@ class HeldLease implements Lease {
         Effect.map((grant) => {
           // An answer that comes after the deadline is too late: the lease was given up.
           if (Option.isNone(grant) || this.now() >= this.deadline) return
+          // mutant: another-tenure-is-loss
           if (isAnotherTenure(grant.value.fence, this.fence)) {
             // The server forgot our tenure and began a new one: others may have held the lock between.
             this.lose("Refused")
             this.ours = true
             return
           }
+          // mutant: renewal-from-request
           this.deadline = grant.value.sentAt + this.ttl - this.margin
           this.become("Held")
         })
@@ -459,6 +464,7 @@ class HeldLease implements Lease {
     )
     return this.endNested.pipe(
       Effect.andThen(this.stopRenewing),
+      // mutant: give-back
       Effect.andThen(Effect.suspend(() => this.ours ? giveBack : this.locker.internal.endTenure)),
       Effect.andThen(Effect.sync(() => this.become("Released"))),
       withSpan("Lease.release", this)

@@ -219,6 +219,7 @@ class OneOwner implements Locker {
   private nextTenure(): void {
     this.heldUntil = 0
     this.releasing = false
+    // mutant: owner-of-tenure
     if (!this.settings.fixedId) this.current = `${this.owner}.${++this.tenures}`
   }
 
@@ -246,6 +247,7 @@ class OneOwner implements Locker {
   ): Effect.Effect<A, E | LockerError> {
     return Effect.flatMap(this.settings.talk(request), (response): Effect.Effect<A, E | LockerError> => {
       const about = { name: this.name, action: request.Action }
+      // mutant: own-grant-only
       if (
         "ID" in response && response.Status !== "Version" && response.ID !== undefined && response.ID !== request.ID
       ) {
@@ -288,6 +290,7 @@ class OneOwner implements Locker {
 
   attempt(wait?: number): Effect.Effect<Grant, NotOwner | LockerError> {
     return Effect.flatMap(monotonicMillis, (sentAt) => {
+      // mutant: same-owner-asks-again
       const request = this.request("Lock")
       return this.once(wait === undefined ? request : { ...request, Wait: wait }, (response) => {
         if (response.Status === "NotOwner") return this.notOwner("Lock")
@@ -311,6 +314,7 @@ class OneOwner implements Locker {
   guard<A, E extends NotOwner | AcquireTimeout | LockerError>(self: Effect.Effect<A, E>): Effect.Effect<A, E> {
     return Effect.flatMap(monotonicMillis, (now) => {
       const heldBefore = now < this.heldUntil
+      // mutant: give-back-in-doubt
       return Effect.onExit(self, (exit) => mayHaveBeenGranted(exit) && !heldBefore ? this.withdraw : Effect.void)
     })
   }

@@ -96,6 +96,7 @@ export const keyValueStore = (store: KeyValueStore.KeyValueStore): GuardedKeyVal
       Effect.gen(function*() {
         const fence = yield* fenceOf(lease)
         const before = yield* read(key)
+        // mutant: refuse-older-fence
         if (before !== undefined && before.fence > fence) {
           return yield* new StaleFence({ name: lease.name, fence, newest: before.fence })
         }

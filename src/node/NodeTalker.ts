@@ -7,6 +7,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Tls from "node:tls"
+import { InvalidOption } from "../DlmError.ts"
 import { defaultPort } from "../protocol/Protocol.ts"
 import * as Talker from "../transport/Talker.ts"
 import * as NodeTls from "./NodeTls.ts"
@@ -24,10 +25,19 @@ export interface Options {
   readonly answerTimeout?: Duration.Input | undefined
 }
 
-const address = (options: Options) => ({
-  host: options.host ?? "127.0.0.1",
-  port: options.port ?? defaultPort
-})
+const maxPort = 65_535
+
+/** Where to connect to. A port that is none fails here, once, and not each request. */
+const address = ({ host = "127.0.0.1", port = defaultPort }: Options) =>
+  Number.isInteger(port) && port > 0 && port <= maxPort
+    ? Effect.succeed({ host, port })
+    : Effect.fail(
+      new InvalidOption({
+        name: "NodeTalker",
+        option: "port",
+        problem: `is ${port}. It has to be a whole number from 1 to ${maxPort}`
+      })
+    )
 
 /**
  * Talks to a server over TCP.
@@ -44,23 +54,29 @@ const address = (options: Options) => ({
  * }).pipe(Effect.provide(NodeTalker.layer({ host: "127.0.0.1", port: 37373 })))
  * ```
  */
-export const layer = (options: Options = {}): Layer.Layer<Talker.Talker> =>
-  Talker.layerSocket({
-    ...options,
-    connect: TcpSocket.connect({ ...address(options), noDelay: true })
-  })
+export const layer = (options: Options = {}): Layer.Layer<Talker.Talker, InvalidOption> =>
+  Layer.unwrap(Effect.map(address(options), (address) =>
+    Talker.layerSocket({
+      ...options,
+      connect: TcpSocket.connect({ ...address, noDelay: true })
+    })))
 
 /**
  * Talks to a server over TLS, 1.2 or later. The server's certificate is
  * checked against `tls.ca`, or else the system's authorities.
+ *
+ * A connection that is given up is closed, where one over TCP is reset: of what
+ * is unsent, the system still sends what it has taken.
  */
 export const layerTls = (
   options: Options & { readonly tls?: Tls.ConnectionOptions | undefined }
-): Layer.Layer<Talker.Talker> =>
-  Talker.layerSocket({
-    ...options,
-    connect: NodeSocket.makeTls({ minVersion: "TLSv1.2", ...options.tls, ...address(options) })
-  })
+): Layer.Layer<Talker.Talker, InvalidOption | NodeTls.TlsError> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const to = yield* address(options)
+    const tls = { minVersion: "TLSv1.2", ...options.tls } as const
+    yield* NodeTls.check(tls, "the option tls of NodeTalker")
+    return Talker.layerSocket({ ...options, connect: NodeSocket.makeTls({ ...tls, ...to }) })
+  }))
 
 /** The options, from Config: `DLM_HOST`, `DLM_PORT`, `DLM_OPEN_TIMEOUT`, `DLM_ANSWER_TIMEOUT` (such as `5 seconds`). */
 export const config: Config.Config<Options> = Config.all({
@@ -74,12 +90,13 @@ export const config: Config.Config<Options> = Config.all({
 export const layerFiles = (
   options: Options,
   files: NodeTls.Files | undefined
-): Layer.Layer<Talker.Talker, NodeTls.TlsError> =>
+): Layer.Layer<Talker.Talker, InvalidOption | NodeTls.TlsError> =>
   files === undefined
     ? layer(options)
     : Layer.unwrap(Effect.map(NodeTls.fromFiles(files), (tls) => layerTls({ ...options, tls })))
 
 /** Talks to the server that Config names, over TLS where `NodeTls.config` says so. */
-export const layerConfig: Layer.Layer<Talker.Talker, Config.ConfigError | NodeTls.TlsError> = Layer.unwrap(
-  Effect.map(Config.all([config, NodeTls.config]), ([options, files]) => layerFiles(options, files))
-)
+export const layerConfig: Layer.Layer<Talker.Talker, Config.ConfigError | InvalidOption | NodeTls.TlsError> = Layer
+  .unwrap(
+    Effect.map(Config.all([config, NodeTls.config]), ([options, files]) => layerFiles(options, files))
+  )

@@ -20,7 +20,7 @@ export interface Files {
   readonly key?: string | undefined
 }
 
-/** A file that TLS needs cannot be used. */
+/** What TLS needs cannot be used: a file, or what was given in its place. */
 export class TlsError extends Schema.TaggedError<TlsError>()("TlsError", {
   file: Schema.String,
   problem: Schema.String
@@ -70,16 +70,20 @@ export const fromFiles = Effect.fn("NodeTls.fromFiles")(function*(
   for (const name of ["ca", "cert", "key"] as const) {
     if (Option.isSome(texts[name])) given[name] = Redacted.value(texts[name].value)
   }
-  yield* Effect.try({
-    try: () => createSecureContext(given),
+  yield* check(given, [cert, key, ca].filter((file) => file !== undefined).join(", "))
+  return given
+})
+
+/** Fails where what is given cannot be used, whatever TLS would do with it then. `file` says where it is from. */
+export const check = (options: Tls.SecureContextOptions, file: string): Effect.Effect<void, TlsError> =>
+  Effect.try({
+    try: () => void createSecureContext(options),
     catch: (cause) =>
       new TlsError({
-        file: [cert, key, ca].filter((file) => file !== undefined).join(", "),
+        file,
         problem: `together they cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`
       })
   })
-  return given
-})
 
 const file = (name: string) => Config.String(name).pipe(Config.withDefault(undefined))
 

@@ -43,6 +43,9 @@ const ofClients = new Memory(64 * 1024)
 /** A thousand clients may have a chunk each: at 64 KiB each, a flood of requests would need more memory than all else. */
 const ofServers = new Memory(4 * 1024)
 
+/** The code of a connection that is closed; with any other it is reset. */
+const inOrder = 1000
+
 const failed = (reason: Socket.SocketErrorReason) => new Socket.SocketError({ reason })
 
 /** An open connection: a chunk that has come in and was not pulled yet, or the pull that waits for one. */
@@ -110,6 +113,12 @@ class Inlet {
   })
 }
 
+// What the system has taken and not yet sent dies with a reset, and is still sent after a close.
+const leave = (net: Net.Socket | undefined, code: number): void => {
+  if (code === inOrder) net?.destroy()
+  else net?.resetAndDestroy()
+}
+
 const make = (open: Effect.Effect<Inlet, Socket.SocketError>): Socket.Socket => {
   let net: Net.Socket | undefined
 
@@ -138,7 +147,7 @@ const make = (open: Effect.Effect<Inlet, Socket.SocketError>): Socket.Socket => 
       if (last > 0) net.uncork()
     })
   const write = (chunk: Uint8Array | string | Socket.CloseEvent) =>
-    Socket.isCloseEvent(chunk) ? Effect.sync(() => void net?.destroy()) : writeAll([chunk])
+    Socket.isCloseEvent(chunk) ? Effect.sync(() => leave(net, chunk.code)) : writeAll([chunk])
   const writer = Effect.acquireRelease(
     Effect.succeed({ write, writeAll }),
     () => Effect.sync(() => void net?.end())

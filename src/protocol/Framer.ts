@@ -84,6 +84,7 @@ export class Framer {
         lines.push(withoutCarriageReturn(part))
       } else {
         this.append(part)
+        // mutant: line-in-parts
         lines.push(withoutCarriageReturn(this.pending()))
         this.buffer = empty
         this.size = 0

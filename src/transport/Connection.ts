@@ -1,107 +1,160 @@
 /**
  * One connection that carries many requests: pipelined, answered in any order, matched by their `Seq`.
+ *
+ * - Each request ends: with its answer, or with a typed error by its time. `Wait` is sent, and counted in that time, only
+ *   where the server named `wait`; what the server would misunderstand is not sent at all.
+ * - Interrupting a request ends it at once. It counts as unanswered until its answer comes, so that requests with short
+ *   time-outs cannot hide that the other side is gone.
+ * - The connection lives by evidence: bytes since the oldest unanswered request that does not wait. Where they are missing
+ *   the other side is asked for a sign of life, and given up without one. While a request waits, a sign of life goes to the
+ *   other side too.
+ * - A connection that is given up (silent, not of the protocol, with an answer without end) is reset.
+ * - Whatever listeners throw, and whatever the other side sends, hurts no other request and no loop.
  */
 import type * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Socket from "effect/socket/Socket"
-import { ProtocolError, type TalkError, type TransportError } from "../DlmError.ts"
+import type { TalkError, TransportError } from "../DlmError.ts"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
-import type { Request, Response } from "../protocol/Protocol.ts"
+import type { Feature, Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
-import type { Framer } from "../protocol/Wire.ts"
 import { failure } from "./failure.ts"
+import * as Features from "./features.ts"
 import { LineWriter } from "./LineWriter.ts"
+import { notOfTheProtocol, type Opened } from "./Opening.ts"
+import { type Resume, tell } from "./tell.ts"
 
-interface Pending {
-  readonly request: Request
-  readonly resume: (answer: Effect.Effect<Response, TalkError>) => void
+/** A request without an answer. */
+interface Unanswered {
+  request: Request
+  /** Nothing once nobody waits for it any more. */
+  resume: Resume<Response, TalkError> | undefined
+  readonly waits: boolean
   readonly sentAt: number
   readonly deadline: number
 }
 
-/** How often silence is looked at while an answer is awaited, in milliseconds. */
+/** How often the connection is looked at while an answer is missing, in milliseconds: so late may a deadline be. */
 const tick = 250
-/** After so long a silence the other side is asked for a sign of life. */
-const pingAfter = 2_000
-/** After so long without one it is taken to be gone, unless answers may take no longer anyway. */
-const goneAfter = 5_000
+/** After so long a silence the other side is asked for a sign of life: a server of ours answers most things far sooner. */
+const pingAfter = 1_000
+/**
+ * So long after that question the other side is taken to be gone. With `pingAfter` it leaves a lease of 8 seconds, which is
+ * renewed after a third of it, the time for one more request; a server that stands still for less is not left.
+ */
+const goneAfter = 3_000
+/** While a request waits, something is sent so often: a server may take a waiter that is silent for 15 s for gone. */
+const signOfLifeEvery = 2_000
 
 /** Of the requests that wait for an answer, one in so many is gathered: the other side works on the rest meanwhile. */
 const gatheredShare = 4
 
 const ping: Request = { ID: "", FileName: "", Action: "Version", Expire: 0 }
 
+const nobody = () => {}
+
+/** A connection that is open, until it is not. */
 export class Connection {
-  private readonly pending = new Map<string, Pending>()
+  private readonly unanswered = new Map<string, Unanswered>()
   // Where many ask, an answer that comes alone must not be followed by a request alone, and that by an answer alone: each
   // would cost both sides a system call.
-  private readonly outbox = new LineWriter((lines) => lines * gatheredShare >= this.pending.size)
+  private readonly outbox = new LineWriter((lines) => lines * gatheredShare >= this.unanswered.size)
+  private readonly opened: Opened
   private readonly clock: Clock.Clock
-  private readonly framer: Framer
-  private readonly pull: Effect.Effect<ReadonlyArray<Uint8Array>, Socket.SocketError>
-  private readonly writer: Socket.Writer
+  private readonly context: Context.Context<never>
   private readonly answerTimeout: number
+  private readonly knowsWait: boolean
   private lastSeq = 0
-  private heardAt: number
-  private pinged = false
+  private lastSentAt = 0
+  /** When bytes last came, and when an answer that was asked for did. */
+  private heardAt = -Infinity
+  private answeredAt = -Infinity
+  /** When a sign of life was asked for, if nothing has been heard since. */
+  private pingedAt: number | undefined
   private wakeWatch: (() => void) | undefined
+  private endedBy: TransportError["reason"] = "Closed"
   /** False once nothing can be asked any more. */
   open = true
+  /** What the server named on this connection. */
+  readonly features: ReadonlySet<Feature>
 
   constructor(options: {
-    readonly clock: Clock.Clock
-    readonly framer: Framer
-    readonly pull: Effect.Effect<ReadonlyArray<Uint8Array>, Socket.SocketError>
-    readonly writer: Socket.Writer
+    readonly opened: Opened
+    readonly features: ReadonlySet<Feature>
     readonly answerTimeout: number
+    readonly clock: Clock.Clock
+    readonly context: Context.Context<never>
   }) {
-    this.clock = options.clock
-    this.framer = options.framer
-    this.pull = options.pull
-    this.writer = options.writer
+    this.opened = options.opened
+    this.features = options.features
+    this.knowsWait = options.features.has("wait")
     this.answerTimeout = options.answerTimeout
-    this.heardAt = monotonicMillisUnsafe(options.clock)
+    this.clock = options.clock
+    this.context = options.context
   }
 
-  /** Asks, and waits for the answer. Interrupting it forgets the request, whose answer is then ignored. */
+  /** Asks, and waits for the answer. */
   ask(request: Request): Effect.Effect<Response, TalkError> {
     return Effect.callback((resume) => {
-      if (!this.open) return resume(Effect.fail(failure(request, "Closed")))
+      if (!this.open) return resume(Effect.fail(failure(request, this.endedBy)))
+      if (!Features.allow(this.features, request)) return resume(Effect.fail(failure(request, "Closed")))
       const Seq = this.send(request, resume)
-      return Effect.sync(() => {
-        this.pending.delete(Seq)
-      })
+      return Effect.sync(() => this.forget(Seq))
     })
   }
 
   // Noting who waits and sending are one step, so no answer can find nobody.
-  private send(request: Request, resume: Pending["resume"]): string {
+  private send(asked: Request, resume: Resume<Response, TalkError>): string {
+    // mutant: number-never-used-again
     const Seq = String(++this.lastSeq)
+    const request = asked.Wait === undefined || this.knowsWait ? asked : Features.withoutWait(asked)
     const sentAt = monotonicMillisUnsafe(this.clock)
-    if (this.pending.size === 0) this.heardAt = sentAt
-    this.pending.set(Seq, { request, resume, sentAt, deadline: sentAt + this.answerTimeout + (request.Wait ?? 0) })
+    this.lastSentAt = sentAt
+    this.unanswered.set(Seq, {
+      request,
+      resume,
+      waits: Features.waits(request),
+      sentAt,
+      deadline: sentAt + this.answerTimeout + (request.Wait ?? 0)
+    })
     this.outbox.push(Protocol.stringifyRequest({ ...request, Seq }))
     this.wakeWatch?.()
     return Seq
   }
 
-  /** Reads, writes and watches until the connection ends, and then fails whoever still waits. */
+  private forget(Seq: string): void {
+    const one = this.unanswered.get(Seq)
+    if (one === undefined) return
+    // The answer to one that waits says nothing of the connection, and may be an hour away.
+    if (one.waits) this.unanswered.delete(Seq)
+    else {
+      one.resume = undefined
+      one.request = ping
+    }
+  }
+
+  /** Reads, writes and watches until the connection ends, and then fails the requests that still wait. */
   readonly run: Effect.Effect<void> = Effect.suspend(() =>
     Effect.raceAllFirst([this.read, this.write, this.watch]).pipe(
-      Effect.catch((error) => Effect.sync(() => this.close("Closed", error))),
-      Effect.ensuring(Effect.sync(() => this.close("Closed")))
+      Effect.catch((error) => Effect.sync(() => this.end("Closed", error))),
+      Effect.ensuring(Effect.sync(() => this.end("Closed")))
     )
   )
 
-  private readonly write = Effect.suspend(() => this.outbox.run((blocks) => this.writer.writeAll(blocks)))
+  private readonly write = Effect.suspend(() => this.outbox.run((blocks) => this.opened.writer.writeAll(blocks)))
 
   private readonly read = Effect.gen({ self: this }, function*() {
+    const { framer, pull } = this.opened
     while (this.open) {
-      for (const chunk of yield* this.pull) {
+      for (const chunk of yield* pull) {
         this.heardAt = monotonicMillisUnsafe(this.clock)
-        this.pinged = false
-        for (const line of this.framer.push(chunk)) this.receive(line)
-        if (this.framer.overflowed) this.close("Closed")
+        this.pingedAt = undefined
+        for (const line of framer.push(chunk)) {
+          // What follows something that is no answer cannot be trusted.
+          if (!this.open) return
+          this.receive(line)
+        }
+        if (framer.overflowed) this.giveUp("Closed")
       }
     }
   })
@@ -110,65 +163,103 @@ export class Connection {
     const decoded = Protocol.decodeResponse(line)
     if (decoded._tag === "Failure") return this.refuse(decoded.failure.received)
     const { Seq, ...response } = decoded.success
-    // Without a number it belongs to nobody, so nothing that follows can be trusted.
+    // Without a number it is an answer to nobody.
     if (Seq === undefined) return this.refuse(Protocol.excerpt(JSON.stringify(response)))
-    const pending = this.pending.get(Seq)
-    if (pending === undefined) return
-    this.pending.delete(Seq)
-    pending.resume(Effect.succeed(response as Response))
+    // mutant: answer-by-number
+    const one = this.unanswered.get(Seq)
+    if (one === undefined) return
+    this.answeredAt = this.heardAt
+    this.unanswered.delete(Seq)
+    if (one.resume !== undefined) tell(this.context, one.resume, Effect.succeed(response as Response))
   }
 
   private refuse(received: string): void {
-    const only = this.pending.size === 1 ? this.pending.values().next().value : undefined
-    if (only !== undefined) {
-      this.pending.clear()
-      only.resume(
-        Effect.fail(
-          new ProtocolError({ name: only.request.FileName, action: only.request.Action, received })
-        )
-      )
-    }
-    this.close("Closed")
+    const only = this.unanswered.size === 1 ? this.unanswered.values().next().value : undefined
+    if (only?.resume === undefined) return this.giveUp("Closed")
+    this.unanswered.clear()
+    this.giveUp("Closed")
+    tell(this.context, only.resume, Effect.fail(notOfTheProtocol(only.request, received)))
   }
 
-  /** Fails whoever waits, and lets nobody ask any more. */
-  private close(reason: TransportError["reason"], cause?: unknown): void {
+  // Reset before anybody is told, and may ask again: what is unsent must not come after the repeat.
+  private giveUp(reason: TransportError["reason"]): void {
+    this.opened.reset()
+    this.end(reason)
+  }
+
+  /** Ends it because the Talker is released. What has not left by now has no time left to. */
+  release(): void {
+    if (!this.open) return
+    this.endedBy = "Released"
+    if (this.outbox.unsentBytes > 0) this.giveUp("Released")
+    else this.end("Released")
+  }
+
+  /** Fails the requests that wait, and lets nobody ask any more. */
+  private end(reason: TransportError["reason"], cause?: unknown): void {
     this.open = false
-    const read = this.framer.pending()
+    const read = this.opened.framer.pending()
     const received = read.length === 0 ? undefined : Protocol.excerpt(read)
-    const waiting = Array.from(this.pending.values())
-    this.pending.clear()
-    for (const { request, resume } of waiting) resume(Effect.fail(failure(request, reason, { cause, received })))
+    const waiting = Array.from(this.unanswered.values())
+    this.unanswered.clear()
+    // mutant: end-told-to-waiters
+    for (const one of waiting) this.fail(one, reason, { cause, received })
   }
 
-  // Only while somebody waits: silence is no fault of a connection that nobody uses.
+  private fail({ request, resume }: Unanswered, ...about: [TransportError["reason"], details?: object]): void {
+    if (resume !== undefined) tell(this.context, resume, Effect.fail(failure(request, ...about)))
+  }
+
+  // Only while an answer is missing: silence is no fault of a connection that nobody uses.
   private readonly watch = Effect.gen({ self: this }, function*() {
-    const gone = Math.min(goneAfter, this.answerTimeout)
+    let isExcused = false
     while (this.open) {
-      if (this.pending.size === 0) {
-        yield* Effect.callback<void>((resume) => {
-          if (this.pending.size > 0) return resume(Effect.void)
-          this.wakeWatch = () => {
-            this.wakeWatch = undefined
-            resume(Effect.void)
-          }
-        })
-      }
+      if (this.unanswered.size === 0) yield* this.awaitRequest
+      const before = monotonicMillisUnsafe(this.clock)
       yield* Effect.sleep(tick)
       const now = monotonicMillisUnsafe(this.clock)
-      const silence = now - this.heardAt
-      for (const [Seq, { deadline, request, resume, sentAt }] of this.pending) {
-        if (now < deadline) continue
-        this.pending.delete(Seq)
-        resume(Effect.fail(failure(request, "AnswerTimeout")))
-        // Not a word since it was asked: the other side may be gone for good.
-        if (this.heardAt <= sentAt) this.open = false
-      }
-      if (!this.open || (this.pinged && silence >= pingAfter + gone)) return this.close("AnswerTimeout")
-      if (!this.pinged && this.pending.size > 0 && silence >= pingAfter) {
-        this.send(ping, () => {})
-        this.pinged = true
+      // This process stood still: the silence was its own, and what has come in meanwhile is read first.
+      if (now - before > 2 * tick && !isExcused) {
+        isExcused = true
+        if (this.pingedAt !== undefined) this.pingedAt += now - before - tick
+      } else {
+        isExcused = false
+        this.look(now)
       }
     }
   })
+
+  private readonly awaitRequest = Effect.callback<void>((resume) => {
+    if (this.unanswered.size > 0) return resume(Effect.void)
+    this.wakeWatch = () => {
+      this.wakeWatch = undefined
+      resume(Effect.void)
+    }
+  })
+
+  private look(now: number): void {
+    // In the order of their sending, so the first is the oldest.
+    let silentSince: number | undefined
+    let waits = false
+    const late: Array<string> = []
+    for (const [Seq, one] of this.unanswered) {
+      if (now >= one.deadline) late.push(Seq)
+      else if (one.waits) waits = true
+      else silentSince ??= Math.max(one.sentAt, this.heardAt)
+    }
+    const isGone = this.pingedAt !== undefined && now - this.pingedAt >= goneAfter
+    // Nothing has been answered since one was sent whose time is over: the others would have to wait for as long.
+    const isDeaf = late.some((Seq) => this.answeredAt <= this.unanswered.get(Seq)!.sentAt)
+    if (isDeaf || isGone) return this.giveUp("AnswerTimeout")
+    for (const Seq of late) {
+      const one = this.unanswered.get(Seq)
+      this.unanswered.delete(Seq)
+      if (one !== undefined) this.fail(one, "AnswerTimeout")
+    }
+    const isSilent = this.pingedAt === undefined && silentSince !== undefined && now - silentSince >= pingAfter
+    if (isSilent || (waits && now - this.lastSentAt >= signOfLifeEvery)) {
+      this.send(ping, nobody)
+      this.pingedAt ??= now
+    }
+  }
 }

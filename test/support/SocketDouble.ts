@@ -1,7 +1,7 @@
 /**
  * A socket without a network, that does what a test says with each line it is sent.
  */
-import { Deferred, type Duration, Effect, Exit, Layer, Queue, Scope } from "effect"
+import { Cause, Deferred, type Duration, Effect, Exit, Layer, Queue, Result, Scope } from "effect"
 import { Talker } from "effect-dlm"
 import { Protocol, Wire } from "effect-dlm/protocol"
 import { Socket } from "effect/socket"
@@ -88,3 +88,120 @@ export const oneAnswer = (answer: (request: Protocol.Request) => Protocol.Respon
 /** The Talker over a double, with short time-outs. */
 export const layer = (double: Double): Layer.Layer<Talker.Talker> =>
   Talker.layerSocket({ connect: double.connect, openTimeout: "1 second", answerTimeout: "2 seconds" })
+
+/** One connection to a server that a test plays. */
+export interface Peer {
+  /** All that came on it, as it was sent. */
+  readonly requests: ReadonlyArray<Protocol.Request>
+  /** The next request that is none for the version. */
+  readonly next: Effect.Effect<Protocol.Request>
+  /** Answers a request. */
+  readonly answer: (request: Protocol.Request, response: Protocol.Response) => void
+  readonly write: (bytes: Uint8Array) => void
+  readonly close: () => void
+  /** How the client has left it, if it has. */
+  readonly left: () => "closed" | "reset" | undefined
+}
+
+export interface Server {
+  readonly connect: Effect.Effect<Socket.Socket>
+  readonly peers: ReadonlyArray<Peer>
+  /** The next connection. */
+  readonly accept: Effect.Effect<Peer>
+}
+
+/** A socket to one connection of a server that a test plays. */
+const dialled = (
+  accepted: (peer: Peer) => void,
+  options: Parameters<typeof server>[0],
+  nth: number
+): Socket.Socket => {
+  const inlet = Effect.runSync(Queue.unbounded<Uint8Array, Socket.SocketError>())
+  const inbox = Effect.runSync(Queue.unbounded<Protocol.Request>())
+  const requests: Array<Protocol.Request> = []
+  const framer = new Wire.Framer(1e6)
+  let left: "closed" | "reset" | undefined
+  const send = (bytes: Uint8Array) => Queue.offerUnsafe(inlet, bytes)
+  const peer: Peer = {
+    requests,
+    next: Queue.take(inbox),
+    answer: ({ Seq }, response) => send(line(Seq === undefined ? response : { ...response, Seq })),
+    write: send,
+    close: () => Queue.failCauseUnsafe(inlet, Cause.fail(closed(1000))),
+    left: () => left
+  }
+  const receive = (request: Protocol.Request) => {
+    requests.push(request)
+    if (request.Action !== "Version") return Queue.offerUnsafe(inbox, request)
+    if (request.Seq === "0") return options.onVersion(request, peer, nth)
+    return options.onPing?.(request, peer)
+  }
+  const write = (chunk: Uint8Array | string | Socket.CloseEvent) =>
+    Effect.sync(() => {
+      if (Socket.isCloseEvent(chunk)) left ??= chunk.code === 1000 ? "closed" : "reset"
+      else if (typeof chunk !== "string") {
+        for (const one of framer.push(chunk)) receive(Result.getOrThrow(Protocol.decodeRequest(one, 32)))
+      }
+    })
+  return Socket.make({
+    reader: Effect.gen(function*() {
+      yield* Effect.addFinalizer(() => options.closing ?? Effect.void)
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => {
+          left ??= "closed"
+          peer.close()
+        })
+      )
+      if (options.dial !== undefined) yield* options.dial
+      accepted(peer)
+      return {
+        pull: Effect.map(Queue.take(inlet), (chunk) => [chunk] as const),
+        upgrade: Socket.SocketUpgradeError.unsupported
+      }
+    }),
+    writer: Effect.succeed({
+      write,
+      writeAll: (chunks) => options.writing ?? Effect.forEach(chunks, write, { discard: true })
+    })
+  })
+}
+
+/** Answers what the server can, as a server does that knows `Seq`. */
+export const naming = (features: string) => (request: Protocol.Request, peer: Peer): void =>
+  peer.answer(request, { ...version, Features: features })
+
+/** Answers the version and closes, as the reference does. */
+export const asReference = (_: Protocol.Request, peer: Peer): void => {
+  peer.write(line(version))
+  peer.close()
+}
+
+/** A server that a test plays request by request, each connection numbered from 0. */
+export const server = (options: {
+  /** What it does when a client asks, on connecting, what it can. */
+  readonly onVersion: (request: Protocol.Request, peer: Peer, nth: number) => void
+  /** What it does when asked for a sign of life. By default nothing. */
+  readonly onPing?: (request: Protocol.Request, peer: Peer) => void
+  readonly dial?: Effect.Effect<void, Socket.SocketError>
+  /** How long closing its socket takes. */
+  readonly closing?: Effect.Effect<void>
+  /** How long what follows the question for the version takes to be written. */
+  readonly writing?: Effect.Effect<void>
+}): Server => {
+  const peers: Array<Peer> = []
+  const accepts = Effect.runSync(Queue.unbounded<Peer>())
+  return {
+    connect: Effect.sync(() =>
+      dialled(
+        (peer) => {
+          peers.push(peer)
+          Queue.offerUnsafe(accepts, peer)
+        },
+        options,
+        peers.length
+      )
+    ),
+    peers,
+    accept: Queue.take(accepts)
+  }
+}

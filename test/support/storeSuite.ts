@@ -10,7 +10,7 @@ import { Identities, LockServer, type Store, type StoreError } from "effect-dlm/
 import { StoreContract } from "effect-dlm/testing"
 import { SocketServer } from "effect/socket"
 import { contract, freshName } from "./contract.ts"
-import { History } from "./history.ts"
+import { History } from "./history/History.ts"
 import type { Running } from "./programs.ts"
 import * as recordings from "./recordings.ts"
 

@@ -4,7 +4,7 @@ import { Locker } from "effect-dlm"
 import { Identities, LockServer, type Store, type StoreError } from "effect-dlm/server"
 import { freshName } from "../../support/contract.ts"
 import * as etcdServer from "../../support/etcdServer.ts"
-import { History } from "../../support/history.ts"
+import { History } from "../../support/history/History.ts"
 import { describeWith } from "../../support/programs.ts"
 import { hears, instance, lock, unlock } from "./instance.ts"
 

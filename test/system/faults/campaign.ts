@@ -5,16 +5,19 @@
 import { assert } from "@effect/vitest"
 import { Effect, Exit, Schedule, Scope } from "effect"
 import * as path from "node:path"
+import { type Forgetting, monotonic } from "../../support/history/History.ts"
+import * as Invariants from "../../support/history/invariants.ts"
+import * as Lines from "../../support/history/lines.ts"
+import { tenures } from "../../support/history/tenures.ts"
 import { temporaryFolder } from "../../support/programs.ts"
+import { isLong } from "../../support/report.ts"
 import * as Processes from "../cli/processes.ts"
 import type { Bundle } from "./bundle.ts"
 import type * as Client from "./client.ts"
-import * as History from "./history.ts"
 import * as Proxy from "./proxy.ts"
 import * as Resource from "./resource.ts"
 
 /** With DLM_LONG=1 ten times as much. */
-export const isLong = process.env["DLM_LONG"] === "1"
 export const times = isLong ? 10 : 1
 
 export interface Plan {
@@ -39,7 +42,7 @@ export interface Plan {
 export interface Outcome {
   readonly seconds: number
   readonly operations: number
-  readonly endings: Readonly<Record<History.Ending, number>>
+  readonly endings: Readonly<Record<Lines.Ending, number>>
   readonly holds: number
   readonly writes: number
   readonly faults: Readonly<Record<Proxy.Fault, number>>
@@ -47,7 +50,7 @@ export interface Outcome {
   readonly clientKills: number
   /** Clients that were stopped for longer than their time to live. */
   readonly stops: number
-  /** Of them those whose write was refused, since another was granted the lock meanwhile. */
+  /** How many of them had their write refused, since another client was granted the lock meanwhile. */
   readonly lateWritesRefused: number
 }
 
@@ -78,8 +81,8 @@ const respawning = <A, E>(start: Effect.Effect<A, E, Scope.Scope>, processOf: (s
     return { current: () => state.current!, died: () => state.died, kill, start: begin }
   })
 
-export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile, dlm, env }: Bundle) {
-  const began = History.now()
+/** All that takes part, started. */
+const startAll = Effect.fnUntraced(function*(plan: Plan, { client: clientFile, dlm, env }: Bundle) {
   const folder = yield* temporaryFolder("faults")
   const resource = yield* Resource.serve
   const serve = Effect.gen(function*() {
@@ -87,13 +90,8 @@ export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile,
     const [, port] = yield* process.prints(/^\{"listening":"127\.0\.0\.1:(\d+)"\}$/m)
     return { process, port: Number(port) }
   })
-  const servers = yield* Effect.all(
-    Array.from(
-      { length: plan.servers },
-      () => respawning(serve, ({ process }) => process)
-    ),
-    { concurrency: "unbounded" }
-  )
+  const server = respawning(serve, ({ process }) => process)
+  const servers = yield* Effect.all(Array.from({ length: plan.servers }, () => server), { concurrency: "unbounded" })
   const proxy = yield* Proxy.proxy({
     gates,
     servers: () => servers.map(({ current }) => current().port),
@@ -117,32 +115,19 @@ export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile,
     }
     return Processes.start(clientFile, [JSON.stringify(options)], { env })
   })
-  const workers = yield* Effect.all(Array.from({ length: clients }, () => respawning(client, (running) => running)), {
-    concurrency: "unbounded"
-  })
+  const worker = respawning(client, (running) => running)
+  const workers = yield* Effect.all(Array.from({ length: clients }, () => worker), { concurrency: "unbounded" })
+  return { resource, servers, proxy, workers, histories }
+})
 
-  const forgettings: Array<History.Forgetting> = []
-  const killServer = (i: number) =>
-    Effect.gen(function*() {
-      const server = servers[i % servers.length]!
-      const from = History.now()
-      yield* server.kill
-      if (plan.forgets) forgettings.push({ from, to: History.now() })
-      yield* server.start
-    })
-  const killClient = (i: number) =>
-    Effect.gen(function*() {
-      const worker = workers[i % workers.length]!
-      yield* worker.kill
-      yield* worker.start
-    })
-  // One of them stops itself, in the midst of a tenure; it is woken when that is over.
-  const stopClient = Effect.gen(function*() {
+/** Lets a client stop itself, in the midst of a tenure; it is woken when that is over. */
+const stopClient = (resource: Effect.Success<typeof Resource.serve>) =>
+  Effect.gen(function*() {
     const pid = yield* resource.stopNext
     const woken = () => resource.stops.filter(({ process }) => process === pid).length
     const before = woken()
     yield* Effect.sleep(ttl * 1.8)
-    // It stops soon after it was told to: who is not yet stopped is woken later.
+    // It stops soon after it was told to: one that is not yet stopped is woken later.
     yield* Effect.suspend(() => {
       process.kill(pid, "SIGCONT")
       return woken() > before ? Effect.void : Effect.fail("it sleeps")
@@ -152,11 +137,28 @@ export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile,
     Effect.retry({ times: 2 })
   )
 
+export const run = Effect.fnUntraced(function*(plan: Plan, bundle: Bundle) {
+  const began = monotonic()
+  const { histories, proxy, resource, servers, workers } = yield* startAll(plan, bundle)
+  const forgettings: Array<Forgetting> = []
+  const killServer = (i: number) =>
+    Effect.gen(function*() {
+      const server = servers[i % servers.length]!
+      const from = monotonic()
+      yield* server.kill
+      if (plan.forgets) forgettings.push(Lines.forgetting(from, monotonic()))
+      yield* server.start
+    })
+  const killClient = (i: number) => {
+    const worker = workers[i % workers.length]!
+    return Effect.andThen(worker.kill, worker.start)
+  }
+
   // What happens to processes, spread over the campaign.
   const events: ReadonlyArray<Effect.Effect<void, unknown>> = Array.from(
     { length: Math.max(plan.kills, plan.clientKills, plan.stops) },
     (_, i) => [
-      ...(i < plan.stops ? [stopClient] : []),
+      ...(i < plan.stops ? [stopClient(resource)] : []),
       ...(i < plan.kills ? [killServer(i)] : []),
       ...(i < plan.clientKills ? [killClient(i)] : [])
     ]
@@ -181,29 +183,29 @@ export const run = Effect.fnUntraced(function*(plan: Plan, { client: clientFile,
     const ended = yield* current().ended
     assert.strictEqual(ended.status, 0, JSON.stringify(ended))
   }
-  const history = History.fromFiles(histories)
-  const outcome = yield* check(plan, history, forgettings, resource)
+  const outcome = yield* check(plan, Lines.fromFiles(histories, forgettings), resource)
   return {
     ...outcome,
-    seconds: Math.round((History.now() - began) / 1000),
+    seconds: Math.round((monotonic() - began) / 1000),
     faults: { ...proxy.fired },
     kills: plan.kills,
     clientKills: plan.clientKills
   } satisfies Outcome
 }, Effect.scoped)
 
+/** The client keeps a tenth of the time to live for being late. */
+const limits: Invariants.Limits = { slack: ttl / 10, grain: 2, storeFails: true, locksWithin: true }
+
 const check = Effect.fnUntraced(function*(
   plan: Plan,
-  history: History.History,
-  forgettings: ReadonlyArray<History.Forgetting>,
+  history: Lines.FromLines,
   resource: Effect.Success<typeof Resource.serve>
 ) {
-  const violations = History.violations(history, forgettings)
+  const violations = Invariants.violations(history, limits)
   for (const [promise, broken] of Object.entries(violations)) {
     assert.strictEqual(broken.length, 0, `${promise} is broken, such as here:\n${broken.slice(0, 5).join("\n")}\n`)
   }
-  const endings: Record<History.Ending, number> = { answered: 0, timedOut: 0, givenUp: 0, cutOff: 0, refused: 0 }
-  for (const { ended } of history.operations) if (ended !== undefined) endings[ended.ending]++
+  const { endings } = history
   const operations = endings.answered + endings.timedOut
   assert.isAtLeast(operations, plan.operations)
 
@@ -214,13 +216,13 @@ const check = Effect.fnUntraced(function*(
   const byName = Map.groupBy(acknowledged, ({ name }) => name)
   for (const [name, value] of counters) assert.isAtMost(byName.get(name)?.length ?? 0, value, name)
   const written = Array.from(counters.values()).reduce((sum, value) => sum + value, 0)
-  // Whoever was killed may have died before the answer to each of its writes.
+  // A client that was killed may have died before the answer to each of its writes.
   assert.isAtMost(written - acknowledged.length, plan.clientKills * gates * workersPerConnection)
   const stops = resource.stops.filter(({ millis }) => millis > ttl)
   return {
     operations,
     endings,
-    holds: History.definiteHolds(history, forgettings).length,
+    holds: tenures(history, limits).length,
     writes: written,
     stops: stops.length,
     lateWritesRefused: stops.filter(({ refused }) => refused).length

@@ -11,7 +11,8 @@ import { createInterface } from "node:readline"
 import { type DlmError, Lease, Locker, Talker } from "../../../src/index.ts"
 import { NodeTalker } from "../../../src/node/index.ts"
 import type { Protocol } from "../../../src/protocol/index.ts"
-import { type Ending, type Line, now } from "./history.ts"
+import { monotonic as now } from "../../support/history/History.ts"
+import type { Ending, Line } from "../../support/history/lines.ts"
 import type { Answer, Question } from "./resource.ts"
 
 export interface Options {
@@ -33,151 +34,200 @@ export interface Options {
 
 const between = (from: number, to: number): number => from + Math.random() * (to - from)
 const chance = (likelihood: number): boolean => Math.random() < likelihood
+const pick = <A>(all: ReadonlyArray<A>): A => all[Math.floor(Math.random() * all.length)]!
 
 /** A longer gap between two looks at the clock than this is a pause, in milliseconds. */
 const pause = 60
 
-const program = Effect.fnUntraced(function*(options: Options) {
-  const file = fs.openSync(options.history, "a")
-  // Written before anything else happens, so that a kill leaves no line untold.
-  const tell = (line: Line) => void fs.writeSync(file, JSON.stringify(line) + "\n")
+/** The history that is written down, before anything else happens, so that a kill leaves no line untold. */
+class Diary {
+  private readonly file: number
+  private looked = now()
+  private asked = 0
+  /** How many requests were answered, or timed out. */
+  operations = 0
+  private bodies = 0
 
-  let looked = now()
-  const look = () => {
-    const at = now()
-    if (at - looked > pause) tell({ type: "paused", from: looked, to: at })
-    looked = at
+  constructor(file: string) {
+    this.file = fs.openSync(file, "a")
   }
-  const watch = setInterval(look, 20)
 
-  let over = false
-  const isOver = () => over
-  let asked = 0
-  let operations = 0
-  const telling = (talk: Talker.Talker["Service"]["talk"]) =>
-    Talker.Talker.of({
+  tell(line: Line): void {
+    fs.writeSync(this.file, JSON.stringify(line) + "\n")
+  }
+
+  /** Looks at the clock, and tells of a pause since it did so last. */
+  look(): void {
+    const at = now()
+    if (at - this.looked > pause) this.tell({ type: "paused", from: this.looked, to: at })
+    this.looked = at
+  }
+
+  /** Something to put that was not put before. */
+  datum(): string {
+    return `${process.pid} ${this.asked}`
+  }
+
+  /** The Talker, each of whose requests is told. */
+  telling(talk: Talker.Talker["Service"]["talk"]): Talker.Talker["Service"] {
+    return Talker.Talker.of({
       talk: (request) =>
         Effect.suspend(() => {
-          const op = asked++
-          const { Action: action, DataStore: data, FileName: name, ID: id } = request
-          tell({ type: "asked", op, at: now(), action, name, id, ttl: request.Expire * 1000, data })
+          const op = this.asked++
+          const { Action: action, DataStore: data, FileName: name, ID: id, Wait: wait = 0 } = request
+          this.tell({ type: "asked", op, at: now(), action, name, id, ttl: request.Expire * 1000, wait, data })
           return Effect.onExit(talk(request), (exit) =>
             Effect.sync(() => {
               const ending = endingOf(exit)
-              if (ending === "answered" || ending === "timedOut") operations++
-              const { DataStore, Fence, Status } = (Exit.isSuccess(exit) ? exit.value : {}) as {
-                readonly [key: string]: string | undefined
-              }
-              tell({ type: "ended", op, at: now(), ending, status: Status, fence: Fence, data: DataStore })
+              if (ending === "answered" || ending === "timedOut") this.operations++
+              const response = Exit.isSuccess(exit) ? exit.value : undefined
+              this.tell({ type: "ended", op, at: now(), ending, response })
             }))
         })
     })
+  }
 
-  const waiting = new Map<number, (answer: Extract<Answer, { readonly n: number }>) => void>()
-  const socket = net.connect({ port: options.resource, host: "127.0.0.1", noDelay: true })
-  createInterface(socket).on("line", (line) => {
-    const answer = JSON.parse(line) as Answer
-    if ("over" in answer) over = true
-    else {
-      waiting.get(answer.n)?.(answer)
-      waiting.delete(answer.n)
-    }
-  })
-  let questions = 0
-  /** Asks the resource, whose answer is always awaited: a client that lives knows what became of its writes. */
-  const touch = (name: string, fence: bigint, value?: number, stop = false) =>
-    Effect.uninterruptible(Effect.callback<Extract<Answer, { readonly n: number }>>((resume) => {
-      const n = questions++
+  /** Runs a body under a lease, and tells when it did. */
+  during<A, E, R>(lease: Lease.Lease, ttl: number, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.suspend(() => {
+      const body = this.bodies++
+      const fence = String(Option.getOrThrow(lease.fence))
+      // A lease gives itself up when a tenth of its time is left.
+      this.tell({ type: "entered", body, at: now(), name: lease.name, id: lease.id, fence, lasts: ttl * 0.9 })
+      return Effect.onExit(work, () =>
+        Effect.sync(() => {
+          this.look()
+          this.tell({ type: "left", body, at: now() })
+        }))
+    })
+  }
+}
+
+type Taken = Extract<Answer, { readonly n: number }>
+
+/** The counters that the locks protect, in another process. */
+class Counters {
+  isOver = false
+  private readonly diary: Diary
+  private readonly socket: net.Socket
+  private readonly waiting = new Map<number, (answer: Taken) => void>()
+  private questions = 0
+
+  constructor(port: number, diary: Diary) {
+    this.diary = diary
+    this.socket = net.connect({ port, host: "127.0.0.1", noDelay: true })
+    createInterface(this.socket).on("line", (line) => {
+      const answer = JSON.parse(line) as Answer
+      if ("over" in answer) this.isOver = true
+      else {
+        this.waiting.get(answer.n)?.(answer)
+        this.waiting.delete(answer.n)
+      }
+    })
+  }
+
+  /** Reads or writes one. The answer is always awaited: a client that lives knows what became of its writes. */
+  touch(name: string, fence: bigint, value?: number, stop = false): Effect.Effect<Taken> {
+    return Effect.uninterruptible(Effect.callback<Taken>((resume) => {
+      const { diary } = this
+      const n = this.questions++
       // The worst moment: it has looked, and believes that it holds the lock.
       const looked = now()
       if (stop) process.kill(process.pid, "SIGSTOP")
       const from = now()
-      waiting.set(n, (answer) => {
+      this.waiting.set(n, (answer) => {
         const taken = answer.value !== undefined
         const what = value === undefined ? "read" : "write"
-        tell({ type: "touched", what, name, fence: String(fence), from, to: now(), taken, stopped: stop })
+        diary.tell({ type: "touched", what, name, fence: String(fence), from, to: now(), taken })
         resume(Effect.succeed(answer))
       })
       const question: Question = {
         n,
         process: process.pid,
-        operations,
+        operations: diary.operations,
         name,
         fence: String(fence),
         value,
         stoppedFor: stop ? from - looked : 0
       }
-      socket.write(JSON.stringify(question) + "\n")
+      this.socket.write(JSON.stringify(question) + "\n")
     }))
+  }
 
-  let bodies = 0
-  const Counter = Lease.tag("counter")
-  const work = (locker: Locker.Locker) =>
-    Effect.gen(function*() {
-      const lease = yield* Counter
-      const fence = Option.getOrThrow(lease.fence)
-      const { stop, value } = yield* touch(locker.name, fence)
+  close(): void {
+    this.socket.destroy()
+  }
+}
+
+const Counter = Lease.tag("counter")
+
+/** Adds one to a counter, under its lock. */
+const add = (locker: Locker.Locker, { maxWait, ttl }: Options, diary: Diary, counters: Counters) =>
+  Effect.flatMap(Counter, (lease) => {
+    const fence = Option.getOrThrow(lease.fence)
+    const work = Effect.gen(function*() {
+      const { stop, value } = yield* counters.touch(locker.name, fence)
       if (value === undefined) return
-      if (stop) return yield* touch(locker.name, fence, value + 1, true)
+      if (stop) return yield* counters.touch(locker.name, fence, value + 1, true)
       if (chance(0.5)) {
-        yield* locker.put(`${process.pid} ${asked}`)
+        yield* locker.put(diary.datum())
         yield* locker.get
       }
       if (chance(0.2)) yield* locker.lock
       // Now and then long enough to be renewed in the background.
-      yield* Effect.sleep(chance(0.01) ? options.ttl * 0.7 : chance(0.3) ? 1 : 0)
-      yield* touch(locker.name, fence, value + 1)
+      yield* Effect.sleep(chance(0.01) ? ttl * 0.7 : chance(0.3) ? 1 : 0)
+      yield* counters.touch(locker.name, fence, value + 1)
     })
-  const add = (locker: Locker.Locker) =>
-    Effect.gen(function*() {
-      const lease = yield* Counter
-      const body = bodies++
-      const fence = String(Option.getOrThrow(lease.fence))
-      tell({ type: "entered", body, at: now(), name: locker.name, fence })
-      yield* Effect.onExit(work(locker), () =>
-        Effect.sync(() => {
-          look()
-          tell({ type: "left", body, at: now() })
-        }))
-    }).pipe(
-      Lease.withLockProvided(Counter, locker, { wait: Duration.millis(between(0, options.maxWait)) }),
-      Effect.result
-    )
-  // Much at once, as it comes from a busy program.
-  const keepData = (name: string) =>
-    Effect.gen(function*() {
-      // A new owner each time: what of an erase that failed comes late must not touch the next data.
-      const locker = yield* make(name)
-      const put = Effect.suspend(() => locker.put(`${process.pid} ${asked}`))
-      yield* put
-      yield* Effect.all([locker.get, locker.holder, put, locker.get, locker.version, locker.lock, locker.get], {
-        concurrency: "unbounded"
-      })
-      if (chance(0.8)) yield* locker.erase
-    }).pipe(Effect.result)
+    return diary.during(lease, ttl, work)
+  }).pipe(
+    Lease.withLockProvided(Counter, locker, { wait: Duration.millis(between(0, maxWait)) }),
+    Effect.result
+  )
 
-  const make = (name: string) =>
-    Locker.make(name, {
-      ttl: Duration.millis(options.ttl),
-      retry: Schedule.upTo(Schedule.spaced("100 millis"), { times: 3 })
+/** Asks for much at once about data, as a busy program does. */
+const keepData = (makeLocker: Effect.Effect<Locker.Locker, unknown, Talker.Talker>, diary: Diary) =>
+  Effect.gen(function*() {
+    // A new owner each time: what of an erase that failed comes late must not touch the next data.
+    const locker = yield* makeLocker
+    const put = Effect.suspend(() => locker.put(diary.datum()))
+    yield* put
+    yield* Effect.all([locker.get, locker.holder, put, locker.get, locker.version, locker.lock, locker.get], {
+      concurrency: "unbounded"
     })
-  const worker = Effect.gen(function*() {
-    const counters = yield* Effect.forEach(Array.from({ length: options.names }, (_, i) => `counter/${i}`), make)
+    if (chance(0.8)) yield* locker.erase
+  }).pipe(Effect.result)
+
+/** Goes on until the work is over. */
+const worker = (options: Options, diary: Diary, counters: Counters) =>
+  Effect.gen(function*() {
+    const make = (name: string) =>
+      Locker.make(name, {
+        ttl: Duration.millis(options.ttl),
+        retry: Schedule.upTo(Schedule.spaced("100 millis"), { times: 3 })
+      })
+    const lockers = yield* Effect.forEach(Array.from({ length: options.names }, (_, i) => `counter/${i}`), make)
     const data = Array.from({ length: options.names * 4 }, (_, i) => `data/${i}`)
-    const pick = <A>(all: ReadonlyArray<A>): A => all[Math.floor(Math.random() * all.length)]!
-    while (!isOver()) yield* chance(0.75) ? add(pick(counters)) : keepData(pick(data))
+    while (!counters.isOver) {
+      yield* chance(0.75) ? add(pick(lockers), options, diary, counters) : keepData(make(pick(data)), diary)
+    }
   })
+
+const program = Effect.fnUntraced(function*(options: Options) {
+  const diary = new Diary(options.history)
+  const watch = setInterval(() => diary.look(), 20)
+  const counters = new Counters(options.resource, diary)
   yield* Effect.forEach(options.ports, (port) =>
     Effect.gen(function*() {
       const talker = yield* Layer.build(
         Layer.fresh(NodeTalker.layer({ port, openTimeout: "1 second", answerTimeout: options.answerTimeout }))
       )
-      yield* Effect.all(Array.from({ length: options.workers }, () => worker), { concurrency: "unbounded" }).pipe(
-        Effect.provideService(Talker.Talker, telling(Context.get(talker, Talker.Talker).talk))
+      const workers = Array.from({ length: options.workers }, () => worker(options, diary, counters))
+      yield* Effect.all(workers, { concurrency: "unbounded" }).pipe(
+        Effect.provideService(Talker.Talker, diary.telling(Context.get(talker, Talker.Talker).talk))
       )
     }), { concurrency: "unbounded" })
   clearInterval(watch)
-  socket.destroy()
+  counters.close()
 }, Effect.scoped)
 
 const endingOf = (exit: Exit.Exit<Protocol.Response, DlmError.TalkError>): Ending => {

@@ -9,9 +9,9 @@ import { setTimeout as sleep } from "node:timers/promises"
 
 /** What can happen to a request on its way. */
 const ofRequests = [
-  /** For a moment nobody listens, and all connections of the port are reset. */
+  /** For a moment nothing listens, and all connections of the port are reset. */
   "refused",
-  /** From now on nothing passes, in either direction, and nobody is told. */
+  /** From now on nothing passes, in either direction, and neither end is told. */
   "blackHole",
   /** It, and all behind it, comes later. */
   "delay",
@@ -39,7 +39,7 @@ const ofAnswers = [
   "garbage",
   /** The connection is reset, though the server has done what was asked. */
   "answerLost",
-  /** It arrives when nobody waits for it any more; others overtake it. */
+  /** It arrives when it is not waited for any more; others overtake it. */
   "lateAnswer",
   "singleBytes",
   "merged"
@@ -134,216 +134,266 @@ const actionOf = (line: Buffer): Protocol.Action | undefined => {
   return Result.isSuccess(request) ? request.success.Action : undefined
 }
 
-/** Opens ports on which it happens, closed with the scope. */
-export const proxy = Effect.fnUntraced(function*(options: Options) {
-  const fired = Object.fromEntries(faults.map((fault) => [fault, 0])) as Record<Fault, number>
-  const timers = new Set<NodeJS.Timeout>()
-  let calm = false
+/** What all ports share: which faults there were, and what is still to come. */
+class Nemesis {
+  readonly options: Options
+  /** How often each fault has happened. */
+  readonly fired = Object.fromEntries(faults.map((fault) => [fault, 0])) as Record<Fault, number>
+  calm = false
+  private readonly timers = new Set<NodeJS.Timeout>()
 
-  const later = (millis: number, what: () => void) => {
-    const timer = setTimeout(() => {
-      timers.delete(timer)
-      what()
-    }, millis)
-    timers.add(timer)
+  constructor(options: Options) {
+    this.options = options
   }
 
-  // Mostly the one that was had least often, so that each has its turn.
-  const choose = (among: ReadonlyArray<Fault>): Fault | undefined => {
-    if (calm || Math.random() >= options.likelihood) return undefined
+  later(millis: number, what: () => void): void {
+    const timer = setTimeout(() => {
+      this.timers.delete(timer)
+      what()
+    }, millis)
+    this.timers.add(timer)
+  }
+
+  forgetAll(): void {
+    this.timers.forEach(clearTimeout)
+  }
+
+  /** Mostly the one that was had least often, so that each has its turn. */
+  choose(among: ReadonlyArray<Fault>): Fault | undefined {
+    const { fired } = this
+    if (this.calm || Math.random() >= this.options.likelihood) return undefined
     if (Math.random() < 0.3) return oneOf(among)
     return among.reduce((least, fault) => fired[fault] < fired[least] ? fault : least, oneOf(among))
   }
 
-  const sendAgain = (line: Buffer, fault: Fault) => {
-    const socket = net.connect({ port: oneOf(options.servers()), host: "127.0.0.1" })
+  connect(): net.Socket {
+    return net.connect({ port: oneOf(this.options.servers()), host: "127.0.0.1" })
+  }
+
+  sendAgain(line: Buffer, fault: Fault): void {
+    const socket = this.connect()
     socket.on("error", () => {})
     socket.on("data", () => {
-      fired[fault]++
+      this.fired[fault]++
       socket.destroy()
     })
-    socket.setTimeout(options.patience, () => socket.destroy())
+    socket.setTimeout(this.options.patience, () => socket.destroy())
     socket.write(line)
   }
 
-  const link = (near: net.Socket, links: Set<net.Socket>, refuse: () => void) => {
-    const far = net.connect({ port: oneOf(options.servers()), host: "127.0.0.1" })
+  delay(lane: Lane, line: Buffer): Item {
+    const special = async () => {
+      await sleep(between(5, 250))
+      this.fired.delay++
+      lane.write(line)
+    }
+    return { line, special }
+  }
+
+  singleBytes(lane: Lane, line: Buffer): Item {
+    const special = async () => {
+      for (const byte of line) {
+        lane.write(Buffer.of(byte))
+        await new Promise(setImmediate)
+      }
+      this.fired.singleBytes++
+    }
+    return { line, special }
+  }
+
+  merged(lane: Lane, line: Buffer): Item {
+    const special = async () => {
+      await sleep(20)
+      const following = lane.following()
+      if (following.length > 0) this.fired.merged++
+      lane.write(Buffer.concat([line, ...following]))
+    }
+    return { line, special }
+  }
+}
+
+/** A connection of a client, led to a server. */
+class Link {
+  private readonly nemesis: Nemesis
+  private readonly near: net.Socket
+  private readonly far: net.Socket
+  private readonly requests: Lane
+  private readonly answers: Lane
+  private readonly refuse: () => void
+
+  constructor(nemesis: Nemesis, near: net.Socket, refuse: () => void) {
+    const far = this.far = nemesis.connect()
+    this.nemesis = nemesis
+    this.near = near
+    this.refuse = refuse
+    const requests = this.requests = new Lane(far)
+    const answers = this.answers = new Lane(near)
     near.setNoDelay(true)
     far.setNoDelay(true)
-    links.add(near)
-    const requests = new Lane(far)
-    const answers = new Lane(near)
-    const reset = () => {
-      near.resetAndDestroy()
-      far.resetAndDestroy()
-    }
     near.on("error", () => {})
-    near.on("close", () => {
-      links.delete(near)
-      far.destroy()
-    })
+    near.on("close", () => far.destroy())
     far.on("error", () => {})
     far.on("close", () => {
       if (!answers.dead) near.destroy()
     })
-
-    const delay = (lane: Lane, line: Buffer): Item => ({
-      line,
-      special: async () => {
-        await sleep(between(5, 250))
-        fired.delay++
-        lane.write(line)
-      }
-    })
-    const singleBytes = (lane: Lane, line: Buffer): Item => ({
-      line,
-      special: async () => {
-        for (const byte of line) {
-          lane.write(Buffer.of(byte))
-          await new Promise(setImmediate)
-        }
-        fired.singleBytes++
-      }
-    })
-    const merged = (lane: Lane, line: Buffer): Item => ({
-      line,
-      special: async () => {
-        await sleep(20)
-        const following = lane.following()
-        if (following.length > 0) fired.merged++
-        lane.write(Buffer.concat([line, ...following]))
-      }
-    })
-
-    const request = (line: Buffer): void => {
-      const fault = choose(ofRequests)
-      switch (fault) {
-        case undefined:
-          return requests.push({ line })
-        case "refused":
-          fired.refused++
-          return refuse()
-        case "blackHole":
-          fired.blackHole++
-          requests.dead = answers.dead = true
-          return
-        case "halfOpen":
-          fired.halfOpen++
-          requests.dead = true
-          return
-        case "delay":
-          return requests.push(delay(requests, line))
-        case "resetMidRequest":
-          return requests.push({
-            line,
-            special: async () => {
-              requests.write(line.subarray(0, between(1, line.length - 1)))
-              // So that the server has it before the reset.
-              await sleep(5)
-              fired.resetMidRequest++
-              reset()
-            }
-          })
-        case "singleBytes":
-          return requests.push(singleBytes(requests, line))
-        case "merged":
-          return requests.push(merged(requests, line))
-        default: {
-          requests.push({ line })
-          const action = actionOf(line)
-          if (action === "Version" || action === "Get" || action === "TestLock") return
-          if (fault === "duplicate") sendAgain(line, fault)
-          else later(between(0.2, 2.5) * options.ttl, () => sendAgain(line, "lateDuplicate"))
-        }
-      }
-    }
-    const answer = (line: Buffer): void => {
-      const fault = choose(ofAnswers)
-      switch (fault) {
-        case "halfOpen":
-          fired.halfOpen++
-          answers.dead = true
-          return
-        case "delay":
-          return answers.push(delay(answers, line))
-        case "truncated":
-          return answers.push({
-            line,
-            special: () => {
-              fired.truncated++
-              answers.write(line.subarray(0, between(1, line.length - 1)))
-              near.end()
-              answers.dead = true
-              far.destroy()
-            }
-          })
-        case "garbage":
-          return answers.push({
-            line,
-            special: () => {
-              fired.garbage++
-              answers.write(garbage())
-            }
-          })
-        case "answerLost":
-          fired.answerLost++
-          return reset()
-        case "lateAnswer":
-          return later(options.patience * between(1.1, 1.5), () => {
-            if (answers.dead || near.destroyed) return
-            fired.lateAnswer++
-            answers.push({ line })
-          })
-        case "singleBytes":
-          return answers.push(singleBytes(answers, line))
-        case "merged":
-          return answers.push(merged(answers, line))
-        default:
-          return answers.push({ line })
-      }
-    }
-    near.on("data", (chunk: Buffer) => requests.dead || requests.cut(chunk).forEach(request))
-    far.on("data", (chunk: Buffer) => answers.dead || answers.cut(chunk).forEach(answer))
+    near.on("data", (chunk: Buffer) => requests.dead || requests.cut(chunk).forEach((line) => this.request(line)))
+    far.on("data", (chunk: Buffer) => answers.dead || answers.cut(chunk).forEach((line) => this.answer(line)))
   }
 
-  const open = () =>
-    Effect.acquireRelease(
-      Effect.callback<{ readonly port: number; readonly close: Effect.Effect<void> }>((resume) => {
-        const links = new Set<net.Socket>()
-        let port = 0
-        let listening: net.Server
-        const listen = () => {
-          listening = net.createServer((near) => link(near, links, refuse))
-          // Another process may have been given the port meanwhile: it gives it back.
-          listening.on("error", () => later(50, listen))
-          listening.listen(port, "127.0.0.1", () => {
-            port = (listening.address() as net.AddressInfo).port
-            resume(Effect.succeed({ port, close }))
-          })
-        }
-        const cut = () => links.forEach((socket) => socket.resetAndDestroy())
-        const refuse = () => {
-          if (!listening.listening) return
-          listening.close()
-          cut()
-          later(between(20, 120), listen)
-        }
-        const close = Effect.sync(() => {
-          listening.close()
-          cut()
-        })
-        listen()
-      }),
-      ({ close }) => close
-    )
+  private reset(): void {
+    this.near.resetAndDestroy()
+    this.far.resetAndDestroy()
+  }
 
-  const gates = yield* Effect.replicateEffect(open(), options.gates)
-  yield* Effect.addFinalizer(() => Effect.sync(() => timers.forEach(clearTimeout)))
+  private request(line: Buffer): void {
+    const { nemesis, requests } = this
+    const { fired } = nemesis
+    const fault = nemesis.choose(ofRequests)
+    switch (fault) {
+      case undefined:
+        return requests.push({ line })
+      case "refused":
+        fired.refused++
+        return this.refuse()
+      case "blackHole":
+        fired.blackHole++
+        requests.dead = this.answers.dead = true
+        return
+      case "halfOpen":
+        fired.halfOpen++
+        requests.dead = true
+        return
+      case "delay":
+        return requests.push(nemesis.delay(requests, line))
+      case "resetMidRequest":
+        return requests.push({ line, special: () => this.resetMidRequest(line) })
+      case "singleBytes":
+        return requests.push(nemesis.singleBytes(requests, line))
+      case "merged":
+        return requests.push(nemesis.merged(requests, line))
+      default:
+        requests.push({ line })
+        this.again(line, fault === "duplicate")
+    }
+  }
+
+  private async resetMidRequest(line: Buffer): Promise<void> {
+    this.requests.write(line.subarray(0, between(1, line.length - 1)))
+    // So that the server has it before the reset.
+    await sleep(5)
+    this.nemesis.fired.resetMidRequest++
+    this.reset()
+  }
+
+  private again(line: Buffer, atOnce: boolean): void {
+    const { nemesis } = this
+    const action = actionOf(line)
+    if (action === "Version" || action === "Get" || action === "TestLock") return
+    if (atOnce) nemesis.sendAgain(line, "duplicate")
+    else nemesis.later(between(0.2, 2.5) * nemesis.options.ttl, () => nemesis.sendAgain(line, "lateDuplicate"))
+  }
+
+  private answer(line: Buffer): void {
+    const { answers, nemesis } = this
+    const { fired } = nemesis
+    switch (nemesis.choose(ofAnswers)) {
+      case "halfOpen":
+        fired.halfOpen++
+        answers.dead = true
+        return
+      case "delay":
+        return answers.push(nemesis.delay(answers, line))
+      case "truncated":
+        return answers.push({ line, special: () => this.truncate(line) })
+      case "garbage":
+        return answers.push({
+          line,
+          special: () => {
+            fired.garbage++
+            answers.write(garbage())
+          }
+        })
+      case "answerLost":
+        fired.answerLost++
+        return this.reset()
+      case "lateAnswer":
+        return nemesis.later(nemesis.options.patience * between(1.1, 1.5), () => {
+          if (answers.dead || this.near.destroyed) return
+          fired.lateAnswer++
+          answers.push({ line })
+        })
+      case "singleBytes":
+        return answers.push(nemesis.singleBytes(answers, line))
+      case "merged":
+        return answers.push(nemesis.merged(answers, line))
+      default:
+        return answers.push({ line })
+    }
+  }
+
+  private truncate(line: Buffer): void {
+    this.nemesis.fired.truncated++
+    this.answers.write(line.subarray(0, between(1, line.length - 1)))
+    this.near.end()
+    this.answers.dead = true
+    this.far.destroy()
+  }
+}
+
+/** A port that leads to the servers. */
+class Gate {
+  port = 0
+  private readonly nemesis: Nemesis
+  private readonly near = new Set<net.Socket>()
+  private listening!: net.Server
+
+  constructor(nemesis: Nemesis) {
+    this.nemesis = nemesis
+  }
+
+  listen(onceListening: () => void): void {
+    this.listening = net.createServer((near) => {
+      this.near.add(near)
+      near.on("close", () => this.near.delete(near))
+      return new Link(this.nemesis, near, () => this.refuse(onceListening))
+    })
+    // Another process may have been given the port meanwhile: it gives it back.
+    this.listening.on("error", () => this.nemesis.later(50, () => this.listen(onceListening)))
+    this.listening.listen(this.port, "127.0.0.1", () => {
+      this.port = (this.listening.address() as net.AddressInfo).port
+      onceListening()
+    })
+  }
+
+  private refuse(onceListening: () => void): void {
+    if (!this.listening.listening) return
+    this.close()
+    this.nemesis.later(between(20, 120), () => this.listen(onceListening))
+  }
+
+  close(): void {
+    this.listening.close()
+    this.near.forEach((socket) => socket.resetAndDestroy())
+  }
+}
+
+/** Opens ports on which it happens, closed with the scope. */
+export const proxy = Effect.fnUntraced(function*(options: Options) {
+  const nemesis = new Nemesis(options)
+  const open = Effect.acquireRelease(
+    Effect.callback<Gate>((resume) => {
+      const gate = new Gate(nemesis)
+      gate.listen(() => resume(Effect.succeed(gate)))
+    }),
+    (gate) => Effect.sync(() => gate.close())
+  )
+  const gates = yield* Effect.replicateEffect(open, options.gates)
+  yield* Effect.addFinalizer(() => Effect.sync(() => nemesis.forgetAll()))
   return {
     ports: gates.map(({ port }) => port),
     /** How often each fault has happened. */
-    fired: fired as Readonly<Record<Fault, number>>,
+    fired: nemesis.fired as Readonly<Record<Fault, number>>,
     /** From now on nothing more goes wrong. */
-    calm: () => void (calm = true)
+    calm: () => void (nemesis.calm = true)
   }
 })

@@ -30,24 +30,27 @@ export type Answer =
     /** It is to stop itself before it writes. */
     readonly stop: boolean
   }
-  /** Said to everybody: the work is over. */
+  /** Said to all: the work is over. */
   | { readonly over: true }
 
-/** Serves the counters, as long as the scope lives. */
-export const serve = Effect.gen(function*() {
-  const sql = yield* sqlite
-  yield* Fence.migrate(sql)
-  yield* sql`CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)`
-  const operations = new Map<number, number>()
-  const written = new Map<string, number>()
-  const stops: Array<{ readonly process: number; readonly millis: number; readonly refused: boolean }> = []
-  let toStop: ((process: number) => void) | undefined
-  const sockets = new Set<net.Socket>()
+/** The counters, and what was done to them. */
+class Resource {
+  /** How many requests to the lock servers each client has had an answer to, or a time-out. */
+  readonly operations = new Map<number, number>()
+  readonly written = new Map<string, number>()
+  readonly stops: Array<{ readonly process: number; readonly millis: number; readonly refused: boolean }> = []
+  toStop: ((process: number) => void) | undefined
+  private readonly sql: Sql
 
-  const ask = ({ fence, name, value }: Question): Effect.Effect<number | undefined> => {
+  constructor(sql: Sql) {
+    this.sql = sql
+  }
+
+  private ask({ fence, name, value }: Question): Effect.Effect<number | undefined> {
+    const { sql } = this
     // All that the guard looks at.
     const lease = { name, fence: Option.some(BigInt(fence)) } as Lease.Lease
-    // A read is guarded too: whoever held the lock before must not write what the reader then does not know of.
+    // A read is guarded too: an earlier holder must not write what the reader then does not know of.
     const work = value === undefined
       ? Effect.map(
         sql<{ readonly value: number }>`SELECT value FROM counters WHERE name = ${name}`,
@@ -65,56 +68,76 @@ export const serve = Effect.gen(function*() {
     )
   }
 
-  const handle = async (question: Question): Promise<Answer> => {
-    operations.set(question.process, question.operations)
-    const value = await Effect.runPromise(ask(question))
+  async handle(question: Question): Promise<Answer> {
+    const { name, process } = question
+    this.operations.set(process, question.operations)
+    const value = await Effect.runPromise(this.ask(question))
     const isWrite = question.value !== undefined
-    if (isWrite && value !== undefined) written.set(question.name, (written.get(question.name) ?? 0) + 1)
+    if (isWrite && value !== undefined) this.written.set(name, (this.written.get(name) ?? 0) + 1)
     if (question.stoppedFor > 0) {
-      stops.push({ process: question.process, millis: question.stoppedFor, refused: value === undefined })
+      this.stops.push({ process, millis: question.stoppedFor, refused: value === undefined })
     }
-    const stop = !isWrite && value !== undefined && toStop !== undefined
+    const stop = !isWrite && value !== undefined && this.toStop !== undefined
     if (stop) {
-      toStop!(question.process)
-      toStop = undefined
+      this.toStop!(process)
+      this.toStop = undefined
     }
     return { n: question.n, value, stop }
   }
+}
 
-  const server = yield* Effect.acquireRelease(
-    Effect.callback<net.Server>((resume) => {
-      const server = net.createServer((socket) => {
-        sockets.add(socket)
-        socket.setNoDelay(true)
-        socket.on("error", () => {})
-        socket.on("close", () => sockets.delete(socket))
-        createInterface(socket).on("error", () => {}).on("line", async (line) => {
-          const answer = await handle(JSON.parse(line))
-          if (socket.writable) socket.write(JSON.stringify(answer) + "\n")
+type Sql = Effect.Success<typeof sqlite>
+
+/** A server that answers a question on each line, and its connections. */
+const listen = (handle: (question: Question) => Promise<Answer>) => {
+  const sockets = new Set<net.Socket>()
+  return Effect.acquireRelease(
+    Effect.callback<{ readonly port: number; readonly sockets: Set<net.Socket>; readonly server: net.Server }>(
+      (resume) => {
+        const server = net.createServer((socket) => {
+          sockets.add(socket)
+          socket.setNoDelay(true)
+          socket.on("error", () => {})
+          socket.on("close", () => sockets.delete(socket))
+          createInterface(socket).on("error", () => {}).on("line", async (line) => {
+            const answer = await handle(JSON.parse(line))
+            if (socket.writable) socket.write(JSON.stringify(answer) + "\n")
+          })
         })
-      })
-      server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
-    }),
-    (server) =>
+        server.listen(0, "127.0.0.1", () => {
+          resume(Effect.succeed({ port: (server.address() as net.AddressInfo).port, sockets, server }))
+        })
+      }
+    ),
+    ({ server }) =>
       Effect.sync(() => {
         server.close()
         sockets.forEach((socket) => socket.destroy())
       })
   )
+}
+
+/** Serves the counters, as long as the scope lives. */
+export const serve = Effect.gen(function*() {
+  const sql = yield* sqlite
+  yield* Fence.migrate(sql)
+  yield* sql`CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)`
+  const resource = new Resource(sql)
+  const { port, sockets } = yield* listen((question) => resource.handle(question))
   return {
-    port: (server.address() as net.AddressInfo).port,
+    port,
     /** How many requests to the lock servers all clients have had an answer to, or a time-out. */
-    operations: () => Array.from(operations.values()).reduce((sum, n) => sum + n, 0),
+    operations: () => Array.from(resource.operations.values()).reduce((sum, n) => sum + n, 0),
     /** How many writes were accepted, by the name of the counter. */
-    written: written as ReadonlyMap<string, number>,
-    /** The writes of those who had been stopped before them, for how long, and whether they were refused. */
-    stops: stops as ReadonlyArray<typeof stops[number]>,
+    written: resource.written as ReadonlyMap<string, number>,
+    /** The writes of clients that had been stopped before them, for how long, and whether they were refused. */
+    stops: resource.stops as ReadonlyArray<Resource["stops"][number]>,
     /** Lets the next client that reads stop itself before it writes; gives its process. */
     stopNext: Effect.callback<number>((resume) => {
-      toStop = (process) => resume(Effect.succeed(process))
-      return Effect.sync(() => void (toStop = undefined))
+      resource.toStop = (process) => resume(Effect.succeed(process))
+      return Effect.sync(() => void (resource.toStop = undefined))
     }),
-    /** Tells everybody that the work is over. */
+    /** Tells all clients that the work is over. */
     over: Effect.sync(() => sockets.forEach((socket) => socket.write("{\"over\":true}\n"))),
     /** What the counters say. */
     counters: Effect.map(

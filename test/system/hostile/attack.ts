@@ -1,5 +1,5 @@
 /**
- * Hostile clients in a process of their own, so that they take no time from who measures:
+ * Hostile clients in a process of their own, so that they take no time from the process that measures:
  *
  *     node test/hostile/attack.ts '{"port":37373,"kind":"Slow","count":1000}'
  *

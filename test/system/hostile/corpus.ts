@@ -29,7 +29,7 @@ export const lines: ReadonlyArray<Buffer> = steps.flatMap(({ raw }) =>
   raw === undefined ? [] : Buffer.from(raw, "latin1")
 )
 
-/** Whoever has proved to be somebody in the recordings. */
+/** The identities that were proved in the recordings. */
 export const identities = ["alice", "bob"].map((Name) => ({
   Name,
   Identity: String(

@@ -12,7 +12,7 @@ export interface Latency {
   readonly ownDelay: { readonly p99: number; readonly max: number }
 }
 
-/** As long as so many of them at the most. */
+/** The time that this percentage of them took at the most. */
 export const percentile = ({ trips }: Latency, percent: number): number => {
   const sorted = trips.toSorted((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * percent / 100))]!
@@ -28,7 +28,7 @@ export const both = (a: Latency, b: Latency): Latency => ({
 
 const clients = 4
 
-/** Takes a lock and gives it back, so many times, over a few connections, each with a pause between. */
+/** Takes a lock and gives it back, again and again, over a few connections, each with a pause between. */
 export const roundTrips = Effect.fnUntraced(function*(port: number, times: number) {
   const delay = monitorEventLoopDelay({ resolution: 1 })
   const taken: Array<number> = []

@@ -34,7 +34,7 @@ export const inputsOf = (seed: number, sampled: ReadonlyArray<string>) => {
     // To prove oneself takes long, and hides all else where it fails.
     const fields = random.pick(requests).filter(([key]) => !isProof.has(key) || random.chance(0.05))
     if (random.chance(0.3)) return fields
-    // Mostly about few names of few owners, or nobody would ever meet another.
+    // Mostly about few names of few owners, or no two would ever meet.
     const about = new Map([...fields, ["\"FileName\"", random.pick(names)], ["\"ID\"", random.pick(owners)]])
     if (random.chance(0.5)) about.set("\"Seq\"", `"${random.below(10)}"`)
     if (random.chance(0.2)) about.set("\"Wait\"", `"${random.below(1000)}"`)
@@ -185,7 +185,7 @@ const editFields = (random: Seeded, fields: Fields): Fields => {
   }
 }
 
-/** A line near the bound for those who have proved nothing, or far above. */
+/** A line near the bound for a client that has proved nothing, or far above. */
 const long = (random: Seeded): Buffer => {
   if (random.chance(0.2)) return Buffer.alloc(70_000, random.pick(["a", "\r", "\0", "1g"]))
   const length = random.pick([65_534, 65_536, 65_538, 196_608, 458_751, 458_752, 458_753, 458_754, 600_000])
@@ -193,7 +193,7 @@ const long = (random: Seeded): Buffer => {
   return random.chance(0.9) ? Buffer.concat([codec.encode(body), newline]) : codec.encode(body)
 }
 
-/** A line near the bound for those who have proved something, after the proof. */
+/** A line near the bound for a client that has proved its identity, after the proof. */
 const huge = (random: Seeded): Buffer => {
   const [length, some] = random.chance(0.5) ? [1_000_000, shapes] : [random.pick(nearMaxLine), plainShapes]
   const { Identity, Name } = random.pick(corpus.identities)
@@ -218,7 +218,7 @@ const plainShapes: ReadonlyArray<Shape> = [
   ["\"Pad\":", () => "9", "1"]
 ]
 
-/** And such as cost whoever reads them more. */
+/** And such as cost the reader more. */
 export const shapes: ReadonlyArray<Shape> = [
   ...plainShapes,
   ["\"Expire\":\"", () => "9", "x\""],
@@ -239,7 +239,7 @@ export const shapes: ReadonlyArray<Shape> = [
 
 const shape = (random: Seeded, bytes: number): Buffer => shaped(random.pick(shapes), bytes)
 
-/** A request with a field of such a shape, of so many bytes. */
+/** A request of this many bytes, with a field of such a shape. */
 export const shaped = ([open, part, close]: Shape, bytes: number): Buffer => {
   const start = Buffer.from(`{"ID":"A","FileName":"f","Action":"Lock","Expire":"30",${open}`)
   const end = Buffer.from(`${close}}`)

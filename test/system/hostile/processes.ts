@@ -63,7 +63,7 @@ export const server = Effect.fnUntraced(function*(options: Server.Options = {}) 
   }
 })
 
-/** A server that has served, and has nobody now: what it uses then is what an attack is measured against. */
+/** A server that has served, and has no client now: what it uses then is what an attack is measured against. */
 export const usedServer = Effect.fnUntraced(function*(options?: Server.Options) {
   const used = yield* server(options)
   yield* Effect.scoped(roundTrips(used.port, 800))
@@ -82,8 +82,8 @@ export const usedServer = Effect.fnUntraced(function*(options?: Server.Options) 
 export const attackers = (options: Attack.Options) =>
   Effect.map(start("attack.ts", options), ({ child }) => ({ live: () => !hasEnded(child) }))
 
-/** Asks again until it holds, for 20 seconds at the most. */
+/** Asks again until it holds, for a minute at the most. */
 export const until = (what: string, holds: () => boolean) =>
   Effect.suspend(() => holds() ? Effect.void : Effect.fail(new Error(`not in time: ${what}`))).pipe(
-    Effect.retry({ schedule: Schedule.spaced("20 millis"), times: 1000 })
+    Effect.retry({ schedule: Schedule.spaced("20 millis"), times: 3000 })
   )

@@ -3,22 +3,22 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { atMostTwice, isLong, report } from "../../support/report.ts"
 import { both, type Latency, percentile, roundTrips } from "./honest.ts"
 import { attackers, server, until } from "./processes.ts"
-import { long, report } from "./report.ts"
 
 const slow = 1000
 const idle = 1000
 const resets = 500
 
-const trips = long ? 40_000 : 4000
+const trips = isLong ? 40_000 : 4000
 
 /** The goal for honest clients. */
 const maxMillis = 50
 
 /**
- * A machine that others use keeps everybody waiting: above the goal, it counts only beyond so many times as long as
- * the same honest clients wait undisturbed, before and after, or for another server meanwhile.
+ * A machine that others use keeps all clients waiting. So the goal is at least this many times what the same honest clients
+ * wait undisturbed, before and after, or for another server meanwhile.
  */
 const maxTimes = 5
 
@@ -56,10 +56,11 @@ describe("clients that only take places", () => {
           yield* attackers({ port, kind: "Slow", count: slow })
           yield* attackers({ port, kind: "Reset", count: 1, total: resets })
           yield* until("all are connected", () => descriptors() > atFirst + (idle + slow) * 0.9)
+          most = descriptors()
           const latencies = yield* Effect.all([roundTrips(port, trips), roundTrips(other.port, trips)], {
             concurrency: "unbounded"
           })
-          most = descriptors()
+          most = Math.max(most, descriptors())
           return latencies
         }))
         yield* until("what was opened is closed", settled)
@@ -67,7 +68,8 @@ describe("clients that only take places", () => {
         yield* until("what was opened is closed", settled)
         assert.isTrue(lives())
 
-        report("slow", [
+        const goal = Math.max(maxMillis, maxTimes * Math.max(percentile(alone, 99), percentile(meanwhile, 99)))
+        report("hostile-slow", { section: "Hostile input", file: import.meta.filename }, [
           { what: "honest lock and unlock, undisturbed, ms", figure: shown(alone), goal: "none: to compare" },
           { what: "the same at another server, meanwhile, ms", figure: shown(meanwhile), goal: "none: to compare" },
           {
@@ -82,12 +84,8 @@ describe("clients that only take places", () => {
           }
         ])
         assert.isAbove(most, atFirst + (idle + slow) * 0.9)
-        assert.isTrue(
-          percentile(attacked, 99) <=
-            Math.max(maxMillis, maxTimes * Math.max(percentile(alone, 99), percentile(meanwhile, 99))),
-          `${shown(attacked)}, undisturbed ${shown(alone)}, another server meanwhile ${shown(meanwhile)}`
-        )
+        atMostTwice(percentile(attacked, 99), goal, "honest lock and unlock, p99, ms")
       }),
-    long ? 600_000 : 120_000
+    isLong ? 1_200_000 : 300_000
   )
 })

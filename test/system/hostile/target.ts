@@ -102,12 +102,9 @@ const socketOf = ({ chunks, end }: Input, sent: Array<Uint8Array>): Socket.Socke
 /** How long the handler of a connection that has ended may go on, while time stands still: only a bug takes so long. */
 const patience = 30_000
 
-export const makeTarget = async (): Promise<Target> => {
-  const clock = new ManualClock()
-  const held = new Map<string, string>()
-  const scope = Scope.makeUnsafe()
+/** The whole server, on a clock of its own, and how a connection is given to it. */
+const startServer = async (clock: ManualClock, held: Map<string, string>, scope: Scope.Scope) => {
   const accepting = Deferred.makeUnsafe<(socket: Socket.Socket) => Effect.Effect<unknown, unknown>>()
-
   const server = Layer.succeed(
     SocketServer.SocketServer,
     SocketServer.SocketServer.of({
@@ -136,8 +133,58 @@ export const makeTarget = async (): Promise<Target> => {
     Layer.buildWithScope(program, scope).pipe(Effect.provideService(Clock.Clock, clock))
   )
   const { handle } = Context.get(built, LockServer.LockServer)
+  return { handle, accept: await Effect.runPromise(Deferred.await(accepting)) }
+}
+
+/** The lines of chunks, each as soon as it has come. */
+function* linesOf(chunks: Input["chunks"]): Generator<Uint8Array, void> {
+  const framer = new Wire.Framer(Limits.defaults.maxLineBytes)
+  for (const chunk of chunks) yield* framer.push(chunk)
+}
+
+/** What each line goes through, without a connection: sends the answers, and gives what it died of, if it did. */
+const handleLines = async (
+  { chunks }: Input,
+  sent: Array<Uint8Array>,
+  fork: (request: Protocol.Request) => Fiber.Fiber<Protocol.Response>
+): Promise<unknown> => {
+  const running: Array<readonly [Fiber.Fiber<Protocol.Response>, string | undefined]> = []
+  const answer = (exit: Exit.Exit<Protocol.Response>, Seq: string | undefined) => {
+    if (Exit.isFailure(exit)) return exit.cause
+    sent.push(Protocol.encodeResponse(Seq === undefined ? exit.value : { ...exit.value, Seq }))
+    return undefined
+  }
+  for (const line of linesOf(chunks)) {
+    const request = Protocol.decodeRequest(line, Limits.defaults.maxJsonDepth)
+    if (Result.isFailure(request)) {
+      sent.push(Protocol.encodeResponse({ Status: request.failure.Status }))
+      continue
+    }
+    const { Seq, Wait } = request.success
+    const fiber = fork(request.success)
+    // A request that waits is answered later, or is gone by then; all others while it runs, but for a proof.
+    const exit = fiber.pollUnsafe() ?? (Wait === undefined ? await Effect.runPromise(Fiber.await(fiber)) : undefined)
+    if (exit === undefined) running.push([fiber, Seq])
+    else {
+      const died = answer(exit, Seq)
+      if (died !== undefined) return died
+    }
+  }
+  for (const [fiber, Seq] of running) {
+    await Effect.runPromise(Fiber.interrupt(fiber))
+    const exit = fiber.pollUnsafe()!
+    const died = Exit.hasInterrupts(exit) ? undefined : answer(exit, Seq)
+    if (died !== undefined) return died
+  }
+  return undefined
+}
+
+export const makeTarget = async (): Promise<Target> => {
+  const clock = new ManualClock()
+  const held = new Map<string, string>()
+  const scope = Scope.makeUnsafe()
+  const { accept, handle } = await startServer(clock, held, scope)
   const fork = Effect.runForkWith(Context.make(Clock.Clock, clock))
-  const accept = await Effect.runPromise(Deferred.await(accepting))
 
   /** Runs it, and says what came of it. `run` sends, and gives what it died of. */
   const outcomeOf = async (run: (sent: Array<Uint8Array>) => Promise<unknown>): Promise<Outcome> => {
@@ -156,42 +203,7 @@ export const makeTarget = async (): Promise<Target> => {
 
   return {
     connection: (input) => outcomeOf((sent) => ending(accept(socketOf(input, sent)))),
-    lines: (input) =>
-      outcomeOf(async (sent) => {
-        const framer = new Wire.Framer(Limits.defaults.maxLineBytes)
-        const running: Array<readonly [Fiber.Fiber<Protocol.Response>, string | undefined]> = []
-        const answer = (exit: Exit.Exit<Protocol.Response>, Seq: string | undefined) => {
-          if (Exit.isFailure(exit)) return exit.cause
-          sent.push(Protocol.encodeResponse(Seq === undefined ? exit.value : { ...exit.value, Seq }))
-          return undefined
-        }
-        for (const chunk of input.chunks) {
-          for (const line of framer.push(chunk)) {
-            const request = Protocol.decodeRequest(line, Limits.defaults.maxJsonDepth)
-            if (Result.isFailure(request)) {
-              sent.push(Protocol.encodeResponse({ Status: request.failure.Status }))
-              continue
-            }
-            const { Seq, Wait } = request.success
-            const fiber = fork(handle(request.success))
-            // Who waits is answered later, or has gone by then; all others while it runs, but for a proof.
-            const exit = fiber.pollUnsafe() ??
-              (Wait === undefined ? await Effect.runPromise(Fiber.await(fiber)) : undefined)
-            if (exit === undefined) running.push([fiber, Seq])
-            else {
-              const died = answer(exit, Seq)
-              if (died !== undefined) return died
-            }
-          }
-        }
-        for (const [fiber, Seq] of running) {
-          await Effect.runPromise(Fiber.interrupt(fiber))
-          const exit = fiber.pollUnsafe()!
-          const died = Exit.hasInterrupts(exit) ? undefined : answer(exit, Seq)
-          if (died !== undefined) return died
-        }
-        return undefined
-      }),
+    lines: (input) => outcomeOf((sent) => handleLines(input, sent, (request) => fork(handle(request)))),
     advance: (millis) => clock.advance(millis),
     close: () => Effect.runPromise(Scope.close(scope, Exit.void))
   }

@@ -24,7 +24,7 @@ export const wrong = (input: Input, { died, held, sent }: Outcome): string | und
     answers.push(answer.success)
   }
 
-  // Whoever has gone gets no answer, and may still hold what it asked for.
+  // A client that has gone gets no answer, and may still hold what it asked for.
   if (input.end === "Reset") return undefined
   const first = asked.lines[0]
   if (first !== undefined && answers.length === 0 && fieldsOf(first)?.["Wait"] === undefined) return "no answer"

@@ -16,7 +16,7 @@ import type { Machine, Simulator } from "./Simulator.ts"
 export interface Spoiling {
   /** A connection to a server that runs is refused. */
   readonly refuse: number
-  /** A connection is not made, and nobody is told. */
+  /** A connection is not made, and the client is not told. */
   readonly swallow: number
   /** An answer is cut off, and its connection ends. */
   readonly truncate: number
@@ -92,7 +92,7 @@ class End {
     })
   }
 
-  // Nobody listens here any more: who sends is told so.
+  // Nothing listens here any more: the sender is told so.
   private refuse(): void {
     const { peer } = this
     if (peer !== undefined && !peer.gone) {
@@ -225,7 +225,7 @@ export class Network {
     return latency * (0.5 + random.double())
   }
 
-  /** Connections that live, for whoever wants to break one. */
+  /** Connections that live, to break one of them. */
   private alive(): ReadonlyArray<Connection> {
     for (let i = this.connections.length - 1; i >= 0; i--) {
       const { client } = this.connections[i]!
@@ -323,7 +323,8 @@ export class Network {
     const write = (chunk: Uint8Array | string | Socket.CloseEvent) =>
       Effect.suspend(() => {
         if (Socket.isCloseEvent(chunk)) {
-          end.close()
+          if (chunk.code === 1000) end.close()
+          else end.abort()
           return Effect.void
         }
         if (!end.writable) return Effect.fail(failed("closed"))
@@ -347,7 +348,7 @@ export class Network {
     )
   }
 
-  /** As a proxy would: the same request, on a connection of its own, whose answers nobody reads. */
+  /** As a proxy would: the same request, on a connection of its own, whose answers are not read. */
   private again(request: Protocol.Request, bytes: Uint8Array, line: Uint8Array): void {
     const { accept, random, serving } = this
     if (accept === undefined || serving?.state === "Dead") return
@@ -429,7 +430,7 @@ export class Network {
     }
   }
 
-  /** The server is down: whoever dials is refused. */
+  /** The server is down: clients that dial are refused. */
   stopServing(): void {
     this.accept = undefined
     this.serving = undefined

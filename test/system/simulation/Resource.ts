@@ -6,7 +6,7 @@ import { Effect, Exit, Option } from "effect"
 import type { Lease } from "effect-dlm"
 import { Fence } from "effect-dlm/fence"
 import { KeyValueStore } from "effect/persistence"
-import type { History } from "./History.ts"
+import type { History } from "../../support/history/History.ts"
 import type { Machine } from "./Simulator.ts"
 
 export class Resource {
@@ -32,7 +32,7 @@ export class Resource {
     set: (key, value) =>
       Effect.sync(() => {
         this.values.set(key, value)
-        this.history.write(key, BigInt((JSON.parse(value) as { readonly fence: string }).fence))
+        this.history.write(key, BigInt((JSON.parse(value) as { readonly fence: string }).fence), true)
       }),
     remove: (key) => Effect.sync(() => this.values.delete(key)),
     clear: Effect.sync(() => this.values.clear()),
@@ -52,7 +52,7 @@ export class Resource {
           : this.store.set(lease.name, JSON.stringify({ fence: String(fence), value: from.name }))
         this.machine.fork(Effect.onExit(Effect.exit(writing), (exit) =>
           Effect.sync(() => {
-            if (Exit.isSuccess(exit) && Exit.isFailure(exit.value)) this.history.refuse(lease.name, fence)
+            if (Exit.isSuccess(exit) && Exit.isFailure(exit.value)) this.history.write(lease.name, fence, false)
             from.after(this.delay(), () => resume(Effect.void))
           })))
       })

@@ -29,7 +29,7 @@ export class Violation extends Error {
 const maxTasksAtOnce = 200_000
 
 export class Simulator {
-  /** The time that nobody in the simulation sees, in milliseconds. */
+  /** The true time, which no machine sees, in milliseconds. */
   now = 0
   readonly random: Seeded
   readonly trace: Array<string> = []
@@ -57,7 +57,7 @@ export class Simulator {
     this.machines.splice(this.machines.indexOf(machine), 1)
   }
 
-  /** Runs something so many milliseconds from now. */
+  /** Runs something this many milliseconds from now. */
   after(millis: number, run: () => void): Event {
     return this.at(this.now + Math.max(0, millis), run)
   }
@@ -217,7 +217,7 @@ export class Machine {
     task()
   }
 
-  /** Runs something on this machine, so many of the simulation's milliseconds from now, unless the result is called. */
+  /** Runs something on this machine, this many of the simulation's milliseconds from now, unless the result is called. */
   after(millis: number, run: () => void): () => void {
     let cancelled = false
     const event = this.sim.after(millis, () =>

@@ -1,7 +1,7 @@
 /**
- * The store in memory as if it were across a network: what is asked of it takes effect a while later, also when nobody
- * waits for it any more, and its answer comes later still. What was asked of a name first is done first; but grants to
- * those who wait are as if another server made them.
+ * The store in memory as if it were across a network: what is asked of it takes effect a while later, also when it is not
+ * waited for any more, and its answer comes later still. What was asked of a name first is done first; but grants to
+ * waiters are as if another server made them.
  */
 import { Effect, Stream } from "effect"
 import { Store } from "effect-dlm/server"
@@ -23,7 +23,7 @@ export const far = (near: Store.Store["Service"], machine: Machine, random: Seed
           machine.after(random.between(0, latency), () => resume(exit))
         })
       }),
-    // Nobody else changes it.
+    // No other server changes it.
     sharing: { freed: Stream.never }
   })
 }

@@ -3,16 +3,20 @@
  * fault that DLM_MUTATION names is put into its file as it is loaded.
  */
 import { registerHooks } from "node:module"
-import { mutate, mutations } from "./mutations.ts"
+import { pathToFileURL } from "node:url"
 
-// Effect notes an asynchronous context for each fiber that waits, if it can. Nobody looks at them here.
+const name = process.env["DLM_MUTATION"]
+const mutated = name === undefined ? undefined : await import("./mutations.ts").then(({ mutate, mutations }) => {
+  const mutation = mutations.find((mutation) => mutation.name === name)
+  if (mutation === undefined) throw new Error(`there is no mutation "${name}"`)
+  const { file, source } = mutate(mutation)
+  return { url: pathToFileURL(file).href, source }
+})
+
+// Effect notes an asynchronous context for each fiber that waits, if it can. They are not looked at here.
 process.getBuiltinModule = undefined as never
 
-const src = new URL("../../../src", import.meta.url)
-const name = process.env["DLM_MUTATION"]
-const mutation = mutations.find((mutation) => mutation.name === name)
-if (name !== undefined && mutation === undefined) throw new Error(`there is no mutation "${name}"`)
-const mutated = mutation === undefined ? undefined : new URL(mutation.file, src).href
+const src = new URL("../../../src/", import.meta.url)
 
 registerHooks({
   resolve: (specifier, context, next) => {
@@ -23,7 +27,6 @@ registerHooks({
   },
   load: (url, context, next) => {
     const loaded = next(url, context)
-    if (url !== mutated) return loaded
-    return { ...loaded, source: mutate(mutation!, new TextDecoder().decode(loaded.source as Uint8Array)) }
+    return url === mutated?.url ? { ...loaded, source: mutated.source } : loaded
   }
 })

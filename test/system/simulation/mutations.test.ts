@@ -3,35 +3,36 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as fs from "node:fs"
-import * as path from "node:path"
-import { mutate, mutations } from "./mutations.ts"
+import { parseSync } from "rolldown/utils"
+import { report } from "../../support/report.ts"
+import { marks, mutate, mutations } from "./mutations.ts"
 import { forEach, run } from "./processes.ts"
-import * as Report from "./report.ts"
 
-/** A fault must be seen within so many seeds. */
+/** A fault must be seen within this many seeds. */
 const seeds = 200
 
 describe.runIf(process.env["SEED"] === undefined)("mutations", () => {
-  it("fit the sources", () => {
+  it("have each a mark in the sources, and each mark has a mutation", () => {
     assert.isAtLeast(mutations.length, 20)
+    const wanted = new Set(mutations.map(({ mark }) => mark))
+    assert.deepStrictEqual(marks().map(({ mark }) => mark).toSorted(), Array.from(wanted).toSorted())
     for (const mutation of mutations) {
-      const source = fs.readFileSync(path.join(import.meta.dirname, "../../../src", mutation.file), "utf8")
-      assert.notStrictEqual(mutate(mutation, source), source)
+      const { file, source } = mutate(mutation)
+      assert.notStrictEqual(source, fs.readFileSync(file, "utf8"))
+      assert.deepStrictEqual(parseSync(file, source).errors, [], mutation.name)
     }
   })
 
   it("are seen", { timeout: 60_000 + mutations.length * 30_000 }, async () => {
-    const began = performance.now()
     const results = await forEach(mutations, async ({ far, name }) => {
       const outcomes = await run(1, seeds, { mutation: name, far })
-      return { mutation: name, seedsTried: outcomes.length, violation: outcomes.at(-1)?.violation }
+      return { mutation: name, violation: outcomes.at(-1)?.violation }
     })
-    Report.write("mutations", {
-      tried: results.length,
-      seen: results.filter(({ violation }) => violation !== undefined).length,
-      seconds: Math.round((performance.now() - began) / 1000),
-      results
-    })
+    report("simulation-mutations", { section: "Simulation", file: import.meta.filename }, [{
+      what: "Faults put into the code, one at a time, that were caught",
+      figure: `${results.filter(({ violation }) => violation !== undefined).length} of ${results.length}`,
+      goal: "all, of at least 20"
+    }])
     for (const { mutation, violation } of results) {
       assert.isDefined(violation, `${mutation}: not seen in ${seeds} seeds`)
     }

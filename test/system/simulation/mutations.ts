@@ -1,22 +1,27 @@
 /**
- * Faults put into the code on purpose, one at a time: each must be seen by the
- * simulation. A patch must fit its file in exactly one place.
+ * Faults put into the code on purpose, one at a time: each must be seen by the simulation.
+ *
+ * A comment in the sources, `// mutant: owner-check`, marks what a mutation changes: all that begins right behind it, a
+ * statement, a property, or an argument. It is found in whatever file it is, and however the code is laid out.
  */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { parseSync } from "rolldown/utils"
+
 export interface Mutation {
   readonly name: string
-  /** Below `src`. */
-  readonly file: string
-  readonly from: string
-  readonly to: string
+  readonly mark: string
+  /** The part of the marked code that is replaced, which must be there once. By default all of it. */
+  readonly part?: string
+  readonly by: string
   /** Whether it matters only over a store across a network. */
   readonly far?: boolean
 }
 
-const ownerCheck = "if (entry !== undefined && (entry.owner !== ID || entry.identity !== identity)) {"
-const withoutOwnerCheckOf = (action: string): Pick<Mutation, "file" | "from" | "to"> => ({
-  file: "server/LockServer.ts",
-  from: ownerCheck,
-  to: ownerCheck.replace("if (", `if (request.Action !== "${action}" && `)
+const withoutOwnerCheckOf = (action: string): Pick<Mutation, "mark" | "part" | "by"> => ({
+  mark: "owner-check",
+  part: "if (",
+  by: `if (request.Action !== "${action}" && `
 })
 
 export const mutations: ReadonlyArray<Mutation> = [
@@ -24,217 +29,198 @@ export const mutations: ReadonlyArray<Mutation> = [
   { name: "anybody can lock", ...withoutOwnerCheckOf("Lock") },
   { name: "anybody can erase", ...withoutOwnerCheckOf("Erase") },
   { name: "anybody can put", ...withoutOwnerCheckOf("Put") },
-  {
-    name: "an unlock is answered, and not done",
-    file: "server/LockServer.ts",
-    from: `{ answer: { Status: "Unlocked", ID }, change: remove }`,
-    to: `{ answer: { Status: "Unlocked", ID }, change: keep }`
-  },
+  { name: "an unlock is answered, and not done", mark: "unlock-frees", part: "change: remove", by: "change: keep" },
   {
     name: "a test of the lock renews it",
-    file: "server/LockServer.ts",
-    from: `return answerOnly(entry === undefined ? { Status: "Unlocked" } : { Status: "Locked", ID })`,
-    to: `return entry === undefined ? answerOnly({ Status: "Unlocked" })
+    mark: "test-changes-nothing",
+    by: `return entry === undefined ? answerOnly({ Status: "Unlocked" })
         : { answer: { Status: "Locked", ID }, change: hold(request, identity, entry.data) }`
   },
+  { name: "a renewal forgets the data", mark: "renewal-keeps-data", part: "entry?.data", by: "undefined" },
+  { name: "a claim that was withdrawn is granted, and kept", mark: "unlock-withdraws", by: "" },
   {
-    name: "a renewal forgets the data",
-    file: "server/LockServer.ts",
-    from: "change: hold(request, identity, entry?.data) }",
-    to: "change: hold(request, identity, undefined) }"
-  },
-  {
-    name: "a claim that was withdrawn is granted, and kept",
-    file: "server/LockServer.ts",
-    from: `if (request.Action === "Unlock") queue.withdraw(request, identity)`,
-    to: ""
-  },
-  {
-    name: "what was renewed by a grant that nobody waits for is taken back",
-    file: "server/LockServer.ts",
-    from: "began !== granted ? Effect.void : Effect.map(",
-    to: "began === undefined ? Effect.void : Effect.map(",
+    name: "what was renewed by a grant that is not waited for is taken back",
+    mark: "take-back-own-grant",
+    part: "began !== granted",
+    by: "began === undefined",
     far: true
   },
   {
     name: "an unlock withdraws no claim that came from before it",
-    file: "server/LockServer.ts",
-    from: "Effect.tap(attempt, Effect.sync(() => queue.withdraw(request, identity)))",
-    to: "attempt",
+    mark: "unlock-withdraws-again",
+    part: "Effect.tap(attempt, Effect.sync(() => queue.withdraw(request, identity)))",
+    by: "attempt",
     far: true
   },
   {
     name: "the queue grants to all who wait",
-    file: "server/WaitQueue.ts",
-    from: "if (claim.waiters > 0) return Deferred.succeed(claim.answer, outcome.answer)",
-    to: `for (let one = queue.claims.first; one !== undefined; one = queue.claims.first) {
+    mark: "grant-to-one",
+    by: `for (let one = queue.claims.first; one !== undefined; one = queue.claims.first) {
         drop(queue, one)
         Deferred.doneUnsafe(one.answer, Effect.succeed({ ...outcome.answer, ID: one.request.ID } as Response))
       }
       if (claim.waiters > 0) return Deferred.succeed(claim.answer, outcome.answer)`
   },
-  {
-    name: "whoever waits is not told that the name was freed",
-    file: "server/WaitQueue.ts",
-    from: "freed: (name) => void queues.get(name)?.changed.openUnsafe()",
-    to: "freed: () => {}"
-  },
+  { name: "waiters are not told that the name was freed", mark: "tell-freed", by: "" },
   {
     name: "entries end by the wall clock",
-    file: "store/Store.ts",
-    from: "const now = () => monotonicMillisUnsafe(clock)",
-    to: "const now = () => clock.currentTimeMillisUnsafe()"
+    mark: "monotonic-expiry",
+    part: "monotonicMillisUnsafe(clock)",
+    by: "clock.currentTimeMillisUnsafe()"
   },
   {
     name: "an entry lives on after its end",
-    file: "store/Store.ts",
-    from: "if (held?.entry !== undefined && held.expiresAt <= at) free(held, at)",
-    to: "if (held?.entry !== undefined && held.expiresAt + 300 <= at) free(held, at)"
+    mark: "entry-ends",
+    part: "stored.expiresAt",
+    by: "stored.expiresAt + 300"
   },
-  {
-    name: "an entry ends early",
-    file: "store/Store.ts",
-    from: "write(name, held, change.entry, at + change.ttlMillis)",
-    to: "write(name, held, change.entry, at + change.ttlMillis * 0.8)"
-  },
+  { name: "an entry ends early", mark: "entry-lasts", part: "change.ttlMillis", by: "change.ttlMillis * 0.8" },
   {
     name: "a renewal does not extend",
-    file: "store/Store.ts",
-    from: `      held.entry = entry
-      held.expiresAt = expiresAt
-    }`,
-    to: `      if (held.entry === undefined) held.expiresAt = expiresAt
-      held.entry = entry
-    }`
+    mark: "renewal-extends",
+    by: "if (stored.fence === revision) stored.expiresAt = expiresAt"
   },
   {
     name: "fences begin anew after a restart",
-    file: "store/Store.ts",
-    from: "let lastRevision = clock.currentTimeNanosUnsafe()",
-    to: "let lastRevision = 0n"
+    mark: "fences-go-on",
+    part: "clock.currentTimeNanosUnsafe()",
+    by: "0n"
   },
-  {
-    name: "a new tenure has the fence of the last one",
-    file: "store/Store.ts",
-    from: "if (held.entry === undefined) held.fence = revision",
-    to: ""
-  },
-  {
-    name: "a renewal raises the fence",
-    file: "store/Store.ts",
-    from: "if (held.entry === undefined) held.fence = revision",
-    to: "held.fence = revision"
-  },
+  { name: "a new tenure has the fence of the last one", mark: "fence-of-tenure", by: "" },
+  { name: "a renewal raises the fence", mark: "fence-of-tenure", by: "stored.fence = revision" },
   {
     name: "names are granted within the grace after a restart",
-    file: "store/Store.ts",
-    from: "if (held?.entry === undefined && at < graceUntil) {",
-    to: "if (at < 0) {"
+    mark: "restart-grace",
+    part: "at < graceUntil",
+    by: "at < 0"
   },
   {
     name: "the guard takes older fences",
-    file: "fence/Fence.ts",
-    from: "if (before !== undefined && before.fence > fence) {",
-    to: "if (before !== undefined && before.fence < 0n) {"
+    mark: "refuse-older-fence",
+    part: "before.fence > fence",
+    by: "before.fence < 0n"
   },
   {
     name: "an answer goes to the request that waits longest",
-    file: "transport/Connection.ts",
-    from: "const pending = this.pending.get(Seq)",
-    to: "const pending = this.pending.values().next().value"
+    mark: "answer-by-number",
+    part: "this.unanswered.get(Seq)",
+    by: "this.unanswered.values().next().value"
   },
   {
     name: "the number of a request that was given up is used again",
-    file: "transport/Connection.ts",
-    from: "const Seq = String(++this.lastSeq)",
-    to: "const Seq = String(this.pending.size + 1)"
+    mark: "number-never-used-again",
+    part: "++this.lastSeq",
+    by: "this.unanswered.size + 1"
   },
   {
-    name: "a connection that ends tells nobody",
-    file: "transport/Connection.ts",
-    from:
-      "for (const { request, resume } of waiting) resume(Effect.fail(failure(request, reason, { cause, received })))",
-    to: "void [waiting, reason, cause, received]"
+    name: "a connection that ends does not tell its waiters",
+    mark: "end-told-to-waiters",
+    by: "void [waiting, reason, cause, received]"
   },
-  {
-    name: "a connection that was lost is not made anew",
-    file: "transport/Talker.ts",
-    from: `            connecting = undefined
-`,
-    to: ""
-  },
+  { name: "a connection that was lost is not made anew", mark: "connect-anew", by: "" },
   {
     name: "the beginning of a line that came in parts is lost",
-    file: "protocol/Framer.ts",
-    from: "lines.push(withoutCarriageReturn(this.pending()))",
-    to: "lines.push(withoutCarriageReturn(part))"
+    mark: "line-in-parts",
+    part: "this.pending()",
+    by: "part"
   },
   {
     name: "another's grant is taken for one's own",
-    file: "client/Locker.ts",
-    from: "response.ID !== undefined && response.ID !== request.ID",
-    to: `response.ID === ""`
+    mark: "own-grant-only",
+    part: "response.ID !== undefined && response.ID !== request.ID",
+    by: `response.ID === ""`
   },
   {
     name: "each request for a lock is of a new owner",
-    file: "client/Locker.ts",
-    from: `const request = this.request("Lock")`,
-    to: `this.current = \`\${this.owner}.\${++this.tenures}\`
-      const request = this.request("Lock")`
+    mark: "same-owner-asks-again",
+    part: "const request",
+    by: "this.current = `${this.owner}.${++this.tenures}`\n      const request"
   },
-  {
-    name: "a new tenure has the owner of the last one",
-    file: "client/Locker.ts",
-    from: "if (!this.settings.fixedId) this.current = `${this.owner}.${++this.tenures}`",
-    to: ""
-  },
+  { name: "a new tenure has the owner of the last one", mark: "owner-of-tenure", by: "" },
   {
     name: "what may have been granted is not given back",
-    file: "client/Locker.ts",
-    from: "mayHaveBeenGranted(exit) && !heldBefore ? this.withdraw : Effect.void",
-    to: "mayHaveBeenGranted(exit) && !heldBefore ? Effect.void : Effect.void"
+    mark: "give-back-in-doubt",
+    part: "this.withdraw",
+    by: "Effect.void"
   },
-  {
-    name: "a lease lasts from the answer",
-    file: "client/Lease.ts",
-    from: "this.deadline = grant.sentAt + this.ttl - this.margin",
-    to: "this.deadline = this.now() + this.ttl - this.margin"
-  },
+  { name: "a lease lasts from the answer", mark: "lease-from-request", part: "grant.sentAt", by: "this.now()" },
   {
     name: "a renewal lasts from the answer",
-    file: "client/Lease.ts",
-    from: "this.deadline = grant.value.sentAt + this.ttl - this.margin",
-    to: "this.deadline = this.now() + this.ttl - this.margin"
+    mark: "renewal-from-request",
+    part: "grant.value.sentAt",
+    by: "this.now()"
   },
-  {
-    name: "a lease goes on after its deadline",
-    file: "client/Lease.ts",
-    from: `this.lose("Expired", cause)`,
-    to: "void cause"
-  },
-  {
-    name: "a renewal that was refused is ignored",
-    file: "client/Lease.ts",
-    from: `if (outcome.failure._tag === "NotOwner") return this.lose("Refused", cause)`,
-    to: ""
-  },
+  { name: "a lease goes on after its deadline", mark: "deadline-is-loss", by: "void cause" },
+  { name: "a renewal that was refused is ignored", mark: "refused-is-lost", by: "" },
   {
     name: "a renewal that began another tenure is taken for one",
-    file: "client/Lease.ts",
-    from: "if (isAnotherTenure(grant.value.fence, this.fence)) {",
-    to: "if (this.ttl < 0) {"
+    mark: "another-tenure-is-loss",
+    part: "isAnotherTenure(grant.value.fence, this.fence)",
+    by: "this.ttl < 0"
   },
-  {
-    name: "a lease is not given back",
-    file: "client/Lease.ts",
-    from: "this.ours ? giveBack : this.locker.internal.endTenure",
-    to: "this.ttl < 0 ? giveBack : this.locker.internal.endTenure"
-  }
+  { name: "a lease is not given back", mark: "give-back", part: "this.ours", by: "this.ttl < 0" }
 ]
 
-/** The source with the fault in it. */
-export const mutate = ({ from, name, to }: Mutation, source: string): string => {
-  const parts = source.split(from)
-  if (parts.length !== 2) throw new Error(`"${name}" fits its file in ${parts.length - 1} places`)
-  return parts.join(to)
+/** A mark, and where the marked code begins and ends in its file. */
+export interface Marked {
+  readonly mark: string
+  readonly file: string
+  readonly source: string
+  readonly start: number
+  readonly end: number
+}
+
+const src = path.join(import.meta.dirname, "../../../src")
+
+/** All marks in the sources. */
+export const marks = (): ReadonlyArray<Marked> =>
+  fs.readdirSync(src, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts")).flatMap((name) => {
+    const file = path.join(src, name)
+    const source = fs.readFileSync(file, "utf8")
+    if (!source.includes(comment)) return []
+    const { comments, errors, program } = parseSync(file, source)
+    if (errors.length > 0) throw new Error(`${name} is no TypeScript`)
+    return comments.filter(({ value }) => value.startsWith(comment)).map(({ end, value }): Marked => {
+      const mark = value.slice(comment.length).trim()
+      const marked = outermost(program, end)
+      return { mark, file, source, start: marked.start, end: marked.end }
+    })
+  })
+
+const comment = " mutant: "
+
+interface Node {
+  readonly start: number
+  readonly end: number
+}
+
+const isNode = (value: unknown): value is Node => typeof value === "object" && value !== null && "start" in value
+
+/** Of the nodes that begin next after a place, the one that contains the others. */
+const outermost = (node: object, after: number): Node => {
+  let found: Node = { start: Infinity, end: Infinity }
+  const visit = (value: unknown): void => {
+    if (Array.isArray(value)) return value.forEach(visit)
+    if (!isNode(value) || value.end <= after) return
+    // What contains it is looked at before it.
+    if (value.start >= after && value.start < found.start) found = { start: value.start, end: value.end }
+    Object.values(value).forEach(visit)
+  }
+  Object.values(node).forEach(visit)
+  return found
+}
+
+/** Finds code however it is laid out: white space between its words and signs does not count. */
+const layoutOf = (code: string): RegExp =>
+  new RegExp(Array.from(code.matchAll(/\w+|[^\w\s]/g), ([token]) => token.replace(/\W/, "\\$&")).join("\\s*"), "g")
+
+/** The file of the mark, and its source with the fault in it. */
+export const mutate = ({ by, mark, name, part }: Mutation): { readonly file: string; readonly source: string } => {
+  const places = marks().filter((marked) => marked.mark === mark)
+  if (places.length !== 1) throw new Error(`"${name}": the mark ${mark} is in ${places.length} places`)
+  const { end, file, source, start } = places[0]!
+  const code = source.slice(start, end)
+  const parts = part === undefined ? [code] : Array.from(code.matchAll(layoutOf(part)), ([found]) => found)
+  if (parts.length !== 1) throw new Error(`"${name}": its part is in the marked code ${parts.length} times:\n${code}`)
+  return { file, source: source.slice(0, start) + code.replace(parts[0]!, () => by) + source.slice(end) }
 }

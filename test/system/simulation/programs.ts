@@ -2,11 +2,11 @@
  * What the clients do: programs with leases, and plain requests, as users
  * write them.
  */
-import { Duration, Effect, Exit, Layer, Option, Result } from "effect"
+import { Duration, Effect, Exit, Layer, Result } from "effect"
 import { Lease, Locker, Talker } from "effect-dlm"
 import type { Protocol } from "effect-dlm/protocol"
+import type { History } from "../../support/history/History.ts"
 import type { Seeded } from "../../support/random.ts"
-import type { History } from "./History.ts"
 import type { Network } from "./Network.ts"
 import type { Resource } from "./Resource.ts"
 import type { Machine } from "./Simulator.ts"
@@ -61,10 +61,11 @@ const work = (
   machine: Machine,
   lease: Lease.Lease,
   ttl: number,
-  millis: number
+  millis: number,
+  resumed = false
 ) =>
   Effect.suspend(() => {
-    const hold = history.hold(machine, lease.name, lease.id, Option.getOrThrow(lease.fence), ttl * 0.9)
+    const hold = history.hold(machine.name, lease, { lasts: ttl * 0.9 / machine.rate, resumed })
     const writes = random.below(3)
     const writing = Effect.forEach(
       Array.from({ length: writes }),
@@ -96,7 +97,7 @@ const handedOn = (world: World, machine: Machine, locker: Locker.Locker, millis:
     const token = yield* lease.detach
     yield* Effect.sleep(world.random.between(0, ttlOf(locker)))
     const resumed = yield* Locker.resume(token, { ttl: locker.ttl })
-    yield* Effect.raceFirst(resumed.lost, work(world, machine, resumed, ttlOf(locker), millis))
+    yield* Effect.raceFirst(resumed.lost, work(world, machine, resumed, ttlOf(locker), millis, true))
   }).pipe(Effect.scoped)
 
 const leaseProgram = (world: World, machine: Machine, locker: Locker.Locker) =>
@@ -185,7 +186,7 @@ export const client = (world: World, machine: Machine, fibers: number) =>
     })
   }).pipe(Effect.provide(layerTalker(world, machine)))
 
-/** Without any fault: what is given back is free at once, whoever waits gets it, and who gave up does not. */
+/** Without any fault: what is given back is free at once, a client that waits gets it, and one that gave up does not. */
 export const tester = (world: World, machine: Machine) =>
   Effect.gen(function*() {
     const { names, random, settles, violate } = world

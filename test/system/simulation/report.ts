@@ -1,9 +1,7 @@
 /**
- * What came of the runs, for the reader: a small file of JSON in the folder
- * that DLM_REPORT_DIR names.
+ * What came of the runs, in all.
  */
-import * as fs from "node:fs"
-import * as path from "node:path"
+import { number } from "../../support/report.ts"
 import type { Outcome } from "./simulate.ts"
 
 export interface Summary {
@@ -39,10 +37,28 @@ export const summarize = (outcomes: ReadonlyArray<Omit<Outcome, "trace">>): Summ
   }
 }
 
-/** Writes a part of the report, if one is asked for. */
-export const write = (part: string, content: unknown): void => {
-  const folder = process.env["DLM_REPORT_DIR"]
-  if (folder === undefined) return
-  fs.mkdirSync(folder, { recursive: true })
-  fs.writeFileSync(path.join(folder, `simulation-${part}.json`), `${JSON.stringify(content, null, 2)}\n`)
-}
+/** The rows of the report, of seeds with a store at hand. */
+export const rowsOf = (summary: Summary, millis: number) => [
+  { what: "Violations, in all seeds", figure: summary.violations.length, goal: "0" },
+  { what: "Seeds", figure: summary.seeds, goal: "at least 500" },
+  { what: "Operations", figure: summary.operations, goal: "at least 500,000" },
+  { what: "Seconds that took", figure: Math.round(millis / 1000), goal: "at most 120" },
+  { what: "Seconds that passed in the simulation", figure: summary.virtualSeconds, goal: "" },
+  {
+    what: "Holds, each with its fence; writes under them; late writes that the fence refused",
+    figure: [summary.holds, summary.guardedWrites, summary.refusedWrites].map(number).join("; "),
+    goal: "some of each"
+  },
+  {
+    what: "Faults fired, by kind",
+    figure: Object.entries(summary.faults).map(([kind, times]) => `${kind} ${number(times)}`).join(", "),
+    goal: "each some times"
+  }
+]
+
+/** And of those with a store across a network. */
+export const farRowsOf = ({ operations, seeds, violations }: Summary) => [{
+  what: "Over a store across a network: seeds, operations, violations",
+  figure: [seeds, operations, violations.length].map(number).join("; "),
+  goal: "no violation"
+}]

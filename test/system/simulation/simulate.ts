@@ -6,11 +6,11 @@ import { Effect, type Fiber, Layer } from "effect"
 import { Identities, LockServer, SocketLockServer, Store } from "effect-dlm/server"
 import { SocketServer } from "effect/socket"
 import { createHash } from "node:crypto"
+import { History } from "../../support/history/History.ts"
+import * as Invariants from "../../support/history/invariants.ts"
+import * as Order from "../../support/history/order.ts"
 import { Seeded } from "../../support/random.ts"
 import * as FarStore from "./farStore.ts"
-import { History, type Pause } from "./History.ts"
-import * as Invariants from "./invariants.ts"
-import * as Linearizability from "./linearizability.ts"
 import { harmless, Network, type Spoiling } from "./Network.ts"
 import { client, tester, type World } from "./programs.ts"
 import { Resource } from "./Resource.ts"
@@ -23,7 +23,7 @@ export interface Options {
   readonly operations?: number | undefined
   /**
    * Whether the store is across a network of its own. The order of what was asked is not searched for then: what the
-   * server takes back by itself, of a grant that nobody waits for any more, is no request.
+   * server takes back by itself, of a grant that is not waited for any more, is no request.
    */
   readonly far?: boolean | undefined
 }
@@ -65,22 +65,25 @@ const fibersEach = 3
 /** A search for an order is made of no more requests than this of one name. */
 const mostOfAName = 460
 const late = 3000
-/** All must have come to an end so long after the last fault, in milliseconds. */
+/** All must have come to an end this long after the last fault, in milliseconds. */
 const patience = 120_000
 const endOfTime = 3_600_000
 
-export const simulate = (seed: number, options: Options = {}): Outcome => {
-  const random = new Seeded(seed)
-  const sim = new Simulator(random.fork())
-  const history = new History(sim)
-  const faults: Record<string, number> = {}
-  const onFault = (kind: string) => {
-    faults[kind] = (faults[kind] ?? 0) + 1
-    sim.note("fault", kind)
-  }
-  const least = options.operations ?? 900
+/** Timers are rounded up, and late; clocks are read in whole microseconds. */
+const limits: Invariants.Limits = { slack: 3, grain: 0.002, idsReused: true }
 
-  // Each seed has faults of its own, so that some are seen alone.
+/** What a seed says of its run. */
+interface Plan {
+  /** The faults that may strike. Each seed has faults of its own, so that some are seen alone. */
+  readonly enabled: ReadonlyArray<typeof kinds[number]>
+  /** Between two of them, in milliseconds. */
+  readonly interval: number
+  readonly spoiling: Spoiling
+  /** Whether a server that has started again grants nothing for a while. */
+  readonly grace: boolean
+}
+
+const planOf = (random: Seeded): Plan => {
   const enabled = random.chance(0.1) ? [] : kinds.filter(() => random.chance(0.5))
   const interval = random.pick([300, 1000, 4000])
   const p = random.pick([0.001, 0.005, 0.02])
@@ -94,210 +97,286 @@ export const simulate = (seed: number, options: Options = {}): Outcome => {
     duplicate: chance() * 4,
     holdUp: chance()
   }
-  const grace = random.chance(0.5)
-  const names = ["a", "b", "c", "d"]
-  const network = new Network(sim, random.fork(), {
-    latency: random.pick([0.2, 1, 4]),
-    late,
-    onFault,
-    onDuplicate: (request) => void history.invoke("proxy", request)
-  })
-  network.spoiling = spoiling
+  return { enabled, interval, spoiling, grace: random.chance(0.5) }
+}
 
-  let violation: string | undefined
-  const violate = (what: string) => {
-    violation ??= what
-    sim.note("violation", what)
-    sim.stop()
+/** The server and its machine, which can be killed and started again. */
+class Server {
+  machine!: Machine
+  readonly rate: number
+  private readonly run: Run
+  private wall = 1.7e12
+  private bootWall = this.wall
+  private downSince: number | undefined
+
+  constructor(run: Run) {
+    this.run = run
+    this.rate = run.random.between(0.99, 1.01)
   }
-  let healedAt = Infinity
 
-  // The server.
-  const serverRate = random.between(0.99, 1.01)
-  let wall = 1.7e12
-  let bootWall = wall
-  let server: Machine
-  let downSince: number | undefined
-  const boot = () => {
-    if (downSince !== undefined) wall += sim.now - downSince
-    downSince = undefined
-    server = sim.machine("server", { rate: serverRate, wall })
-    bootWall = wall
-    const memory = Store.layerMemoryWith(grace ? { restartGrace: history.crashes.length === 0 ? 0 : longestTtl } : {})
+  get runs(): boolean {
+    return this.downSince === undefined && this.machine.state === "Running"
+  }
+
+  boot(): void {
+    const { history, network, options, plan: { grace }, random, sim } = this.run
+    if (this.downSince !== undefined) this.wall += sim.now - this.downSince
+    this.downSince = undefined
+    const machine = this.machine = sim.machine("server", { rate: this.rate, wall: this.wall })
+    this.bootWall = this.wall
+    const memory = Store.layerMemoryWith(
+      grace ? { restartGrace: history.forgettings.length === 0 ? 0 : longestTtl } : {}
+    )
     const store = options.far !== true ? memory : Layer.effect(
       Store.Store,
-      Effect.map(Store.Store, (near) => FarStore.far(near, server, random.fork()))
+      Effect.map(Store.Store, (near) => FarStore.far(near, machine, random.fork()))
     ).pipe(Layer.provide(memory))
-    const crash = history.crashes.at(-1)
-    if (grace && crash !== undefined) crash.graceUntil = sim.now + longestTtl / serverRate
+    const forgetting = history.forgettings.at(-1)
+    if (grace && forgetting !== undefined) forgetting.graceUntil = sim.now + longestTtl / this.rate
     sim.note("server", "boots")
-    server.fork(Layer.launch(SocketLockServer.layer.pipe(
+    machine.fork(Layer.launch(SocketLockServer.layer.pipe(
       Layer.provide([
-        watchedLockServer.pipe(Layer.provide(LockServer.layer), Layer.provide([store, Identities.layerNone])),
+        this.watched.pipe(Layer.provide(LockServer.layer), Layer.provide([store, Identities.layerNone])),
         Identities.layerNone,
-        Layer.succeed(SocketServer.SocketServer, network.server(server))
+        Layer.succeed(SocketServer.SocketServer, network.server(machine))
       ])
     )))
   }
-  const watchedLockServer = Layer.effect(
+
+  /** The lock server, whose answers are recorded. */
+  private readonly watched = Layer.effect(
     LockServer.LockServer,
     Effect.map(LockServer.LockServer, ({ handle }) =>
       LockServer.LockServer.of({
         handle: (request) =>
-          Effect.tap(handle(request), (response) => Effect.sync(() => history.served(request, response)))
+          Effect.tap(handle(request), (response) => Effect.sync(() => this.run.history.served(request, response)))
       }))
   )
-  const crash = () => {
-    wall = server.wallClock
-    downSince = sim.now
-    server.kill()
-    history.died(server)
+
+  crash(): void {
+    const { history, network, random, sim } = this.run
+    this.wall = this.machine.wallClock
+    this.downSince = sim.now
+    this.machine.kill()
+    history.died(this.machine.name)
     network.stopServing()
-    network.abandon(server, random.chance(0.5))
-    history.crash()
+    network.abandon(this.machine, random.chance(0.5))
+    history.forget()
   }
 
-  const resource = new Resource(sim.machine("resource", { rate: 1, wall: 0 }), history, {
-    guarded: options.guarded ?? true,
-    delay: () =>
-      enabled.length > 0 && healedAt === Infinity && random.chance(0.05)
-        ? random.between(0, 2 * longestTtl)
-        : random.between(0.1, 2)
-  })
-  const world: World = {
-    history,
-    network,
-    resource,
-    random: random.fork(),
-    names,
-    ttls,
-    enough: (name) =>
-      history.completed >= least || healedAt < Infinity ||
-      (name !== undefined && history.operationsOn(name) >= mostOfAName),
-    settles: options.far === true ? 500 : 0,
-    calm: () => sim.now > healedAt + late + 2 * longestTtl,
-    violate
+  // Fences begin at the wall clock of the start: it is not set back behind the last one.
+  setWallClock(by: number): void {
+    if (this.downSince !== undefined) return
+    this.machine.setWallClock(Math.max(by, this.bootWall + 1000 - this.machine.wallClock))
   }
+}
 
-  // The clients.
-  const machines: Array<Machine | undefined> = []
-  const running = new Set<Fiber.Fiber<unknown, unknown>>()
-  const whenDone = (fiber: Fiber.Fiber<unknown, unknown>, then: () => void) => {
-    running.add(fiber)
-    fiber.addObserver((exit) => {
-      running.delete(fiber)
-      if (exit._tag === "Failure") violate(`a client died: ${String(exit.cause)}`)
-      if (running.size === 0 && healedAt < Infinity) then()
+class Run {
+  readonly random: Seeded
+  readonly sim: Simulator
+  readonly history: History
+  readonly plan: Plan
+  readonly network: Network
+  readonly options: Options
+  readonly server: Server
+  readonly faults: Record<string, number> = {}
+  violation: string | undefined
+  private healedAt = Infinity
+  private readonly least: number
+  private readonly world: World
+  private readonly machines: Array<Machine | undefined> = []
+  private readonly running = new Set<Fiber.Fiber<unknown, unknown>>()
+  private readonly fibers = new Map<number, Fiber.Fiber<unknown, unknown>>()
+  private incarnations = 0
+
+  constructor(seed: number, options: Options) {
+    const random = this.random = new Seeded(seed)
+    const sim = this.sim = new Simulator(random.fork())
+    const history = this.history = new History({ now: () => sim.now, note: (who, what) => sim.note(who, what) })
+    this.options = options
+    this.least = options.operations ?? 900
+    this.plan = planOf(random)
+    const network = this.network = new Network(sim, random.fork(), {
+      latency: random.pick([0.2, 1, 4]),
+      late,
+      onFault: (kind) => this.onFault(kind),
+      onDuplicate: (request) => void history.invoke("proxy", request)
     })
+    network.spoiling = this.plan.spoiling
+    this.server = new Server(this)
+    const resource = new Resource(sim.machine("resource", { rate: 1, wall: 0 }), history, {
+      guarded: options.guarded ?? true,
+      delay: () =>
+        this.plan.enabled.length > 0 && this.healedAt === Infinity && random.chance(0.05)
+          ? random.between(0, 2 * longestTtl)
+          : random.between(0.1, 2)
+    })
+    this.world = {
+      history,
+      network,
+      resource,
+      random: random.fork(),
+      names: ["a", "b", "c", "d"],
+      ttls,
+      enough: (name) => this.enough(name),
+      settles: options.far === true ? 500 : 0,
+      calm: () => sim.now > this.healedAt + late + 2 * longestTtl,
+      violate: (what) => this.violate(what)
+    }
   }
-  const finish = () => {
-    const machine = sim.machine("tester", { rate: 1, wall: 0 })
-    whenDone(machine.fork(tester(world, machine)), () => sim.stop())
+
+  run(): void {
+    const { sim } = this
+    this.server.boot()
+    for (let i = 0; i < clients; i++) this.start(i)
+    sim.after(this.plan.interval, () => this.disturb())
+    sim.after(100, () => this.heal())
+    sim.run(endOfTime)
   }
-  let incarnations = 0
-  const fibers = new Map<number, Fiber.Fiber<unknown, unknown>>()
-  const start = (i: number) => {
-    const machine = machines[i] = sim.machine(`client${i}.${incarnations++}`, {
-      rate: random.between(0.98, 1.02),
+
+  violate(what: string): void {
+    this.violation ??= what
+    this.sim.note("violation", what)
+    this.sim.stop()
+  }
+
+  private onFault(kind: string): void {
+    this.faults[kind] = (this.faults[kind] ?? 0) + 1
+    this.sim.note("fault", kind)
+  }
+
+  private enough(name?: string): boolean {
+    return this.history.completed >= this.least || this.healedAt < Infinity ||
+      (name !== undefined && this.history.operationsOn(name) >= mostOfAName)
+  }
+
+  private start(i: number): void {
+    const machine = this.machines[i] = this.sim.machine(`client${i}.${this.incarnations++}`, {
+      rate: this.random.between(0.98, 1.02),
       wall: 1.7e12
     })
-    const fiber = machine.fork(client(world, machine, fibersEach))
-    fibers.set(i, fiber)
-    whenDone(fiber, finish)
-  }
-
-  const pause = (machine: Machine, millis: number) => {
-    const pause: Pause = { machine, from: sim.now, to: Infinity }
-    machine.pause()
-    history.pauses.push(pause)
-    sim.after(millis, () => {
-      machine.resume()
-      pause.to = Math.min(pause.to, sim.now)
-      sim.note(machine.name, "resumes")
+    const fiber = machine.fork(client(this.world, machine, fibersEach))
+    this.fibers.set(i, fiber)
+    this.whenDone(fiber, () => {
+      const machine = this.sim.machine("tester", { rate: 1, wall: 0 })
+      this.whenDone(machine.fork(tester(this.world, machine)), () => this.sim.stop())
     })
   }
 
-  const strike = () => {
-    const kind = random.pick(enabled)
+  private whenDone(fiber: Fiber.Fiber<unknown, unknown>, then: () => void): void {
+    this.running.add(fiber)
+    fiber.addObserver((exit) => {
+      this.running.delete(fiber)
+      if (exit._tag === "Failure") this.violate(`a client died: ${String(exit.cause)}`)
+      if (this.running.size === 0 && this.healedAt < Infinity) then()
+    })
+  }
+
+  private pause(machine: Machine, millis: number): void {
+    const pause = this.history.pause(machine.name)
+    machine.pause()
+    this.sim.after(millis, () => {
+      machine.resume()
+      pause.to = Math.min(pause.to, this.sim.now)
+      this.sim.note(machine.name, "resumes")
+    })
+  }
+
+  /** From time to time a fault, until all heals. */
+  private disturb(): void {
+    if (this.healedAt < Infinity) return
+    if (this.plan.enabled.length > 0) {
+      const kind = this.random.pick(this.plan.enabled)
+      if (this.strike(kind)) this.onFault(kind)
+    }
+    this.sim.after(this.plan.interval * 2 * this.random.double(), () => this.disturb())
+  }
+
+  /** Does it, and says whether there was anything to do it to. */
+  private strike(kind: typeof kinds[number]): boolean {
+    const { network, random, server, sim } = this
     const i = random.below(clients)
-    const machine = machines[i]
+    const machine = this.machines[i]
     switch (kind) {
       case "drop":
       case "half-open":
       case "reset":
-        if (!network.break(kind)) return
-        break
-      case "server crash": {
-        if (downSince !== undefined || server.state !== "Running") return
-        crash()
-        sim.after(random.between(1, random.chance(0.7) ? 50 : 2000), boot)
-        break
-      }
+        return network.break(kind)
+      case "server crash":
+        if (!server.runs) return false
+        server.crash()
+        sim.after(random.between(1, random.chance(0.7) ? 50 : 2000), () => server.boot())
+        return true
       case "client crash":
-        if (machine === undefined || machine.state !== "Running") return
-        machines[i] = undefined
-        running.delete(fibers.get(i)!)
-        machine.kill()
-        history.died(machine)
-        network.abandon(machine, random.chance(0.5))
-        sim.after(random.between(1, 1000), () => start(i))
-        break
+        if (machine === undefined || machine.state !== "Running") return false
+        this.killClient(i, machine)
+        return true
       case "client pause":
-        if (machine === undefined || machine.state !== "Running") return
-        pause(machine, random.between(0, random.chance(0.5) ? 500 : 2 * longestTtl))
-        break
+        if (machine === undefined || machine.state !== "Running") return false
+        this.pause(machine, random.between(0, random.chance(0.5) ? 500 : 2 * longestTtl))
+        return true
       case "server pause":
-        if (downSince !== undefined || server.state !== "Running") return
-        pause(server, random.between(0, random.chance(0.8) ? 300 : 3000))
-        break
+        if (!server.runs) return false
+        this.pause(server.machine, random.between(0, random.chance(0.8) ? 300 : 3000))
+        return true
       case "wall clock": {
         const by = random.pick([-1, 1]) * random.pick([10, 1000, 60_000, 3_600_000])
-        // Fences begin at the wall clock of the start: it is not set back behind the last one.
-        if (random.chance(0.6)) {
-          if (downSince === undefined) server.setWallClock(Math.max(by, bootWall + 1000 - server.wallClock))
-        } else machine?.setWallClock(by)
+        if (random.chance(0.6)) server.setWallClock(by)
+        else machine?.setWallClock(by)
+        return true
       }
     }
-    onFault(kind)
   }
-  const nemesis = () => {
-    if (healedAt < Infinity) return
-    if (enabled.length > 0) strike()
-    sim.after(interval * 2 * random.double(), nemesis)
+
+  private killClient(i: number, machine: Machine): void {
+    const { random } = this
+    this.machines[i] = undefined
+    this.running.delete(this.fibers.get(i)!)
+    machine.kill()
+    this.history.died(machine.name)
+    this.network.abandon(machine, random.chance(0.5))
+    this.sim.after(random.between(1, 1000), () => this.start(i))
   }
-  const heal = () => {
-    if (!world.enough() && sim.now < endOfTime / 2) return void sim.after(100, heal)
-    // What is under way still ends: pauses, and those who are down come back.
-    network.spoiling = harmless
-    healedAt = sim.now + longestTtl * 2
+
+  private heal(): void {
+    const { sim } = this
+    if (!this.enough() && sim.now < endOfTime / 2) return void sim.after(100, () => this.heal())
+    // What is under way still ends: pauses, and machines that are down come back.
+    this.network.spoiling = harmless
+    this.healedAt = sim.now + longestTtl * 2
     sim.note("all", "heals")
-    sim.after(patience, () => violate(`it hangs: ${running.size} clients have not come to an end`))
+    sim.after(patience, () => this.violate(`it hangs: ${this.running.size} clients have not come to an end`))
   }
+}
 
-  boot()
-  for (let i = 0; i < clients; i++) start(i)
-  sim.after(interval, nemesis)
-  sim.after(100, heal)
-
+export const simulate = (seed: number, options: Options = {}): Outcome => {
+  const run = new Run(seed, options)
+  const { history, sim } = run
   let looked = 0
   try {
-    sim.run(endOfTime)
-    if (violation === undefined) {
-      Invariants.check(history)
-      if (options.far !== true) looked = Linearizability.check(history, { serverRate, late: late + 10_000 })
+    run.run()
+    if (run.violation === undefined) {
+      const serverRate = run.server.rate
+      const { looked: states, violation } = options.far === true
+        ? { looked: 0, violation: undefined }
+        : Order.search(history, { serverRate, late: late + 10_000 })
+      looked = states
+      const broken = Invariants.first(history, { ...limits, serverRate }) ?? violation
+      if (broken !== undefined) run.violate(broken)
     }
   } catch (error) {
     if (!(error instanceof Violation)) throw error
-    violate(error.message)
+    run.violate(error.message)
   }
+  const writes = history.touches.filter(({ taken }) => taken).length
   return {
     seed,
-    violation,
+    violation: run.violation,
     operations: history.completed,
     holds: history.holds.length,
-    writes: history.writes.length,
-    refusedWrites: history.refused,
-    faults,
+    writes,
+    refusedWrites: history.touches.length - writes,
+    faults: run.faults,
     looked,
     seconds: sim.now / 1000,
     hash: createHash("sha256").update(sim.trace.join("\n")).digest("hex").slice(0, 16),

@@ -1,10 +1,11 @@
 /**
  * The client and the server, as they are, on a simulated network under faults.
  *
- * `SEED=… npx vitest run test/simulation` runs one seed alone, with `FAR=1` over
+ * `SEED=… npx vitest run test/system/simulation` runs one seed alone, with `FAR=1` over
  * a store across a network, and prints its trace. `npm run test:long` runs many more; DLM_SIMULATION_SEEDS says how many.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { isLong, report } from "../../support/report.ts"
 import { run, runAll } from "./processes.ts"
 import regressions from "./regressions.json" with { type: "json" }
 import * as Report from "./report.ts"
@@ -12,8 +13,9 @@ import { simulate } from "./simulate.ts"
 
 const seed = process.env["SEED"]
 const far = process.env["FAR"] === "1"
-const seeds = Number(process.env["DLM_SIMULATION_SEEDS"] ?? (process.env["DLM_LONG"] === "1" ? 5000 : 500))
+const seeds = Number(process.env["DLM_SIMULATION_SEEDS"] ?? (isLong ? 5000 : 500))
 const farSeeds = seeds / 5
+const from = { section: "Simulation", file: import.meta.filename } as const
 const timeout = 120_000 + seeds * 400
 
 interface Regression {
@@ -27,7 +29,7 @@ const explain = (seed: number, far = false): void => {
   const { trace, violation } = simulate(seed, { far })
   console.error(trace.join("\n"))
   assert.fail(
-    `seed ${seed}: ${violation}\nRun it alone: ${far ? "FAR=1 " : ""}SEED=${seed} npx vitest run test/simulation`
+    `seed ${seed}: ${violation}\nRun it alone: ${far ? "FAR=1 " : ""}SEED=${seed} npx vitest run test/system/simulation`
   )
 }
 
@@ -58,7 +60,7 @@ describe.runIf(seed === undefined)("simulation", () => {
     const began = performance.now()
     const outcomes = await runAll(1, seeds)
     const summary = Report.summarize(outcomes)
-    Report.write("seeds", { ...summary, seconds: Math.round((performance.now() - began) / 1000) })
+    report("simulation", from, Report.rowsOf(summary, performance.now() - began))
     for (const { seed } of summary.violations) explain(seed)
     assert.strictEqual(summary.seeds, seeds)
     assert.isAtLeast(summary.operations, seeds * 1000)
@@ -70,16 +72,20 @@ describe.runIf(seed === undefined)("simulation", () => {
   it(`finds none in ${farSeeds} where the store is across a network`, { timeout }, async () => {
     const outcomes = await runAll(1, farSeeds, true)
     const summary = Report.summarize(outcomes)
-    Report.write("far", summary)
+    report("simulation-far", from, Report.farRowsOf(summary))
     for (const { seed } of summary.violations) explain(seed, true)
     assert.strictEqual(summary.seeds, farSeeds)
   })
 
-  it("sees a stale holder write where nobody looks at fences", { timeout }, () => {
+  it("sees a stale holder write where the resource ignores fences", { timeout }, () => {
     const found = firstOf(50, (seed) => simulate(seed, { guarded: false }).violation)
     assert.match(found.violation, /^a stale holder wrote/)
     assert.isUndefined(simulate(found.seed).violation)
-    Report.write("control", { ...found, seedsTried: found.seed })
+    report("simulation-control", from, [{
+      what: "Control: without fence checks, a stale holder's write is seen",
+      figure: `after ${found.seed} seeds`,
+      goal: "seen"
+    }])
   })
 })
 

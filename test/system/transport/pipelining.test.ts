@@ -538,12 +538,6 @@ describe("the client of a server that can't be reached", () => {
       }
     }))
 
-  it.live("since its port is none is told so, too", () =>
-    Effect.gen(function*() {
-      const { talk } = yield* Tcp.talker({ port: 70_000 })
-      assert.strictEqual(yield* failing(talk(request("Lock", "me"))), "OpenFailed")
-    }))
-
   it.live("tells each which request it was that failed", () =>
     Effect.gen(function*() {
       const { talk } = yield* Tcp.talker({ port: yield* Tcp.freePort })

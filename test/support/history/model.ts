@@ -2,9 +2,8 @@
  * The protocol of the locks on one name, one request after another: what may
  * be answered in which state, and what becomes of it.
  *
- * Nobody knows when exactly a request took effect, only between which times,
- * and so of an entry's end there is only an earliest and a latest time. Within
- * these it may have ended or not, as the answer says.
+ * It is not known when exactly a request took effect, only between which times, and so of an entry's end there is only
+ * an earliest and a latest time. Within these it may have ended or not, as the answer says.
  */
 import type { Operation } from "./History.ts"
 
@@ -51,7 +50,7 @@ export interface Step {
   readonly returnedAt: number
   /** When the server took it, as far as that was seen. */
   readonly served: number
-  /** Whether others may have waited for the name, and so kept it from whoever did not. */
+  /** Whether others may have waited for the name, and so kept it from clients that did not. */
   readonly contended: boolean
   /** The server's milliseconds in the simulation's. */
   readonly ttl: number
@@ -162,6 +161,6 @@ const whenMine = (state: State, step: Step, by: number): State | undefined => {
   }
 }
 
-// What nobody heard of, and changes nothing, need not have happened.
+// What has no answer, and changes nothing, need not have happened.
 const whenAnothers = (state: State, { operation }: Step): State | undefined =>
   operation!.response?.Status === "NotOwner" ? state : undefined

@@ -2,10 +2,17 @@
  * The checks of a history see what is wrong in one, and nothing in one that may be.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { Effect, Option } from "effect"
+import type { Lease } from "effect-dlm"
 import type { Protocol } from "effect-dlm/protocol"
-import { type Forgetting, fromLines, type Line, violations } from "./history.ts"
+import { type Forgetting, History } from "./History.ts"
+import { type Limits, violations } from "./invariants.ts"
+import { forgetting, fromLines, type Line } from "./lines.ts"
+import { search } from "./order.ts"
 
 const ttl = 1_000
+const slack = 100
+const limits: Limits = { slack, grain: 2 }
 
 /** A process, and what it wrote. */
 const process = () => {
@@ -30,22 +37,27 @@ const process = () => {
         name: "a",
         id,
         ttl,
+        wait: 0,
         data: action === "Put" ? more.data : undefined
       })
       if (to === undefined) return self
-      const fence = more.fence === undefined ? undefined : String(more.fence)
-      const data = action === "Get" ? more.data : undefined
-      lines.push({ type: "ended", op, at: to, ending: "answered", status, fence, data })
+      const response = {
+        Status: status,
+        ...(status === "Locked" || action === "Unlock" ? { ID: id } : {}),
+        ...(more.fence === undefined ? {} : { Fence: String(more.fence) }),
+        ...(action === "Get" && more.data !== undefined ? { DataStore: more.data } : {})
+      } as Protocol.Response
+      lines.push({ type: "ended", op, at: to, ending: "answered", response })
       return self
     },
-    body: (fence: number, from: number, to?: number) => {
+    body: (id: string, fence: number, from: number, to?: number) => {
       const body = n++
-      lines.push({ type: "entered", body, at: from, name: "a", fence: String(fence) })
+      lines.push({ type: "entered", body, at: from, name: "a", id, fence: String(fence), lasts: ttl - slack })
       if (to !== undefined) lines.push({ type: "left", body, at: to })
       return self
     },
     touch: (fence: number, from: number, to: number, taken: boolean) => {
-      lines.push({ type: "touched", what: "write", name: "a", fence: String(fence), from, to, taken, stopped: false })
+      lines.push({ type: "touched", what: "write", name: "a", fence: String(fence), from, to, taken })
       return self
     },
     pause: (from: number, to: number) => {
@@ -58,14 +70,14 @@ const process = () => {
 
 /** The promises that are broken by what these processes wrote. */
 const broken = (processes: ReadonlyArray<ReturnType<typeof process>>, forgettings?: ReadonlyArray<Forgetting>) =>
-  Object.entries(violations(fromLines(processes.map(({ lines }) => lines)), forgettings))
+  Object.entries(violations(fromLines(processes.map(({ lines }) => lines), forgettings), limits))
     .filter(([, found]) => found.length > 0).map(([promise]) => promise)
 
 describe("a history", () => {
   it("may be one after the other", () => {
-    const one = process().ask("x", "Lock", [0, 10], "Locked", { fence: 1 }).body(1, 11, 100)
+    const one = process().ask("x", "Lock", [0, 10], "Locked", { fence: 1 }).body("x", 1, 11, 100)
       .ask("x", "Unlock", [100, 110], "Unlocked")
-    const other = process().ask("y", "Lock", [50, 105], "Locked", { fence: 2 }).body(2, 106)
+    const other = process().ask("y", "Lock", [50, 105], "Locked", { fence: 2 }).body("y", 2, 106)
     assert.deepStrictEqual(broken([one, other]), [])
   })
 
@@ -94,10 +106,10 @@ describe("a history", () => {
   it("may have two, if the server forgot one", () => {
     const one = process().ask("x", "Lock", [0, 10], "Locked", { fence: 1 })
     const other = process().ask("y", "Lock", [300, 310], "Locked", { fence: 2 })
-    assert.deepStrictEqual(broken([one, other], [{ from: 200, to: 250 }]), [])
+    assert.deepStrictEqual(broken([one, other], [forgetting(200, 250)]), [])
     // Not if it forgot before.
     const late = process().ask("x", "Lock", [260, 270], "Locked", { fence: 1 })
-    assert.include(broken([late, other], [{ from: 200, to: 250 }]), "exclusion")
+    assert.include(broken([late, other], [forgetting(200, 250)]), "exclusion")
   })
 
   it("has fences that rise with each grant", () => {
@@ -125,8 +137,10 @@ describe("a history", () => {
     const put = process().ask("x", "Put", [0, 10], "Done", { data: "mine" })
     assert.deepStrictEqual(broken([put.ask("x", "Get", [20, 30], "NoData")]), ["answers"])
   })
+})
 
-  it("lets an owner read what it has put itself", () => {
+describe("what was done under a lease", () => {
+  it("is to read what its owner has put itself", () => {
     const reads = (data: string) =>
       broken([
         process().ask("x", "Put", [0, 10], "Done", { data: "old" }).ask("x", "Put", [11, 20], "Done", { data: "new" })
@@ -136,8 +150,8 @@ describe("a history", () => {
     assert.deepStrictEqual(reads("another's"), ["data"])
   })
 
-  it("has bodies that end before their lease does, unless their process could not", () => {
-    const body = (to?: number) => process().ask("x", "Lock", [0, 10], "Locked", { fence: 1 }).body(1, 11, to)
+  it("ends before the lease does, unless the process could not end it", () => {
+    const body = (to?: number) => process().ask("x", "Lock", [0, 10], "Locked", { fence: 1 }).body("x", 1, 11, to)
     assert.deepStrictEqual(broken([body(990)]), [])
     assert.deepStrictEqual(broken([body()]), [])
     assert.deepStrictEqual(broken([body(1001)]), ["deadlines"])
@@ -153,9 +167,91 @@ describe("a history", () => {
     assert.deepStrictEqual(broken([body(1300).ask("x", "Lock", [400, 410], "Locked", { fence: 1 })]), [])
   })
 
-  it("has no write under a fence that is older than one that was seen", () => {
+  it("is no write under a fence that is older than one that was seen", () => {
     const touches = (taken: boolean) => broken([process().touch(2, 0, 10, true), process().touch(1, 20, 30, taken)])
     assert.deepStrictEqual(touches(false), [])
     assert.deepStrictEqual(touches(true), ["guard"])
+  })
+
+  it("does not go on after it was told of the loss", () => {
+    const told = (to: number, status: "NotOwner" | "Locked") =>
+      broken([
+        process().ask("x", "Lock", [0, 10], "Locked", { fence: 1 }).body("x", 1, 11, to)
+          .ask("x", "Lock", [300, 310], status, status === "Locked" ? { fence: 3 } : {})
+      ], [forgetting(100, 200)])
+    assert.deepStrictEqual(told(400, "NotOwner"), [])
+    assert.deepStrictEqual(told(420, "NotOwner"), ["deadlines"])
+    assert.deepStrictEqual(told(420, "Locked"), ["deadlines"])
+  })
+})
+
+describe("a history of answers", () => {
+  it("has no fence again that was over", () => {
+    const one = process().ask("x", "Lock", [0, 10], "Locked", { fence: 5 })
+    const again = process().ask("x", "Lock", [60, 70], "Locked", { fence: 5 })
+    assert.deepStrictEqual(broken([one, again]), [])
+    assert.deepStrictEqual(broken([one, again], [forgetting(20, 30)]), ["fences"])
+    assert.deepStrictEqual(broken([one.ask("x", "Unlock", [20, 30], "Unlocked"), again]), ["fences"])
+  })
+
+  it("has no fence of two owners", () => {
+    const one = process().ask("x", "Lock", [0, 50], "Locked", { fence: 5 })
+    const other = process().ask("y", "Lock", [0, 60], "Locked", { fence: 5 })
+    assert.include(broken([one, other]), "fences")
+  })
+
+  it("has no answers that are another's, or blame a client that does nothing wrong", () => {
+    const one = process().ask("x", "Lock", [0, 10], "BadPayload")
+    assert.deepStrictEqual(broken([one]), ["answers"])
+    const foreign = process().ask("x", "Unlock", [0, 10], "Unlocked")
+    const [asked, ended] = foreign.lines
+    assert.deepStrictEqual(broken([foreign]), [])
+    const swapped: Line = { ...ended as Extract<Line, { type: "ended" }>, response: { Status: "Unlocked", ID: "y" } }
+    assert.deepStrictEqual(broken([{ ...foreign, lines: [asked!, swapped] }]), ["answers"])
+  })
+
+  it.effect("is recorded around bodies too: one at a time, with rising fences", () =>
+    Effect.gen(function*() {
+      const lease = (id: string, fence: bigint) => ({ name: "a", id, fence: Option.some(fence) }) as Lease.Lease
+      const recorded = (fences: readonly [bigint, bigint], apart: boolean) =>
+        Effect.gen(function*() {
+          let now = 0
+          const history = new History({ now: () => now++ })
+          const second = history.during("two", lease("y", fences[1]), Effect.void)
+          const first = history.during("one", lease("x", fences[0]), apart ? Effect.void : second)
+          yield* apart ? Effect.andThen(first, second) : first
+          return history
+        })
+      const good = yield* recorded([1n, 2n], true)
+      good.check()
+      assert.strictEqual(good.holds.length, 2)
+      const equal = yield* recorded([1n, 1n], true)
+      assert.throws(() => equal.check(), /had fence 1 after 1/)
+      const together = yield* recorded([1n, 2n], false)
+      assert.throws(() => together.check(), /held a at/)
+    }))
+})
+
+describe("the search for an order", () => {
+  const searched = (...processes: ReadonlyArray<ReturnType<typeof process>>) =>
+    search(fromLines(processes.map(({ lines }) => lines)), { serverRate: 1, late: 0 }).violation
+
+  it("finds one where there is one", () => {
+    const one = process().ask("x", "Lock", [0, 10], "Locked", { fence: 1 }).ask("x", "Unlock", [20, 60], "Unlocked")
+    assert.isUndefined(searched(one, process().ask("y", "Lock", [30, 40], "Locked", { fence: 2 })))
+    // Without an answer it may have happened.
+    const gone = process().ask("x", "Lock", [0, 10], "Locked", { fence: 1 }).ask("x", "Unlock", [20])
+    assert.isUndefined(searched(gone, process().ask("y", "Lock", [30, 40], "Locked", { fence: 2 })))
+  })
+
+  it("finds none where one answer contradicts another", () => {
+    const one = process().ask("x", "Lock", [0, 10], "Locked", { fence: 1 }).ask("x", "Unlock", [50, 60], "Unlocked")
+    assert.match(
+      searched(one, process().ask("y", "Lock", [30, 40], "Locked", { fence: 2 })) ?? "",
+      /^a: no order of its 3 requests can be true/
+    )
+    // It is free again, and then refused.
+    const refused = process().ask("y", "Lock", [70, 80], "NotOwner")
+    assert.isDefined(searched(one, refused))
   })
 })

@@ -1,0 +1,30 @@
+/**
+ * What a server can beyond the reference, and what of a request may be sent to it.
+ *
+ * Features belong to one connection: they are what the answer to its first `Version` named, and a request is held against
+ * those of the connection that carries it.
+ */
+import type { Feature, Request, Response } from "../protocol/Protocol.ts"
+
+/** What a server names that takes one request for each connection, as the reference. */
+export const none: ReadonlySet<Feature> = new Set()
+
+/** The features that an answer to `Version` names. */
+export const named = (response: Response): ReadonlySet<Feature> =>
+  response.Status !== "Version" || response.Features === undefined
+    ? none
+    // A feature that is not known here is never asked about.
+    : new Set(response.Features.split(",") as Array<Feature>)
+
+/**
+ * Whether a request may be sent where these are the features. Without `release` a server would take an `Unlock` with a
+ * `Fence` for one without, and end a tenure that is not meant.
+ */
+export const allow = (features: ReadonlySet<Feature>, { Fence, Heir }: Request): boolean =>
+  (Fence === undefined || features.has("release")) && (Heir === undefined || features.has("heir"))
+
+/** Whether a request waits at a server that knows `Wait`. */
+export const waits = ({ Action, Wait }: Request): boolean => Action === "Lock" && Wait !== undefined && Wait > 0
+
+/** A request as it is sent where `wait` is not named. */
+export const withoutWait = ({ Wait: _, ...request }: Request): Request => request

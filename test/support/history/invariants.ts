@@ -1,0 +1,298 @@
+/**
+ * What must be true of every history of a lock server that keeps its promises, checked in near-linear time. Each check
+ * gives what cannot be true, in words.
+ */
+import type { Forgetting, Hold, Operation, Pause, Seen, Touch } from "./History.ts"
+import { grantedFence, isAnothers, ownerOf, type Tenure, tenures } from "./tenures.ts"
+
+/** What is known of clients and servers beyond their history. Times are in milliseconds. */
+export interface Limits {
+  /** How late a body may be stopped. */
+  readonly slack?: number
+  /** How much clocks differ: some stores count whole milliseconds of a wall clock, which is steered a little. */
+  readonly grain?: number
+  /** How many of the server's milliseconds pass in one of the history's. */
+  readonly serverRate?: number
+  /** Whether the server may answer `NO`, since its store fails. */
+  readonly storeFails?: boolean
+  /** Whether a client may use an id again while what it asked under it before is still on its way. */
+  readonly idsReused?: boolean
+  /** Whether bodies ask for their lock themselves, so that not all answers are the lease's. */
+  readonly locksWithin?: boolean
+}
+
+type Found = Array<string>
+
+const byName = <A extends { readonly name: string }>(all: ReadonlyArray<A>) => Map.groupBy(all, ({ name }) => name)
+const inOrder = <A extends { readonly from: number }>(all: ReadonlyArray<A>) => all.toSorted((a, b) => a.from - b.from)
+const shown = ({ action, id, name }: Operation): string => `${action} ${name} by ${id}`
+
+/** Answers are such as a server gives to a client that does nothing wrong, and to the one that asked. */
+const foreignAnswers = ({ operations }: Seen, { storeFails = false }: Limits): Found => {
+  const impossible = new Set<string>(["BadPayload", "BadAction", ...(storeFails ? [] : ["NO"])])
+  return operations.flatMap((operation) => {
+    const { id, response } = operation
+    if (response === undefined || response.Status === "Version") return []
+    if (isAnothers(response, id)) return [`${shown(operation)} was answered what is another's`]
+    return impossible.has(response.Status) ? [`${shown(operation)} was answered ${response.Status}`] : []
+  })
+}
+
+/** By the answers alone, no name was held by two at once. */
+const overlappingTenures = (all: ReadonlyArray<Tenure>): Found => {
+  const found: Found = []
+  for (const [name, ofName] of byName(all)) {
+    let last: Tenure | undefined
+    for (const tenure of inOrder(ofName)) {
+      if (last !== undefined && tenure.id !== last.id && tenure.from < last.to) {
+        found.push(
+          `${name} was held by ${last.id} (fence ${last.fence}) until ${last.to}, ` +
+            `and by ${tenure.id} (fence ${tenure.fence}) from ${tenure.from}`
+        )
+      }
+      if (last === undefined || tenure.to > last.to) last = tenure
+    }
+  }
+  return found
+}
+
+/** What happens to a check at a place in the order of all events: what is asked before what is answered. */
+interface Event {
+  readonly order: number
+  readonly asks: boolean
+  readonly run: () => void
+}
+
+const runInOrder = (events: ReadonlyArray<Event>): void => {
+  const sorted = events.toSorted((a, b) => a.order - b.order || Number(b.asks) - Number(a.asks))
+  for (const { run } of sorted) run()
+}
+
+/** A fence is one owner's, and greater than all that were known to be over before it was asked for. */
+const fallingFences = ({ forgettings, operations }: Seen): Found => {
+  const found: Found = []
+  for (const [name, ofName] of byName(operations)) {
+    const owners = new Map<bigint, string>()
+    const events: Array<Event> = []
+    let known = -1n
+    let over = -1n
+    // All that is known when this begins is over when it has ended.
+    const ends = ({ invoked, returned }: Operation | Forgetting) => {
+      let before = -1n
+      events.push({ order: invoked, asks: true, run: () => void (before = known) })
+      events.push({ order: returned, asks: false, run: () => void (before > over && (over = before)) })
+    }
+    const grant = ({ id, invoked, returned }: Operation, fence: bigint) => {
+      const owner = owners.get(fence)
+      if (owner !== undefined && owner !== id) found.push(`${name}: fence ${fence} is of ${owner} and of ${id}`)
+      owners.set(fence, id)
+      let atLeast = -1n
+      let above = -1n
+      events.push({ order: invoked, asks: true, run: () => void ([atLeast, above] = [known, over]) })
+      const run = () => {
+        if (fence < atLeast) found.push(`${name}: ${id} got fence ${fence} after ${atLeast}`)
+        else if (fence <= above) found.push(`${name}: ${id} got fence ${fence}, which was over`)
+        if (fence > known) known = fence
+      }
+      events.push({ order: returned, asks: false, run })
+    }
+    forgettings.forEach(ends)
+    for (const operation of ofName) {
+      const { action, response } = operation
+      const fence = grantedFence(operation)
+      if (fence !== undefined) grant(operation, fence)
+      else if (action === "Unlock" && response?.Status === "Unlocked" && response.ID !== undefined) ends(operation)
+    }
+    runInOrder(events)
+  }
+  return found
+}
+
+/** A client that asked while a name was held was told so, and its owner was told that it is its own. */
+const wrongAnswers = ({ operations }: Seen, all: ReadonlyArray<Tenure>): Found => {
+  const found: Found = []
+  const tenuresOf = new Map(Array.from(byName(all), ([name, ofName]) => [name, inOrder(ofName)]))
+  for (const operation of operations) {
+    const { action, id, invokedAt, name, response, returnedAt } = operation
+    if (response === undefined || response.Status === "Version" || response.Status === "NO") continue
+    for (const tenure of within(tenuresOf.get(name) ?? [], invokedAt, returnedAt)) {
+      const right = tenure.id !== id
+        ? response.Status === "NotOwner"
+        : action === "Get"
+        ? response.Status === "Done" || (response.Status === "NoData" && !(tenure.dataAt <= invokedAt))
+        : response.Status === "Locked" || response.Status === "Done"
+      if (right) continue
+      found.push(
+        `${name} was held by ${tenure.id} from ${tenure.from} to ${tenure.to}, and ${shown(operation)} was answered ` +
+          `${response.Status} between ${invokedAt} and ${returnedAt}`
+      )
+    }
+  }
+  return found
+}
+
+// Those that hold all the while. They hardly overlap, so those that began last are enough.
+const within = (all: ReadonlyArray<Tenure>, from: number, to: number): ReadonlyArray<Tenure> => {
+  let low = 0
+  let high = all.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (all[middle]!.from <= from) low = middle + 1
+    else high = middle
+  }
+  return all.slice(Math.max(0, low - 8), low).filter((tenure) => tenure.to >= to)
+}
+
+/** No client read what another had put. */
+const foreignData = ({ operations }: Seen): Found => {
+  const put = Map.groupBy(operations.filter(({ action }) => action === "Put"), ownerOf)
+  const dataOf = new Map(Array.from(put, ([owner, puts]) => [owner, new Set(puts.map(({ data }) => data))]))
+  return operations.flatMap((operation) => {
+    const { action, id, name, response } = operation
+    return action === "Get" && response?.Status === "Done" && !dataOf.get(ownerOf(operation))?.has(response.DataStore)
+      ? [`${id} read in ${name} what it had not put: ${response.DataStore}`]
+      : []
+  })
+}
+
+const confirms = (operation: Operation, { fence }: Hold): boolean => grantedFence(operation) === fence
+
+const tellsOfLoss = ({ action, response }: Operation, { fence }: Hold, { locksWithin = false }: Limits): boolean =>
+  action === "Lock" &&
+  (response?.Status === "NotOwner" ||
+    (!locksWithin && response?.Status === "Locked" && response.Fence !== String(fence)))
+
+/** When a body must end, and why: at its deadline, or when it was told of the loss. */
+const endOf = (hold: Hold, answers: ReadonlyArray<Operation>, limits: Limits) => {
+  const { slack = 0 } = limits
+  let deadline = -Infinity
+  for (const answer of answers) {
+    if (answer.returnedAt > hold.to || answer.returnedAt > Math.max(deadline, hold.from) + slack) break
+    if (confirms(answer, hold)) deadline = Math.max(deadline, answer.invokedAt + hold.lasts!)
+    else if (answer.returnedAt >= hold.from && tellsOfLoss(answer, hold, limits)) {
+      return answer.returnedAt < deadline
+        ? { end: answer.returnedAt, why: "it was told of the loss" }
+        : { end: deadline, why: "its deadline" }
+    }
+  }
+  return { end: deadline, why: "its deadline" }
+}
+
+/**
+ * Until when a body that must end may go on. A process that does not run cannot stop; and what cannot be interrupted is
+ * waited for, so a question to the resource that was asked in time is answered first.
+ */
+const lastMoment = (end: number, pauses: ReadonlyArray<Pause>, touches: ReadonlyArray<Touch>, limits: Limits) => {
+  const { grain = 0, slack = 0 } = limits
+  const excuses = [
+    ...pauses.map(({ from, to }) => ({ from, to, until: to + slack })),
+    ...touches.map(({ invokedAt: from, returnedAt: to }) => ({ from, to, until: to + grain }))
+  ]
+  let until = end + slack
+  for (const excuse of inOrder(excuses)) {
+    if (excuse.from <= until && excuse.to >= end) until = Math.max(until, excuse.until)
+  }
+  return until
+}
+
+/** A body, and when it no longer held its lock for sure. */
+interface Ended {
+  readonly hold: Hold
+  readonly end: number
+}
+
+/** A lease ends here before it ends there: no body went on after its deadline, or after it was told of the loss. */
+const lateBodies = ({ holds, operations, pauses, touches }: Seen, limits: Limits) => {
+  const { slack = 0 } = limits
+  const answersOf = Map.groupBy(operations.filter(({ response }) => response !== undefined), ownerOf)
+  for (const answers of answersOf.values()) answers.sort((a, b) => a.returned - b.returned)
+  const pausesOf = Map.groupBy(pauses, ({ who }) => who)
+  const touchesOf = Map.groupBy(touches, ({ fence, name }) => `${name}\0${fence}`)
+  const late: Found = []
+  const ended = holds.map((hold): Ended => {
+    if (hold.lasts === undefined) return { hold, end: hold.to }
+    const { end, why } = endOf(hold, answersOf.get(ownerOf(hold)) ?? [], limits)
+    const touchesUnder = touchesOf.get(`${hold.name}\0${hold.fence}`) ?? []
+    const until = lastMoment(end, pausesOf.get(hold.who) ?? [], touchesUnder, limits)
+    if (hold.to > until) {
+      late.push(`${hold.who} went on with ${hold.name} (fence ${hold.fence}) until ${hold.to}, after ${why} at ${end}`)
+    }
+    return { hold, end: hold.to <= end + slack ? hold.to : end }
+  })
+  return { late, ended }
+}
+
+/** No two bodies had one name at once, and each had a greater fence than those before it. */
+const overlappingBodies = (
+  { forgettings, operations }: Seen,
+  ended: ReadonlyArray<Ended>,
+  { grain = 0 }: Limits
+): Found => {
+  const firstAsked = new Map<string, number>()
+  for (const operation of operations) {
+    const owner = ownerOf(operation)
+    firstAsked.set(owner, Math.min(firstAsked.get(owner) ?? Infinity, operation.invokedAt))
+  }
+  // A server that forgot, and kept no grace, may grant once more what it had granted before.
+  const forgotten = (before: Hold, after: Hold): boolean =>
+    forgettings.some(({ graceUntil, invokedAt, returnedAt }) =>
+      graceUntil === 0 && (firstAsked.get(ownerOf(before)) ?? before.from) <= returnedAt && invokedAt <= after.from
+    )
+  const found: Found = []
+  for (const ofName of Map.groupBy(ended, ({ hold }) => hold.name).values()) {
+    let open: Array<Ended> = []
+    let last: Ended | undefined
+    for (const one of ofName.toSorted((a, b) => a.hold.from - b.hold.from)) {
+      const { hold } = one
+      open = open.filter(({ end }) => end > hold.from + grain)
+      for (const { hold: other } of open) {
+        if (forgotten(other, hold)) continue
+        found.push(`${other.who} (${other.id}) and ${hold.who} (${hold.id}) held ${hold.name} at ${hold.from}`)
+      }
+      open.push(one)
+      // One that began after its own deadline is no newer than others.
+      if (one.end <= hold.from) continue
+      const rises = last === undefined || last.hold.fence < hold.fence || forgotten(hold, hold) ||
+        (hold.resumed && last.hold.fence === hold.fence && last.hold.id === hold.id)
+      if (!rises) found.push(`${hold.who} (${hold.id}) had fence ${hold.fence} after ${last!.hold.fence}`)
+      if (last === undefined || last.hold.fence < hold.fence) last = one
+    }
+  }
+  return found
+}
+
+/** The resource took nothing under a fence after it had taken something under a newer one. */
+const staleTouches = ({ touches }: Seen): Found => {
+  const found: Found = []
+  for (const [name, ofName] of byName(touches.filter(({ taken }) => taken))) {
+    let newest = -1n
+    runInOrder(ofName.flatMap(({ fence, invoked, invokedAt, returned, what }) => {
+      const look = () => {
+        if (fence >= newest) return
+        const did = what === "write" ? "wrote to" : "read"
+        found.push(`a stale holder ${did} ${name} at ${invokedAt}: fence ${fence} after ${newest}`)
+      }
+      const take = () => void (fence > newest && (newest = fence))
+      return [{ order: invoked, asks: true, run: look }, { order: returned, asks: false, run: take }]
+    }))
+  }
+  return found
+}
+
+/** All that cannot be true, by what was promised. */
+export const violations = (seen: Seen, limits: Limits = {}): Readonly<Record<string, ReadonlyArray<string>>> => {
+  const certain = tenures(seen, limits)
+  const { ended, late } = lateBodies(seen, limits)
+  return {
+    exclusion: [...overlappingTenures(certain), ...overlappingBodies(seen, ended, limits)],
+    fences: fallingFences(seen),
+    answers: [...foreignAnswers(seen, limits), ...wrongAnswers(seen, certain)],
+    data: foreignData(seen),
+    deadlines: late,
+    guard: staleTouches(seen)
+  }
+}
+
+/** The first of them. */
+export const first = (seen: Seen, limits?: Limits): string | undefined =>
+  Object.values(violations(seen, limits)).flat()[0]

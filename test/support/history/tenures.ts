@@ -1,0 +1,79 @@
+/**
+ * What follows from the answers alone: in which times an owner held a name beyond doubt.
+ */
+import type { Protocol } from "effect-dlm/protocol"
+import type { Operation, Seen } from "./History.ts"
+import type { Limits } from "./invariants.ts"
+
+/** A time in which an owner held a name without any doubt: from an answer that says so, until it may have ended. */
+export interface Tenure {
+  readonly name: string
+  readonly id: string
+  readonly fence: bigint | undefined
+  from: number
+  to: number
+  /** The first and the last request that confirmed it. */
+  first: Operation
+  last: Operation
+  /** When data was acknowledged within it, if so. */
+  readonly dataAt: number
+}
+
+/** Names and owners as one key. */
+export const ownerOf = ({ id, name }: { readonly id: string; readonly name: string }): string => `${name}\0${id}`
+
+/** Whether an answer names another owner than the one that asked. */
+export const isAnothers = (response: Protocol.Response, id: string): boolean =>
+  "ID" in response && response.ID !== undefined && response.ID !== id
+
+/** The fence that a request for a lock was granted with. */
+export const grantedFence = ({ action, response }: Operation): bigint | undefined =>
+  action === "Lock" && response?.Status === "Locked" && response.Fence !== undefined
+    ? BigInt(response.Fence)
+    : undefined
+
+/**
+ * The tenures that are beyond doubt. A confirmed request makes the entry live for its time to live from no earlier than
+ * it was asked; until then it is the owner's, unless that owner asked for its end, or the server forgot it.
+ */
+export const tenures = (
+  { forgettings, operations }: Pick<Seen, "operations" | "forgettings">,
+  { grain = 0, idsReused = false, serverRate = 1 }: Limits
+): ReadonlyArray<Tenure> => {
+  const found = new Map<string, Tenure>()
+  for (const operation of operations) {
+    const { action, invoked, invokedAt, response, returnedAt, ttl } = operation
+    const isPut = action === "Put" && response?.Status === "Done"
+    if (!isPut && !(action === "Lock" && response?.Status === "Locked")) continue
+    const { id, name } = operation
+    const to = invokedAt + ttl / serverRate - grain
+    const fence = grantedFence(operation)
+    // What one fence was given for is one tenure, without a gap. Of a put the tenure is not known: it stands alone.
+    const key = `${ownerOf(operation)}\0${isPut ? `put ${invoked}` : fence}`
+    const known = found.get(key)
+    if (known === undefined) {
+      const dataAt = isPut ? returnedAt : Infinity
+      found.set(key, { name, id, fence, from: returnedAt, to, first: operation, last: operation, dataAt })
+    } else {
+      known.from = Math.min(known.from, returnedAt)
+      known.to = Math.max(known.to, to)
+      if (invoked < known.first.invoked) known.first = operation
+      if (invoked > known.last.invoked) known.last = operation
+    }
+  }
+  const ends = Map.groupBy(operations.filter(({ action }) => action === "Unlock" || action === "Erase"), ownerOf)
+  return Array.from(found.values()).filter((tenure) => {
+    const { first, last } = tenure
+    for (const end of ends.get(ownerOf(tenure)) ?? []) {
+      // What was asked before it began is about an earlier tenure, and must not touch this one, however late it comes;
+      // unless its owner used its id again before that was over.
+      if (end.invoked >= first.invoked || (idsReused && end.returned > first.invoked)) {
+        tenure.to = Math.min(tenure.to, end.invokedAt)
+      }
+    }
+    for (const { invokedAt, returned } of forgettings) {
+      if (last.invoked < returned) tenure.to = Math.min(tenure.to, invokedAt)
+    }
+    return tenure.from < tenure.to
+  })
+}
