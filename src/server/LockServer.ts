@@ -12,6 +12,7 @@ import type { Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import type { Guarantee } from "../store/Guarantees.ts"
 import { layerMemory as layerStoreMemory, type Store } from "../store/Store.ts"
+import * as Background from "../transport/Background.ts"
 import { Talker } from "../transport/Talker.ts"
 import { Identities, layerNone, type Principal } from "./Identities.ts"
 import { Limits } from "./Limits.ts"
@@ -111,12 +112,14 @@ export const make = Effect.gen(function*() {
 /** Talks to a LockServer in the same process, with no network between. */
 export const layerTalker: Layer.Layer<Talker, never, LockServer> = Layer.effect(
   Talker,
-  Effect.map(LockServer, (lockServer) => {
+  Effect.gen(function*() {
+    const lockServer = yield* LockServer
     const sender = new Sender()
-    // With a Seq, so that it is told the fence.
     return Talker.of({
+      // With a Seq, so that it is told the fence.
       talk: (request) => lockServer.handle({ ...request, Seq: "" }, sender),
-      features: Effect.succeed(new Set(Protocol.features))
+      features: Effect.succeed(new Set(Protocol.features)),
+      background: yield* Background.make
     })
   })
 )

@@ -236,8 +236,8 @@ export class WaitQueue {
         Effect.tap((outcome) => {
           if (outcome.answer.Status === "NotOwner") return Effect.void
           drop(queue, claim)
-          // mutant: grant-to-one
           if (claim.waiters.size === 0) return Effect.ignore(this.options.takeBack(claim, outcome))
+          // mutant: grant-to-one
           for (const waiter of claim.waiters) waiter.answer(outcome.answer)
           return Effect.void
         })
