@@ -118,7 +118,6 @@ class Connection implements Account, Origin, Replaceable {
   replace(): void {
     this.isCut = true
     this.isClosing = true
-    this.lines = []
     this.countUntaken()
     Deferred.doneUnsafe(this.ended, this.reset)
     this.inFlight.interruptAllUnsafe()

@@ -139,7 +139,6 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
     if (request.Action === "Lock" && request.Fence === undefined) return answerLock(request, identity)
     const attempt = Effect.matchEffect(ask(request, identity), toAnswer)
     // What was asked before it may have been on its way until now, and wait only since.
-    // mutant: unlock-withdraws-again
     const mine = request.Action === "Unlock"
       ? Effect.tap(attempt, Effect.sync(() => queue.withdraw(request, identity, sender)))
       : attempt

@@ -418,6 +418,34 @@ describe("the queue of a name over a slow store", () => {
       assert.strictEqual(yield* answer(second), "Locked")
     }).pipe(Effect.provide(slow(10, 10).layer)))
 
+  it.effect("takes nothing back that passed to an heir who has left, and the heir asks again", () =>
+    Effect.gen(function*() {
+      const first = yield* Effect.forkChild(ask("Lock", "first"), { startImmediately: true })
+      yield* TestClock.adjust(20)
+      const Fence = String(fenceOf(yield* Fiber.join(first)))
+      const passing = Effect.forkChild(ask("Lock", "first", { Fence, Heir: "heir" }), { startImmediately: true })
+      const given = yield* passing
+      yield* TestClock.adjust(15)
+      yield* Fiber.interrupt(given)
+      yield* TestClock.adjust(40)
+      const again = yield* passing
+      yield* TestClock.adjust(20)
+      assert.strictEqual(yield* answer(again), "Locked")
+    }).pipe(Effect.provide(slow(10, 10).layer)))
+
+  it.effect("tells one who means a tenure that it is over, though others wait for the name", () =>
+    Effect.gen(function*() {
+      const holder = yield* Effect.forkChild(ask("Lock", "holder", { Expire: 1 }), { startImmediately: true })
+      yield* TestClock.adjust(20)
+      const Fence = String(fenceOf(yield* Fiber.join(holder)))
+      yield* queue("waiter")
+      // The tenure ends at 1010 ms. The store is asked for the waiter at 1020 ms.
+      yield* TestClock.adjust(984)
+      const renewal = yield* Effect.forkChild(ask("Lock", "holder", { Fence }), { startImmediately: true })
+      yield* TestClock.adjust(20)
+      assert.strictEqual(yield* answer(renewal), "Unlocked")
+    }).pipe(Effect.provide(slow(10, 10).layer)))
+
   it.effect("takes nothing back of a renewal that was given up", () =>
     Effect.gen(function*() {
       yield* Effect.forkChild(ask("Lock", "first"))

@@ -333,6 +333,18 @@ describe("requests of one sender for one name", () => {
     }).pipe(Effect.provide(unordered()))
   })
 
+  it.effect("are withdrawn by an Unlock on another connection that came while they were on their way", () =>
+    Effect.gen(function*() {
+      const [here, there] = [new Sender.Sender(), new Sender.Sender()]
+      const holder = yield* begin(ask("Lock", "holder"))
+      yield* TestClock.adjust(100)
+      const waiter = yield* begin(ask("Lock", "waiter", { Wait: 600_000 }, here))
+      const unlock = yield* begin(ask("Unlock", "waiter", {}, there))
+      yield* TestClock.adjust(1_000)
+      assert.deepStrictEqual(yield* Effect.forEach([holder, unlock], stateOf), ["Locked", "NotOwner"])
+      assert.include(["NotOwner", "NO"], yield* stateOf(waiter))
+    }).pipe(Effect.provide(unordered())))
+
   it.effect("wait for the proof of an identity before them", () => {
     const slow = Layer.succeed(
       Identities.Identities,

@@ -28,8 +28,8 @@ const statusOf = (response: Protocol.Response | "closed") => response === "close
 const answer = (client: Tcp.Client, one: Protocol.Request) =>
   Effect.map(Effect.andThen(client.send(one), client.next), statusOf)
 
-/** A store across a network, which does the first thing that it is asked only when the gate is open. */
-const gatedStore = () => {
+/** A store across a network, which does the first thing that it is asked of a name only when the gate is open. */
+const gatedStore = (gated = "orders.csv") => {
   const [arrived, gate] = [Latch.makeUnsafe(), Latch.makeUnsafe()]
   let isFirst = true
   const store = Layer.effect(
@@ -38,7 +38,7 @@ const gatedStore = () => {
       Store.Store.of({
         modify: (name, decide) =>
           Effect.suspend(() => {
-            if (!isFirst) return modify(name, decide)
+            if (!isFirst || name !== gated) return modify(name, decide)
             isFirst = false
             return Effect.andThen(Effect.andThen(arrived.open, gate.await), modify(name, decide))
           }),
@@ -52,17 +52,14 @@ describe("a session", () => {
   it.live("ends its earlier connection, with what waits there, before it is answered", () =>
     Effect.gen(function*() {
       const port = yield* Tcp.serve()
-      const [holder, earlier] = [yield* Tcp.client(port), yield* Tcp.client(port)]
-      yield* answer(holder, lock("holder"))
+      const [earlier, later] = [yield* Tcp.client(port), yield* Tcp.client(port)]
+      yield* answer(later, lock("holder"))
       assert.strictEqual(yield* answer(earlier, version("secret")), "Version")
       yield* earlier.send(lock("me", { Wait: 60_000 }), request("TestLock", "me", { Seq: "2" }))
       assert.strictEqual(statusOf(yield* earlier.next), "NotOwner")
-      const later = yield* Tcp.client(port)
       // In one piece: nothing may be between the end of the earlier connection and the answer.
-      yield* later.send(version("secret"), request("TestLock", "me", { Seq: "2" }))
-      assert.deepStrictEqual((yield* later.take(2)).map(statusOf), ["Version", "NotOwner"])
-      assert.strictEqual(yield* answer(holder, request("Unlock", "holder")), "Unlocked")
-      assert.strictEqual(yield* answer(later, request("TestLock", "me")), "Unlocked")
+      yield* later.send(version("secret"), request("Unlock", "holder"), request("TestLock", "me"))
+      assert.deepStrictEqual((yield* later.take(3)).map(statusOf), ["Version", "Unlocked", "Unlocked"])
       assert.strictEqual(yield* earlier.next, "closed")
     }))
 
@@ -159,6 +156,22 @@ describe("a client that waits", () => {
       assert.strictEqual(yield* answer(holder, request("TestLock", "silent")), "Unlocked")
       // One that waits for nothing may be silent.
       assert.strictEqual(yield* answer(idle, request("TestLock", "idle")), "Unlocked")
+    }))
+
+  it.live("is not taken for gone while the server reads nothing of it", () =>
+    Effect.gen(function*() {
+      const { arrived, gate, lockServer } = gatedStore("gated")
+      const port = yield* Tcp.serve({ limits: { ...limits, maxRunning: 1 }, lockServer })
+      const [holder, client] = [yield* Tcp.client(port), yield* Tcp.client(port)]
+      yield* answer(holder, lock("holder"))
+      yield* client.send(lock("me", { Wait: 60_000 }))
+      yield* client.send(request("TestLock", "me", { FileName: "gated", Seq: "2" }))
+      yield* arrived.await
+      // One is worked on, so this one stays unread.
+      yield* client.send(request("TestLock", "me", { Seq: "3" }))
+      yield* Effect.sleep("1500 millis")
+      yield* gate.open
+      assert.deepStrictEqual((yield* client.take(2)).map(statusOf), ["Unlocked", "NotOwner"])
     }))
 
   it.live("waits on while it is heard, and may be silent once it waits no more", () =>

@@ -46,13 +46,6 @@ export const mutations: ReadonlyArray<Mutation> = [
     far: true
   },
   {
-    name: "an unlock withdraws no claim that came from before it",
-    mark: "unlock-withdraws-again",
-    part: "Effect.tap(attempt, Effect.sync(() => queue.withdraw(request, identity, sender)))",
-    by: "attempt",
-    far: true
-  },
-  {
     name: "the queue grants to all who wait",
     mark: "grant-to-one",
     by: `for (let one: Claim | undefined = claim; one !== undefined; one = queue.claims.first) {
