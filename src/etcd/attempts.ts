@@ -10,7 +10,7 @@ import type { Tenure } from "../store/Entry.ts"
 import { EtcdError, isLeaseLost } from "./EtcdClient.ts"
 import type { Expiry } from "./Expiry.ts"
 import type { Lease, Leases } from "./Leases.ts"
-import { entryOf, keyOf, operationOf } from "./operations.ts"
+import { entryOf, keyOf, operationOf, writtenFence } from "./operations.ts"
 import type { Answer, KeyValue, Perform } from "./Transactions.ts"
 
 /** Makes one attempt, without a lease for what it writes or with one. */
@@ -20,18 +20,25 @@ const isOfLostLease = (error: unknown): boolean => error instanceof EtcdError &&
 
 /** What the answers mean. */
 const makeReplies = (expiry: Expiry) => {
-  const tenureOf = (name: string, { create_revision, mod_revision }: KeyValue): Tenure => ({
-    fence: create_revision,
+  /** `written` is the fence in the value, if there is one; 0 is that with which the value was written. */
+  const tenureOf = (
+    name: string,
+    { create_revision, mod_revision }: KeyValue,
+    written: bigint | undefined
+  ): Tenure => ({
+    fence: written === undefined ? create_revision : written === 0n ? mod_revision : written,
     revision: mod_revision,
-    expiresIn: expiry.millisLeft(name, mod_revision)
+    expiresIn: expiry.millisLeft(name, mod_revision),
+    inherited: written !== undefined
   })
   const made = (
     name: string,
     index: number,
-    { change, expected }: Case,
+    guess: Case,
     responses: ReadonlyArray<Answer>,
     revision: bigint
   ): Reply => {
+    const { change, expected } = guess
     if (change._tag === "Remove") {
       expiry.clear(name, revision)
       return { _tag: "Made", index, tenure: undefined }
@@ -40,10 +47,13 @@ const makeReplies = (expiry: Expiry) => {
     const kv = expected._tag === "Absent"
       ? { create_revision: revision, mod_revision: revision }
       : responses.at(-1)?.response_range?.kvs?.[0]
-    return { _tag: "Made", index, tenure: kv === undefined ? undefined : tenureOf(name, kv) }
+    return { _tag: "Made", index, tenure: kv === undefined ? undefined : tenureOf(name, kv, writtenFence(guess)) }
   }
   const found = (name: string, kv: KeyValue): Result.Result<Reply, unknown> =>
-    Result.map(entryOf(kv.value ?? ""), (entry) => ({ _tag: "Found", entry, tenure: tenureOf(name, kv) }))
+    Result.map(
+      entryOf(kv.value ?? ""),
+      ({ entry, fence }) => ({ _tag: "Found", entry, tenure: tenureOf(name, kv, fence) })
+    )
   return { made, found }
 }
 
@@ -101,7 +111,11 @@ export const make = (clock: Clock.Clock, leases: Leases, send: Send) => {
             return Effect.succeed(reply)
           }
           // The answer came so late that the lease may end too early.
-          const again: Case = { expected: { _tag: "Revision", revision: reply.tenure!.revision }, change }
+          const tenure = reply.tenure!
+          const again: Case = {
+            expected: { _tag: "Revision", revision: tenure.revision, tenure },
+            change: { ...change, begins: false }
+          }
           return Effect.map(
             sendWithLease(name, [again], change.ttlMillis),
             (second) => second._tag === "Made" ? { ...second, index: reply.index } : second

@@ -12,14 +12,19 @@ import type { Lease } from "./Leases.ts"
 const EntryJson = Schema.fromJsonString(Schema.Struct({
   owner: Schema.String,
   identity: Schema.optionalKey(Schema.String),
-  data: Schema.optionalKey(Schema.String)
+  data: Schema.optionalKey(Schema.String),
+  fence: Schema.optionalKey(Schema.BigIntFromString)
 }))
 const decodeEntry = Schema.decodeUnknownResult(EntryJson)
 const decodeText = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.String))
 
-/** The value of an entry. Always in this order, so that the same entry is the same text. JSON keeps what UTF-8 cannot. */
-export const valueOf = ({ data, identity, owner }: Entry): string =>
-  Base64.encode(JSON.stringify({ owner, identity, data }))
+/**
+ * The value of an entry. Always in this order, so that the same entry is the same text. JSON keeps what UTF-8 cannot.
+ *
+ * The fence is that of a tenure that began over the entry of another; 0 where it begins with what is written.
+ */
+export const valueOf = ({ data, identity, owner }: Entry, fence?: bigint): string =>
+  Base64.encode(JSON.stringify({ owner, identity, data, fence: fence === undefined ? undefined : String(fence) }))
 
 /** The key of a name. As JSON, without the quotes, names stay different that would be the same in UTF-8. */
 export const keyOf = (prefix: string, name: string): string => Base64.encode(prefix + JSON.stringify(name).slice(1, -1))
@@ -38,13 +43,22 @@ export const afterPrefix = (prefix: string): string => {
   return Base64.encode(bytes)
 }
 
-/** The entry of a value. */
-export const entryOf = (value: string): Result.Result<Entry, unknown> =>
+/** The entry of a value, and its fence, where its key does not say it. */
+export const entryOf = (
+  value: string
+): Result.Result<{ readonly entry: Entry; readonly fence: bigint | undefined }, unknown> =>
   Result.map(
     Result.flatMap(Base64.decodeString(value), (text): Result.Result<typeof EntryJson.Type, unknown> =>
       decodeEntry(text)),
-    ({ data, identity, owner }) => ({ owner, identity, data })
+    ({ data, fence, identity, owner }) => ({ entry: { owner, identity, data }, fence })
   )
+
+/** The fence that is written into the value, where its key does not say it. */
+export const writtenFence = ({ change, expected }: Case): bigint | undefined => {
+  if (change._tag === "Write" && change.begins === true && expected._tag !== "Absent") return 0n
+  const tenure = expected._tag === "Revision" ? expected.tenure : undefined
+  return tenure?.inherited === true ? tenure.fence : undefined
+}
 
 const compareOf = (key: string, { expected }: Case, heard: bigint): string => {
   switch (expected._tag) {
@@ -54,11 +68,15 @@ const compareOf = (key: string, { expected }: Case, heard: bigint): string => {
       return `{"key":"${key}","target":"MOD","mod_revision":"${expected.revision}"}`
     case "Owned":
       return `{"key":"${key}","target":"VALUE","value":"${valueOf({ ...expected, data: undefined })}"},` +
-        `{"key":"${key}","target":"MOD","result":"LESS","mod_revision":"${heard + 1n}"}`
+        `{"key":"${key}","target":"MOD","result":"LESS","mod_revision":"${heard + 1n}"}` +
+        (expected.fence === undefined
+          ? ""
+          : `,{"key":"${key}","target":"CREATE","create_revision":"${expected.fence}"}`)
   }
 }
 
-const changeOf = (key: string, { change, expected }: Case, lease: Lease | undefined): string => {
+const changeOf = (key: string, guess: Case, lease: Lease | undefined): string => {
+  const { change, expected } = guess
   const revisions = `{"request_range":{"key":"${key}","keys_only":true}}`
   switch (change._tag) {
     case "Keep":
@@ -66,7 +84,8 @@ const changeOf = (key: string, { change, expected }: Case, lease: Lease | undefi
     case "Remove":
       return `{"request_delete_range":{"key":"${key}"}}`
     case "Write": {
-      const put = `{"request_put":{"key":"${key}","value":"${valueOf(change.entry)}","lease":"${lease!.id}"}}`
+      const value = valueOf(change.entry, writtenFence(guess))
+      const put = `{"request_put":{"key":"${key}","value":"${value}","lease":"${lease!.id}"}}`
       // A tenure that begins has the revision of the transaction itself.
       return expected._tag === "Absent" ? put : `${put},${revisions}`
     }

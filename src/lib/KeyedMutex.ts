@@ -10,11 +10,27 @@ type Waiting = Array<() => void>
 export class KeyedMutex {
   private readonly running = new Map<string, Waiting>()
 
+  /** Whether an Effect of this key runs. */
+  isBusy(key: string): boolean {
+    return this.running.has(key)
+  }
+
   /** Runs an Effect when all that came before it under that key have ended. */
   run<A, E, R>(key: string, self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return this.runPassing(key, () => self)
+  }
+
+  /** As `run`, of an Effect that may let the next one of its key begin before it has ended itself: by calling `pass`. */
+  runPassing<A, E, R>(key: string, self: (pass: () => void) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.uninterruptibleMask((restore) => {
       const waiting = this.running.get(key)
-      const mine = Effect.ensuring(restore(self), Effect.sync(() => this.pass(key)))
+      let passed = false
+      const pass = () => {
+        if (passed) return
+        passed = true
+        this.pass(key)
+      }
+      const mine = Effect.ensuring(restore(Effect.suspend(() => self(pass))), Effect.sync(pass))
       if (waiting !== undefined) return Effect.andThen(restore(this.await(key, waiting)), mine)
       this.running.set(key, [])
       return mine

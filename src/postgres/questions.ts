@@ -46,7 +46,9 @@ export const questionOf = (
       escaped(write?.entry.owner),
       escaped(write?.entry.identity),
       escaped(write?.entry.data),
-      write === undefined ? null : String(Math.min(write.ttlMillis, CompareAndSet.maxTtlMillis))
+      write === undefined ? null : String(Math.min(write.ttlMillis, CompareAndSet.maxTtlMillis)),
+      owned?.fence === undefined ? null : String(owned.fence),
+      String(write?.begins ?? false)
     ]
   }
 }
@@ -86,11 +88,12 @@ export const replyOf = (
     }
   }
   const { change } = fence === null ? absent! : present!
+  const begins = change._tag === "Write" && change.begins === true
   return {
     _tag: "Made",
     index: cases.indexOf(fence === null ? absent! : present!),
     tenure: change._tag === "Write"
-      ? tenure(change.ttlMillis)
+      ? { ...tenure(change.ttlMillis), ...(begins ? { fence: BigInt(revision) } : {}) }
       : change._tag === "Keep" && fence !== null
       ? tenure(expiresIn!)
       : undefined,

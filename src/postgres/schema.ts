@@ -38,10 +38,29 @@ const entries = (name: string, schema: string): ReadonlyArray<string> => [
   `COMMENT ON TABLE ${schema}.entries IS
   'Locks of effect-dlm. In its texts \\\\ is a backslash, \\0 is NUL, and \\ud800 is a surrogate that is alone.'`,
   `CREATE SEQUENCE ${schema}.revisions`,
-  `CREATE FUNCTION ${schema}.attempt_v1(
+  attempt(name, schema, "attempt_v1", { parameters: "", fits: "", fence: "coalesce(fence, revision)" })
+]
+
+// The second version also compares the fence of an owner's entry, and may begin a tenure over an entry.
+const fences = (name: string, schema: string): ReadonlyArray<string> => [
+  attempt(name, schema, "attempt_v2", {
+    parameters: "present_fence bigint, begins boolean,",
+    fits: "AND (present_fence IS NULL OR fence = present_fence)",
+    fence: "CASE WHEN begins THEN revision ELSE coalesce(fence, revision) END"
+  })
+]
+
+/** A version of the function: what it is given besides, how an owner's entry must fit, and the fence that is written. */
+const attempt = (
+  name: string,
+  schema: string,
+  version: string,
+  { fence, fits, parameters }: { readonly parameters: string; readonly fits: string; readonly fence: string }
+): string =>
+  `CREATE FUNCTION ${schema}.${version}(
   wanted text, waits text,
   if_absent text, if_present text, present_owner text, present_identity text, present_revision bigint,
-  new_owner text, new_identity text, new_data text, ttl float8,
+  new_owner text, new_identity text, new_data text, ttl float8, ${parameters}
   OUT made text, OUT fence bigint, OUT revision bigint, OUT expires_in float8,
   OUT owner text, OUT identity text, OUT data text, OUT told text
 ) LANGUAGE plpgsql AS $function$
@@ -61,12 +80,13 @@ BEGIN
   made := CASE
     WHEN NOT FOUND THEN if_absent
     WHEN revision = present_revision THEN if_present
-    WHEN e_owner = present_owner AND e_identity IS NOT DISTINCT FROM present_identity AND e_data IS NULL THEN if_present
+    WHEN e_owner = present_owner AND e_identity IS NOT DISTINCT FROM present_identity AND e_data IS NULL ${fits}
+      THEN if_present
   END;
   IF made = 'Write' THEN
     revision := nextval('${literal(schema)}.revisions');
     INSERT INTO ${schema}.entries AS t VALUES (
-      wanted, new_owner, new_identity, new_data, coalesce(fence, revision), revision,
+      wanted, new_owner, new_identity, new_data, ${fence}, revision,
       clock_timestamp() + ttl * interval '1 millisecond', e_waited
     ) ON CONFLICT ON CONSTRAINT entries_pkey DO UPDATE SET
       owner = excluded.owner, identity = excluded.identity, data = excluded.data, fence = excluded.fence,
@@ -91,7 +111,6 @@ BEGIN
   END IF;
 END
 $function$`
-]
 
 /** The statements of a store, and what makes its schema. */
 export interface Schema {
@@ -117,10 +136,10 @@ export interface Schema {
 export const make = (name: string): Schema => {
   const schema = quoted(name)
   return {
-    attempt: `SELECT * FROM ${schema}.attempt_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    attempt: `SELECT * FROM ${schema}.attempt_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
     attempts: `SELECT q.at, a.* FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS q(v, at),
-  LATERAL ${schema}.attempt_v1(v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, (v->>6)::bigint, v->>7, v->>8, v->>9,
-    (v->>10)::float8) AS a`,
+  LATERAL ${schema}.attempt_v2(v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, (v->>6)::bigint, v->>7, v->>8, v->>9,
+    (v->>10)::float8, (v->>11)::bigint, (v->>12)::boolean) AS a`,
     // One that was renewed meanwhile is looked at again before it is deleted, and one that is being changed is left.
     sweep: `WITH swept AS (
   DELETE FROM ${schema}.entries WHERE name = ANY (ARRAY(
@@ -135,7 +154,8 @@ export const make = (name: string): Schema => {
         if (found.length === 0) yield* sql.unsafe(`CREATE SCHEMA ${schema}`)
         yield* migrator({
           loader: Migrator.fromRecord({
-            "1_entries": Effect.forEach(entries(name, schema), (statement) => sql.unsafe(statement), { discard: true })
+            "1_entries": Effect.forEach(entries(name, schema), (statement) => sql.unsafe(statement), { discard: true }),
+            "2_fences": Effect.forEach(fences(name, schema), (statement) => sql.unsafe(statement), { discard: true })
           }),
           table: `${name}.migrations`
         })

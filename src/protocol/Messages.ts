@@ -44,7 +44,7 @@ const text = Schema.optionalKey(Schema.String)
 export type Feature = "seq" | "wait" | "fence" | "session" | "release" | "heir"
 
 /** What our server can do beyond the reference. */
-export const features: ReadonlyArray<Feature> = ["seq", "wait", "fence"]
+export const features: ReadonlyArray<Feature> = ["seq", "wait", "fence", "session", "release", "heir"]
 
 /** The number of a request on its connection, echoed in the answer. Any text of up to 32 characters will do. */
 const Seq = Schema.String.check(Schema.isMaxLength(32))

@@ -28,6 +28,7 @@ const changeArgs = (change: Change): ReadonlyArray<string> =>
   change._tag !== "Write" ? [change._tag] : [
     change._tag,
     String(Math.min(Math.ceil(change.ttlMillis), CompareAndSet.maxTtlMillis)),
+    change.begins === true ? "1" : "",
     encode(change.entry.owner),
     encode(change.entry.identity),
     encode(change.entry.data)
@@ -36,11 +37,16 @@ const changeArgs = (change: Change): ReadonlyArray<string> =>
 const expectedArgs = (expected: CompareAndSet.Expected): ReadonlyArray<string> => {
   switch (expected._tag) {
     case "Absent":
-      return [expected._tag, "", ""]
+      return [expected._tag, "", "", ""]
     case "Owned":
-      return [expected._tag, encode(expected.owner), encode(expected.identity)]
+      return [
+        expected._tag,
+        encode(expected.owner),
+        encode(expected.identity),
+        expected.fence === undefined ? "" : String(expected.fence)
+      ]
     case "Revision":
-      return [expected._tag, String(expected.revision), ""]
+      return [expected._tag, String(expected.revision), "", ""]
   }
 }
 

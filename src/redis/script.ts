@@ -27,9 +27,11 @@ local function attempt(key, from, to)
   if found.err then return { -2, found.err } end
   local owner, identity, fence, revision, waited = unpack(found)
 
-  local function fits(expected, a, b)
+  local function fits(expected, a, b, c)
     if expected == "Absent" then return not owner end
-    if expected == "Owned" then return owner == a and identity == b and redis.call("HSTRLEN", key, "data") == 0 end
+    if expected == "Owned" then
+      return owner == a and identity == b and (c == "" or c == fence) and redis.call("HSTRLEN", key, "data") == 0
+    end
     return revision == a
   end
 
@@ -40,9 +42,10 @@ local function attempt(key, from, to)
     if waited ~= "" then redis.pcall("PUBLISH", channel, name) end
   end
 
-  local function write(ttl, newOwner, newIdentity, data)
+  local function write(ttl, begins, newOwner, newIdentity, data)
     revision = nextRevision()
-    if owner then redis.call("DEL", key) else fence, waited = revision, "" end
+    if owner then redis.call("DEL", key) else waited = "" end
+    if begins == "1" or not owner then fence = revision end
     redis.call("HSET", key, "owner", newOwner, "identity", newIdentity, "data", data,
       "fence", fence, "revision", revision, "waited", waited)
     redis.call("PEXPIRE", key, ttl)
@@ -51,19 +54,19 @@ local function attempt(key, from, to)
 
   local at, index, entry = from + 2, 0, nil
   while at <= to do
-    local expected, a, b, change = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-    at = at + 4
+    local expected, a, b, c, change = unpack(ARGV, at, at + 4)
+    at = at + 5
     if change == "Write" then
       entry = at
-      at = at + 4
+      at = at + 5
     end
-    if fits(expected, a, b) then
+    if fits(expected, a, b, c) then
       if change == "Remove" then
         remove()
         return { index, false, false, false, waited }
       end
       if change == "Keep" then return owner and { index, fence, revision, redis.call("PTTL", key) } or { index } end
-      local ttl = write(ARGV[entry], ARGV[entry + 1], ARGV[entry + 2], ARGV[entry + 3])
+      local ttl = write(unpack(ARGV, entry, entry + 4))
       return { index, fence, revision, ttl }
     end
     index = index + 1

@@ -20,7 +20,9 @@ import { LineWriter } from "../transport/LineWriter.ts"
 import type { Account } from "./ByteBudget.ts"
 import { InFlight, type Origin } from "./InFlight.ts"
 import * as Metrics from "./Metrics.ts"
+import type { Replaceable } from "./Sessions.ts"
 import type { Shared } from "./Shared.ts"
+import { SignOfLife } from "./SignOfLife.ts"
 
 /** A chunk of this many lines waits until the run queue lets it pass; one of fewer is always answered at once. */
 const manyLines = 8
@@ -43,7 +45,7 @@ const destroy = (writer: Socket.Writer): Effect.Effect<void> => Effect.ignore(wr
 type Pull = Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError>
 
 /** What the server keeps of one connection, and does with it. */
-class Connection implements Account, Origin {
+class Connection implements Account, Origin, Replaceable {
   unfinishedBytes = 0
   untakenBytes = 0
   isProved = false
@@ -65,6 +67,8 @@ class Connection implements Account, Origin {
   /** By when the request that has begun must be whole; a connection begins with one. */
   private deadline: number | undefined
   private makeRoom: (() => void) | undefined
+  private readonly signOfLife: SignOfLife
+  private session: string | undefined
 
   constructor(shared: Shared, pull: Pull, writer: Socket.Writer) {
     this.shared = shared
@@ -73,6 +77,12 @@ class Connection implements Account, Origin {
     this.framer = new Wire.Framer(shared.maxUnprovedLineBytes)
     this.inFlight = new InFlight(shared, this)
     this.deadline = this.nextDeadline()
+    this.signOfLife = new SignOfLife(
+      shared,
+      Duration.toMillis(shared.limits.maxWaitingSilence),
+      () => this.isHeldBack,
+      () => this.cut()
+    )
   }
 
   // What the budget and the requests ask of a connection
@@ -95,12 +105,37 @@ class Connection implements Account, Origin {
       this.shared.budget.prove(this)
       this.framer.maxLineBytes = this.shared.limits.maxLineBytes
     }
+    // Before it is answered: what comes after the answer finds nothing of the earlier connection.
+    if (request.Session !== undefined && response.Status === "Version") this.beginSession(request.Session)
     this.reply(request.Seq, response)
+  }
+
+  setWaiting(waits: boolean): void {
+    if (waits) this.signOfLife.watch()
+    else this.signOfLife.stop()
+  }
+
+  replace(): void {
+    this.isCut = true
+    this.isClosing = true
+    this.countUntaken()
+    Deferred.doneUnsafe(this.ended, this.reset)
+    this.inFlight.interruptAllUnsafe()
   }
 
   requestEnded(): void {
     this.makeRoom?.()
     this.endIfDone()
+  }
+
+  private beginSession(secret: string): void {
+    this.endSession()
+    this.session = secret
+    this.shared.sessions.begin(secret, this)
+  }
+
+  private endSession(): void {
+    if (this.session !== undefined) this.shared.sessions.end(this.session, this)
   }
 
   // Answers out
@@ -127,12 +162,11 @@ class Connection implements Account, Origin {
     this.shared.budget.setUntaken(this, bytes)
   }
 
-  private readonly timedOut: Effect.Effect<never, Socket.SocketError> = Effect.suspend(() =>
-    Metric.update(Metrics.timedOutConnections, 1).pipe(
-      Effect.andThen(destroy(this.writer)),
-      Effect.andThen(Effect.suspend(() => Effect.fail(abnormalEnd())))
-    )
+  private readonly reset: Effect.Effect<never, Socket.SocketError> = Effect.suspend(() =>
+    Effect.andThen(destroy(this.writer), Effect.suspend(() => Effect.fail(abnormalEnd())))
   )
+
+  private readonly timedOut = Effect.andThen(Metric.update(Metrics.timedOutConnections, 1), this.reset)
 
   private readonly writeBlocks = (blocks: NonEmptyReadonlyArray<Uint8Array>): Effect.Effect<void, Socket.SocketError> =>
     Effect.timeoutOrElse(this.writer.writeAll(blocks), {
@@ -217,6 +251,7 @@ class Connection implements Account, Origin {
   private readonly acceptAll = Effect.andThen(this.acceptDownTo(0), this.acceptRest)
 
   private readonly take = (chunk: Uint8Array): Effect.Effect<void> => {
+    this.signOfLife.heard()
     // What comes after the last request is read only to see the client go.
     if (this.isClosing) return Effect.void
     this.lines = this.framer.push(chunk)
@@ -273,6 +308,8 @@ class Connection implements Account, Origin {
     return Effect.sync(() => {
       this.isCut = true
       this.shared.budget.delete(this)
+      this.endSession()
+      this.signOfLife.stop()
     }).pipe(
       // A client that has gone waits for nothing any more.
       Effect.andThen(this.inFlight.interruptAll),

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type { Request, Response } from "../protocol/Protocol.ts"
+import { Sender } from "./Sender.ts"
 import type { Shared } from "./Shared.ts"
 
 /** Where the requests come from, and their answers go to. */
@@ -14,12 +15,15 @@ export interface Origin {
   answer(request: Request, response: Response): void
   /** Hears that a request that was not answered at once is worked on no more. */
   requestEnded(): void
+  /** Hears that requests wait for locks from now on, or that none does any more. */
+  setWaiting(waits: boolean): void
 }
 
 /** The requests of one connection that are worked on. */
 export class InFlight {
   private readonly shared: Shared
   private readonly origin: Origin
+  private readonly sender = new Sender()
   private readonly requests = new Map<Fiber.Fiber<Response>, Request>()
   /** How many of them queue for a lock: they must not keep from being read what they wait for, such as its unlock. */
   private waiting = 0
@@ -44,16 +48,17 @@ export class InFlight {
     const { budget, fork, lockServer } = this.shared
     if (!budget.hasRoomFor(bytes)) return this.origin.answer(request, { Status: "NO" })
     const waits = request.Wait !== undefined && this.mayWait(bytes)
-    const fiber = fork(lockServer.handle(request.Wait === undefined || waits ? request : { ...request, Wait: 0 }))
+    const asked = request.Wait === undefined || waits ? request : { ...request, Wait: 0 }
+    const fiber = fork(lockServer.handle(asked, this.sender))
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return Exit.isSuccess(exit) ? this.origin.answer(request, exit.value) : undefined
     this.requests.set(fiber, request)
     budget.begin(bytes, waits)
-    if (waits) this.waiting++
+    if (waits && this.waiting++ === 0) this.origin.setWaiting(true)
     fiber.addObserver((exit) => {
       this.requests.delete(fiber)
       budget.end(bytes, waits)
-      if (waits) this.waiting--
+      if (waits && --this.waiting === 0) this.origin.setWaiting(false)
       if (Exit.isSuccess(exit)) this.origin.answer(request, exit.value)
       this.origin.requestEnded()
     })
@@ -61,6 +66,11 @@ export class InFlight {
 
   private mayWait(bytes: number): boolean {
     return this.waiting < this.shared.limits.maxRunning && this.shared.budget.mayWait(bytes, this.origin.isProved)
+  }
+
+  /** Gives up all requests at once: what waits is withdrawn when this returns, and what the store is asked goes on. */
+  interruptAllUnsafe(): void {
+    for (const fiber of Array.from(this.requests.keys())) fiber.interruptUnsafe()
   }
 
   /** Gives up all requests, for a client that has gone. */

@@ -57,6 +57,8 @@ export interface Limits {
   readonly requestTimeout: Duration.Duration
   /** By when its answer must have been taken. */
   readonly writeTimeout: Duration.Duration
+  /** How long a client that waits for a lock may send nothing, before it is taken for gone, and its connection closed. */
+  readonly maxWaitingSilence: Duration.Duration
 }
 
 /** The bounds that hold where nothing else is said. */
@@ -76,7 +78,8 @@ export const defaults: Limits = {
   maxWaiting: 2048,
   maxUnsentBytes: 256 * 1024,
   requestTimeout: Duration.seconds(5),
-  writeTimeout: Duration.seconds(5)
+  writeTimeout: Duration.seconds(5),
+  maxWaitingSilence: Duration.seconds(15)
 }
 
 /** The bounds in force, `defaults` unless a layer says otherwise. */

@@ -12,12 +12,14 @@ import type { Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import type { Guarantee } from "../store/Guarantees.ts"
 import { layerMemory as layerStoreMemory, type Store } from "../store/Store.ts"
+import * as Background from "../transport/Background.ts"
 import { Talker } from "../transport/Talker.ts"
 import { Identities, layerNone, type Principal } from "./Identities.ts"
 import { Limits } from "./Limits.ts"
 import * as Metrics from "./Metrics.ts"
 import * as Mutex from "./Mutex.ts"
 import * as QueuedStore from "./QueuedStore.ts"
+import { Sender } from "./Sender.ts"
 
 /** What the server answers to a request, given the live entry of its name, and what becomes of that entry. Pure. */
 export { transition } from "./Mutex.ts"
@@ -28,7 +30,8 @@ export { transition } from "./Mutex.ts"
  * Whatever is asked, it answers; it never fails.
  */
 export class LockServer extends Context.Service<LockServer, {
-  readonly handle: (request: Request) => Effect.Effect<Response>
+  /** Requests of one sender for one name are carried out in the order of their coming. */
+  readonly handle: (request: Request, sender?: Sender) => Effect.Effect<Response>
 }>()("effect-dlm/server/LockServer") {}
 
 const refused: Effect.Effect<Response> = Effect.succeed({ Status: "BadPayload" })
@@ -48,10 +51,10 @@ const isLonger = (text: string, bytes: number): boolean =>
 export const make = Effect.gen(function*() {
   const identities = yield* Identities
   const limits = yield* Limits
-  const { answer, queue } = yield* QueuedStore.make
+  const { answer, isInOrder, queue } = yield* QueuedStore.make
   const maxTtlSeconds = Duration.toSeconds(limits.maxTtl)
-  // The proof of an identity takes a moment, and an unlock must not overtake the request for the lock before it.
-  const proofs = new KeyedMutex()
+  // Of requests that come over no connection, an owner's for a name are in order.
+  const order = new KeyedMutex()
 
   const isTooMuch = (request: Request, principal: Principal | undefined): boolean =>
     isLonger(request.FileName, limits.maxNameBytes) ||
@@ -59,32 +62,49 @@ export const make = Effect.gen(function*() {
     (request.DataStore !== undefined &&
       request.DataStore.length > (principal?.maxDataCharacters ?? limits.maxDataCharacters))
 
-  const decide = (request: Request, principal: Principal | undefined): Effect.Effect<Response> => {
-    if (isTooMuch(request, principal)) return refused
+  // `queued` is called once the request waits for a lock: what comes after it need not wait for it.
+  const decide = (
+    request: Request,
+    principal: Principal | undefined,
+    sender: Sender | undefined,
+    queued: () => void
+  ): Effect.Effect<Response> => {
+    if (isTooMuch(request, principal) || !Mutex.isWellFormed(request)) return refused
     const identity = principal?.name
     if (request.Action === "Version") return Effect.succeed(Mutex.version(request))
-    // mutant: unlock-withdraws
-    if (request.Action === "Unlock") queue.withdraw(request, identity)
-    const answered = answer(request, identity)
-    const { Wait } = request
-    if (request.Action !== "Lock" || Wait === undefined || Wait <= 0) return answered
+    const answered = answer(request, identity, sender)
+    const { Fence, Wait } = request
+    if (request.Action !== "Lock" || Fence !== undefined || Wait === undefined || Wait <= 0) return answered
     return Effect.flatMap(answered, (response) =>
       response.Status === "NotOwner"
-        ? queue.wait(request, identity, Duration.millis(Wait))
+        ? queue.wait(request, identity, Duration.millis(Wait), { sender, queued })
         : Effect.succeed(response))
   }
 
+  const prove = (
+    request: Request,
+    then: (principal: Principal | undefined) => Effect.Effect<Response>
+  ): Effect.Effect<Response> => {
+    const { Identity, Name } = request
+    if (Name === undefined && Identity === undefined) return then(undefined)
+    if (Name === undefined || Identity === undefined) return refused
+    return Effect.flatMap(
+      identities.authenticate(Name, Identity),
+      (principal) =>
+        principal === undefined ? Effect.andThen(Metric.update(Metrics.failedProofs, 1), refused) : then(principal)
+    )
+  }
+
   return LockServer.of({
-    handle: (request) => {
-      if (request.Name === undefined && request.Identity === undefined) return decide(request, undefined)
-      if (request.Name === undefined || request.Identity === undefined) return refused
-      return Effect.flatMap(
-        proofs.run(QueuedStore.orderKey(request), identities.authenticate(request.Name, request.Identity)),
-        (principal) =>
-          principal === undefined
-            ? Effect.andThen(Metric.update(Metrics.failedProofs, 1), refused)
-            : decide(request, principal)
-      )
+    handle: (request, sender) => {
+      const [mutex, key] = sender === undefined
+        ? [order, QueuedStore.orderKey(request)]
+        : [sender.order, request.FileName]
+      // Over a store that answers at once nothing can be overtaken, except by the proof of an identity.
+      const isAtOnce = isInOrder && request.Name === undefined && !mutex.isBusy(key)
+      return isAtOnce || request.Action === "Version"
+        ? prove(request, (principal) => decide(request, principal, sender, () => {}))
+        : mutex.runPassing(key, (pass) => prove(request, (principal) => decide(request, principal, sender, pass)))
     }
   })
 })
@@ -92,12 +112,16 @@ export const make = Effect.gen(function*() {
 /** Talks to a LockServer in the same process, with no network between. */
 export const layerTalker: Layer.Layer<Talker, never, LockServer> = Layer.effect(
   Talker,
-  Effect.map(LockServer, (lockServer) =>
-    // With a Seq, so that it is told the fence.
-    Talker.of({
-      talk: (request) => lockServer.handle({ ...request, Seq: "" }),
-      features: Effect.succeed(new Set(Protocol.features))
-    }))
+  Effect.gen(function*() {
+    const lockServer = yield* LockServer
+    const sender = new Sender()
+    return Talker.of({
+      // With a Seq, so that it is told the fence.
+      talk: (request) => lockServer.handle({ ...request, Seq: "" }, sender),
+      features: Effect.succeed(new Set(Protocol.features)),
+      background: yield* Background.make
+    })
+  })
 )
 
 /** The LockServer over the Store and the Identities that are provided. */

@@ -11,8 +11,28 @@ const remove: Change = { _tag: "Remove" }
 /** Answers a request, and changes nothing. */
 export const answerOnly = (answer: Response): Decision<Response> => ({ answer, change: keep })
 
-/** Whether a request takes its name, where that is free, and renews it where its owner has it. */
-export const takesName = ({ Action }: Request): boolean => Action === "Lock" || Action === "Put"
+/** Whether a request may renew a name. */
+export const mayRenew = ({ Action }: Request): boolean => Action === "Lock" || Action === "Put"
+
+/** Whether a request takes its name, where that is free. One that means a tenure takes none. */
+export const takesFree = (request: Request): boolean => mayRenew(request) && request.Fence === undefined
+
+/** Whether a request ends nothing, and only withdraws what its owner waits for on the same connection. */
+export const isWithdrawal = ({ Action, Fence }: Request): boolean =>
+  Action === "Unlock" && Fence !== undefined && BigInt(Fence) === 0n
+
+/** The only tenure that a request means, where it means one. */
+export const meantFence = ({ Action, Fence }: Request): bigint | undefined =>
+  Fence === undefined || Action === "TestLock" || Action === "Get" || Action === "Version" ? undefined : BigInt(Fence)
+
+/** The longest secret of a session, in characters: twice what 128 bits need in hexadecimal digits. */
+const maxSessionCharacters = 64
+
+/** Whether what a request says fits together. */
+export const isWellFormed = ({ Action, Fence, Heir, Session }: Request): boolean =>
+  Action === "Version"
+    ? Session === undefined || Session.length <= maxSessionCharacters
+    : Action !== "Lock" || Heir === undefined || Fence !== undefined
 
 /** What the server says of itself; of its features only to a client that uses an extension. */
 export const version = (request: Request): Response => ({
@@ -26,15 +46,27 @@ export const version = (request: Request): Response => ({
  * what becomes of that entry. Pure: `identity` is whom the caller has proved
  * to be.
  *
- * An entry is its owner's alone, under the identity that made it.
+ * An entry is its owner's alone, under the identity that made it. A request that means one tenure touches no other:
+ * `fence` is that of the entry's.
  */
 export const transition = (
   entry: Entry | undefined,
   request: Request,
-  identity: string | undefined
+  identity: string | undefined,
+  fence?: bigint
 ): Decision<Response> => {
   const { ID } = request
   if (request.Action === "Version") return answerOnly(version(request))
+  if (isWithdrawal(request)) return answerOnly({ Status: "Unlocked" })
+  const meant = meantFence(request)
+  if (meant !== undefined) {
+    if (entry === undefined) return answerOnly({ Status: request.Action === "Erase" ? "NotFound" : "Unlocked" })
+    if (entry.identity !== identity || fence === undefined) return answerOnly({ Status: "NotOwner" })
+    if (request.Action === "Lock" && request.Heir !== undefined) {
+      return passOn(entry, request, request.Heir, fence === meant ? "Meant" : fence > meant ? "Later" : "Earlier")
+    }
+    if (fence !== meant) return answerOnly({ Status: "NotOwner" })
+  }
   // mutant: owner-check
   if (entry !== undefined && (entry.owner !== ID || entry.identity !== identity)) {
     return answerOnly({ Status: "NotOwner" })
@@ -65,6 +97,24 @@ export const transition = (
       // As the reference does, to its owner: an erase of a lock without data drops the lock.
       return { answer: entry.data === undefined ? { Status: "Corruption" } : { Status: "Done", ID }, change: remove }
   }
+}
+
+/**
+ * Passes the tenure that is meant on to the heir, with a new fence. Where it is the heir's already, since this was asked
+ * for before, the heir keeps it: a time to live counts from each request.
+ */
+const passOn = (
+  entry: Entry,
+  request: Request,
+  heir: string,
+  tenure: "Earlier" | "Meant" | "Later"
+): Decision<Response> => {
+  const answer: Response = { Status: "Locked", ID: heir }
+  const change = hold({ ...request, ID: heir }, entry.identity, entry.data)
+  if (entry.owner === request.ID && tenure === "Meant") {
+    return { answer, change: change._tag === "Write" ? { ...change, begins: true } : change }
+  }
+  return entry.owner === heir && tenure === "Later" ? { answer, change } : answerOnly({ Status: "NotOwner" })
 }
 
 /** Takes back the grant of this revision, unless the entry has changed since. */

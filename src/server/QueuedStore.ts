@@ -3,6 +3,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { KeyedMutex } from "../lib/KeyedMutex.ts"
@@ -10,15 +11,21 @@ import type { Request, Response } from "../protocol/Protocol.ts"
 import { type Outcome, Store } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
 import * as Mutex from "./Mutex.ts"
+import type { Sender } from "./Sender.ts"
 import { StoreHealth } from "./StoreHealth.ts"
 import { WaitQueue } from "./WaitQueue.ts"
 
 /** A Store with a queue before each of its names. `identity` is whom the caller has proved to be. */
 export interface QueuedStore {
-  /** Answers a request now, without waiting for a lock. A store that fails is answered for with `NO`. */
-  readonly answer: (request: Request, identity: string | undefined) => Effect.Effect<Response>
+  /**
+   * Answers a request now, without waiting for a lock. A store that fails is answered for with `NO`. A lock that is
+   * granted when its request was given up is taken back.
+   */
+  readonly answer: (request: Request, identity: string | undefined, sender?: Sender) => Effect.Effect<Response>
   /** The requests that wait for a lock. */
   readonly queue: WaitQueue
+  /** Whether what is asked for first is done first. */
+  readonly isInOrder: boolean
 }
 
 const busy: Response = { Status: "NO" }
@@ -30,10 +37,10 @@ export const orderKey = ({ FileName, ID }: Request): string => `${FileName}\0${I
 const defectAsError = (name: string) => (cause: unknown): Effect.Effect<never, StoreError> =>
   Effect.fail(new StoreError({ name, store: "given", reason: "Failed", cause }))
 
-// A request that uses an extension is told the fence.
+// A request that uses an extension of which the answer may say the fence is told it.
 const withFence = (request: Request, outcome: Outcome<Response>): Outcome<Response> =>
-  outcome.answer.Status === "Locked" && request.Action === "Lock" && request.Seq !== undefined &&
-    outcome.fence !== undefined
+  outcome.answer.Status === "Locked" && request.Action === "Lock" &&
+    (request.Seq !== undefined || request.Fence !== undefined) && outcome.fence !== undefined
     ? { ...outcome, answer: { ...outcome.answer, Fence: String(outcome.fence) } }
     : outcome
 
@@ -45,25 +52,34 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   const health = new StoreHealth(yield* Clock.Clock)
   // Over a shared store requests take time, and what an owner asks of a name must be done in the order of its asking.
   const order = new KeyedMutex()
+  const isInOrder = sharing === undefined || sharing.inOrder === true
 
   const apply = (request: Request, identity: string | undefined, queued: boolean) =>
     Effect.map(
       store.modify(
         request.FileName,
-        (entry) =>
+        (entry, _, fence) =>
           // A name that is free for a moment belongs to the first that waits for it.
-          entry === undefined && !queued && Mutex.takesName(request) && queue.isBehind(request, identity)
+          entry === undefined && !queued && Mutex.takesFree(request) && queue.isBehind(request, identity)
             ? Mutex.answerOnly({ Status: "NotOwner" })
-            : Mutex.transition(entry, request, identity),
-        { owner: request.ID, identity, waits: queued }
+            : Mutex.transition(entry, request, identity, fence),
+        { owner: request.ID, identity, waits: queued, fence: Mutex.meantFence(request) }
       ),
       (outcome) => {
         // A renewal may be for a shorter time than the queue, which waits for its end, knows of.
-        const renewed = Mutex.takesName(request) && outcome.answer.Status !== "NotOwner"
+        const renewed = Mutex.mayRenew(request) && outcome.answer.Status !== "NotOwner"
         if (outcome.fence === undefined || renewed) queue.freed(request.FileName)
         if (outcome.waited === true) queue.letOthersGoFirst(request.FileName)
         return withFence(request, outcome)
       }
+    )
+
+  // Only what was granted, and not what its owner was told to hold: since then, or before, so that this renewed it.
+  const takeBack = (request: Request, { answer, fence: began, revision: granted }: Outcome<Response>) =>
+    // mutant: take-back-own-grant
+    answer.Status !== "Locked" || began !== granted ? Effect.void : Effect.map(
+      store.modify(request.FileName, (_, revision) => Mutex.takeBack(revision, granted)),
+      ({ fence }) => fence === undefined ? queue.freed(request.FileName) : undefined
     )
 
   const queue: WaitQueue = new WaitQueue({
@@ -75,13 +91,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
         Effect.tapError((error) => health.noteFailure(error)),
         Effect.tap(() => health.isBack ? health.noteSuccess : Effect.void)
       ),
-    // Only what was granted, and not what its owner was told to hold: since then, or before, so that this renewed it.
-    // mutant: take-back-own-grant
-    takeBack: ({ request }, { fence: began, revision: granted }) =>
-      began !== granted ? Effect.void : Effect.map(
-        store.modify(request.FileName, (_, revision) => Mutex.takeBack(revision, granted)),
-        ({ fence }) => fence === undefined ? queue.freed(request.FileName) : undefined
-      )
+    takeBack: ({ request }, granted) => takeBack(request, granted)
   })
   if (sharing !== undefined) {
     yield* Effect.forkIn(Stream.runForEach(sharing.freed, (name) => Effect.sync(() => queue.freed(name))), scope)
@@ -93,19 +103,47 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
       health.isBack ? Effect.as(health.noteSuccess, answer) : Effect.succeed(answer)
   }
 
-  const answer = (request: Request, identity: string | undefined): Effect.Effect<Response> => {
-    const attempt = apply(request, identity, false).pipe(
-      Effect.catchDefect(defectAsError(request.FileName)),
-      Effect.matchEffect(toAnswer)
-    )
-    if (sharing === undefined) return attempt
+  const ask = (request: Request, identity: string | undefined) =>
+    Effect.catchDefect(apply(request, identity, false), defectAsError(request.FileName))
+
+  const inOrder = <A>(request: Request, self: Effect.Effect<A>): Effect.Effect<A> =>
+    isInOrder ? self : order.run(orderKey(request), self)
+
+  // The store is asked behind the request: what it grants after the request was given up would be nobody's.
+  const answerLock = (request: Request, identity: string | undefined): Effect.Effect<Response> =>
+    Effect.uninterruptibleMask((restore) => {
+      let isGivenUp = false
+      const attempt = Effect.suspend(() =>
+        isGivenUp ? Effect.succeed(busy) : ask(request, identity).pipe(
+          Effect.tap((outcome) => isGivenUp ? Effect.ignore(takeBack(request, outcome)) : Effect.void),
+          Effect.matchEffect(toAnswer)
+        )
+      )
+      return Effect.flatMap(
+        Effect.forkIn(inOrder(request, attempt), scope, { startImmediately: true, uninterruptible: true }),
+        (fiber) => {
+          const exit = fiber.pollUnsafe()
+          return exit ?? Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
+            Effect.sync(() => {
+              isGivenUp = true
+            }))
+        }
+      )
+    })
+
+  const answer = (request: Request, identity: string | undefined, sender?: Sender): Effect.Effect<Response> => {
+    // mutant: unlock-withdraws
+    if (request.Action === "Unlock") queue.withdraw(request, identity, sender)
+    if (sharing === undefined) return Effect.matchEffect(ask(request, identity), toAnswer)
+    // The tenure that passes to an heir stays: the heir asks again.
+    if (request.Action === "Lock" && request.Fence === undefined) return answerLock(request, identity)
+    const attempt = Effect.matchEffect(ask(request, identity), toAnswer)
     // What was asked before it may have been on its way until now, and wait only since.
-    // mutant: unlock-withdraws-again
     const mine = request.Action === "Unlock"
-      ? Effect.tap(attempt, Effect.sync(() => queue.withdraw(request, identity)))
+      ? Effect.tap(attempt, Effect.sync(() => queue.withdraw(request, identity, sender)))
       : attempt
-    return sharing.inOrder === true ? mine : order.run(orderKey(request), mine)
+    return inOrder(request, mine)
   }
 
-  return { answer, queue }
+  return { answer, queue, isInOrder }
 })

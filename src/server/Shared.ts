@@ -12,6 +12,7 @@ import { Limits } from "./Limits.ts"
 import { Lingering } from "./Lingering.ts"
 import { LockServer } from "./LockServer.ts"
 import { RunQueue } from "./RunQueue.ts"
+import { Sessions } from "./Sessions.ts"
 
 /** What the connections of one server share. */
 export interface Shared {
@@ -27,6 +28,7 @@ export interface Shared {
   /** Lines of a client that sends many at once are worked on piece by piece, in the order of this queue. */
   readonly runQueue: RunQueue
   readonly badRequests: BadRequests
+  readonly sessions: Sessions
   readonly lingering: Lingering
 }
 
@@ -57,6 +59,7 @@ export const make: Effect.Effect<Shared, never, LockServer | Identities> = Effec
     budget: new ByteBudget(limits, maxUnprovedLineBytes),
     runQueue: new RunQueue(clock, quantum),
     badRequests: new BadRequests(),
+    sessions: new Sessions(),
     lingering: new Lingering(limits)
   }
 })

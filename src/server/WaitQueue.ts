@@ -13,11 +13,9 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
@@ -28,15 +26,23 @@ import type { Request, Response } from "../protocol/Protocol.ts"
 import type { Outcome, Sharing } from "../store/Store.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as Metrics from "./Metrics.ts"
+import { isWithdrawal } from "./Mutex.ts"
+import type { Sender } from "./Sender.ts"
+
+/** A request that waits, until its alarm. */
+interface Waiter extends Alarms.Sleeper {
+  readonly sender: Sender | undefined
+  /** Answers it, and lets it leave. */
+  answer(response: Response): void
+}
 
 /** A request for the lock that waits, and the identity under which it was made. */
 export interface Claim {
   /** Of several requests of the owner, the one that asks for the longest time. */
   request: Request
   readonly identity: string | undefined
-  readonly answer: Deferred.Deferred<Response>
-  /** How many requests wait for its answer. */
-  waiters: number
+  /** The requests that wait for its answer. */
+  readonly waiters: Set<Waiter>
 }
 
 /** The claims of one name. */
@@ -47,6 +53,8 @@ interface Queue {
   /** The fence of its last grant, and how many it has made with no other server between. */
   granted: bigint | undefined
   inARow: number
+  /** The claim for which the store is asked now. */
+  granting: Claim | undefined
   /** Whether the store failed when it was last asked. */
   failing: boolean
 }
@@ -76,6 +84,10 @@ const maxInARow = 8
 const courtesy = Duration.millis(25)
 const defaultPoll = Duration.seconds(1)
 
+/** How long, in milliseconds, the answer of the store is waited for when the time of a waiter is over, and how often. */
+const maxDoubt = 100
+const doubtStep = 10
+
 /** The queues of all names. */
 export class WaitQueue {
   private readonly options: Options
@@ -100,37 +112,58 @@ export class WaitQueue {
     return first !== undefined && (first.request.ID !== request.ID || first.identity !== identity)
   }
 
-  /** Waits for the lock, for this long at the most. */
-  wait(request: Request, identity: string | undefined, duration: Duration.Duration): Effect.Effect<Response> {
-    return Effect.uninterruptibleMask((restore) => {
+  /**
+   * Waits for the lock, for this long at the most. `queued` is called once it does. While its grant is on its way it is
+   * not known whether another has the name: then it is answered `NO`, unless the store says soon.
+   */
+  wait(
+    request: Request,
+    identity: string | undefined,
+    duration: Duration.Duration,
+    { queued, sender }: { readonly sender: Sender | undefined; readonly queued: () => void }
+  ): Effect.Effect<Response> {
+    return Effect.callback<Response>((resume) => {
+      const { context } = this.options
       const known = this.queues.get(request.FileName)
       const queue = known ?? this.open(request.FileName)
       const claim = claimIn(queue, request, identity)
-      claim.waiters++
-      Metrics.queued.modifyUnsafe(1, this.options.context)
-      const served = known !== undefined ? Effect.void : Effect.forkIn(
-        this.serve(request.FileName, queue),
-        this.options.scope,
-        { startImmediately: true }
-      )
-      return served.pipe(
-        Effect.andThen(restore(this.answerWithin(claim, duration, () => queue.failing ? busy : notOwner))),
-        Effect.ensuring(Effect.sync(() => {
-          Metrics.queued.modifyUnsafe(-1, this.options.context)
-          if (--claim.waiters === 0) drop(queue, claim)
-        }))
-      )
+      let patience = maxDoubt / doubtStep
+      const waiter: Waiter = {
+        sender,
+        dueAt: 0,
+        place: -1,
+        answer: (response) => {
+          this.leave(queue, claim, waiter)
+          resume(Effect.succeed(response))
+        },
+        wake: () => {
+          if (queue.granting !== claim || patience-- <= 0) return waiter.answer(this.refusal(queue, claim))
+          this.alarms.set(waiter, monotonicMillisUnsafe(this.clock) + doubtStep, context)
+        }
+      }
+      claim.waiters.add(waiter)
+      Metrics.queued.modifyUnsafe(1, context)
+      this.alarms.set(waiter, monotonicMillisUnsafe(this.clock) + Duration.toMillis(duration), context)
+      if (known === undefined) this.start(this.serve(request.FileName, queue))
+      queued()
+      return Effect.sync(() => this.leave(queue, claim, waiter))
     })
   }
 
-  /** Withdraws the claim of an owner, if it has one: its waiters are told that they do not own it. */
-  withdraw(request: Request, identity: string | undefined): void {
+  /**
+   * Withdraws the claim of an owner, if it has one: its waiters are told that they do not own it. A request that only
+   * withdraws is about the waiters of its sender; one that means a tenure is about none.
+   */
+  withdraw(request: Request, identity: string | undefined, sender: Sender | undefined): void {
+    const isOfSender = isWithdrawal(request)
+    if (request.Fence !== undefined && !isOfSender) return
     const queue = this.queues.get(request.FileName)
     const claim = queue?.claims.get(ownerOf(request, identity))
     if (queue === undefined || claim === undefined) return
-    claim.waiters = 0
-    drop(queue, claim)
-    Deferred.doneUnsafe(claim.answer, Effect.succeed(notOwner))
+    const refusal = this.refusal(queue, claim)
+    for (const waiter of claim.waiters) {
+      if (!isOfSender || waiter.sender === sender) waiter.answer(refusal)
+    }
   }
 
   /** Says that a name may be free, or at another time than was known. */
@@ -155,32 +188,29 @@ export class WaitQueue {
       changed: Latch.makeUnsafe(),
       granted: undefined,
       inARow: 0,
+      granting: undefined,
       failing: false
     }
     this.queues.set(name, queue)
     return queue
   }
 
-  // As Effect.timeoutOrElse, without a second fiber and a timer for each waiter.
-  private answerWithin(claim: Claim, duration: Duration.Duration, late: () => Response): Effect.Effect<Response> {
-    const { context } = this.options
-    return Effect.callback<Response>((resume) => {
-      const fiber = Effect.runForkWith(context)(Deferred.await(claim.answer))
-      const sleeper: Alarms.Sleeper = {
-        dueAt: 0,
-        place: -1,
-        wake: () => {
-          resume(Effect.succeed(late()))
-          fiber.interruptUnsafe()
-        }
-      }
-      this.alarms.set(sleeper, monotonicMillisUnsafe(this.clock) + Duration.toMillis(duration), context)
-      fiber.addObserver((exit) => {
-        this.alarms.clear(sleeper)
-        resume(exit)
-      })
-      return Fiber.interrupt(fiber)
-    })
+  // Begun at once: most often a claim can be granted, or not, before anything else happens.
+  private start(serving: Effect.Effect<void>): void {
+    const { context, scope } = this.options
+    Effect.runForkWith(context)(Effect.forkIn(serving, scope, { startImmediately: true }))
+  }
+
+  private leave(queue: Queue, claim: Claim, waiter: Waiter): void {
+    if (!claim.waiters.delete(waiter)) return
+    Metrics.queued.modifyUnsafe(-1, this.options.context)
+    this.alarms.clear(waiter)
+    if (claim.waiters.size === 0) drop(queue, claim)
+  }
+
+  /** What a claim is told that is not granted. */
+  private refusal(queue: Queue, claim: Claim): Response {
+    return queue.failing || queue.granting === claim ? busy : notOwner
   }
 
   // Until the name may be free. A store that failed does not say when it is back, so it is asked now and then.
@@ -195,13 +225,24 @@ export class WaitQueue {
 
   // A grant that was asked for is told to its waiter or taken back, also when the server stops meanwhile.
   private grant(queue: Queue, claim: Claim): Effect.Effect<Outcome<Response>, StoreError> {
-    return Effect.uninterruptible(Effect.tap(this.options.lock(claim), (outcome) => {
-      if (outcome.answer.Status === "NotOwner") return Effect.void
-      drop(queue, claim)
-      // mutant: grant-to-one
-      if (claim.waiters > 0) return Deferred.succeed(claim.answer, outcome.answer)
-      return outcome.answer.Status === "Locked" ? Effect.ignore(this.options.takeBack(claim, outcome)) : Effect.void
-    }))
+    return Effect.uninterruptible(
+      Effect.suspend(() => {
+        queue.granting = claim
+        return this.options.lock(claim)
+      }).pipe(
+        Effect.ensuring(Effect.sync(() => {
+          queue.granting = undefined
+        })),
+        Effect.tap((outcome) => {
+          if (outcome.answer.Status === "NotOwner") return Effect.void
+          drop(queue, claim)
+          if (claim.waiters.size === 0) return Effect.ignore(this.options.takeBack(claim, outcome))
+          // mutant: grant-to-one
+          for (const waiter of claim.waiters) waiter.answer(outcome.answer)
+          return Effect.void
+        })
+      )
+    )
   }
 
   /** Grants the name to one claim after another, until none is left. */
@@ -241,7 +282,7 @@ const claimIn = (queue: Queue, request: Request, identity: string | undefined): 
     if (request.Expire > known.request.Expire) known.request = request
     return known
   }
-  const claim: Claim = { request, identity, answer: Deferred.makeUnsafe(), waiters: 0 }
+  const claim: Claim = { request, identity, waiters: new Set() }
   queue.claims.add(ownerOf(request, identity), claim)
   return claim
 }

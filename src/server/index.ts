@@ -11,6 +11,8 @@ export * as Guarantees from "../store/Guarantees.ts"
 export * as Identities from "./Identities.ts"
 /** Every bound of the server. */
 export * as Limits from "./Limits.ts"
+/** What the requests of one connection have in common. */
+export * as Sender from "./Sender.ts"
 /** Where entries live. */
 export * as Store from "../store/Store.ts"
 /** The metrics of the server. */

@@ -3,12 +3,12 @@
  */
 import * as Exit from "effect/Exit"
 import type { DatabaseSync } from "node:sqlite"
-import { type Decision, type Entry, type Outcome, outcomeOf } from "../store/Entry.ts"
+import { type Decide, type Decision, type Entry, type Outcome, outcomeOf } from "../store/Entry.ts"
 
 /** What is to become of an entry. */
 export interface Modification {
   readonly name: string
-  readonly decide: (entry: Entry | undefined, revision?: bigint) => Decision<unknown>
+  readonly decide: Decide<unknown>
 }
 
 interface Row {
@@ -108,7 +108,7 @@ export const make = (database: DatabaseSync, monotonic: () => number) => {
     const before = found !== undefined && found.expiresAt > now ? found : undefined
     let decision: Decision<unknown>
     try {
-      decision = decide(before?.entry, before?.revision)
+      decision = decide(before?.entry, before?.revision, before?.fence)
     } catch (defect) {
       return Exit.die(defect)
     }
@@ -118,7 +118,8 @@ export const make = (database: DatabaseSync, monotonic: () => number) => {
       revision++
       // The clock is read in whole milliseconds: with one more, and a whole time to live, it never ends early.
       const expiresAt = now + 1 + Math.ceil(change.ttlMillis)
-      after = { entry: change.entry, fence: before?.fence ?? revision, revision, expiresAt }
+      const fence = change.begins === true ? revision : before?.fence ?? revision
+      after = { entry: change.entry, fence, revision, expiresAt }
       rows.write(name, after)
     } else if (change._tag === "Remove" && before !== undefined) {
       after = undefined

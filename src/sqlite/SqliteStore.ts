@@ -24,7 +24,7 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import * as Backoff from "../store/Backoff.ts"
-import type { Decision, Entry, Outcome } from "../store/Entry.ts"
+import type { Decide, Outcome } from "../store/Entry.ts"
 import * as Failures from "../store/Failures.ts"
 import * as Guarantees from "../store/Guarantees.ts"
 import * as Store from "../store/Store.ts"
@@ -183,7 +183,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   return Store.Store.of({
     // A file has no way to call: nothing tells of what other processes free, and looking costs little.
     sharing: { freed: Stream.never, poll: "50 millis", inOrder: true },
-    modify: <A>(name: string, decide: (entry: Entry | undefined, revision?: bigint) => Decision<A>) =>
+    modify: <A>(name: string, decide: Decide<A>) =>
       Effect.callback<Outcome<A>, StoreError>((resume) => {
         const mine: Asked = {
           name,

@@ -13,7 +13,7 @@ import { Deadlines } from "../lib/Deadlines.ts"
 import {
   type Asker,
   type Change,
-  type Decision,
+  type Decide,
   type Entry,
   type Modify,
   type Outcome,
@@ -26,10 +26,15 @@ import * as Failures from "./Failures.ts"
 export type Expected =
   /** There is none. */
   | { readonly _tag: "Absent" }
-  /** It is this owner's, under this identity, and has no data. */
-  | { readonly _tag: "Owned"; readonly owner: string; readonly identity: string | undefined }
-  /** It is as it was when it had this revision, and so has it still. */
-  | { readonly _tag: "Revision"; readonly revision: bigint }
+  /** It is this owner's, under this identity, and has no data; and its tenure has this fence, if one is given. */
+  | {
+    readonly _tag: "Owned"
+    readonly owner: string
+    readonly identity: string | undefined
+    readonly fence?: bigint | undefined
+  }
+  /** It is as it was when it had this revision, and so has it still. Then it is of this tenure, where one is given. */
+  | { readonly _tag: "Revision"; readonly revision: bigint; readonly tenure?: Tenure }
 
 /** If the entry is as expected, this is its change. */
 export interface Case {
@@ -58,7 +63,7 @@ export const make = (options: {
 }): Modify => {
   const from = <A>(
     name: string,
-    decide: (entry: Entry | undefined, revision?: bigint) => Decision<A>,
+    decide: Decide<A>,
     cases: ReadonlyArray<Case & { readonly answer: A }>,
     waits: boolean
   ): Effect.Effect<Outcome<A>, unknown> =>
@@ -67,12 +72,12 @@ export const make = (options: {
         return Effect.succeed(outcomeOf(cases[reply.index]!.answer, reply.tenure, reply.waited))
       }
       const found = reply._tag === "Found" ? reply : undefined
-      const { answer, change } = decide(found?.entry, found?.tenure.revision)
+      const { answer, change } = decide(found?.entry, found?.tenure.revision, found?.tenure.fence)
       // What was read is what was decided on: nothing is to change, so nothing is to be sent.
       if (change._tag === "Keep") return Effect.succeed(outcomeOf(answer, found?.tenure))
       const expected: Expected = found === undefined
         ? { _tag: "Absent" }
-        : { _tag: "Revision", revision: found.tenure.revision }
+        : { _tag: "Revision", revision: found.tenure.revision, tenure: found.tenure }
       return from(name, decide, [{ expected, change, answer }], waits)
     })
 
@@ -89,16 +94,23 @@ export const make = (options: {
 }
 
 const guesses = <A>(
-  decide: (entry: Entry | undefined) => Decision<A>,
-  { identity, owner }: Asker
-): ReadonlyArray<Case & { readonly answer: A }> => [
-  { expected: { _tag: "Absent" }, ...decide(undefined) },
-  { expected: { _tag: "Owned", owner, identity }, ...decide({ owner, identity, data: undefined }) }
-]
+  decide: Decide<A>,
+  { fence, identity, owner }: Asker
+): ReadonlyArray<Case & { readonly answer: A }> => {
+  const absent: Case & { readonly answer: A } = { expected: { _tag: "Absent" }, ...decide(undefined) }
+  // No store could even be asked for such a fence.
+  if (fence !== undefined && fence > maxFence) return [absent]
+  const decision = decide({ owner, identity, data: undefined }, undefined, fence)
+  return [absent, { expected: { _tag: "Owned", owner, identity, fence }, ...decision }]
+}
+
+/** The largest number of 64 bits with a sign, as stores count. */
+const maxFence = 2n ** 63n - 1n
 
 /** Whether both write the same, so that it need be sent only once. */
 export const isSameWrite = (a: Change | undefined, b: Change | undefined): boolean =>
-  a?._tag === "Write" && b?._tag === "Write" && a.ttlMillis === b.ttlMillis && a.entry.owner === b.entry.owner &&
+  a?._tag === "Write" && b?._tag === "Write" && a.ttlMillis === b.ttlMillis && a.begins === b.begins &&
+  a.entry.owner === b.entry.owner &&
   a.entry.identity === b.entry.identity && a.entry.data === b.entry.data
 
 /** Some 3000 years: the longest time to live that every store can count. */

@@ -14,11 +14,14 @@ export interface Entry {
   readonly data: string | undefined
 }
 
-/** What becomes of an entry. A `Write` onto a free name begins a new tenure; onto an entry it goes on with its own. */
+/**
+ * What becomes of an entry. A `Write` onto a free name begins a new tenure; onto an entry it goes on with its own, unless
+ * it `begins` another: then its fence is a new one, as on a free name.
+ */
 export type Change =
   | { readonly _tag: "Keep" }
   | { readonly _tag: "Remove" }
-  | { readonly _tag: "Write"; readonly entry: Entry; readonly ttlMillis: number }
+  | { readonly _tag: "Write"; readonly entry: Entry; readonly ttlMillis: number; readonly begins?: boolean }
 
 /** What a pure transition decides: the answer, and the change that makes it true. */
 export interface Decision<A> {
@@ -48,12 +51,20 @@ export interface Asker {
   readonly identity: string | undefined
   /** Whether it waits for the name: then its release is to be told to `Sharing.freed`. */
   readonly waits: boolean
+  /** The only tenure that it means, where it means one: what the store guesses has this fence then. */
+  readonly fence?: bigint | undefined
 }
+
+/**
+ * Decides what becomes of an entry. It is told the entry's revision where it is no guess, and the fence of its tenure
+ * where it is none, or where the asker has named that fence.
+ */
+export type Decide<A> = (entry: Entry | undefined, revision?: bigint, fence?: bigint) => Decision<A>
 
 /** One change of one name: see `Store`. */
 export type Modify = <A>(
   name: string,
-  decide: (entry: Entry | undefined, revision?: bigint) => Decision<A>,
+  decide: Decide<A>,
   asker?: Asker
 ) => Effect.Effect<Outcome<A>, StoreError>
 
@@ -65,6 +76,8 @@ export interface Tenure {
   readonly revision: bigint
   /** In how many milliseconds it ends if nobody touches it; `Infinity` where that is not known. */
   readonly expiresIn: number
+  /** Whether it began over the entry of another. */
+  readonly inherited?: boolean
 }
 
 /** What a decision comes to, by the tenure that it left behind, if any. */

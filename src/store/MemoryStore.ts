@@ -68,7 +68,12 @@ const makeNames = (clock: Clock.Clock, now: () => number) => {
   const moreBytes = (name: string, stored: Stored | undefined, entry: Entry): number =>
     bytesOf(entry) + (stored === undefined ? bytesOfName(name) : 0) - bytesOf(stored?.entry)
 
-  const write = (name: string, stored: Stored | undefined, entry: Entry, expiresAt: number): Stored => {
+  const write = (
+    name: string,
+    stored: Stored | undefined,
+    { begins, entry }: Extract<Change, { readonly _tag: "Write" }>,
+    expiresAt: number
+  ): Stored => {
     const revision = ++lastRevision
     storedBytes += moreBytes(name, stored, entry)
     if (stored === undefined) {
@@ -77,7 +82,7 @@ const makeNames = (clock: Clock.Clock, now: () => number) => {
     } else {
       wheel.remove(stored)
       // mutant: fence-of-tenure
-      if (stored.entry === undefined) stored.fence = revision
+      if (stored.entry === undefined || begins === true) stored.fence = revision
       stored.revision = revision
       stored.entry = entry
       // mutant: renewal-extends
@@ -144,7 +149,7 @@ export const make = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
     if (change._tag === "Write") {
       if (!names.hasRoom(name, stored, change.entry, maxStoredBytes)) return "Full"
       // mutant: entry-lasts
-      return names.write(name, stored, change.entry, at + change.ttlMillis)
+      return names.write(name, stored, change, at + change.ttlMillis)
     }
     if (stored?.entry === undefined) return undefined
     if (change._tag === "Keep") return stored
@@ -163,7 +168,7 @@ export const make = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
         const tenure = { fence: 0n, revision: 0n, expiresIn: graceUntil - at }
         return Effect.succeed(outcomeOf(decide(forgotten).answer, tenure))
       }
-      const { answer, change } = decide(stored?.entry, stored?.revision)
+      const { answer, change } = decide(stored?.entry, stored?.revision, stored?.fence)
       const after = apply(name, stored, change, at)
       return after === "Full"
         ? Effect.fail(new StoreError({ name, store: "memory", reason: "Full" }))

@@ -32,7 +32,7 @@ export interface Sharing {
  *
  * `modify` reads the live entry of a name, lets `decide` choose, and applies
  * its change, all atomically; `decide` may run several times, and on guesses, so
- * it must be pure. It is given the entry's revision too where it is no guess.
+ * it must be pure. It is told the entry's revision too where it is no guess, and the fence of its tenure.
  * An expired entry is absent.
  *
  * Without `sharing` nobody else changes the entries, and `modify` answers before it returns.

@@ -91,6 +91,20 @@ const lock = (store: Instance, name: string, owner: string, ttlMillis = long, wa
       }
       : { answer: false, change: keep }, { owner, identity: undefined, waits })
 
+/** As the LockServer does with a request that means one tenure: makes the change if it is that one, and else none. */
+const ofTenure = (store: Instance, name: string, owner: string, wanted: bigint, change: (found: Entry) => Change) =>
+  store.modify(
+    name,
+    (found, _, fence): Decision<boolean> =>
+      found !== undefined && found.owner === owner && fence === wanted
+        ? { answer: true, change: change(found) }
+        : { answer: false, change: keep },
+    { owner, identity: undefined, waits: false, fence: wanted }
+  )
+
+const removal = (): Change => ({ _tag: "Remove" })
+const renewal = (entry: Entry): Change => ({ _tag: "Write", entry, ttlMillis: long })
+
 const isFree = (outcome: Outcome<unknown>): boolean =>
   outcome.fence === undefined && outcome.revision === undefined && outcome.expiresIn === 0
 
@@ -276,6 +290,101 @@ const askerLaws: ReadonlyArray<Rule> = [
     }))
 ]
 
+/** What can be asked of one tenure. */
+const tenureLaws: ReadonlyArray<Rule> = [
+  law("a decision is told the fence of the tenure, unless it is a guess", (store, name) =>
+    Effect.gen(function*() {
+      const told = (asker?: Asker) =>
+        store.modify(
+          name,
+          (found, revision, fence): Decision<boolean> => ({
+            answer: found === undefined || revision === undefined || fence !== undefined,
+            change: keep
+          }),
+          asker
+        )
+      for (const data of [undefined, "d"]) {
+        const { fence } = yield* write(store, name, entryOf("me", data))
+        const renewed = yield* write(store, name, entryOf("me", data))
+        const seen = yield* store.modify(name, (_, revision, told) => ({ answer: { revision, told }, change: keep }))
+        yield* expect(
+          fence !== undefined && seen.answer.told === fence && seen.answer.revision === renewed.revision,
+          `the fence ${seen.answer.told} was told of the tenure of fence ${fence}`
+        )
+        for (const owner of ["me", "other"]) {
+          const { answer } = yield* told({ owner, identity: undefined, waits: false })
+          yield* expect(answer, "a decision was told a revision, and no fence")
+        }
+        yield* remove(store, name)
+      }
+    })),
+
+  law("a change can be bound to a tenure", (store, name) =>
+    Effect.gen(function*() {
+      const none = yield* ofTenure(store, name, "me", 1n, removal)
+      yield* expect(!none.answer && isFree(none), "a tenure was found where there is none")
+      const first = yield* lock(store, name, "me")
+      yield* remove(store, name)
+      for (const data of [undefined, "d"]) {
+        const { fence } = yield* write(store, name, entryOf("me", data))
+        const wrong = [0n, first.fence!, fence! - 1n, fence! + 1n, 2n ** 63n, 10n ** 39n - 1n]
+        for (const one of wrong) {
+          for (const change of [removal, renewal]) {
+            const outcome = yield* ofTenure(store, name, "me", one, change)
+            yield* expect(!outcome.answer && outcome.fence === fence, `fence ${one} was taken for ${fence}`)
+          }
+        }
+        yield* expect(!(yield* ofTenure(store, name, "other", fence!, removal)).answer, "the tenure of another ended")
+        yield* expectEntry(store, name, entryOf("me", data), "after changes of other tenures")
+        const renewed = yield* ofTenure(store, name, "me", fence!, renewal)
+        yield* expect(
+          renewed.answer && renewed.fence === fence && renewed.revision! > fence!,
+          "a tenure was not renewed by its fence"
+        )
+        yield* expectEntry(store, name, entryOf("me", data), "after a renewal by its fence")
+        const removed = yield* ofTenure(store, name, "me", fence!, removal)
+        yield* expect(removed.answer && isFree(removed), "a tenure was not ended by its fence")
+      }
+    })),
+
+  law("a tenure can begin over the entry of another", (store, name) =>
+    Effect.gen(function*() {
+      let last = 0n
+      for (const data of [undefined, "d"]) {
+        const { fence } = yield* write(store, name, entryOf("me", data))
+        const begun = yield* ofTenure(store, name, "me", fence!, (found) => ({
+          _tag: "Write",
+          entry: { ...found, owner: "heir" },
+          ttlMillis: long,
+          begins: true
+        }))
+        yield* expect(
+          begun.answer && begun.fence! > fence! && begun.fence === begun.revision && begun.expiresIn > 0,
+          `the tenure that began over that of fence ${fence} has fence ${begun.fence}`
+        )
+        yield* expectEntry(store, name, entryOf("heir", data), "after it passed to its heir")
+        yield* expect(!(yield* ofTenure(store, name, "me", fence!, removal)).answer, "the former tenure lived on")
+        for (const renew of [lock(store, name, "heir"), ofTenure(store, name, "heir", begun.fence!, renewal)]) {
+          const renewed = yield* Effect.repeat(renew, { times: 1 })
+          yield* expect(renewed.answer && renewed.fence === begun.fence, "a renewal changed the fence of an heir")
+        }
+        const { fence: seen } = yield* read(store, name)
+        yield* expect(seen === begun.fence, `fence ${seen} was read of the tenure of fence ${begun.fence}`)
+        const removed = yield* ofTenure(store, name, "heir", begun.fence!, removal)
+        yield* expect(removed.answer && isFree(removed), "the tenure of an heir was not ended by its fence")
+        yield* expect(begun.fence! > last, "a fence went back")
+        last = begun.fence!
+      }
+      // On a free name it is as any other.
+      const fresh = yield* store.modify(name, () => ({
+        answer: undefined,
+        change: { ...renewal(entryOf("o")), begins: true }
+      }))
+      yield* expect(fresh.fence! > last && fresh.fence === fresh.revision, `fence ${fresh.fence} came after ${last}`)
+      yield* remove(store, name)
+    }))
+]
+
 /** What happens to changes that are made at once. */
 const concurrencyLaws: ReadonlyArray<Rule> = [
   law(
@@ -398,7 +507,9 @@ export const laws = <E>(layer: Layer.Layer<Store, E>, options: Options = {}): Re
   const freshName = Clock.clockWith((clock) =>
     Effect.sync(() => `contract ${clock.currentTimeNanosUnsafe()}.${names++}`)
   )
-  return [...entryLaws, ...timeLaws, ...askerLaws, ...concurrencyLaws, ...sharingLaws].map(({ check, name }) => ({
+  return [...entryLaws, ...timeLaws, ...askerLaws, ...tenureLaws, ...concurrencyLaws, ...sharingLaws].map((
+    { check, name }
+  ) => ({
     name,
     check: Effect.scoped(
       Effect.flatMap(Effect.all([build, freshName]), ([store, fresh]) => check(store, fresh, given))

@@ -20,7 +20,8 @@ describe("the limits", () => {
       maxWaiting: 2048,
       maxUnsentBytes: 262_144,
       requestTimeout: Duration.seconds(5),
-      writeTimeout: Duration.seconds(5)
+      writeTimeout: Duration.seconds(5),
+      maxWaitingSilence: Duration.seconds(15)
     })
   })
 })

@@ -351,12 +351,12 @@ describe("the queue of a name over a slow store", () => {
       assert.strictEqual(fenceOf(yield* Fiber.join(waiter)), fenceOf(yield* Fiber.join(plain)))
     }).pipe(Effect.provide(slow(10, 10).layer)))
 
-  for (const leaving of ["interrupted", "out of time", "unlocking"] as const) {
+  for (const leaving of ["interrupted", "unlocking"] as const) {
     it.effect(`gives back what is granted to one who is just ${leaving}, and the next gets it`, () =>
       Effect.gen(function*() {
         yield* Effect.forkChild(ask("Lock", "holder", { Expire: 1 }))
         yield* TestClock.adjust(20)
-        const first = yield* queue("first", { Wait: leaving === "out of time" ? 995 : 5_000 })
+        const first = yield* queue("first", { Wait: 5_000 })
         const second = yield* queue("second")
         // The first one is granted the lock from 1020 ms to 1040 ms after the start.
         yield* TestClock.adjust(1_000)
@@ -364,8 +364,9 @@ describe("the queue of a name over a slow store", () => {
         if (leaving === "unlocking") yield* Effect.forkChild(ask("Unlock", "first"))
         yield* settle
         if (leaving !== "interrupted") {
+          // It was on its way, so nobody can say that another has it.
+          assert.strictEqual(yield* answer(first), "NO")
           yield* TestClock.adjust(20)
-          assert.strictEqual(yield* answer(first), "NotOwner")
         }
         assert.strictEqual(yield* answer(second), undefined)
         yield* TestClock.adjust(60)
@@ -378,6 +379,85 @@ describe("the queue of a name over a slow store", () => {
         assert.deepStrictEqual(yield* answers(seen), ["NotOwner", "Locked"])
       }).pipe(Effect.provide(slow(10, 10).layer)))
   }
+
+  it.effect("tells one who is just out of time what the store says soon", () =>
+    Effect.gen(function*() {
+      yield* Effect.forkChild(ask("Lock", "holder", { Expire: 1 }))
+      yield* TestClock.adjust(20)
+      const [granted, other] = [yield* queue("granted", { Wait: 995 }), yield* queue("other", { Wait: 995 })] as const
+      // The time of both ends while the store is asked for the first.
+      yield* TestClock.adjust(1_016)
+      assert.deepStrictEqual(yield* answers([granted, other]), [undefined, "NotOwner"])
+      yield* TestClock.adjust(50)
+      assert.deepStrictEqual(yield* answers([granted]), ["Locked"])
+    }).pipe(Effect.provide(slow(10, 10).layer)))
+
+  it.effect("says of a grant in doubt that it is busy, and takes it back if it comes after that", () =>
+    Effect.gen(function*() {
+      yield* Effect.forkChild(ask("Lock", "holder", { Expire: 2 }))
+      yield* TestClock.adjust(1_000)
+      const first = yield* queue("first", { Wait: 700 })
+      const second = yield* queue("second")
+      // Both wait from 2,000 ms on. The store grants at 2,500 ms, and says so at 3,000 ms; the first has left at 2,800 ms.
+      yield* TestClock.adjust(1_799)
+      assert.strictEqual(yield* answer(first), undefined)
+      yield* TestClock.adjust(1)
+      assert.strictEqual(yield* answer(first), "NO")
+      yield* TestClock.adjust(4_000)
+      assert.strictEqual(yield* answer(second), "Locked")
+    }).pipe(Effect.provide(slow(500, 500).layer)))
+
+  it.effect("takes back what is granted at once to one who has left", () =>
+    Effect.gen(function*() {
+      const first = yield* Effect.forkChild(ask("Lock", "first"), { startImmediately: true })
+      yield* TestClock.adjust(5)
+      yield* Fiber.interrupt(first)
+      yield* TestClock.adjust(40)
+      const second = yield* Effect.forkChild(ask("Lock", "second"), { startImmediately: true })
+      yield* TestClock.adjust(20)
+      assert.strictEqual(yield* answer(second), "Locked")
+    }).pipe(Effect.provide(slow(10, 10).layer)))
+
+  it.effect("takes nothing back that passed to an heir who has left, and the heir asks again", () =>
+    Effect.gen(function*() {
+      const first = yield* Effect.forkChild(ask("Lock", "first"), { startImmediately: true })
+      yield* TestClock.adjust(20)
+      const Fence = String(fenceOf(yield* Fiber.join(first)))
+      const passing = Effect.forkChild(ask("Lock", "first", { Fence, Heir: "heir" }), { startImmediately: true })
+      const given = yield* passing
+      yield* TestClock.adjust(15)
+      yield* Fiber.interrupt(given)
+      yield* TestClock.adjust(40)
+      const again = yield* passing
+      yield* TestClock.adjust(20)
+      assert.strictEqual(yield* answer(again), "Locked")
+    }).pipe(Effect.provide(slow(10, 10).layer)))
+
+  it.effect("tells one who means a tenure that it is over, though others wait for the name", () =>
+    Effect.gen(function*() {
+      const holder = yield* Effect.forkChild(ask("Lock", "holder", { Expire: 1 }), { startImmediately: true })
+      yield* TestClock.adjust(20)
+      const Fence = String(fenceOf(yield* Fiber.join(holder)))
+      yield* queue("waiter")
+      // The tenure ends at 1010 ms. The store is asked for the waiter at 1020 ms.
+      yield* TestClock.adjust(984)
+      const renewal = yield* Effect.forkChild(ask("Lock", "holder", { Fence }), { startImmediately: true })
+      yield* TestClock.adjust(20)
+      assert.strictEqual(yield* answer(renewal), "Unlocked")
+    }).pipe(Effect.provide(slow(10, 10).layer)))
+
+  it.effect("takes nothing back of a renewal that was given up", () =>
+    Effect.gen(function*() {
+      yield* Effect.forkChild(ask("Lock", "first"))
+      yield* TestClock.adjust(40)
+      const renewal = yield* Effect.forkChild(ask("Lock", "first"), { startImmediately: true })
+      yield* TestClock.adjust(5)
+      yield* Fiber.interrupt(renewal)
+      yield* TestClock.adjust(40)
+      const seen = yield* Effect.forkChild(ask("TestLock", "first"), { startImmediately: true })
+      yield* TestClock.adjust(20)
+      assert.strictEqual(yield* answer(seen), "Locked")
+    }).pipe(Effect.provide(slow(10, 10).layer)))
 
   for (const Wait of [undefined, 5_000]) {
     it.effect(`leaves an owner what it is told to hold, who left and asks again ${Wait ? "waiting" : "at once"}`, () =>
@@ -526,6 +606,6 @@ describe("fences", () => {
       assert.deepStrictEqual(Object.keys(yield* ask("Lock", "a")), ["Status", "ID", "Fence"])
       assert.deepStrictEqual(Object.keys(yield* plain("Version")), ["Status", "ID"])
       const version = yield* ask("Version", "a")
-      assert.strictEqual(version.Status === "Version" && version.Features, "seq,wait,fence")
+      assert.strictEqual(version.Status === "Version" && version.Features, "seq,wait,fence,session,release,heir")
     }).pipe(Effect.provide(inMemory)))
 })

@@ -12,18 +12,24 @@ const attemptOver = ({ modify }: Store.Store["Service"]) =>
   name: string,
   cases: ReadonlyArray<CompareAndSet.Case>
 ): Effect.Effect<CompareAndSet.Reply, unknown> => {
-  const fits = ({ expected }: CompareAndSet.Case, entry: Store.Entry | undefined, revision: bigint | undefined) => {
+  const fits = (
+    { expected }: CompareAndSet.Case,
+    entry: Store.Entry | undefined,
+    revision: bigint | undefined,
+    fence: bigint | undefined
+  ) => {
     switch (expected._tag) {
       case "Absent":
         return entry === undefined
       case "Owned":
-        return entry?.owner === expected.owner && entry.identity === expected.identity && entry.data === undefined
+        return entry?.owner === expected.owner && entry.identity === expected.identity && entry.data === undefined &&
+          (expected.fence === undefined || expected.fence === fence)
       case "Revision":
         return revision === expected.revision
     }
   }
-  const made = modify(name, (entry, revision) => {
-    const index = cases.findIndex((one) => fits(one, entry, entry === undefined ? undefined : revision))
+  const made = modify(name, (entry, revision, fence) => {
+    const index = cases.findIndex((one) => fits(one, entry, entry === undefined ? undefined : revision, fence))
     return {
       answer: { index, entry },
       change: index === -1 ? { _tag: "Keep" as const } : cases[index]!.change
@@ -107,6 +113,19 @@ describe("round trips", () => {
       yield* costs(2, "Locked", ask("Lock", "me"), "a renewal of a lock with data")
       yield* costs(2, "Done", ask("Erase", "me"), "an erase")
       yield* costs(1, "NotFound", ask("Get", "me"), "a get of nothing")
+      const tenure = Effect.map(ask("Lock", "me", { Seq: "1" }), (response) => {
+        since()
+        return response.Status === "Locked" ? { Fence: response.Fence! } : assert.fail(response.Status)
+      })
+      const first = yield* tenure
+      yield* costs(1, "Locked", ask("Lock", "me", first), "a renewal of a tenure")
+      yield* costs(1, "NotOwner", ask("Unlock", "me", { Fence: "1" }), "an unlock of another tenure")
+      yield* costs(1, "Locked", ask("Lock", "me", { ...first, Heir: "heir" }), "the passing on of a tenure")
+      yield* costs(1, "NotOwner", ask("Unlock", "me", first), "an unlock of a tenure that was passed on")
+      yield* costs(1, "Unlocked", ask("Unlock", "heir"), "an unlock by an heir")
+      const second = yield* tenure
+      yield* costs(1, "Unlocked", ask("Unlock", "me", second), "an unlock of a tenure")
+      yield* costs(1, "Unlocked", ask("Lock", "me", second), "a renewal of what is over")
       yield* costs(0, "Version", ask("Version", "me"), "the version")
     }).pipe(Effect.provide(layer))
   })

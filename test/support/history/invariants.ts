@@ -15,6 +15,8 @@ export interface Limits {
   readonly serverRate?: number
   /** Whether the server may answer `NO`, since its store fails. */
   readonly storeFails?: boolean
+  /** Whether its store is far, so that it may answer `NO` to one that waits: a grant may be on its way. */
+  readonly storeIsFar?: boolean
   /** Whether a client may use an id again while what it asked under it before is still on its way. */
   readonly idsReused?: boolean
   /** Whether bodies ask for their lock themselves, so that not all answers are the lease's. */
@@ -28,13 +30,16 @@ const inOrder = <A extends { readonly from: number }>(all: ReadonlyArray<A>) => 
 const shown = ({ action, id, name }: Operation): string => `${action} ${name} by ${id}`
 
 /** Answers are such as a server gives to a client that does nothing wrong, and to the one that asked. */
-const foreignAnswers = ({ operations }: Seen, { storeFails = false }: Limits): Found => {
-  const impossible = new Set<string>(["BadPayload", "BadAction", ...(storeFails ? [] : ["NO"])])
+const foreignAnswers = ({ operations }: Seen, { storeFails = false, storeIsFar = false }: Limits): Found => {
+  const impossible = new Set<string>(["BadPayload", "BadAction"])
   return operations.flatMap((operation) => {
-    const { id, response } = operation
+    const { id, response, wait } = operation
     if (response === undefined || response.Status === "Version") return []
+    const mayBeBusy = storeFails || (storeIsFar && wait > 0)
     if (isAnothers(response, id)) return [`${shown(operation)} was answered what is another's`]
-    return impossible.has(response.Status) ? [`${shown(operation)} was answered ${response.Status}`] : []
+    return impossible.has(response.Status) || (response.Status === "NO" && !mayBeBusy)
+      ? [`${shown(operation)} was answered ${response.Status}`]
+      : []
   })
 }
 

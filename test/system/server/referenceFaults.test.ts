@@ -12,6 +12,7 @@ import * as fs from "node:fs"
 import * as Net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
+import * as Peers from "../../support/peers.ts"
 import { ask, connect, exchange, line, parse, readToEnd, serve } from "../../support/tcp.ts"
 
 const honest = { ID: "honest", FileName: "honest", Action: "Lock", Expire: "30" }
@@ -470,7 +471,10 @@ describe("fault 9: the client raises on garbage, loops for ever, and takes anoth
 
   it.live("a Locked for another, over TCP, is ForeignOwner", () =>
     Effect.gen(function*() {
-      const error = yield* lockOver(yield* serveBytes(line({ Status: "Locked", ID: "another" })))
+      const peer = yield* Peers.server({
+        onRequest: Peers.asReference(() => ({ Status: "Locked", ID: "another" }))
+      })
+      const error = yield* lockOver(peer.port)
       assert.strictEqual(error._tag, "ForeignOwner")
     }))
 

@@ -46,20 +46,12 @@ export const mutations: ReadonlyArray<Mutation> = [
     far: true
   },
   {
-    name: "an unlock withdraws no claim that came from before it",
-    mark: "unlock-withdraws-again",
-    part: "Effect.tap(attempt, Effect.sync(() => queue.withdraw(request, identity)))",
-    by: "attempt",
-    far: true
-  },
-  {
     name: "the queue grants to all who wait",
     mark: "grant-to-one",
-    by: `for (let one = queue.claims.first; one !== undefined; one = queue.claims.first) {
+    by: `for (let one: Claim | undefined = claim; one !== undefined; one = queue.claims.first) {
         drop(queue, one)
-        Deferred.doneUnsafe(one.answer, Effect.succeed({ ...outcome.answer, ID: one.request.ID } as Response))
-      }
-      if (claim.waiters > 0) return Deferred.succeed(claim.answer, outcome.answer)`
+        for (const waiter of one.waiters) waiter.answer({ ...outcome.answer, ID: one.request.ID } as Response)
+      }`
   },
   { name: "waiters are not told that the name was freed", mark: "tell-freed", by: "" },
   {

@@ -361,7 +361,7 @@ export const simulate = (seed: number, options: Options = {}): Outcome => {
         ? { looked: 0, violation: undefined }
         : Order.search(history, { serverRate, late: late + 10_000 })
       looked = states
-      const broken = Invariants.first(history, { ...limits, serverRate }) ?? violation
+      const broken = Invariants.first(history, { ...limits, serverRate, storeIsFar: options.far === true }) ?? violation
       if (broken !== undefined) run.violate(broken)
     }
   } catch (error) {

@@ -25,7 +25,7 @@ const versionAnswer = (Seq: string): Protocol.Response => ({
   Seq,
   Status: "Version",
   ID: Protocol.serverName,
-  Features: "seq,wait,fence"
+  Features: Protocol.features.join(",")
 })
 
 const statusOf = (response: Protocol.Response | "closed") =>
