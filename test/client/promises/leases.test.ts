@@ -486,7 +486,7 @@ describe("C22: what a machine slept through counts", () => {
   it.effect.skip("C22 a lease's age counts by the clock that counts suspension, where there is one", () => Effect.void)
 })
 
-describe("what goes with them", () => {
+describe("C7: what is no loss, or nothing else", () => {
   effect(
     "C7 a body that is interrupted by the loss fails with it alone",
     () =>
