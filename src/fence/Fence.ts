@@ -56,7 +56,10 @@ export interface GuardedKeyValueStore {
   readonly get: (
     key: string
   ) => Effect.Effect<string | undefined, KeyValueStore.KeyValueStoreError | Schema.SchemaError>
-  /** Writes under a lease, unless a newer tenure has written that key. */
+  /**
+   * Writes under a lease, unless a newer tenure has written that key. Once the store is asked to write, an interruption
+   * waits for it: a write that is given up might still come after a newer one.
+   */
   readonly set: (
     key: string,
     value: string,
@@ -64,10 +67,23 @@ export interface GuardedKeyValueStore {
   ) => Effect.Effect<void, StaleFence | NoFence | KeyValueStore.KeyValueStoreError | Schema.SchemaError>
 }
 
+// A guard keeps nothing of its own, so all guards of a store write in one order, wherever they were made.
+const orders = new WeakMap<KeyValueStore.KeyValueStore, Semaphore.Semaphore>()
+
+const orderOf = (store: KeyValueStore.KeyValueStore): Semaphore.Semaphore => {
+  const known = orders.get(store)
+  if (known !== undefined) return known
+  const order = Semaphore.makeUnsafe(1)
+  orders.set(store, order)
+  return order
+}
+
 /**
- * Guards a KeyValueStore. Looking and writing are one step for this process;
- * where several processes share the store itself, use `sql`, whose check and
- * write are one transaction.
+ * Guards a KeyValueStore. Looking and writing are one step for this process,
+ * also among several guards of one store. A store that is made of another, as
+ * by `KeyValueStore.prefix`, is one of its own: guard the same object
+ * everywhere. Where several processes share the store itself, use `sql`, whose
+ * check and write are one transaction.
  *
  * @example
  * ```ts
@@ -85,7 +101,7 @@ export interface GuardedKeyValueStore {
  * ```
  */
 export const keyValueStore = (store: KeyValueStore.KeyValueStore): GuardedKeyValueStore => {
-  const writing = Semaphore.makeUnsafe(1)
+  const order = orderOf(store)
   const read = Effect.fnUntraced(function*(key: string) {
     const text = yield* store.get(key)
     return text === undefined ? undefined : yield* decodeGuarded(text)
@@ -100,8 +116,8 @@ export const keyValueStore = (store: KeyValueStore.KeyValueStore): GuardedKeyVal
         if (before !== undefined && before.fence > fence) {
           return yield* new StaleFence({ name: lease.name, fence, newest: before.fence })
         }
-        yield* store.set(key, yield* encodeGuarded({ fence, value }))
-      }).pipe(writing.withPermit)
+        yield* Effect.uninterruptible(store.set(key, yield* encodeGuarded({ fence, value })))
+      }).pipe(order.withPermit)
   }
 }
 
@@ -109,8 +125,9 @@ export const keyValueStore = (store: KeyValueStore.KeyValueStore): GuardedKeyVal
  * Guards a database: runs an Effect in a transaction that is committed only
  * under the newest fence of the lock that the database has seen.
  *
- * The fences are kept in the table `effect_dlm_fences`, which `migrate` makes.
- * For Postgres and SQLite.
+ * The fences are kept in the table `effect_dlm_fences`, as text of decimal
+ * digits, and compared exactly. Let `migrate` make it: a column of numbers
+ * would round them on SQLite. For Postgres and SQLite.
  *
  * @example
  * ```ts
@@ -132,15 +149,24 @@ export const sql =
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | StaleFence | NoFence | SqlError, R> =>
     client.withTransaction(Effect.gen(function*() {
       const fence = yield* fenceOf(lease)
+      const isNotNewer = client.onDialectOrElse({
+        sqlite: () => notNewerOnSqlite(client),
+        orElse: () => client`CAST(effect_dlm_fences.fence AS NUMERIC) <= CAST(excluded.fence AS NUMERIC)`
+      })
       // The row stays locked until the transaction ends, so a newer holder waits for this one, which waits for older ones.
       const newest = yield* client`
       INSERT INTO effect_dlm_fences (name, fence) VALUES (${lease.name}, ${String(fence)})
       ON CONFLICT (name) DO UPDATE SET fence = excluded.fence
-      WHERE CAST(effect_dlm_fences.fence AS NUMERIC) <= CAST(excluded.fence AS NUMERIC)
+      WHERE ${isNotNewer}
       RETURNING fence`
       if (newest.length === 0) return yield* new StaleFence({ name: lease.name, fence })
       return yield* self
     }))
+
+// A fence has up to 39 digits, and SQLite knows no exact number above 2^63 - 1. Of two numbers without leading zeros the
+// shorter is the smaller, and of two as long the one that comes first as text.
+const notNewerOnSqlite = (client: SqlClient.SqlClient) =>
+  client`(length(effect_dlm_fences.fence), effect_dlm_fences.fence) <= (length(excluded.fence), excluded.fence)`
 
 /** Makes the table of fences, where it is not there yet. */
 export const migrate = (client: SqlClient.SqlClient): Effect.Effect<void, SqlError> =>

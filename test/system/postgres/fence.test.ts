@@ -4,7 +4,9 @@ import { Deferred, Effect, Fiber, Layer } from "effect"
 import { Locker } from "effect-dlm"
 import { Fence } from "effect-dlm/fence"
 import { PostgresStore } from "effect-dlm/postgres"
+import type { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer } from "effect-dlm/server"
+import { MockTalker } from "effect-dlm/testing"
 import { postgresServer, programs } from "../../support/postgresServer.ts"
 import { describeWith } from "../../support/programs.ts"
 
@@ -23,6 +25,17 @@ const tenures = Effect.gen(function*() {
   const newer = yield* locker.acquire()
   return { older, newer }
 })
+
+/** A lease with this fence, of a server of its own. */
+const leaseWith = (fence: bigint) =>
+  Effect.gen(function*() {
+    const context = yield* Layer.build(Layer.fresh(MockTalker.layer(({ Action, ID }) =>
+      Effect.succeed<Protocol.Response>(
+        Action === "Lock" ? { Status: "Locked", ID, Fence: String(fence) } : { Status: "Unlocked", ID }
+      )
+    )))
+    return yield* (yield* Effect.provideContext(Locker.make("orders"), context)).acquire()
+  })
 
 const begin = Effect.gen(function*() {
   const sql = yield* PgClient.PgClient
@@ -52,6 +65,23 @@ describeWith("Fence.sql on Postgres", programs, () => {
         const error = yield* Effect.flip(write("older, too late").pipe(Fence.sql(sql, older)))
         assert.strictEqual(error._tag, "StaleFence")
         assert.deepStrictEqual(yield* written, ["older, in time", "newer", "newer again"])
+      }).pipe(Effect.scoped))
+
+    it.effect("compares any two fences exactly", () =>
+      Effect.gen(function*() {
+        const { sql } = yield* begin
+        const most = 10n ** 39n - 1n
+        for (
+          const [smaller, greater] of [[9n, 10n], [2n ** 53n, 2n ** 53n + 1n], [2n ** 63n - 1n, 2n ** 63n], [
+            most - 1n,
+            most
+          ]]
+        ) {
+          yield* sql`DELETE FROM effect_dlm_fences`
+          const [older, newer] = yield* Effect.forEach([smaller!, greater!], leaseWith)
+          for (const lease of [older!, newer!, newer!]) yield* Effect.void.pipe(Fence.sql(sql, lease))
+          assert.strictEqual((yield* Effect.flip(Effect.void.pipe(Fence.sql(sql, older!))))._tag, "StaleFence")
+        }
       }).pipe(Effect.scoped))
 
     it.effect("takes everything back where the body fails, the fence included", () =>
