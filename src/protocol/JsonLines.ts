@@ -6,6 +6,7 @@
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { excerpt } from "./excerpt.ts"
 import { Action, Request, Response } from "./Messages.ts"
 import * as Wire from "./Wire.ts"
 
@@ -154,15 +155,6 @@ export class BadResponse extends Schema.TaggedError<BadResponse>()("BadResponse"
   override get message(): string {
     return `no answer of the protocol (${this.problem}): ${this.received}`
   }
-}
-
-const shown = 200
-const lossyUtf8 = new TextDecoder()
-
-/** What was read, as text of at most 200 characters, for an error message. */
-export const excerpt = (read: Uint8Array | string): string => {
-  const text = typeof read === "string" ? read : lossyUtf8.decode(read.subarray(0, shown + 1))
-  return text.length > shown ? `${text.slice(0, shown)}…` : text
 }
 
 /** Reads a line as an answer. */

@@ -19,10 +19,9 @@ import type { Feature, Request, Response } from "../protocol/Protocol.ts"
 import { Attempt } from "./Attempt.ts"
 import type { Connection } from "./Connection.ts"
 import { exchange } from "./Exchange.ts"
-import { failure } from "./failure.ts"
+import { failure, notOfTheProtocol } from "./failure.ts"
 import * as Features from "./features.ts"
 import * as Handshake from "./Handshake.ts"
-import { notOfTheProtocol } from "./Opening.ts"
 
 // The attempt to connect was another's.
 const about = (request: Request, error: TalkError): TalkError =>
@@ -97,7 +96,7 @@ export class Connecting {
       this.connection = exit.value
       this.single = exit.value === undefined
     }
-    // Where it is interrupted, the scope closes, and those who wait have been told so.
+    // Where it is interrupted, the scope closes, and all that wait have been told so.
     attempt.end(exit)
   }
 

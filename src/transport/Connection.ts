@@ -18,10 +18,10 @@ import type { TalkError, TransportError } from "../DlmError.ts"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import type { Feature, Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
-import { failure } from "./failure.ts"
+import { failure, notOfTheProtocol } from "./failure.ts"
 import * as Features from "./features.ts"
 import { LineWriter } from "./LineWriter.ts"
-import { notOfTheProtocol, type Opened } from "./Opening.ts"
+import type { Opened } from "./Opening.ts"
 import { type Resume, tell } from "./tell.ts"
 
 /** A request without an answer. */
@@ -46,7 +46,7 @@ const goneAfter = 3_000
 /** While a request waits, something is sent so often: a server may take a waiter that is silent for 15 s for gone. */
 const signOfLifeEvery = 2_000
 
-/** Of the requests that wait for an answer, one in so many is gathered: the other side works on the rest meanwhile. */
+/** Of the requests that wait for an answer, the share that is gathered: the other side works on the rest meanwhile. */
 const gatheredShare = 4
 
 const ping: Request = { ID: "", FileName: "", Action: "Version", Expire: 0 }

@@ -15,9 +15,9 @@ import type { TalkError } from "../DlmError.ts"
 import type { Feature, Request } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import { Connection } from "./Connection.ts"
-import { failure } from "./failure.ts"
+import { failure, notOfTheProtocol } from "./failure.ts"
 import * as Features from "./features.ts"
-import { firstAnswer, notOfTheProtocol, open, type Opened } from "./Opening.ts"
+import { firstAnswer, open, type Opened } from "./Opening.ts"
 
 /** Asks for the version: the errors of connecting are about this. */
 export const version: Request = { ID: "", FileName: "", Action: "Version", Expire: 0 }

@@ -12,7 +12,7 @@ const largeBlockBytes = 16 * 1024
 /** A text of fewer characters is given the room that any text of its length could take. */
 const shortCharacters = 512
 
-/** So many bytes are written at once: the other side can work on them while more come up. */
+/** Bytes that are written at once: the other side can work on them while more come up. */
 const flushBytes = 2048
 
 const empty = new Uint8Array(0)

@@ -10,11 +10,11 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
-import { ProtocolError, type TalkError, type TransportError } from "../DlmError.ts"
+import type { ProtocolError, TalkError, TransportError } from "../DlmError.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import * as Wire from "../protocol/Wire.ts"
-import { failure } from "./failure.ts"
+import { failure, notOfTheProtocol } from "./failure.ts"
 
 /** The longest answer accepted, in bytes: what the reference accepts as a request. */
 const maxAnswerBytes = 10 * 1024 * 1024
@@ -79,10 +79,6 @@ export const firstAnswer = Effect.fnUntraced(function*(
     }
   }
 })
-
-/** What was read is no answer to the request. */
-export const notOfTheProtocol = ({ Action, FileName }: Request, received: string): ProtocolError =>
-  new ProtocolError({ name: FileName, action: Action, received })
 
 const answerTo = (request: Request, line: Uint8Array): Result.Result<Response, ProtocolError> =>
   Result.mapError(Protocol.decodeResponse(line), ({ received }) => notOfTheProtocol(request, received))

@@ -1,18 +1,27 @@
 /**
- * The error of a request that got no answer.
+ * The error of a request that got no answer, and of one that got none of the protocol. Neither shows what is secret.
  */
-import { TransportError } from "../DlmError.ts"
-import type { Request } from "../protocol/Protocol.ts"
+import { ProtocolError, TransportError } from "../DlmError.ts"
+import { type Request, withoutSecrets } from "../protocol/Protocol.ts"
 
+/** No answer came to this request. `received` is an excerpt of what did. */
 export const failure = (
-  { Action, FileName }: Request,
+  request: Request,
   reason: TransportError["reason"],
   { cause, received }: { readonly cause?: unknown; readonly received?: string | undefined } = {}
 ): TransportError =>
   new TransportError({
-    name: FileName,
-    action: Action,
+    name: request.FileName,
+    action: request.Action,
     reason,
     ...(cause === undefined ? {} : { cause }),
-    ...(received === undefined ? {} : { received })
+    ...(received === undefined ? {} : { received: withoutSecrets(received, request) })
+  })
+
+/** What came is no answer to this request. `received` is an excerpt of it. */
+export const notOfTheProtocol = (request: Request, received: string): ProtocolError =>
+  new ProtocolError({
+    name: request.FileName,
+    action: request.Action,
+    received: withoutSecrets(received, request)
   })

@@ -1,7 +1,7 @@
 /**
  * Gives an outcome to a fiber that waits for it.
  *
- * The fiber runs on at once, within this call, and so do those who observe its end. What they throw must not end the loop
+ * The fiber runs on at once, within this call, and so do its observers. What they throw must not end the loop
  * that has others to tell: it is logged instead.
  */
 import type * as Context from "effect/Context"

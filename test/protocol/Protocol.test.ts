@@ -367,12 +367,12 @@ describe("encodeResponse and decodeResponse", () => {
         ["Fields", "[]"],
         ["Fields", "{}"],
         ["Fields", "{\"Status\":\"Stolen\"}"],
-        ["Fields", "{\"Status\":\"locked\",\"ID\":\"A\"}"],
+        ["Fields", "{\"Status\":\"locked\",\"ID\":\"…\"}"],
         ["Fields", "{\"Status\":7}"],
         ["Fields", "{\"Status\":\"Locked\"}"],
-        ["Fields", "{\"Status\":\"Locked\",\"ID\":7}"],
+        ["Fields", "{\"Status\":\"Locked\",\"ID\":null}"],
         ["Fields", "{\"Status\":\"Version\"}"],
-        ["Fields", "{\"Status\":\"Done\",\"ID\":\"A\",\"DataStore\":null}"]
+        ["Fields", "{\"Status\":\"Done\",\"ID\":\"…\",\"DataStore\":null}"]
       ] as const
     ) {
       assert.deepStrictEqual(bad(Wire.encodeLine(json).subarray(0, -1)), { problem, received: json })

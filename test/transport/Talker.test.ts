@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Schema } from "effect"
 import { DlmError, Talker } from "effect-dlm"
-import { Protocol } from "effect-dlm/protocol"
+import { Protocol, Wire } from "effect-dlm/protocol"
 import { Socket } from "effect/socket"
 import { TestClock } from "effect/testing"
 import * as Double from "../support/SocketDouble.ts"
@@ -87,7 +87,7 @@ describe("Talker over a socket", () => {
         const cut = Double.make(() => [{ send: Double.line(locked).subarray(0, 7) }, { close }])
         const truncated = yield* Effect.flip(talk(cut))
         assert.strictEqual(truncated._tag === "TransportError" && truncated.reason, "Closed")
-        assert.strictEqual(truncated._tag === "TransportError" && truncated.received?.length, 7)
+        assert.strictEqual(truncated._tag === "TransportError" && truncated.received, "{\"S…")
         const none = yield* Effect.flip(talk(Double.make(() => [{ close }])))
         assert.strictEqual(none._tag === "TransportError" && none.reason, "Closed")
         assert.strictEqual(none._tag === "TransportError" && none.received, undefined)
@@ -111,6 +111,31 @@ describe("Talker over a socket", () => {
         assert.strictEqual(error._tag === "ProtocolError" && error.received, read)
         assert.isFalse(error.retryable)
         assert.strictEqual(double.open(), 0)
+      }
+    }))
+
+  it.effect("shows no owner in what was read, neither its own nor another's", () =>
+    Effect.gen(function*() {
+      const ID = "owner-that-is-secret"
+      const text = new TextEncoder()
+      const line = Double.line({ Status: "Locked", ID })
+      const foreign = Double.line({ Status: "Locked", ID: "another-owner" })
+      for (
+        const [sent, tag, received] of [
+          [text.encode(`no lock for ${ID}, sorry\n`), "ProtocolError", "no lock for …, sorry"],
+          [Double.line({ Status: "Nonsense", ID } as never), "ProtocolError", "{\"Status\":\"Nonsense\",\"ID\":\"…\"}"],
+          [text.encode(`echo ${Wire.encodeBytes(text.encode(ID))}\n`), "ProtocolError", "echo …"],
+          [line.subarray(0, 60), "TransportError", "{\"Status\":\"Locked\",\"ID\":\"…\""],
+          [foreign.subarray(0, 60), "TransportError", "{\"Status\":\"Locked\",\"ID\":\"…\""],
+          [text.encode(`no lock for ${ID.slice(0, 10)}`), "TransportError", "no lock for …"]
+        ] as const
+      ) {
+        const double = Double.make(() => [{ send: sent }, { close: "clean" }])
+        const error = yield* Effect.flatMap(Talker.Talker, ({ talk }) => talk({ ...request, ID })).pipe(
+          Effect.provide(Double.layer(double)),
+          Effect.flip
+        )
+        assert.deepStrictEqual([error._tag, error.received], [tag, received])
       }
     }))
 
