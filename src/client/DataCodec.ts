@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import { DataError } from "../DlmError.ts"
 import * as Wire from "../protocol/Wire.ts"
 
@@ -16,6 +17,10 @@ import * as Wire from "../protocol/Wire.ts"
  * kept under.
  *
  * `name` is shown in errors. Both directions fail with a `DataError`.
+ *
+ * What comes from a server can be of anyone's making. No answer is longer than
+ * 10 MiB, and what `wire`, `base64` and `aesGcm` decode is never larger than
+ * its text. A codec whose result can be, as `gzip`, has to bound it.
  */
 export interface DataCodec {
   readonly name: string
@@ -72,28 +77,82 @@ export const base64: DataCodec = make({
     )
 })
 
-const through = (stream: CompressionStream | DecompressionStream, data: Uint8Array): Promise<Uint8Array> =>
-  new Response(new Blob([data as BlobPart]).stream().pipeThrough(stream)).bytes()
+const streamOf = (data: Uint8Array) => new Blob([data as BlobPart]).stream()
+
+const compress = (data: Uint8Array): Promise<Uint8Array> =>
+  new Response(streamOf(data).pipeThrough(new CompressionStream("gzip"))).bytes()
+
+// A few characters can unpack to gigabytes, so what is unpacked is counted as it comes. A failure ends the unpacking.
+const decompress = (data: Uint8Array, name: string, maxBytes: number): Effect.Effect<Uint8Array, DataError> =>
+  Effect.suspend(() => {
+    const chunks: Array<Uint8Array> = []
+    let length = 0
+    return Stream.fromReadableStream({
+      evaluate: (): ReadableStream<Uint8Array> => streamOf(data).pipeThrough(new DecompressionStream("gzip")),
+      onError: (cause) => fail("gzip", "decode", name, "it is not gzip, or was cut or changed", cause)
+    }).pipe(
+      Stream.runForEach((chunk) => {
+        length += chunk.length
+        if (isTooLong(length, maxBytes)) return Effect.fail(tooLong("decode", name, maxBytes))
+        chunks.push(chunk)
+        return Effect.void
+      }),
+      Effect.map(() => {
+        const all = new Uint8Array(length)
+        let offset = 0
+        for (const chunk of chunks) {
+          all.set(chunk, offset)
+          offset += chunk.length
+        }
+        return all
+      })
+    )
+  })
+
+// A bound that is no number bounds all.
+const isTooLong = (length: number, maxBytes: number): boolean => !(length <= maxBytes)
+
+const tooLong = (phase: DataError["phase"], name: string, maxBytes: number): DataError =>
+  fail(
+    "gzip",
+    phase,
+    name,
+    `it has more than ${maxBytes} bytes when unpacked. If that is right, raise the codec's maxBytes`
+  )
+
+/** How far `gzip` goes. */
+export interface GzipOptions {
+  /**
+   * The most bytes of data before it is compressed, and after it is unpacked: 16 MiB (16,777,216) by default. What has
+   * more is a `DataError`, in both directions, and is not unpacked beyond it.
+   */
+  readonly maxBytes?: number | undefined
+}
 
 /**
  * Compresses by gzip, then encodes by `inner` (by default `base64`).
  *
  * Put encryption inside, never outside: encrypted data does not compress.
+ *
+ * @example
+ * ```ts
+ * import { DataCodec } from "effect-dlm"
+ *
+ * const small = DataCodec.gzip(DataCodec.base64, { maxBytes: 64 * 1024 })
+ * ```
  */
-export const gzip = (inner: DataCodec = base64): DataCodec =>
+export const gzip = (inner: DataCodec = base64, { maxBytes = 16 * 1024 * 1024 }: GzipOptions = {}): DataCodec =>
   make({
     name: `gzip(${inner.name})`,
     encode: (data, name) =>
-      Effect.tryPromise({
-        try: () => through(new CompressionStream("gzip"), data),
-        catch: (cause) => fail("gzip", "encode", name, "it could not be compressed", cause)
-      }).pipe(Effect.flatMap((compressed) => inner.encode(compressed, name))),
+      isTooLong(data.length, maxBytes)
+        ? Effect.fail(tooLong("encode", name, maxBytes))
+        : Effect.tryPromise({
+          try: () => compress(data),
+          catch: (cause) => fail("gzip", "encode", name, "it could not be compressed", cause)
+        }).pipe(Effect.flatMap((compressed) => inner.encode(compressed, name))),
     decode: (text, name) =>
-      Effect.flatMap(inner.decode(text, name), (compressed) =>
-        Effect.tryPromise({
-          try: () => through(new DecompressionStream("gzip"), compressed),
-          catch: (cause) => fail("gzip", "decode", name, "it is not gzip, or was cut or changed", cause)
-        }))
+      Effect.flatMap(inner.decode(text, name), (compressed) => decompress(compressed, name, maxBytes))
   })
 
 /** A key for `aesGcm`. It prints itself redacted. */
