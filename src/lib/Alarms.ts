@@ -1,5 +1,5 @@
 /**
- * Very many alarms with one sleeping fiber, which wakes each sleeper when it is due.
+ * Very many alarms with one sleeping fiber: each sleeper is woken at its time.
  */
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
@@ -7,36 +7,57 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { monotonicMillisUnsafe } from "./monotonic.ts"
 
-/** What can be woken. A sleeper has one alarm at a time. */
+/** What can be woken. It stands in one place of one heap at a time. */
 export interface Sleeper {
-  /** When its alarm is due, on the monotonic clock, in milliseconds. */
+  /** When, in milliseconds of the clock of its alarms. */
   dueAt: number
   /** Its place in the heap; -1 where it has no alarm. */
   place: number
-  /** Called when it is due; its alarm is off then. */
+  /** Called when it is due; its alarm is off then. What it throws is reported, and wakes nobody less. */
   wake(): void
 }
 
-/** A binary heap of sleepers, the earliest first, and a fiber that sleeps until the earliest is due. */
+/** How alarms look at the time. */
+export interface Options {
+  /** By default the monotonic time of the clock. */
+  readonly now?: (() => number) | undefined
+  /** The longest sleep, in milliseconds: a timer may stand still while `now` goes on. By default there is none. */
+  readonly maxSleep?: number | undefined
+  /** Asked after each sleep: whether all sleepers are to be woken, due or not. */
+  readonly isAlarming?: (() => boolean) | undefined
+}
+
+/** A timer for longer would ring at once. */
+const longestTimer = 2 ** 31 - 1
+
+/** A binary heap of sleepers, the earliest first, and a fiber that sleeps as long as that one. */
 export class Alarms {
   private readonly heap: Array<Sleeper> = []
-  private readonly clock: Clock.Clock
+  private readonly now: () => number
+  private readonly maxSleep: number
+  private readonly isAlarming: () => boolean
   private sleepingUntil: number | undefined
   private rouse: (() => void) | undefined
 
-  constructor(clock: Clock.Clock) {
-    this.clock = clock
+  constructor(clock: Clock.Clock, options: Options = {}) {
+    this.now = options.now ?? (() => monotonicMillisUnsafe(clock))
+    this.maxSleep = options.maxSleep ?? longestTimer
+    this.isAlarming = options.isAlarming ?? (() => false)
   }
 
-  /** Sets the alarm of a sleeper that has none. The context runs the fiber, if none runs yet. */
+  /** Sets the alarm of a sleeper, in place of the one that it may have. The context runs the fiber, if none runs yet. */
   set(sleeper: Sleeper, dueAt: number, context: Context.Context<never>): void {
     sleeper.dueAt = dueAt
-    sleeper.place = this.heap.length
-    this.heap.push(sleeper)
+    if (sleeper.place === -1) {
+      sleeper.place = this.heap.length
+      this.heap.push(sleeper)
+    }
     this.rise(sleeper)
+    this.sink(sleeper)
     if (this.sleepingUntil === undefined) {
       this.sleepingUntil = dueAt
-      Effect.runForkWith(context)(this.run)
+      // However it ends, the next alarm starts it anew.
+      Effect.runForkWith(context)(Effect.ensuring(this.run, Effect.sync(() => void (this.sleepingUntil = undefined))))
     } else if (dueAt < this.sleepingUntil) this.rouse?.()
   }
 
@@ -46,7 +67,7 @@ export class Alarms {
     if (place === -1) return
     sleeper.place = -1
     const last = this.heap.pop()!
-    // The fiber's timer would keep the process alive, though no alarm is left.
+    // Sleeping on for nobody would keep the process alive.
     if (this.heap.length === 0) this.rouse?.()
     if (last === sleeper) return
     this.put(last, place)
@@ -54,32 +75,44 @@ export class Alarms {
     this.sink(last)
   }
 
-  // Ends when no alarm is left, so that the fiber keeps no process alive.
+  // Ends when nobody sleeps any more, so that it keeps no process alive.
   private readonly run = Effect.gen({ self: this }, function*() {
     while (this.heap.length > 0) {
-      const now = monotonicMillisUnsafe(this.clock)
+      const now = this.now()
       const first = this.heap[0]!
       if (first.dueAt <= now) {
-        this.clear(first)
-        first.wake()
+        yield* this.wake(first)
         continue
       }
       this.sleepingUntil = first.dueAt
       yield* Effect.raceFirst(
-        // Whole milliseconds: a timer rounds down, and the fiber would sleep for the rest again and again.
-        Effect.sleep(Duration.millis(Math.ceil(first.dueAt - now))),
-        Effect.callback<void>((resume) => {
-          // An earlier alarm may have been set, or all of them cleared, since the heap was looked at.
-          if (this.heap[0] !== first) return resume(Effect.void)
-          this.rouse = () => {
-            this.rouse = undefined
-            resume(Effect.void)
-          }
-        })
+        // Whole milliseconds, since what a timer rounds away would be slept for again and again.
+        Effect.sleep(Duration.millis(Math.ceil(Math.min(first.dueAt - now, this.maxSleep)))),
+        this.earlier(first)
       )
+      if (this.isAlarming()) yield* Effect.forEach([...this.heap], (sleeper) => this.wake(sleeper), { discard: true })
     }
-    this.sleepingUntil = undefined
   })
+
+  private wake(sleeper: Sleeper): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      // Another that was woken before may have taken its alarm away.
+      if (sleeper.place === -1) return Effect.void
+      this.clear(sleeper)
+      return Effect.sync(() => sleeper.wake())
+    }).pipe(Effect.catchCause((cause) => Effect.logError("What was to be done at its time failed", cause)))
+  }
+
+  private earlier(first: Sleeper): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      // An earlier one may have come, or all may have gone, since it was looked at.
+      if (this.heap[0] !== first) return resume(Effect.void)
+      this.rouse = () => {
+        this.rouse = undefined
+        resume(Effect.void)
+      }
+    })
+  }
 
   private put(sleeper: Sleeper, place: number): void {
     this.heap[place] = sleeper
@@ -112,9 +145,12 @@ export class Alarms {
   }
 }
 
+/** When that time, in milliseconds, will have passed, by the monotonic time of a clock. */
+export const dueIn = (clock: Clock.Clock, millis: number): number => monotonicMillisUnsafe(clock) + millis
+
 const byClock = new WeakMap<Clock.Clock, Alarms>()
 
-/** The alarms of a clock: one fiber for all that use it. */
+/** The alarms of a clock: one fiber for all that go by it. */
 export const of = (clock: Clock.Clock): Alarms => {
   let alarms = byClock.get(clock)
   if (alarms === undefined) {

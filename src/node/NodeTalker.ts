@@ -10,6 +10,7 @@ import type * as Tls from "node:tls"
 import { InvalidOption } from "../DlmError.ts"
 import { defaultPort } from "../protocol/Protocol.ts"
 import * as Talker from "../transport/Talker.ts"
+import * as NodeClock from "./NodeClock.ts"
 import * as NodeTls from "./NodeTls.ts"
 import * as TcpSocket from "./TcpSocket.ts"
 
@@ -59,7 +60,7 @@ export const layer = (options: Options = {}): Layer.Layer<Talker.Talker, Invalid
     Talker.layerSocket({
       ...options,
       connect: TcpSocket.connect({ ...address, noDelay: true })
-    })))
+    }))).pipe(Layer.merge(NodeClock.layerSuspendAware))
 
 /**
  * Talks to a server over TLS, 1.2 or later. The server's certificate is
@@ -76,7 +77,7 @@ export const layerTls = (
     const tls = { minVersion: "TLSv1.2", ...options.tls } as const
     yield* NodeTls.check(tls, "the option tls of NodeTalker")
     return Talker.layerSocket({ ...options, connect: NodeSocket.makeTls({ ...tls, ...to }) })
-  }))
+  })).pipe(Layer.merge(NodeClock.layerSuspendAware))
 
 /** The options, from Config: `DLM_HOST`, `DLM_PORT`, `DLM_OPEN_TIMEOUT`, `DLM_ANSWER_TIMEOUT` (such as `5 seconds`). */
 export const config: Config.Config<Options> = Config.all({

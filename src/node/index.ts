@@ -2,6 +2,8 @@
  * The client and the server on Node.
  */
 
+/** A clock that counts suspension. */
+export * as NodeClock from "./NodeClock.ts"
 /** Metrics and health over HTTP. */
 export * as NodeOperations from "./NodeOperations.ts"
 /** Talkers over TCP and TLS. */

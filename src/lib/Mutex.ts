@@ -1,0 +1,85 @@
+/**
+ * One at a time, in the order of asking: a mutex that is handed from one waiter to the next.
+ *
+ * Effect's Semaphore lets a newcomer pass between a release and the waiter that it wakes; under a steady stream of
+ * newcomers that waiter starves.
+ */
+import * as Effect from "effect/Effect"
+
+const nothing = () => {}
+
+/** One who asks for a mutex: outside, waiting, or inside. Used once. */
+export class Place {
+  isInside = false
+  isWaiting = false
+  /** Called when a waiting place is inside. */
+  resume: () => void = nothing
+  previous: Place | undefined
+  next: Place | undefined
+
+  /** Waits until it is inside. `Mutex.leave` must follow, whatever comes of it. */
+  get inside(): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      if (this.isInside) return resume(Effect.void)
+      this.resume = () => resume(Effect.void)
+    })
+  }
+}
+
+export class Mutex {
+  private isTaken = false
+  private first: Place | undefined
+  private last: Place | undefined
+
+  /** Whether nobody is inside, and nobody waits. */
+  get isIdle(): boolean {
+    return !this.isTaken
+  }
+
+  /** Enters if nobody is inside, else stands in line. Says whether it is inside. */
+  join(place: Place): boolean {
+    if (!this.isTaken) return this.isTaken = place.isInside = true
+    place.isWaiting = true
+    place.previous = this.last
+    if (this.last === undefined) this.first = place
+    else this.last.next = place
+    this.last = place
+    return false
+  }
+
+  /** Hands the mutex to the next in line, or leaves the line. May be called at any time, and again. */
+  leave(place: Place): void {
+    if (place.isWaiting) return this.unlink(place)
+    if (!place.isInside) return
+    place.isInside = false
+    const next = this.first
+    if (next === undefined) {
+      this.isTaken = false
+      return
+    }
+    this.unlink(next)
+    next.isInside = true
+    next.resume()
+  }
+
+  /** Runs an Effect inside. */
+  run<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.suspend(() => {
+      const place = new Place()
+      // The exit is watched before anything is entered: an interruption finds no moment between the two.
+      return Effect.ensuring(
+        Effect.suspend(() => this.join(place) ? self : Effect.andThen(place.inside, self)),
+        Effect.sync(() => this.leave(place))
+      )
+    })
+  }
+
+  private unlink(place: Place): void {
+    place.isWaiting = false
+    if (place.previous === undefined) this.first = place.next
+    else place.previous.next = place.next
+    if (place.next === undefined) this.last = place.previous
+    else place.next.previous = place.previous
+    place.previous = place.next = undefined
+  }
+}
