@@ -52,8 +52,9 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
 /**
  * The answer is not in the protocol, or is none to the action that was asked.
  *
- * `received` is what was read, at most 200 characters. Most likely something
- * else than a JackrabbitDLM server listens there.
+ * `received` is what was read, at most 200 characters, with "…" for owners, data
+ * and other secrets. Most likely something else than a JackrabbitDLM server
+ * listens there.
  */
 export class ProtocolError extends Schema.TaggedError<ProtocolError>()("ProtocolError", {
   ...about,
@@ -179,6 +180,18 @@ export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
       Released: "the withLock around it has ended"
     }[this.reason]
     return `the lock on ${quote(this.name)} is lost: ${why}. What it protects may be in other hands`
+  }
+}
+
+/** The server does not know an extension of the protocol without which what was asked cannot be promised. */
+export class FeatureMissing extends Schema.TaggedError<FeatureMissing>()("FeatureMissing", {
+  name: Schema.String,
+  feature: Schema.String
+}) {
+  readonly retryable = false
+  override get message(): string {
+    return `${quote(this.name)}: this lock server does not know "${this.feature}". ` +
+      "Use one that does, such as dlm serve, or ask for what it can do without"
   }
 }
 

@@ -128,7 +128,7 @@ export const erase = Command.make("erase", { ...common, name, id }, (flags) =>
 
 export const version = Command.make("version", common, (flags) =>
   Effect.gen(function*() {
-    const { version } = yield* locker({ ...flags, name: "", id: "" })
+    const { version } = yield* locker({ ...flags, name: "version", id: "version" })
     const server = yield* version
     yield* print(flags.json, `${server} (server), effect-dlm/${clientVersion} (client)`, {
       server,

@@ -55,7 +55,11 @@ export const run = Command.make("run", {
       Locker.make(flags.name, { ttl: flags.ttl, identity: yield* Flags.presentedIdentity(flags.identity) }),
       talker
     )
-    const lease = yield* locker.acquire({ wait: flags.wait, margin: marginOf(flags.ttl) })
+    // With what the Talker brings beside it, such as a clock that counts suspension.
+    const lease = yield* Effect.provideContext(
+      locker.acquire({ wait: flags.wait, margin: marginOf(flags.ttl) }),
+      talker
+    )
     // Signals to this process go to the command, and this process ends after it.
     yield* runUnder(lease, flags.ttl, flags.command[0]!, flags.command.slice(1)).pipe(
       // Reported in here: outside, an interruption that came meanwhile would replace the failure.

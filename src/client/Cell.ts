@@ -3,13 +3,33 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
-import { type Corruption, DataError, type NotOwner } from "../DlmError.ts"
-import type { Locker, LockerError } from "./Locker.ts"
+import { type Corruption, DataError, type LeaseLost, type NoData, type NotFound, type NotOwner } from "../DlmError.ts"
+import type { LockerError } from "./Requests.ts"
 
 /** What reading and writing a Cell can fail with. `NotOwner` where another owns the name. */
 export type CellError = NotOwner | DataError | LockerError
+
+/** Where a Cell keeps its text: a Locker, or a lease. */
+export interface TextUnder<E = never> {
+  readonly name: string
+  /** The text. */
+  readonly get: Effect.Effect<string, NotFound | NoData | Corruption | CellError | E>
+  /** Sets the text. */
+  readonly put: (text: string) => Effect.Effect<void, CellError | E>
+}
+
+/** A typed datum that goes with a lease. Whatever is asked of it fails with `LeaseLost` once the lease is over. */
+export interface LeaseCell<A> {
+  /** The value; none where there is none. */
+  readonly get: Effect.Effect<Option.Option<A>, CellError | Corruption | LeaseLost>
+  /** Sets the value. */
+  readonly set: (value: A) => Effect.Effect<void, CellError | LeaseLost>
+  /** Sets the value to what `f` makes of the present one, and gives it. Updates of one Cell follow one another. */
+  readonly update: (f: (current: Option.Option<A>) => A) => Effect.Effect<A, CellError | Corruption | LeaseLost>
+}
 
 /**
  * A typed datum on a name, that its owner alone reads and writes.
@@ -26,7 +46,7 @@ export interface Cell<A> {
    * through the same Cell follow one another.
    */
   readonly update: (f: (current: Option.Option<A>) => A) => Effect.Effect<A, CellError | Corruption>
-  /** Drops the value, and with it the name and its lock, so do not use it under a lease. Succeeds where there is none. */
+  /** Drops the value, and with it the name and its lock. Succeeds where there is none. */
   readonly erase: Effect.Effect<void, NotOwner | Corruption | LockerError>
 }
 
@@ -50,22 +70,40 @@ export interface Cell<A> {
  * })
  * ```
  */
-export const make = <A, I>(locker: Locker, schema: Schema.Codec<A, I>): Cell<A> => {
-  const { name } = locker
+export const make = <A, I>(locker: Erasable, schema: Schema.Codec<A, I>): Cell<A> => ({
+  ...makeUnder<A, I, never>(locker, schema),
+  erase: Effect.catchTag(locker.erase, "NotFound", () => Effect.void)
+})
+
+/** What a Cell of a Locker needs of it. */
+interface Erasable extends TextUnder {
+  readonly erase: Effect.Effect<void, NotFound | NotOwner | Corruption | LockerError>
+}
+
+/**
+ * Makes a Cell of text that is kept elsewhere. `Lease.cell` is one.
+ *
+ * @internal
+ */
+export const makeUnder = <A, I, E>(text: TextUnder<E>, schema: Schema.Codec<A, I>): {
+  readonly get: Effect.Effect<Option.Option<A>, CellError | Corruption | E>
+  readonly set: (value: A) => Effect.Effect<void, CellError | E>
+  readonly update: (f: (current: Option.Option<A>) => A) => Effect.Effect<A, CellError | Corruption | E>
+} => {
   const json = Schema.fromJsonString(Schema.toCodecJson(schema))
   const decode = Schema.decodeEffect(json)
   const encode = Schema.encodeEffect(json)
   const dataError = (phase: DataError["phase"]) => (error: Schema.SchemaError) =>
-    new DataError({ name, codec: "schema", phase, problem: error.message })
+    new DataError({ name: text.name, codec: "schema", phase, problem: error.message })
   const updating = Semaphore.makeUnsafe(1)
 
-  const get = locker.get.pipe(
-    Effect.flatMap((text) => Effect.mapError(decode(text), dataError("decode"))),
+  const get = text.get.pipe(
+    Effect.flatMap((json) => Effect.mapError(decode(json), dataError("decode"))),
     Effect.map(Option.some),
-    Effect.catchTag(["NotFound", "NoData"], () => Effect.succeed(Option.none<A>()))
-  )
+    Effect.catchIf(isAbsence, () => Effect.succeedNone)
+  ) as Effect.Effect<Option.Option<A>, CellError | Corruption | E>
   const set = (value: A) =>
-    Effect.flatMap(Effect.mapError(encode(value), dataError("encode")), (text) => locker.put(text))
+    Effect.flatMap(Effect.mapError(encode(value), dataError("encode")), (json) => text.put(json))
 
   return {
     get,
@@ -75,7 +113,9 @@ export const make = <A, I>(locker: Locker, schema: Schema.Codec<A, I>): Cell<A> 
         const value = f(yield* get)
         yield* set(value)
         return value
-      }).pipe(updating.withPermit),
-    erase: Effect.catchTag(locker.erase, "NotFound", () => Effect.void)
+      }).pipe(updating.withPermit)
   }
 }
+
+const isAbsence = (error: unknown): boolean =>
+  Predicate.isTagged(error, "NotFound") || Predicate.isTagged(error, "NoData")

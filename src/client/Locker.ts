@@ -1,44 +1,54 @@
 /**
  * One owner of one name: the requests of the protocol as Effects, with every
- * status a value or a tagged error.
+ * status a value or a tagged error; and the claim by which `Lease` holds it.
+ *
+ * The plain operations keep the meaning that they have for the reference's
+ * client: one owner, one name. They have one tenure of their own, from the
+ * first `lock` or `put` to `unlock` or `erase`, and those of one Locker are
+ * done in the order of their asking. A lease that is held by the same Locker
+ * is another tenure, of another owner: no plain operation renews it, takes it
+ * away or gives it back. Only within it, in the fiber tree of its body,
+ * `holder`, `isLocked`, `put` and `get` of the Locker that holds it are about it.
  */
-import type * as Cause from "effect/Cause"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import {
-  type AcquireTimeout,
-  Corruption,
-  DataError,
-  ForeignOwner,
+  type Corruption,
+  type DataError,
   InvalidOption,
-  NoData,
-  NotFound,
+  type NoData,
+  type NotFound,
   NotOwner,
-  ProtocolError,
-  Refused,
-  type RequestError,
-  ServerBusy,
-  UnsupportedAction
+  type ProtocolError
 } from "../DlmError.ts"
-import { monotonicMillis } from "../lib/monotonic.ts"
+import * as Alarms from "../lib/Alarms.ts"
+import { apart } from "../lib/apart.ts"
+import { ageClockOf } from "../lib/monotonic.ts"
+import { Mutex, Place } from "../lib/Mutex.ts"
 import { withSpan } from "../lib/tracing.ts"
-import type { Action, Request, Response } from "../protocol/Protocol.ts"
-import { decodeUtf8 } from "../protocol/Wire.ts"
 import { Talker } from "../transport/Talker.ts"
+import * as Background from "./Background.ts"
+import { type Claim, ClaimTypeId, type Terms } from "./Claim.ts"
 import * as DataCodec from "./DataCodec.ts"
+import type { HeldLease } from "./HeldLease.ts"
 import * as Lease from "./Lease.ts"
+import type { Holder, LockerError } from "./Requests.ts"
+import * as Requests from "./Requests.ts"
+import { resumeLease } from "./Resuming.ts"
+import * as Section from "./Section.ts"
+import type { Tenure } from "./Tenure.ts"
 
-/** Who holds a name, as far as its Locker is concerned. */
-export type Holder = "Nobody" | "Me" | "Another"
+/** Who holds a name, and what any request can fail with. */
+export type { Holder, LockerError } from "./Requests.ts"
 
 /** A lock that the server has granted. */
 export interface Grant {
@@ -50,9 +60,6 @@ export interface Grant {
   readonly sentAt: number
 }
 
-/** What any request can fail with, a mixed-up answer included. */
-export type LockerError = RequestError | ForeignOwner
-
 /**
  * One owner of one name.
  *
@@ -60,22 +67,25 @@ export type LockerError = RequestError | ForeignOwner
  * while that makes sense. Without an `id` of the caller's, each tenure has an
  * owner of its own, so a late duplicate of a request cannot touch the next.
  */
-export interface Locker {
-  readonly name: string
+export interface Locker extends Claim<"exclusive"> {
   /** How long a lock or datum lives, from each request that makes or renews it. */
   readonly ttl: Duration.Duration
-  /** The present owner. Whoever knows it is the owner. */
+  /** The owner of the plain operations' present tenure. All who know it are that owner. */
   readonly id: Effect.Effect<string>
   /**
    * Takes the lock, or renews it, without waiting: `NotOwner` where another
-   * holds it. Interrupting it leaves nothing held that was not held before.
+   * holds it. Where it fails or is interrupted with nobody knowing whether it
+   * was granted, it is given back, behind the caller, unless it was held before
+   * or others may have the owner.
    */
   readonly lock: Effect.Effect<Grant, NotOwner | LockerError>
   /** As `lock`, with none where another holds it. */
   readonly tryLock: Effect.Effect<Option.Option<Grant>, LockerError>
   /**
    * Gives the lock and its data back. True where this did it, false where
-   * nothing was held any more (it had expired, or an earlier try did it).
+   * nothing was held any more (it had expired, or an earlier try did it). With
+   * an `id` of the caller's it is sent once: a repetition could end the next
+   * hold of the same owner.
    */
   readonly unlock: Effect.Effect<boolean, NotOwner | LockerError>
   /** Who holds the name. Never acquires. */
@@ -87,8 +97,8 @@ export interface Locker {
   /** The text kept under the name. Only its owner can read it. */
   readonly get: Effect.Effect<string, NotFound | NoData | NotOwner | Corruption | DataError | LockerError>
   /**
-   * Drops the name, its data and its lock: under a lease it takes the lock away from under it.
-   * `Corruption` where it was a lock without data.
+   * Drops the name, its data and its lock. `Corruption` where it was a lock
+   * without data. With an `id` of the caller's it is sent once.
    */
   readonly erase: Effect.Effect<void, NotFound | NotOwner | Corruption | LockerError>
   /** The name and version of the server. */
@@ -102,35 +112,24 @@ export interface Locker {
    */
   readonly acquire: (
     options?: Lease.AcquireOptions
-  ) => Effect.Effect<Lease.Lease, Lease.AcquireError, Scope.Scope>
-  /** @internal */
-  readonly internal: {
-    /** One request for the lock, which may queue for so many milliseconds; without retries. */
-    readonly attempt: (wait?: number) => Effect.Effect<Grant, NotOwner | LockerError>
-    /** Takes a fresh owner for whatever comes next. */
-    readonly endTenure: Effect.Effect<void>
-    /** Asks again by the retry schedule, while that makes sense. */
-    readonly retrying: <A, E extends { readonly retryable: boolean }>(self: Effect.Effect<A, E>) => Effect.Effect<A, E>
-    /** Gives back what may have been granted, and any claim to it, where the outcome is not known. */
-    readonly guard: <A, E extends NotOwner | AcquireTimeout | LockerError>(
-      self: Effect.Effect<A, E>
-    ) => Effect.Effect<A, E>
-    /** Gives back what may have been granted, or claimed; bounded in time, and never fails. */
-    readonly withdraw: Effect.Effect<void>
-    /** Held by the fiber that has this Locker's lease. */
-    readonly semaphore: Semaphore.Semaphore
-  }
+  ) => Effect.Effect<Lease.Lease, Lease.WithLockError, Scope.Scope>
 }
 
 /** How a Locker behaves. */
 export interface Options {
-  /** The owner. By default 128 random bits, with a number for each tenure. */
+  /**
+   * The owner. By default 128 random bits, with a number for each tenure. All who use one `id` are one owner: it
+   * excludes none of them, and a release by one ends the hold of all.
+   */
   readonly id?: string | undefined
   /** How long a lock or datum lives. By default 30 seconds; at most 3543 without an identity. */
   readonly ttl?: Duration.Input | undefined
   /** A named identity that the server knows, for longer holds and more data. */
   readonly identity?: { readonly name: string; readonly secret: Redacted.Redacted<string> } | undefined
-  /** When to ask again after an error that can pass. By default `defaultRetry`. */
+  /**
+   * When to ask again after an error that can pass. By default `defaultRetry`. What waits for a lease goes on after its
+   * end, each second, for as long as it may wait.
+   */
   readonly retry?: Schedule.Schedule<unknown, LockerError> | undefined
   /** How data becomes text. By default `DataCodec.wire`, which other clients understand. */
   readonly codec?: DataCodec.DataCodec | undefined
@@ -146,185 +145,192 @@ export const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("50
 )
 
 const idBytes = 16
-const withdrawTimeout = Duration.seconds(5)
-const utf8 = new TextEncoder()
+
+/** How long the next operation waits, in milliseconds, for what gives back what the one before may have been granted. */
+const withdrawPatience = 2_000
 
 const freshId = Effect.map(
   SecureRandom.SecureRandom.use((random) => random.randomBytes(idBytes)),
   Base64Url.encode
 ).pipe(Effect.provide(SecureRandom.layerWebCrypto))
 
-// Without an answer that can be used, nobody knows whether it was done.
-const isInDoubt = ({ reasons }: Cause.Cause<{ readonly _tag: string }>): boolean =>
-  reasons.some((reason) =>
-    reason._tag !== "Fail" || reason.error._tag === "TransportError" || reason.error._tag === "ProtocolError" ||
-    reason.error._tag === "ForeignOwner" || reason.error._tag === "ServerBusy"
-  )
-
-const mayHaveBeenGranted = (exit: Exit.Exit<unknown, NotOwner | AcquireTimeout | LockerError>): boolean =>
-  Exit.isFailure(exit) && isInDoubt(exit.cause)
-
-/** What the Lockers of one call of `make` have in common. */
-interface Settings {
-  readonly talk: Talker["Service"]["talk"]
-  readonly codec: DataCodec.DataCodec
+// A class, and its Effects made when they are asked for, so that a process can have very many of them. It is its own terms.
+class PlainLocker implements Locker, Terms<"exclusive"> {
+  readonly mode = "exclusive"
+  readonly name: string
+  readonly talker: Talker["Service"]
   readonly ttl: Duration.Duration
   readonly ttlSeconds: number
-  readonly identity: Pick<Request, "Name" | "Identity">
-  readonly schedule: Schedule.Schedule<unknown>
-  readonly fixedId: boolean
-}
-
-// A class, and its Effects made when they are asked for, so that a process can have very many of them.
-class OneOwner implements Locker {
-  readonly name: string
-  private readonly settings: Settings
-  private readonly owner: string
-  private current: string
-  private tenures = 0
-  // Until when, by the monotonic clock, the name is ours as far as we heard; 0 where it is not.
+  readonly sharedOwner: string | undefined
+  readonly identity: Terms["identity"]
+  readonly retry: Schedule.Schedule<unknown>
+  readonly codec: DataCodec.DataCodec
+  private readonly base: string
+  private owners = 0
+  private order: Mutex | undefined
+  /** Of the present tenure, once one was asked for. It changes between operations only. */
+  private present: string | undefined
+  // Until when, by the clock of leases, the name is ours as far as we heard; 0 where it is not.
   private heldUntil = 0
+  private fence: Option.Option<bigint> = Option.none()
   // Whether a release may still be on its way: it must find nothing that is asked for after it.
-  private releasing = false
-  private turn: Semaphore.Semaphore | undefined
+  private isReleasing = false
+  /** What gives back the last grant in doubt, until that has been tried. */
+  private withdrawal: ((done: () => void) => void) | undefined
 
-  constructor(name: string, owner: string, settings: Settings) {
+  constructor(name: string, talker: Talker["Service"], base: string, ttl: Duration.Duration, options: Options) {
     this.name = name
-    this.owner = owner
-    this.current = owner
-    this.settings = settings
+    this.talker = talker
+    this.base = base
+    this.ttl = ttl
+    this.ttlSeconds = Duration.toSeconds(ttl)
+    this.sharedOwner = options.id
+    this.identity = options.identity && { Name: options.identity.name, Identity: options.identity.secret }
+    this.retry = (options.retry ?? defaultRetry) as Schedule.Schedule<unknown>
+    this.codec = options.codec ?? DataCodec.wire
   }
 
-  get internal(): Locker["internal"] {
+  get [ClaimTypeId](): Terms<"exclusive"> {
     return this
   }
 
-  get ttl() {
-    return this.settings.ttl
+  freshOwner(): string {
+    // mutant: owner-of-tenure
+    const owner = this.owners++
+    return owner === 0 ? this.base : `${this.base}.${owner}`
+  }
+
+  // The owner of the present tenure, or of the next.
+  private get owner(): string {
+    return this.present ??= this.sharedOwner ?? this.freshOwner()
   }
 
   get id() {
-    return Effect.sync(() => this.current)
+    return Effect.sync(() => this.owner)
   }
 
-  get semaphore() {
-    return this.turn ??= Semaphore.makeUnsafe(1)
+  /** What is shown of it: the owner is a secret. */
+  toJSON(): unknown {
+    return { _id: "effect-dlm/Locker", name: this.name }
   }
 
-  // What was asked in a tenure that is over, and is still on its way, must not touch the next.
-  get endTenure() {
-    return Effect.sync(() => this.nextTenure())
+  [Inspectable.NodeInspectSymbol](): unknown {
+    return this.toJSON()
   }
 
   private nextTenure(): void {
     this.heldUntil = 0
-    this.releasing = false
-    // mutant: owner-of-tenure
-    if (!this.settings.fixedId) this.current = `${this.owner}.${++this.tenures}`
+    this.fence = Option.none()
+    this.isReleasing = false
+    this.present = undefined
   }
 
-  // Until it is asked for the lock again, the release can be tried again by the same owner. One that was refused may come
-  // once more, too, as a late duplicate.
-  private release<A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E> {
-    return Effect.onError(self, () =>
-      Effect.sync(() => {
-        this.releasing = true
-      }))
-  }
-
-  private request(action: Action, data?: string): Request {
-    if (this.releasing && (action === "Lock" || action === "Put")) this.nextTenure()
-    const { identity, ttlSeconds } = this.settings
-    const request = { ...identity, ID: this.current, FileName: this.name, Action: action, Expire: ttlSeconds }
-    return data === undefined ? request : { ...request, DataStore: data }
-  }
-
-  // One request, its answer made a value or a typed error. `meaning` knows the
-  // answers that are the action's own; the others mean the same for each.
-  private once<A, E>(
-    request: Request,
-    meaning: (response: Response) => Effect.Effect<A, E> | undefined
-  ): Effect.Effect<A, E | LockerError> {
-    return Effect.flatMap(this.settings.talk(request), (response): Effect.Effect<A, E | LockerError> => {
-      const about = { name: this.name, action: request.Action }
-      // mutant: own-grant-only
-      if (
-        "ID" in response && response.Status !== "Version" && response.ID !== undefined && response.ID !== request.ID
-      ) {
-        return Effect.fail(new ForeignOwner(about))
-      }
-      const meant = meaning(response)
-      if (meant !== undefined) return meant
-      switch (response.Status) {
-        case "BadPayload":
-          return Effect.fail(new Refused(about))
-        case "BadAction":
-          return Effect.fail(new UnsupportedAction(about))
-        case "NO":
-          return Effect.fail(new ServerBusy(about))
-        default:
-          return Effect.fail(new ProtocolError({ ...about, received: JSON.stringify(response) }))
-      }
-    })
-  }
-
-  // The schedule is set up only when something went wrong.
-  retrying<A, E extends { readonly retryable: boolean }>(self: Effect.Effect<A, E>): Effect.Effect<A, E> {
-    return Effect.catch(self, (error) => retryAfter(self, error, this.settings.schedule))
-  }
-
-  private ask<A, E extends { readonly retryable: boolean } = never>(
-    action: Action,
-    meaning: (response: Response) => Effect.Effect<A, E> | undefined,
-    data?: string
-  ): Effect.Effect<A, E | LockerError> {
-    return this.retrying(Effect.suspend(() => this.once(this.request(action, data), meaning)))
-  }
-
-  private notOwner(action: Action): Effect.Effect<never, NotOwner> {
-    return Effect.andThen(
-      Effect.suspend(() => this.heldUntil > 0 ? this.endTenure : Effect.void),
-      Effect.fail(new NotOwner({ name: this.name, action }))
-    )
-  }
-
-  attempt(wait?: number): Effect.Effect<Grant, NotOwner | LockerError> {
-    return Effect.flatMap(monotonicMillis, (sentAt) => {
-      // mutant: same-owner-asks-again
-      const request = this.request("Lock")
-      return this.once(wait === undefined ? request : { ...request, Wait: wait }, (response) => {
-        if (response.Status === "NotOwner") return this.notOwner("Lock")
-        if (response.Status !== "Locked") return undefined
-        this.heldUntil = sentAt + this.settings.ttlSeconds * 1000
-        const fence = response.Fence === undefined ? Option.none() : Option.some(BigInt(response.Fence))
-        return Effect.succeed<Grant>({ id: response.ID, fence, sentAt })
+  // One operation after another, each behind what gives back the grant in doubt of the one before. What it came to is
+  // noted before the next begins.
+  private inOrder<A, E>(
+    span: string,
+    self: () => Effect.Effect<A, E>,
+    settle: (exit: Exit.Exit<A, E>) => Effect.Effect<void> = nothing
+  ): Effect.Effect<A, E> {
+    return withSpan(span, this)(Effect.suspend(() => {
+      const order = this.order ??= new Mutex()
+      const place = new Place()
+      const mine = Effect.suspend(() => order.join(place) ? self() : Effect.andThen(place.inside, Effect.suspend(self)))
+      // The exit is watched before the mutex is entered: an interruption finds no moment between the two.
+      return Effect.onExit(mine, (exit) => {
+        if (!place.isInside) {
+          order.leave(place)
+          return Effect.void
+        }
+        const settled = settle(exit)
+        return settled === Effect.void && this.withdrawal === undefined
+          ? (order.leave(place), settled)
+          : Effect.andThen(settled, Effect.sync(() => this.leave(order, place)))
       })
-    })
+    }))
   }
 
-  // After a request for the lock whose outcome we do not know: gives back what the server may have granted.
-  get withdraw() {
-    return Effect.suspend(() => this.settings.talk(this.request("Unlock"))).pipe(
-      Effect.timeoutOption(withdrawTimeout),
-      Effect.ignore,
-      Effect.andThen(this.endTenure)
-    )
+  private leave(order: Mutex, place: Place): void {
+    const { withdrawal } = this
+    this.withdrawal = undefined
+    if (withdrawal === undefined) order.leave(place)
+    else withdrawal(() => order.leave(place))
   }
 
-  guard<A, E extends NotOwner | AcquireTimeout | LockerError>(self: Effect.Effect<A, E>): Effect.Effect<A, E> {
-    return Effect.flatMap(monotonicMillis, (now) => {
-      const heldBefore = now < this.heldUntil
-      // mutant: give-back-in-doubt
-      return Effect.onExit(self, (exit) => mayHaveBeenGranted(exit) && !heldBefore ? this.withdraw : Effect.void)
-    })
+  private refused(): void {
+    if (this.heldUntil > 0) this.nextTenure()
   }
 
-  private span(name: string) {
-    return withSpan(name, this)
+  private granted(sentAt: number, fence: Option.Option<bigint>): void {
+    this.heldUntil = sentAt + this.ttlSeconds * 1000
+    if (Option.isSome(fence)) this.fence = fence
   }
 
   get lock() {
-    return this.span("Locker.lock")(this.guard(this.retrying(this.attempt())))
+    let owner = ""
+    let wasHeld = false
+    let asking: Fiber.Fiber<unknown, unknown> | undefined
+    return Effect.map(
+      this.inOrder(
+        "Locker.lock",
+        () => {
+          if (this.isReleasing) this.nextTenure()
+          owner = this.owner
+          wasHeld = this.heldUntil > 0
+          // A Talker may not listen to an interruption; the caller need not wait for it.
+          return apart(Requests.retrying(this, Requests.lock(this, owner)), (fiber) => void (asking = fiber))
+        },
+        (exit) => this.lockEnded(exit, owner, wasHeld, asking!)
+      ),
+      grantOf
+    )
+  }
+
+  private lockEnded(
+    exit: Exit.Exit<Tenure, NotOwner | LockerError>,
+    owner: string,
+    wasHeld: boolean,
+    asking: Fiber.Fiber<unknown, unknown>
+  ): Effect.Effect<void> {
+    if (Exit.isSuccess(exit)) {
+      this.granted(exit.value.sentAt, exit.value.fence)
+      return Effect.void
+    }
+    if (!Requests.isInDoubt(exit.cause)) {
+      this.refused()
+      return Effect.void
+    }
+    // An owner that others may have is given up by none of them.
+    if (this.sharedOwner !== undefined) return Effect.void
+    return Effect.withFiber((fiber) => {
+      // A renewal in doubt changes nothing.
+      if (wasHeld && ageClockOf(fiber.context).now() < this.heldUntil) return Effect.void
+      this.nextTenure()
+      return this.withdraw(owner, asking)
+    })
+  }
+
+  // The next operation goes on when there was an answer, or its patience is over.
+  private withdraw(owner: string, asking: Fiber.Fiber<unknown, unknown>): Effect.Effect<void> {
+    return Effect.withFiber((fiber) => {
+      const age = ageClockOf(fiber.context)
+      const { clock } = age
+      const alarms = Alarms.of(clock)
+      let onTried: (() => void) | undefined
+      let isTried = false
+      const tried = () => {
+        alarms.clear(patience)
+        isTried = true
+        onTried?.()
+      }
+      const patience: Alarms.Sleeper = { dueAt: 0, place: -1, wake: tried }
+      this.withdrawal = (done) => isTried ? done() : void (onTried = done)
+      alarms.set(patience, Alarms.dueIn(clock, withdrawPatience), fiber.context)
+      const unlock = Effect.ensuring(Requests.unlock(this, owner), Effect.sync(tried))
+      const insisting = Effect.asVoid(Background.insist(unlock, age.now() + this.ttlSeconds * 1000))
+      // A request that is still on its way must not overtake what takes it back.
+      return Background.fork(this, Effect.andThen(Fiber.await(asking), insisting))
+    })
   }
 
   get tryLock() {
@@ -335,29 +341,44 @@ class OneOwner implements Locker {
   }
 
   get unlock() {
-    return this.ask("Unlock", (response) => {
-      if (response.Status === "NotOwner") return this.notOwner("Unlock")
-      return response.Status === "Unlocked" ? Effect.succeed(response.ID !== undefined) : undefined
-    }).pipe(
-      (asked) => this.release(asked),
-      Effect.tap(this.endTenure),
-      this.span("Locker.unlock")
+    return this.inOrder("Locker.unlock", () => this.unlockNow, (exit) => this.releaseEnded(exit))
+  }
+
+  private get unlockNow(): Effect.Effect<boolean, NotOwner | LockerError> {
+    const { fence, owner } = this
+    const once = Requests.unlock(this, owner)
+    if (this.sharedOwner === undefined) return Requests.retrying(this, once)
+    if (Option.isNone(fence)) return once
+    return Effect.flatMap(
+      Requests.retrying(this, Requests.features(this)),
+      (features) => features.has("release") ? Requests.retrying(this, Requests.unlock(this, owner, fence.value)) : once
     )
   }
 
+  // Until it is asked for the lock again, the release can be tried again by the same owner. One that was refused may come
+  // once more, too, as a late duplicate.
+  private releaseEnded(exit: Exit.Exit<unknown, { readonly _tag: string }>): Effect.Effect<void> {
+    const error = Exit.isSuccess(exit) ? undefined : Option.getOrUndefined(Exit.findErrorOption(exit))?._tag
+    if (Exit.isSuccess(exit) || error === "Corruption") this.nextTenure()
+    else {
+      if (error === "NotOwner") this.refused()
+      this.isReleasing = true
+    }
+    return Effect.void
+  }
+
+  /** The lease of this Locker that the present fiber is within. */
+  private within(fiber: Fiber.Fiber<unknown, unknown>): HeldLease | undefined {
+    const lease = Section.find(fiber, this.talker, this.name)?.lease
+    return lease?.terms === this ? lease : undefined
+  }
+
   get holder() {
-    return this.ask("TestLock", (response) => {
-      switch (response.Status) {
-        case "Locked":
-          return Effect.succeed<Holder>("Me")
-        case "Unlocked":
-          return Effect.succeed<Holder>("Nobody")
-        case "NotOwner":
-          return Effect.succeed<Holder>("Another")
-        default:
-          return undefined
-      }
-    }).pipe(this.span("Locker.holder"))
+    return this.inOrder("Locker.holder", () =>
+      Effect.withFiber((fiber) => {
+        const owner = this.within(fiber)?.id ?? this.owner
+        return Requests.retrying(this, Requests.testLock(this, owner))
+      }))
   }
 
   get isLocked() {
@@ -366,80 +387,75 @@ class OneOwner implements Locker {
 
   get put() {
     return (text: string) =>
-      this.settings.codec.encode(utf8.encode(text), this.name).pipe(
-        Effect.flatMap((data) =>
-          Effect.flatMap(monotonicMillis, (sentAt) =>
-            this.ask<void, NotOwner>("Put", (response) => {
-              if (response.Status === "NotOwner") return this.notOwner("Put")
-              if (response.Status !== "Done") return undefined
-              this.heldUntil = sentAt + this.settings.ttlSeconds * 1000
-              return Effect.void
-            }, data))
-        ),
-        this.span("Locker.put")
+      this.inOrder(
+        "Locker.put",
+        () =>
+          Effect.withFiber((fiber) => {
+            const lease = this.within(fiber)
+            return lease === undefined ? this.putNow(text) : this.orNotOwner("Put", lease.text.put(text))
+          })
       )
   }
 
-  get get() {
-    const { name, settings: { codec } } = this
-    const about = { name, action: "Get" } as const
-    return this.ask<string, NoData | NotFound | NotOwner | Corruption>("Get", (response) => {
-      switch (response.Status) {
-        case "Done":
-          return response.DataStore === undefined ? undefined : Effect.succeed(response.DataStore)
-        case "NoData":
-          return Effect.fail(new NoData(about))
-        case "NotFound":
-          return Effect.fail(new NotFound(about))
-        case "NotOwner":
-          return this.notOwner("Get")
-        case "Corruption":
-          return Effect.fail(new Corruption(about))
-        default:
-          return undefined
-      }
-    }).pipe(
-      Effect.flatMap((data) => codec.decode(data, name)),
-      Effect.flatMap((bytes) =>
-        Effect.fromResult(
-          Result.mapError(decodeUtf8(bytes), (cause) =>
-            new DataError({ name, codec: codec.name, phase: "decode", problem: "it is not UTF-8 text", cause }))
-        )
-      ),
-      this.span("Locker.get")
+  private putNow(text: string): Effect.Effect<void, NotOwner | DataError | LockerError> {
+    return Effect.flatMap(
+      Requests.encodeText(this, text),
+      (data) =>
+        Effect.withFiber((fiber) => {
+          if (this.isReleasing) this.nextTenure()
+          const sentAt = ageClockOf(fiber.context).now()
+          return Requests.retrying(this, Requests.put(this, this.owner, data)).pipe(
+            Effect.tap(() => Effect.sync(() => this.granted(sentAt, Option.none()))),
+            Effect.tapErrorTag("NotOwner", () => Effect.sync(() => this.refused()))
+          )
+        })
     )
   }
 
+  // A lease that is over owns nothing.
+  private orNotOwner<A, E>(action: "Put" | "Get", self: Effect.Effect<A, E>) {
+    return Effect.catchTag(
+      self as Effect.Effect<A, E | Lease.WithLockError>,
+      "LeaseLost",
+      () => Effect.fail(new NotOwner({ name: this.name, action }))
+    ) as Effect.Effect<A, Exclude<E, { readonly _tag: "LeaseLost" }> | NotOwner>
+  }
+
+  get get() {
+    return this.inOrder("Locker.get", () =>
+      Effect.withFiber(
+        (fiber) => {
+          const lease = this.within(fiber)
+          if (lease !== undefined) return this.orNotOwner("Get", lease.text.get)
+          return Requests.retrying(this, Requests.get(this, this.owner)).pipe(
+            Effect.tapErrorTag("NotOwner", () => Effect.sync(() => this.refused())),
+            Effect.flatMap((data) => Requests.decodeText(this, data))
+          )
+        }
+      ))
+  }
+
   get erase() {
-    const about = { name: this.name, action: "Erase" } as const
-    return Effect.suspend(() => {
+    return this.inOrder("Locker.erase", () => {
+      const { owner } = this
       // Where an earlier try may have erased it, its absence is what was asked for.
       let tries = 0
-      return this.retrying(Effect.suspend(() => {
-        tries++
-        return this.once<void, NotFound | NotOwner | Corruption>(this.request("Erase"), (response) => {
-          switch (response.Status) {
-            case "Done":
-              return this.endTenure
-            case "NotFound":
-              return tries > 1 ? this.endTenure : Effect.fail(new NotFound(about))
-            case "NotOwner":
-              return this.notOwner("Erase")
-            case "Corruption":
-              return Effect.andThen(this.endTenure, Effect.fail(new Corruption(about)))
-            default:
-              return undefined
-          }
-        })
-      }))
-    }).pipe((asked) => this.release(asked), this.span("Locker.erase"))
+      const once = Effect.catchTag(
+        Effect.suspend(() => {
+          tries++
+          return Requests.erase(this, owner)
+        }),
+        "NotFound",
+        (error) => tries > 1 ? Effect.void : Effect.fail(error)
+      )
+      return this.sharedOwner === undefined ? Requests.retrying(this, once) : once
+    }, (exit) => this.releaseEnded(exit))
   }
 
   get version() {
-    return this.ask(
-      "Version",
-      (response) => response.Status === "Version" ? Effect.succeed(response.ID) : undefined
-    ).pipe(this.span("Locker.version"))
+    return Requests.retrying(this, Requests.version(this, this.owner)).pipe(
+      withSpan("Locker.version", this)
+    )
   }
 
   get isDlm() {
@@ -450,22 +466,24 @@ class OneOwner implements Locker {
   }
 
   get acquire() {
-    return (options?: Lease.AcquireOptions) => Lease.make(this, options)
+    return (options?: Lease.AcquireOptions) => Lease.acquire(this, options)
   }
 }
 
-const retryAfter = Effect.fnUntraced(function*<A, E extends { readonly retryable: boolean }>(
-  self: Effect.Effect<A, E>,
-  error: E,
-  schedule: Schedule.Schedule<unknown>
-) {
-  const next = yield* Schedule.toStepWithSleep(schedule)
-  while (error.retryable && (yield* Effect.isSuccess(next(error)))) {
-    const result = yield* Effect.result(self)
-    if (Result.isSuccess(result)) return result.success
-    error = result.failure
+const grantOf = ({ fence, owner, sentAt }: Tenure): Grant => ({ id: owner, fence, sentAt })
+
+const nothing = () => Effect.void
+
+const makePlain = Effect.fnUntraced(function*(name: string, options: Options) {
+  const talker = yield* Talker
+  const ttl = Duration.fromInputUnsafe(options.ttl ?? "30 seconds")
+  const invalid = (option: string, problem: string) => new InvalidOption({ name, option, problem })
+  if (name === "") return yield* invalid("name", "must not be empty: all that is called nothing would be one lock")
+  if (options.id === "") return yield* invalid("id", "must not be empty. Leave it out for an owner of its own")
+  if (!(Duration.toSeconds(ttl) > 0 && Duration.isFinite(ttl))) {
+    return yield* invalid("ttl", "must be greater than zero, and finite")
   }
-  return yield* Effect.fail(error)
+  return new PlainLocker(name, talker, options.id ?? (yield* freshId), ttl, options)
 })
 
 /**
@@ -485,31 +503,27 @@ const retryAfter = Effect.fnUntraced(function*<A, E extends { readonly retryable
  * ```
  */
 export const make = Effect.fnUntraced(function*(name: string, options: Options = {}) {
-  const { talk } = yield* Talker
-  const ttl = Duration.fromInputUnsafe(options.ttl ?? "30 seconds")
-  const ttlSeconds = Duration.toSeconds(ttl)
-  if (!(ttlSeconds > 0 && Number.isFinite(ttlSeconds))) {
-    return yield* new InvalidOption({ name, option: "ttl", problem: "must be greater than zero, and finite" })
-  }
-  const { identity } = options
-  const locker: Locker = new OneOwner(name, options.id ?? (yield* freshId), {
-    talk,
-    ttl,
-    ttlSeconds,
-    codec: options.codec ?? DataCodec.wire,
-    identity: identity === undefined ? {} : { Name: identity.name, Identity: identity.secret },
-    schedule: (options.retry ?? defaultRetry) as Schedule.Schedule<unknown>,
-    fixedId: options.id !== undefined
-  })
+  const locker: Locker = yield* makePlain(name, options)
   return locker
 })
 
+/** How to take up a lease. */
+export interface ResumeOptions extends Omit<Options, "id">, Lease.HoldOptions {
+  /**
+   * Whether the token is to work once only, which needs a server that knows `heir`; by default it is. Where it is not,
+   * two that have the token may both take up the lease, and are one owner.
+   */
+  readonly once?: boolean | undefined
+}
+
 /**
  * Takes up a lease that another process, or another part of this one, has
- * detached: the same owner goes on with the same tenure.
+ * detached: the tenure passes to a new owner, with a new fence, and the token
+ * is used up.
  *
- * Fails with `LeaseLost` where it is no longer held. On a server that gives no
- * fences, a lock that was lost and is free can't always be told from it.
+ * Fails with `LeaseLost` where it is no longer held, with `FeatureMissing`
+ * where the server cannot make a token work once (see `once`). On a server that
+ * gives no fences, a lock that was lost and is free can't always be told from it.
  *
  * @example
  * ```ts
@@ -523,10 +537,17 @@ export const make = Effect.fnUntraced(function*(name: string, options: Options =
  *   }).pipe(Effect.scoped)
  * ```
  */
-export const resume = Effect.fnUntraced(function*(
-  token: Lease.Token,
-  options: Omit<Options, "id"> & Lease.HoldOptions = {}
-) {
-  const locker = yield* make(token.name, { ...options, id: token.id })
-  return yield* Lease.resume(locker, token, options)
+export const resume = Effect.fnUntraced(function*(token: Lease.Token, options: ResumeOptions = {}) {
+  if (token.id === "") {
+    return yield* new InvalidOption({
+      name: token.name,
+      option: "token",
+      problem: "names no owner: it is none of a lease"
+    })
+  }
+  const terms: Terms<"exclusive"> = yield* makePlain(token.name, options)
+  const settings = Lease.holdSettings(terms, options)
+  if (settings instanceof InvalidOption) return yield* settings
+  const lease: Lease.Lease<"exclusive"> = yield* resumeLease(terms, token, settings, options.once ?? true)
+  return lease
 })

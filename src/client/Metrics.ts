@@ -7,10 +7,14 @@ import type { LeaseLost } from "../DlmError.ts"
 /** From a millisecond to about a quarter of an hour, in seconds. */
 const seconds = Metric.exponentialBoundaries({ start: 0.001, factor: 4, count: 11 })
 
+/**
+ * How an attempt to get hold of a lock ended. `Taken` where another holds it and that is the usual case, as in
+ * `withLockIfAvailable`; `Timeout` where it was waited for.
+ */
+export type Acquisition = "Granted" | "Taken" | "Timeout" | "Failed" | "Interrupted"
+
 /** Attempts to get hold of a lock by a `Lease`, by how they ended. */
-export const acquisitions = (
-  outcome: "Granted" | "Timeout" | "Failed" | "Interrupted"
-): Metric.Counter<number> =>
+export const acquisitions = (outcome: Acquisition): Metric.Counter<number> =>
   Metric.counter("dlm_lease_acquisitions_total", {
     description: "Attempts to get hold of a lock, by how they ended",
     incremental: true,

@@ -304,8 +304,17 @@ describe("Locker", () => {
     Effect.gen(function*() {
       for (const last of [closed, () => ({ Status: "Locked", ID: "another" } as const)]) {
         const talker = recording((request) => request.Action === "Lock" ? last(request) : { Status: "Unlocked" })
-        yield* make.pipe(Effect.flatMap((locker) => Effect.exit(locker.lock)), Effect.provide(talker.layer), patiently)
+        const asked = (options: Locker.Options) =>
+          Locker.make(name, options).pipe(
+            Effect.flatMap((locker) => Effect.exit(locker.lock)),
+            Effect.provide(talker.layer),
+            patiently
+          )
+        yield* asked({})
         assert.strictEqual(talker.actions().at(-1), "Unlock")
+        // Others may have an id of the user's, and hold the lock by it.
+        yield* asked({ id: "me" })
+        assert.strictEqual(talker.actions().at(-1), "Lock")
       }
       const refused = recording(() => ({ Status: "NotOwner" }))
       yield* make.pipe(Effect.flatMap((locker) => Effect.exit(locker.lock)), Effect.provide(refused.layer))
@@ -322,12 +331,12 @@ describe("Locker", () => {
           if (request.Action === "Lock" && silent) return Effect.never
           return Effect.succeed<Protocol.Response>({
             Status: request.Action === "Lock" ? "Locked" : "Unlocked",
-            ID: "me"
+            ID: request.ID
           })
         })
       )
       yield* Effect.gen(function*() {
-        const locker = yield* make
+        const locker = yield* Locker.make(name)
         yield* Fiber.interrupt(yield* Effect.forkChild(locker.lock, { startImmediately: true }))
         assert.deepStrictEqual(requests, ["Lock", "Unlock"])
         silent = false

@@ -40,7 +40,6 @@ describe("spans", () => {
         "Lease.acquire",
         "Locker.put",
         "Lease.release",
-        "Locker.unlock",
         "Locker.lock",
         "Locker.holder",
         "Locker.unlock"
@@ -52,7 +51,7 @@ describe("spans", () => {
       for (const inner of ["Lease.acquire", "Locker.put"]) {
         assert.deepStrictEqual(parentOf(inner), Option.some("Lease.withLock"))
       }
-      assert.deepStrictEqual(parentOf("Lease.release"), Option.some("Lease.acquire"))
+      assert.deepStrictEqual(parentOf("Lease.release"), Option.some("Lease.withLock"))
       for (const span of spans) {
         assert.deepStrictEqual(Object.fromEntries(span.attributes), { name: "orders" })
         assert.strictEqual(span.status._tag, "Ended")

@@ -25,7 +25,7 @@ const reachable = (files: ReadonlyArray<string>): ReadonlyArray<string> => {
 }
 
 const exported =
-  /^export (?:declare |abstract |async )*(?:const|let|function\*?|class|interface|type|enum|namespace) ([\w$]+)|^export \* as (\w+) from|^export ([{*])|^export (default)/
+  /^export (?:declare |abstract |async )*(?:const|let|function\*?|class|interface|type|enum|namespace) ([\w$]+)|^export \* as (\w+) from|^export (?:type )?([{*])|^export (default)/
 
 interface Exported {
   readonly name: string

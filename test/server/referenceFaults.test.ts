@@ -272,8 +272,10 @@ describe("fault 9: the client raises on garbage, loops for ever, and takes anoth
             return yield* ask(yield* Locker.make("f", { id: "me", retry: Schedule.recurs(2) }))
           }).pipe(Effect.flip, Effect.provide(answering(asked, response)))
           assert.strictEqual(error._tag, ofAny[status] ?? "ProtocolError")
-          // A server short of memory may have some later, so that is asked again, as often as was said.
-          assert.strictEqual(asked.filter((request) => request.Action === action).length, status === "NO" ? 3 : 1)
+          // A server short of memory may have some later, so that is asked again, as often as was said. What gives back is
+          // sent once by an id of the user's: a repetition could end the next hold of the same owner.
+          const isAskedAgain = status === "NO" && action !== "Unlock" && action !== "Erase"
+          assert.strictEqual(asked.filter((request) => request.Action === action).length, isAskedAgain ? 3 : 1)
         }
       }))
   }
@@ -287,8 +289,8 @@ describe("fault 9: the client raises on garbage, loops for ever, and takes anoth
         assert.strictEqual((yield* Effect.flip(locker.tryLock))._tag, "ForeignOwner")
         assert.strictEqual((yield* Effect.flip(locker.holder))._tag, "ForeignOwner")
       }).pipe(Effect.provide(answering(asked, { Status: "Locked", ID: "another" })))
-      // What may have been granted to us is given back, and nothing is done in the other's name.
-      assert.deepStrictEqual(asked.map(({ Action }) => Action), ["Lock", "Unlock", "Lock", "Unlock", "TestLock"])
+      // Nothing is done in the other's name, and nothing given back that others who have our id may hold.
+      assert.deepStrictEqual(asked.map(({ Action }) => Action), ["Lock", "Lock", "TestLock"])
       assert.isTrue(asked.every((request) => request.ID === "me"))
     }))
 

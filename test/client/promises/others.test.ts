@@ -1,7 +1,7 @@
 /**
  * What guards, codecs, printing and the unreliable Talker promise.
  */
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Option, Schema } from "effect"
 import { DlmError, Locker, Talker } from "effect-dlm"
 import { Fence } from "effect-dlm/fence"
@@ -12,11 +12,7 @@ import { KeyValueStore } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import { format, inspect } from "node:util"
 import { sqlite } from "../../support/sqlite.ts"
-import * as broken from "./broken.ts"
-import { marking } from "./marking.ts"
 import * as World from "./world.ts"
-
-const { complete, effect } = marking(broken.others)
 
 const { ending, inWorld, name, outcome, outcomeOf, start } = World
 
@@ -42,7 +38,7 @@ describe("C26: a stale write never wins", () => {
   })
 
   for (const guards of ["one guard", "two guards"]) {
-    effect(
+    it.effect(
       `C26 ${guards} over one store, a newer write while an older one is on its way`,
       () =>
         Effect.gen(function*() {
@@ -76,7 +72,7 @@ describe("C26: a stale write never wins", () => {
     [10n ** 39n - 2n, 10n ** 39n - 1n]
   ] as const
   for (const [smaller, greater] of pairs) {
-    effect(`C26 Fence.sql on SQLite, ${smaller} after ${greater}`, () =>
+    it.effect(`C26 Fence.sql on SQLite, ${smaller} after ${greater}`, () =>
       Effect.gen(function*() {
         const sql = yield* sqlite
         yield* Fence.migrate(sql)
@@ -91,7 +87,7 @@ describe("C26: a stale write never wins", () => {
         assert.deepStrictEqual(rows.map(({ value }) => value), ["older", "newer", "newer again"])
       }).pipe(Effect.scoped))
 
-    effect(`C26 Fence.keyValueStore, ${smaller} after ${greater}`, () =>
+    it.effect(`C26 Fence.keyValueStore, ${smaller} after ${greater}`, () =>
       Effect.gen(function*() {
         const store = Fence.keyValueStore(yield* KeyValueStore.KeyValueStore)
         const [older, newer] = yield* leasesWith(smaller, greater)
@@ -104,7 +100,7 @@ describe("C26: a stale write never wins", () => {
 
 describe("C27: text that cannot be kept as it is, is refused", () => {
   for (const [what, text] of [["a lone high surrogate", "\ud800"], ["a lone low surrogate", "a\udc00b"]] as const) {
-    effect(`C27 put of ${what}`, () =>
+    it.effect(`C27 put of ${what}`, () =>
       inWorld(() =>
         Effect.gen(function*() {
           const locker = yield* Locker.make(name)
@@ -113,7 +109,7 @@ describe("C27: text that cannot be kept as it is, is refused", () => {
         })
       ))
 
-    effect(`C27 a cell of ${what} comes back as it was, or is refused`, () =>
+    it.effect(`C27 a cell of ${what} comes back as it was, or is refused`, () =>
       inWorld(() =>
         Effect.gen(function*() {
           const lease = yield* (yield* Locker.make(name)).acquire()
@@ -125,7 +121,7 @@ describe("C27: text that cannot be kept as it is, is refused", () => {
       ))
   }
 
-  effect("C27 put of whole text beyond the basic plane", () =>
+  it.effect("C27 put of whole text beyond the basic plane", () =>
     inWorld(() =>
       Effect.gen(function*() {
         const locker = yield* Locker.make(name)
@@ -153,7 +149,7 @@ describe("C29: nothing that is printed shows an owner", () => {
   )
   for (const [how, print] of prints) {
     for (const [whose, options] of [["of ours", {}], ["of the user", { id: "owner-that-is-secret" }]] as const) {
-      effect(`C29 a Locker, by ${how}, with an id ${whose}`, () =>
+      it.effect(`C29 a Locker, by ${how}, with an id ${whose}`, () =>
         inWorld((world) =>
           Effect.gen(function*() {
             const locker = yield* Locker.make(name, options)
@@ -165,7 +161,7 @@ describe("C29: nothing that is printed shows an owner", () => {
           })
         ))
 
-      effect(`C29 a Lease, by ${how}, with an id ${whose}`, () =>
+      it.effect(`C29 a Lease, by ${how}, with an id ${whose}`, () =>
         inWorld((world) =>
           Effect.gen(function*() {
             const lease = yield* (yield* Locker.make(name, options)).acquire()
@@ -186,7 +182,7 @@ describe("C29: nothing that is printed shows an owner", () => {
     ["Refused", World.answered({ Status: "BadPayload" })]
   ]
   for (const [tag, fate] of errors) {
-    effect(`C29 the error ${tag}`, () =>
+    it.effect(`C29 the error ${tag}`, () =>
       inWorld((world) =>
         Effect.gen(function*() {
           yield* world.decide(World.only(["Lock"], fate))
@@ -199,7 +195,7 @@ describe("C29: nothing that is printed shows an owner", () => {
       ))
   }
 
-  effect("C29 the loss of a lease", () =>
+  it.effect("C29 the loss of a lease", () =>
     inWorld((world) =>
       Effect.gen(function*() {
         const lease = yield* (yield* Locker.make(name, { id: owner })).acquire()
@@ -241,7 +237,7 @@ describe("C30: one rate of the unreliable Talker does not move the faults of ano
         ["duplicates", { duplicate: 0.5 }]
       ] as const
     ) {
-      effect(`C30 ${kind} with ${what} added`, () =>
+      it.effect(`C30 ${kind} with ${what} added`, () =>
         Effect.gen(function*() {
           const before = yield* faults(base)
           assert.include(before, "Success")
@@ -251,7 +247,7 @@ describe("C30: one rate of the unreliable Talker does not move the faults of ano
     }
   }
 
-  effect("C30 another seed brings other faults", () =>
+  it.effect("C30 another seed brings other faults", () =>
     Effect.gen(function*() {
       const one = yield* faults({ dropRequest: 0.2 })
       assert.deepStrictEqual(yield* faults({ dropRequest: 0.2 }), one)
@@ -266,5 +262,3 @@ describe("C30: one rate of the unreliable Talker does not move the faults of ano
       assert.notDeepEqual(other, one)
     }).pipe(Effect.scoped))
 })
-
-complete()

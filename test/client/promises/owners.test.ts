@@ -1,16 +1,12 @@
 /**
  * Who owns what: a tenure is touched by nothing but its own lease, and nothing runs under a lock that is over.
  */
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Option, Schema, Scope } from "effect"
 import { Lease, Locker, type Talker } from "effect-dlm"
 import { LockServer } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
-import * as broken from "./broken.ts"
-import { marking } from "./marking.ts"
 import * as World from "./world.ts"
-
-const { complete, effect } = marking(broken.owners)
 
 const { ending, inWorld, isFree, lossOf, name, outcome, outcomeOf, start, stranger } = World
 
@@ -48,7 +44,7 @@ describe("C3: a fiber that a body left behind never runs unprotected", () => {
   for (const [what, way] of ways) {
     for (const [how, end] of endings) {
       for (const delay of [0, 10, 45, 100]) {
-        effect(`C3 ${what}, asked ${delay} ms after the body ${how}`, () =>
+        it.effect(`C3 ${what}, asked ${delay} ms after the body ${how}`, () =>
           inWorld((world) =>
             Effect.gen(function*() {
               yield* world.decide(World.roundTrip(60))
@@ -86,7 +82,7 @@ describe("C3: a fiber that a body left behind never runs unprotected", () => {
     }
   }
 
-  effect(
+  it.effect(
     "C3 it comes in by a tenure of its own, once the other one is done",
     () =>
       inWorld((world) =>
@@ -127,7 +123,7 @@ describe("C4: nothing but the own attempt is given back", () => {
         World.silent
       ]] as const
     ) {
-      effect(
+      it.effect(
         `C4 a lease stands while the requests of another fiber's ${what} ${fates}`,
         () =>
           inWorld((world) =>
@@ -144,7 +140,7 @@ describe("C4: nothing but the own attempt is given back", () => {
           )
       )
 
-      effect(
+      it.effect(
         `C4 a lease stands that is granted while the requests of another fiber's ${what} ${fates}`,
         () =>
           inWorld((world) =>
@@ -184,7 +180,7 @@ describe("C5: a renewal in doubt changes nothing", () => {
   ]
   for (const [what, renew] of renewals) {
     for (const [doubt, fate] of doubts) {
-      effect(
+      it.effect(
         `C5 ${what} by an id that holds the lock at another process, where ${doubt}`,
         () =>
           inWorld((world) =>
@@ -206,7 +202,7 @@ describe("C5: a renewal in doubt changes nothing", () => {
     }
   }
 
-  effect(
+  it.effect(
     "C5 lock by an id that this Locker holds already, where the answers are lost",
     () =>
       inWorld((world) =>
@@ -228,7 +224,7 @@ describe("C5: a renewal in doubt changes nothing", () => {
 })
 
 describe("C15: the owner of a request is that of its own tenure", () => {
-  effect("C15 what was put while an unlock is on its way can be read", () =>
+  it.effect("C15 what was put while an unlock is on its way can be read", () =>
     inWorld((world) =>
       Effect.gen(function*() {
         const locker = yield* Locker.make(name)
@@ -243,7 +239,7 @@ describe("C15: the owner of a request is that of its own tenure", () => {
       })
     ))
 
-  effect("C15 what was put while a lease is released can be read", () =>
+  it.effect("C15 what was put while a lease is released can be read", () =>
     inWorld((world) =>
       Effect.gen(function*() {
         const locker = yield* Locker.make(name)
@@ -258,7 +254,7 @@ describe("C15: the owner of a request is that of its own tenure", () => {
       })
     ))
 
-  effect(
+  it.effect(
     "C15 a lock that was granted while an unlock is on its way can be unlocked",
     () =>
       inWorld((world) =>
@@ -281,7 +277,7 @@ describe("C15: the owner of a request is that of its own tenure", () => {
       )
   )
 
-  effect(
+  it.effect(
     "C15 a lock that was granted while an erase is on its way can be unlocked",
     () =>
       inWorld((world) =>
@@ -301,7 +297,7 @@ describe("C15: the owner of a request is that of its own tenure", () => {
   )
 
   for (const action of ["get", "put", "unlock", "erase"] as const) {
-    effect(
+    it.effect(
       `C15 a refused ${action} changes nothing for a fiber that queues`,
       () =>
         inWorld(() =>
@@ -332,7 +328,7 @@ describe("C15: the owner of a request is that of its own tenure", () => {
     )
   }
 
-  effect(
+  it.effect(
     "C15 all renewals of a lease are by the owner that it was granted to",
     () =>
       inWorld((world) =>
@@ -373,11 +369,11 @@ describe("C16: locks that are named by an iterator are taken each time", () => {
       })
     )
 
-  effect("C16 withLocks(self, lockers)", () => twice((lockers) => (self) => Lease.withLocks(self, lockers)))
+  it.effect("C16 withLocks(self, lockers)", () => twice((lockers) => (self) => Lease.withLocks(self, lockers)))
 
-  effect("C16 withLocks(lockers)", () => twice((lockers) => Lease.withLocks(lockers)))
+  it.effect("C16 withLocks(lockers)", () => twice((lockers) => Lease.withLocks(lockers)))
 
-  effect("C16 withLocks(lockers), one pipeline for two bodies", () => {
+  it.effect("C16 withLocks(lockers), one pipeline for two bodies", () => {
     let both: (<A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, unknown, R>) | undefined
     return twice((lockers) => (self) => Effect.suspend(() => (both ??= Lease.withLocks(lockers))(self)))
   })
@@ -386,7 +382,7 @@ describe("C16: locks that are named by an iterator are taken each time", () => {
 describe("C17: the lock is not another's while nested work runs under it", () => {
   for (const ttl of [30, 8]) {
     for (const nest of ["withLock", "withLocks"] as const) {
-      effect(
+      it.effect(
         `C17 ${nest} that cannot be interrupted, and outlives the body by 20 s, with a ttl of ${ttl} s`,
         () =>
           inWorld(() =>
@@ -423,7 +419,7 @@ describe("C19: a lease that is over acts no more", () => {
     return { locker, lease, release, token: yield* lease.detach }
   })
 
-  effect("C19 the old Locker does not hold what was detached", () =>
+  it.effect("C19 the old Locker does not hold what was detached", () =>
     inWorld(() =>
       Effect.gen(function*() {
         const { locker } = yield* detached
@@ -431,7 +427,7 @@ describe("C19: a lease that is over acts no more", () => {
       })
     ))
 
-  effect("C19 the old Locker does not free what was resumed", () =>
+  it.effect("C19 the old Locker does not free what was resumed", () =>
     inWorld(() =>
       Effect.gen(function*() {
         const { locker, release, token } = yield* detached
@@ -443,7 +439,7 @@ describe("C19: a lease that is over acts no more", () => {
       })
     ))
 
-  effect("C19 the old Locker waits for what was detached, as anybody does", () =>
+  it.effect("C19 the old Locker waits for what was detached, as anybody does", () =>
     inWorld(() =>
       Effect.gen(function*() {
         const { locker } = yield* detached
@@ -454,7 +450,7 @@ describe("C19: a lease that is over acts no more", () => {
       })
     ))
 
-  effect("C19 detach twice", () =>
+  it.effect("C19 detach twice", () =>
     inWorld(() =>
       Effect.gen(function*() {
         const { lease } = yield* detached
@@ -474,7 +470,7 @@ describe("C19: a lease that is over acts no more", () => {
     ["was detached", Effect.map(detached, ({ lease }) => lease)]
   ]
   for (const [how, make] of over) {
-    effect(`C19 detach of a lease that ${how}`, () =>
+    it.effect(`C19 detach of a lease that ${how}`, () =>
       inWorld(() =>
         Effect.gen(function*() {
           const lease = yield* make
@@ -482,7 +478,7 @@ describe("C19: a lease that is over acts no more", () => {
         })
       ))
 
-    effect(`C19 lost of a lease that ${how}`, () =>
+    it.effect(`C19 lost of a lease that ${how}`, () =>
       inWorld(() =>
         Effect.gen(function*() {
           const lease = yield* make
@@ -493,7 +489,7 @@ describe("C19: a lease that is over acts no more", () => {
       ))
 
     for (const access of ["set", "get", "update"] as const) {
-      effect(`C19 cell.${access} of a lease that ${how}`, () =>
+      it.effect(`C19 cell.${access} of a lease that ${how}`, () =>
         inWorld((world) =>
           Effect.gen(function*() {
             const lease = yield* make
@@ -510,7 +506,7 @@ describe("C19: a lease that is over acts no more", () => {
     }
   }
 
-  effect("C19 lost, that was waited for, when the lease is released", () =>
+  it.effect("C19 lost, that was waited for, when the lease is released", () =>
     inWorld(() =>
       Effect.gen(function*() {
         const { lease, release } = yield* acquire(yield* Locker.make(name))
@@ -526,7 +522,7 @@ describe("C20: without fences as well, another's tenure ends a lease", () => {
   const withoutFences = { extensions: false }
 
   for (const access of ["get", "set"] as const) {
-    effect(`C20 cell.${access} is answered NotOwner`, () =>
+    it.effect(`C20 cell.${access} is answered NotOwner`, () =>
       inWorld(() =>
         Effect.gen(function*() {
           const { lease } = yield* acquire(yield* Locker.make(name))
@@ -540,7 +536,7 @@ describe("C20: without fences as well, another's tenure ends a lease", () => {
         }), withoutFences))
   }
 
-  effect("C20 a renewal is answered NotOwner", () =>
+  it.effect("C20 a renewal is answered NotOwner", () =>
     inWorld((world) =>
       Effect.gen(function*() {
         const { lease } = yield* acquire(yield* Locker.make(name))
@@ -549,7 +545,7 @@ describe("C20: without fences as well, another's tenure ends a lease", () => {
         assert.strictEqual(yield* lease.state, "Lost")
       }), withoutFences))
 
-  effect("C20 a renewal is granted to another owner", () =>
+  it.effect("C20 a renewal is granted to another owner", () =>
     inWorld((world) =>
       Effect.gen(function*() {
         const { lease } = yield* acquire(yield* Locker.make(name))
@@ -582,7 +578,7 @@ describe("C23: no fiber waits for itself", () => {
     for (const [outer, around] of ways) {
       for (const [inner, within] of ways) {
         const mayRefuse = outer === "acquire" || inner === "acquire"
-        effect(
+        it.effect(
           `C23 ${inner} within ${outer}, by ${which}${mayRefuse ? ", or an error at once" : ""}`,
           () =>
             inWorld(() =>
@@ -606,7 +602,7 @@ describe("C23: no fiber waits for itself", () => {
       }
     }
 
-    effect(
+    it.effect(
       `C23 a fiber that the body forks runs under its lease, by ${which}`,
       () =>
         inWorld((world) =>
@@ -624,7 +620,7 @@ describe("C23: no fiber waits for itself", () => {
     )
   }
 
-  effect(
+  it.effect(
     "C23 a fiber elsewhere waits, whichever Locker of the name it has",
     () =>
       inWorld(() =>
@@ -641,7 +637,7 @@ describe("C23: no fiber waits for itself", () => {
       )
   )
 
-  effect("C23 the same name at another server is another lock", () => {
+  it.effect("C23 the same name at another server is another lock", () => {
     const elsewhere = World.make()
     return inWorld((world) =>
       Effect.gen(function*() {
@@ -665,7 +661,7 @@ describe("C25: an empty name and an empty owner are refused", () => {
       ["a token with an empty name", Locker.resume({ name: "", id: "me", expiresAt: 0 })]
     ] as ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown, Talker.Talker | Scope.Scope>]>
   ) {
-    effect(`C25 ${what}`, () =>
+    it.effect(`C25 ${what}`, () =>
       inWorld((world) =>
         Effect.gen(function*() {
           assert.strictEqual(outcome(yield* Effect.exit(make)), "InvalidOption")
@@ -674,5 +670,3 @@ describe("C25: an empty name and an empty owner are refused", () => {
       ))
   }
 })
-
-complete()

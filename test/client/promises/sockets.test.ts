@@ -1,17 +1,13 @@
 /**
  * What a Talker over sockets promises: it believes what it was told, and notices when nobody is there any more.
  */
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { Lease, Locker } from "effect-dlm"
 import type { Protocol } from "effect-dlm/protocol"
 import { TestClock } from "effect/testing"
-import * as broken from "./broken.ts"
-import { marking } from "./marking.ts"
 import * as Sockets from "./sockets.ts"
 import { ending, goesOn, name, outcomeOf, start } from "./world.ts"
-
-const { complete, effect } = marking(broken.sockets)
 
 /** A server that keeps silent about the first request for the lock, and is as another otherwise. */
 const silentOnce = (behaviour: Sockets.Behaviour): Sockets.Behaviour => {
@@ -28,7 +24,7 @@ describe("C10: Wait is sent and counted only where Features names it", () => {
   ]
   for (const [server, behaviour] of without) {
     for (const [how, options] of [["for ever", {}], ["for an hour", { wait: "1 hour" }]] as const) {
-      effect(`C10 ${server} loses one answer, while one waits ${how}`, () => {
+      it.effect(`C10 ${server} loses one answer, while one waits ${how}`, () => {
         const sockets = Sockets.make(silentOnce(behaviour))
         return Effect.gen(function*() {
           const fiber = yield* start(Lease.withLock(Effect.void, yield* Locker.make(name), options))
@@ -38,7 +34,7 @@ describe("C10: Wait is sent and counted only where Features names it", () => {
       })
     }
 
-    effect(`C10 ${server} is sent no Wait`, () => {
+    it.effect(`C10 ${server} is sent no Wait`, () => {
       const sockets = Sockets.make(behaviour)
       return Effect.gen(function*() {
         const fiber = yield* start(Lease.withLock(Effect.void, yield* Locker.make(name)))
@@ -51,7 +47,7 @@ describe("C10: Wait is sent and counted only where Features names it", () => {
     })
   }
 
-  effect("C10 a server that names wait is sent it, and has its time", () => {
+  it.effect("C10 a server that names wait is sent it, and has its time", () => {
     const sockets = Sockets.make((request, connection) =>
       request.Action === "Lock" && (request.Wait ?? 0) > 0
         ? Effect.delay(Sockets.pipelining()(request, connection), "1 minute")
@@ -67,7 +63,7 @@ describe("C10: Wait is sent and counted only where Features names it", () => {
     }).pipe(Effect.provide(sockets.layer))
   })
 
-  effect("C10 a connection to another server is asked for its own features", () => {
+  it.effect("C10 a connection to another server is asked for its own features", () => {
     // A server of ours is replaced by an old one, behind the same address.
     const sockets = Sockets.make(
       silentOnce((request, connection) =>
@@ -100,7 +96,7 @@ describe("C11: a connection that went silent is replaced, however short its requ
   }
 
   for (const [millis, pause] of [[1_000, 0], [1_900, 0], [500, 100], [100, 900], [1_000, 5_000]] as const) {
-    effect(`C11 requests under time-outs of ${millis} ms, ${pause} ms apart`, () => {
+    it.effect(`C11 requests under time-outs of ${millis} ms, ${pause} ms apart`, () => {
       const { sockets, state } = goingSilent()
       return Effect.gen(function*() {
         const locker = yield* Locker.make(name)
@@ -123,7 +119,7 @@ describe("C11: a connection that went silent is replaced, however short its requ
   }
 
   for (const ttl of [11, 15, 30]) {
-    effect(`C11 a lease with a ttl of ${ttl} s outlives it, among short requests`, () => {
+    it.effect(`C11 a lease with a ttl of ${ttl} s outlives it, among short requests`, () => {
       const { sockets, state } = goingSilent()
       return Effect.gen(function*() {
         const locker = yield* Locker.make(name, { ttl: ttl * 1000 })
@@ -137,7 +133,7 @@ describe("C11: a connection that went silent is replaced, however short its requ
     })
   }
 
-  effect("C11 a request that waits is asked again on another connection", () => {
+  it.effect("C11 a request that waits is asked again on another connection", () => {
     const { sockets, state } = goingSilent()
     return Effect.gen(function*() {
       const locker = yield* Locker.make(name)
@@ -149,7 +145,7 @@ describe("C11: a connection that went silent is replaced, however short its requ
     }).pipe(Effect.provide(sockets.layerWith({})))
   })
 
-  effect("C11 a connection that answers is kept, though requests on it are given up again and again", () => {
+  it.effect("C11 a connection that answers is kept, though requests on it are given up again and again", () => {
     const sockets = Sockets.make((request, connection) =>
       request.Action === "TestLock"
         ? Effect.delay(Sockets.pipelining()(request, connection), "1500 millis")
@@ -173,7 +169,7 @@ describe("C12: only a server that says so is asked on a connection for each requ
     ["is NO", ({ Seq }, { send }) => Effect.sync(() => send({ Status: "NO", ...(Seq === undefined ? {} : { Seq }) }))]
   ]
   for (const [how, behaviour] of first) {
-    effect(`C12 the first answer to Version ${how}`, () => {
+    it.effect(`C12 the first answer to Version ${how}`, () => {
       let probes = 0
       const sockets = Sockets.make((request, connection) =>
         isProbe(request) && probes++ === 0
@@ -190,7 +186,7 @@ describe("C12: only a server that says so is asked on a connection for each requ
     })
   }
 
-  effect("C12 a server that says so is", () => {
+  it.effect("C12 a server that says so is", () => {
     const sockets = Sockets.make(Sockets.reference)
     return Effect.gen(function*() {
       const locker = yield* Locker.make(name)
@@ -202,7 +198,7 @@ describe("C12: only a server that says so is asked on a connection for each requ
 
 describe("C2: a Talker that closes waits for what is given back", () => {
   for (const what of ["lock", "withLock"] as const) {
-    effect(`C2 ${what} was interrupted right before`, () => {
+    it.effect(`C2 ${what} was interrupted right before`, () => {
       const sockets = Sockets.make((request, connection) =>
         request.Action === "Lock" ? Effect.void : Sockets.pipelining()(request, connection)
       )
@@ -225,7 +221,7 @@ describe("C2: a Talker that closes waits for what is given back", () => {
     })
   }
 
-  effect("C2 a server that is silent keeps it up for a bounded time", () => {
+  it.effect("C2 a server that is silent keeps it up for a bounded time", () => {
     const sockets = Sockets.make((request, connection) =>
       request.Action === "Version" && request.Seq === "0" ? Sockets.pipelining()(request, connection) : Effect.void
     )
@@ -259,7 +255,7 @@ describe("C27: a Talker that is released says so", () => {
     ]
   ]
   for (const [when, dial, behaviour] of stages) {
-    effect(`C27 ${when}`, () => {
+    it.effect(`C27 ${when}`, () => {
       const sockets = Sockets.make(behaviour, dial)
       return Effect.gen(function*() {
         const scope = yield* Scope.make()
@@ -274,5 +270,3 @@ describe("C27: a Talker that is released says so", () => {
     })
   }
 })
-
-complete()

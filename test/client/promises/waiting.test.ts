@@ -1,15 +1,11 @@
 /**
  * What waiting for a lock promises: it says what is true, ends in time, and in order.
  */
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Metric, Option, Schedule, Scope, Tracer } from "effect"
 import { Lease, Locker, Metrics } from "effect-dlm"
 import { TestClock } from "effect/testing"
-import * as broken from "./broken.ts"
-import { marking } from "./marking.ts"
 import * as World from "./world.ts"
-
-const { complete, effect } = marking(broken.waiting)
 
 const { ending, goesOn, inWorld, isFree, name, outcome, outcomeOf, start, stranger } = World
 
@@ -25,7 +21,7 @@ const waits = [0, 1, 3, 10] as const
 describe("C1: only an answer that says so means that another holds the lock", () => {
   for (const [server, fate, error] of servers) {
     for (const wait of waits) {
-      effect(
+      it.effect(
         `C1 withLock, where ${server}, and it waits ${wait} s: the last failure`,
         () =>
           inWorld((world) =>
@@ -39,7 +35,7 @@ describe("C1: only an answer that says so means that another holds the lock", ()
       )
     }
 
-    effect(
+    it.effect(
       `C1 withLockIfAvailable, where ${server}: the last failure, and not none`,
       () =>
         inWorld((world) =>
@@ -52,7 +48,7 @@ describe("C1: only an answer that says so means that another holds the lock", ()
         )
     )
 
-    effect(
+    it.effect(
       `C1 withLocks, where ${server} after the first of them: the last failure`,
       () =>
         inWorld((world) =>
@@ -67,7 +63,7 @@ describe("C1: only an answer that says so means that another holds the lock", ()
     )
   }
 
-  effect(
+  it.effect(
     "C1 what an earlier wait was answered says nothing about this one",
     () =>
       inWorld((world) =>
@@ -86,7 +82,7 @@ describe("C1: only an answer that says so means that another holds the lock", ()
       )
   )
 
-  effect(
+  it.effect(
     "C1 who waits behind a fiber that reaches no server is not told that others hold the lock",
     () =>
       inWorld((world) =>
@@ -101,7 +97,7 @@ describe("C1: only an answer that says so means that another holds the lock", ()
       )
   )
 
-  effect("C1 where another holds it: AcquireTimeout, and none", () =>
+  it.effect("C1 where another holds it: AcquireTimeout, and none", () =>
     inWorld(() =>
       Effect.gen(function*() {
         yield* stranger.lock
@@ -119,7 +115,7 @@ describe("C1: only an answer that says so means that another holds the lock", ()
 describe("C2: waiting ends with its time, and an interruption at once", () => {
   for (const [server, fate] of [...servers, ["no answer arrives", World.unanswered]] as const) {
     for (const wait of waits) {
-      effect(
+      it.effect(
         `C2 withLock, where ${server}, ends by two seconds after its wait of ${wait} s`,
         () =>
           inWorld((world) =>
@@ -133,7 +129,7 @@ describe("C2: waiting ends with its time, and an interruption at once", () => {
       )
     }
 
-    effect(
+    it.effect(
       `C2 withLockIfAvailable, where ${server}, ends within two seconds`,
       () =>
         inWorld((world) =>
@@ -159,7 +155,7 @@ describe("C2: waiting ends with its time, and an interruption at once", () => {
     for (
       const [server, fate] of [["the server is silent", World.silent], ["no answer arrives", World.unanswered]] as const
     ) {
-      effect(
+      it.effect(
         `C2 ${what}, where ${server}, ends with a time-out around it`,
         () =>
           inWorld((world) =>
@@ -173,7 +169,7 @@ describe("C2: waiting ends with its time, and an interruption at once", () => {
       )
     }
 
-    effect(
+    it.effect(
       `C2 ${what}, interrupted, goes at once, and what it may have got is given back behind it`,
       () =>
         inWorld((world) =>
@@ -192,7 +188,7 @@ describe("C2: waiting ends with its time, and an interruption at once", () => {
     )
   }
 
-  effect(
+  it.effect(
     "C2 a body that is interrupted does not wait long for a server that is silent to its release",
     () =>
       inWorld((world) =>
@@ -206,7 +202,7 @@ describe("C2: waiting ends with its time, and an interruption at once", () => {
       )
   )
 
-  effect(
+  it.effect(
     "C2 giving back is bounded: nothing is asked any more once the tenure must have ended",
     () =>
       inWorld((world) =>
@@ -230,7 +226,7 @@ describe("C6: fibers of one Locker are served in the order of their coming", () 
     while (true) yield* turn
   })
 
-  effect(
+  it.effect(
     "C6 who waits comes in after one turn of a fiber that takes the lock again and again",
     () =>
       inWorld((world) =>
@@ -251,7 +247,7 @@ describe("C6: fibers of one Locker are served in the order of their coming", () 
       )
   )
 
-  effect("C6 so does who acquires it", () =>
+  it.effect("C6 so does who acquires it", () =>
     inWorld((world) =>
       Effect.gen(function*() {
         yield* world.decide(World.roundTrip(2))
@@ -271,7 +267,7 @@ describe("C6: fibers of one Locker are served in the order of their coming", () 
       })
     ))
 
-  effect("C6 several come in one after the other, as they came", () =>
+  it.effect("C6 several come in one after the other, as they came", () =>
     inWorld((world) =>
       Effect.gen(function*() {
         yield* world.decide(World.roundTrip(2))
@@ -301,7 +297,7 @@ describe("C18: a Talker that cannot be interrupted hides no deadline", () => {
     ["withLock under a time-out", (locker) => Effect.timeout(Lease.withLock(Effect.void, locker), "1 second")]
   ]
   for (const [what, wait] of waiting) {
-    effect(`C18 ${what} ends in time`, () =>
+    it.effect(`C18 ${what} ends in time`, () =>
       inWorld((world) =>
         Effect.gen(function*() {
           yield* world.decide(deaf)
@@ -312,7 +308,7 @@ describe("C18: a Talker that cannot be interrupted hides no deadline", () => {
       ))
   }
 
-  effect("C18 a release is bounded", () =>
+  it.effect("C18 a release is bounded", () =>
     inWorld((world) =>
       Effect.gen(function*() {
         yield* world.decide(World.only(["Unlock"], deaf))
@@ -329,7 +325,7 @@ describe("C21: taking up a lease can be interrupted", () => {
   )
 
   for (const [server, fate] of servers) {
-    effect(
+    it.effect(
       `C21 resume, where ${server}, ends with a time-out around it`,
       () =>
         inWorld((world) =>
@@ -344,7 +340,7 @@ describe("C21: taking up a lease can be interrupted", () => {
     )
   }
 
-  effect(
+  it.effect(
     "C21 resume with an endless retry ends with a time-out around it",
     () =>
       inWorld((world) =>
@@ -359,7 +355,7 @@ describe("C21: taking up a lease can be interrupted", () => {
       )
   )
 
-  effect("C21 resume is interrupted at once between its requests", () =>
+  it.effect("C21 resume is interrupted at once between its requests", () =>
     inWorld((world) =>
       Effect.gen(function*() {
         const detached = yield* token
@@ -383,7 +379,7 @@ describe("C24: waits go on for their time, and a release until the tenure has en
 
   for (const [server, fate] of away) {
     for (const [how, options, outage] of [["for ever", {}, 60], ["for a minute", { wait: "1 minute" }, 8]] as const) {
-      effect(
+      it.effect(
         `C24 who waits ${how} gets the lock, though for ${outage} s ${server}`,
         () =>
           inWorld((world) =>
@@ -400,7 +396,7 @@ describe("C24: waits go on for their time, and a release until the tenure has en
       )
     }
 
-    effect(`C24 who waits 10 s does so to the end, though ${server}`, () =>
+    it.effect(`C24 who waits 10 s does so to the end, though ${server}`, () =>
       inWorld((world) =>
         Effect.gen(function*() {
           yield* world.decide(fate)
@@ -412,7 +408,7 @@ describe("C24: waits go on for their time, and a release until the tenure has en
   }
 
   for (const [server, fate] of [...away, ["the server is silent", World.timesOut("30 seconds")]] as const) {
-    effect(
+    it.effect(
       `C24 the name is free soon after the server is back, though at the release ${server}`,
       () =>
         inWorld((world) =>
@@ -431,7 +427,7 @@ describe("C24: waits go on for their time, and a release until the tenure has en
         )
     )
 
-    effect(
+    it.effect(
       `C24 a release is given up once its tenure has ended, where ${server} for ever`,
       () =>
         inWorld((world) =>
@@ -448,7 +444,7 @@ describe("C24: waits go on for their time, and a release until the tenure has en
     )
   }
 
-  effect("C24 the same for a lease whose scope closes", () =>
+  it.effect("C24 the same for a lease whose scope closes", () =>
     inWorld((world) =>
       Effect.gen(function*() {
         const locker = yield* Locker.make(name, { ttl: "50 minutes" })
@@ -464,7 +460,7 @@ describe("C24: waits go on for their time, and a release until the tenure has en
       })
     ))
 
-  effect("C24 what no time will mend ends a wait at once", () =>
+  it.effect("C24 what no time will mend ends a wait at once", () =>
     inWorld((world) =>
       Effect.gen(function*() {
         yield* world.decide(World.answered({ Status: "BadPayload" }))
@@ -479,7 +475,7 @@ describe("C28: that another holds the lock is no error to who asked whether it i
   const count = (outcome: Parameters<typeof Metrics.acquisitions>[0]) =>
     Effect.map(Metric.value(Metrics.acquisitions(outcome)), ({ count }) => count)
 
-  effect("C28 it counts neither as Timeout nor as Failed", () =>
+  it.effect("C28 it counts neither as Timeout nor as Failed", () =>
     inWorld(() =>
       Effect.gen(function*() {
         yield* stranger.lock
@@ -489,7 +485,7 @@ describe("C28: that another holds the lock is no error to who asked whether it i
       })
     ).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
-  effect("C28 none of its spans ends as an error", () => {
+  it.effect("C28 none of its spans ends as an error", () => {
     const spans: Array<Tracer.NativeSpan> = []
     const tracer = Tracer.make({
       span: (options) => {
@@ -510,7 +506,7 @@ describe("C28: that another holds the lock is no error to who asked whether it i
     )
   })
 
-  effect("C28 an AcquireTimeout of withLock counts as Timeout", () =>
+  it.effect("C28 an AcquireTimeout of withLock counts as Timeout", () =>
     inWorld(() =>
       Effect.gen(function*() {
         yield* stranger.lock
@@ -521,5 +517,3 @@ describe("C28: that another holds the lock is no error to who asked whether it i
       })
     ).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 })
-
-complete()

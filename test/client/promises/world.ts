@@ -7,7 +7,7 @@
 import { assert } from "@effect/vitest"
 import { Clock, type Duration, Effect, Exit, Fiber, Layer, Option, Random, type Scope, Stream } from "effect"
 import { DlmError, type Lease, Talker } from "effect-dlm"
-import type { Protocol } from "effect-dlm/protocol"
+import { Protocol } from "effect-dlm/protocol"
 import { LockServer } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 
@@ -72,6 +72,7 @@ export const make = ({ extensions = true } = {}) => {
       const { handle } = yield* LockServer.LockServer
       const scope = yield* Effect.scope
       return Talker.Talker.of({
+        ...(extensions ? { features: Effect.succeed(new Set(Protocol.features)) } : {}),
         talk: (request) =>
           Effect.gen(function*() {
             asked.push({ request, at: yield* now })

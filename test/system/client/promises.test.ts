@@ -8,13 +8,9 @@ import { NodeTalker } from "effect-dlm/node"
 import type { Protocol } from "effect-dlm/protocol"
 import type * as Tls from "node:tls"
 import * as Zlib from "node:zlib"
-import * as broken from "../../client/promises/broken.ts"
-import { marking } from "../../client/promises/marking.ts"
 import { outcome } from "../../client/promises/world.ts"
 import * as peers from "../../support/peers.ts"
 import { assertFails, closedPort, dlm } from "../cli/processes.ts"
-
-const { complete, live } = marking(broken.system)
 
 const features = "seq,wait,fence"
 
@@ -44,7 +40,7 @@ describe.concurrent("C1: the command ends with 75 only where another holds the l
   ] as const
   for (const [server, waits, port] of servers) {
     for (const wait of waits) {
-      live(`C1 dlm run --wait ${wait}, where ${server}: 69`, () =>
+      it.live(`C1 dlm run --wait ${wait}, where ${server}: 69`, () =>
         Effect.gen(function*() {
           const ended = yield* dlm(["run", "a", "--wait", wait, "--", "true"], {
             env: { DLM_PORT: String(yield* port) }
@@ -54,7 +50,7 @@ describe.concurrent("C1: the command ends with 75 only where another holds the l
     }
   }
 
-  live("C1 dlm run --wait, where another holds the lock: 75", () =>
+  it.live("C1 dlm run --wait, where another holds the lock: 75", () =>
     Effect.gen(function*() {
       const { port } = yield* peers.server({
         features,
@@ -68,7 +64,7 @@ describe.concurrent("C1: the command ends with 75 only where another holds the l
 })
 
 describe("C5: the command unlocks nothing that it may not have locked", () => {
-  live("C5 dlm lock --id, as a renewal, whose answers are lost", () =>
+  it.live("C5 dlm lock --id, as a renewal, whose answers are lost", () =>
     Effect.gen(function*() {
       const asked = yield* Queue.unbounded<string>()
       const { port } = yield* peers.server({
@@ -83,12 +79,6 @@ describe("C5: the command unlocks nothing that it may not have locked", () => {
       assert.include(actions, "Lock")
       assert.notInclude(actions, "Unlock")
     }).pipe(Effect.scoped), 60_000)
-})
-
-describe("C22: what a machine slept through counts", () => {
-  // TODO: the command sees a clock that counts suspension, once there is one that a test can set; a suspended machine
-  // cannot be had here.
-  it.skip("C22 dlm run stops its command on waking, where its lease has ended meanwhile", () => {})
 })
 
 describe("C27: what cannot work is a typed error", () => {
@@ -108,7 +98,7 @@ describe("C27: what cannot work is a typed error", () => {
 
   for (const port of [-1, 65_536, 70_000, 1.5, Number.NaN]) {
     for (const tls of [false, true]) {
-      live(`C27 ${tls ? "layerTls" : "layer"} with the port ${port}`, () =>
+      it.live(`C27 ${tls ? "layerTls" : "layer"} with the port ${port}`, () =>
         Effect.gen(function*() {
           assertTyped(yield* asked({ port }, tls))
         }), 20_000)
@@ -122,14 +112,14 @@ describe("C27: what cannot work is a typed error", () => {
       ["a certificate and a key that are a bad PEM", { cert: pem, key: pem }]
     ] as const
   ) {
-    live(`C27 layerTls with ${what}`, () =>
+    it.live(`C27 layerTls with ${what}`, () =>
       Effect.gen(function*() {
         const { port } = yield* peers.server({ onRequest: () => {} })
         assertTyped(yield* asked({ port, tls: options }, true))
       }).pipe(Effect.scoped), 20_000)
   }
 
-  live("C27 gzip of a few characters that unpacks to 200 MiB is refused", () =>
+  it.live("C27 gzip of a few characters that unpacks to 200 MiB is refused", () =>
     Effect.gen(function*() {
       const bomb = Zlib.gzipSync(Buffer.alloc(200 * 1024 * 1024), { level: 9 })
       const codec = DataCodec.gzip()
@@ -139,12 +129,10 @@ describe("C27: what cannot work is a typed error", () => {
       assert.isBelow(process.memoryUsage().arrayBuffers - before, 100 * 1024 * 1024)
     }), 30_000)
 
-  live("C27 gzip of what a lock may hold comes back as it was", () =>
+  it.live("C27 gzip of what a lock may hold comes back as it was", () =>
     Effect.gen(function*() {
       const codec = DataCodec.gzip()
       const data = new TextEncoder().encode("some text ".repeat(100_000))
       assert.deepStrictEqual(yield* codec.decode(yield* codec.encode(data, "a"), "a"), data)
     }))
 })
-
-complete()

@@ -125,32 +125,36 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "each request for a lock is of a new owner",
     mark: "same-owner-asks-again",
-    part: "const request",
-    by: "this.current = `${this.owner}.${++this.tenures}`\n      const request"
+    part: "attempt.owner",
+    by: "attempt.terms.freshOwner()"
   },
-  { name: "a new tenure has the owner of the last one", mark: "owner-of-tenure", by: "" },
+  {
+    name: "a new tenure has the owner of the last one",
+    mark: "owner-of-tenure",
+    part: "this.owners++",
+    by: "this.owners"
+  },
   {
     name: "what may have been granted is not given back",
     mark: "give-back-in-doubt",
-    part: "this.withdraw",
-    by: "Effect.void"
+    part: "attempt.isPending",
+    by: `attempt.owner === ""`
   },
-  { name: "a lease lasts from the answer", mark: "lease-from-request", part: "grant.sentAt", by: "this.now()" },
-  {
-    name: "a renewal lasts from the answer",
-    mark: "renewal-from-request",
-    part: "grant.value.sentAt",
-    by: "this.now()"
-  },
-  { name: "a lease goes on after its deadline", mark: "deadline-is-loss", by: "void cause" },
-  { name: "a renewal that was refused is ignored", mark: "refused-is-lost", by: "" },
+  { name: "a lease lasts from the answer", mark: "lease-from-request", part: "sentAt", by: "now" },
+  { name: "a renewal lasts from the answer", mark: "renewal-from-request", part: "sentAt", by: "now" },
+  { name: "a lease goes on after its deadline", mark: "deadline-is-loss", part: "state.deadline", by: "Infinity" },
+  { name: "a renewal that was refused is ignored", mark: "refused-is-lost", by: "return { state, actions: none }" },
   {
     name: "a renewal that began another tenure is taken for one",
     mark: "another-tenure-is-loss",
-    part: "isAnotherTenure(grant.value.fence, this.fence)",
-    by: "this.ttl < 0"
+    part: "isSame(exit.value, this.tenure)",
+    by: "this.settings.ttl > 0"
   },
-  { name: "a lease is not given back", mark: "give-back", part: "this.ours", by: "this.ttl < 0" }
+  {
+    name: "a lease is not given back",
+    mark: "give-back",
+    by: `const unlock = this.id === "" ? this.unlockShared : Effect.undefined; void until`
+  }
 ]
 
 /** A mark, and where the marked code begins and ends in its file. */

@@ -34,12 +34,13 @@ const Held = Lease.tag("simulated")
 export const layerTalker = ({ history, network }: World, machine: Machine): Layer.Layer<Talker.Talker> =>
   Layer.effect(
     Talker.Talker,
-    Effect.map(Talker.Talker, ({ talk }) =>
+    Effect.map(Talker.Talker, (talker) =>
       Talker.Talker.of({
+        ...talker,
         talk: (request: Protocol.Request) =>
           Effect.suspend(() => {
             const operation = history.invoke(machine.name, request)
-            return Effect.onExit(talk(request), (exit) =>
+            return Effect.onExit(talker.talk(request), (exit) =>
               Effect.sync(() =>
                 Exit.isSuccess(exit)
                   ? history.answer(operation, exit.value)

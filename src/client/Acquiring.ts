@@ -1,0 +1,301 @@
+/**
+ * Waiting for a tenure.
+ *
+ * - "Another holds it" needs an answer that said so in this very wait; where there was none, the last failure is the
+ *   error, whatever the time says.
+ * - A wait ends within two seconds of its time, whatever the Talker does, and an interruption at once. What may have been
+ *   granted or claimed by then is given back behind it.
+ * - While there is time, an error that can pass ends no wait.
+ * - In this process fibers come in the order of their asking.
+ * - An attempt keeps its owner over its repeats, and no other attempt has it, unless the owner is the user's own `id`.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import { AcquireTimeout, type NotOwner, TransportError } from "../DlmError.ts"
+import * as Alarms from "../lib/Alarms.ts"
+import type { AgeClock } from "../lib/monotonic.ts"
+import * as Background from "./Background.ts"
+import type { Terms } from "./Claim.ts"
+import { QueuePlace } from "./NameQueue.ts"
+import * as NameQueue from "./NameQueue.ts"
+import * as Requests from "./Requests.ts"
+import type { LockerError } from "./Requests.ts"
+import type { Tenure } from "./Tenure.ts"
+
+/** By how much, in milliseconds, a wait may last longer than its time, for an answer that is on its way. */
+const answerGrace = 1_800
+
+/** The part of it, in milliseconds, in which an error that can pass still lets it ask again. */
+const retryGrace = 1_000
+
+/** The longest that is asked for at once, in milliseconds. Who waits longer asks again, and queues anew. */
+const maxWait = 60 * 60 * 1000
+
+/** When a client asks again that its retry schedule has given up, while it may still wait, in milliseconds. */
+const patientDelay = 1_000
+
+/** How to wait. */
+export interface Waiting {
+  readonly clock: AgeClock
+  /** When it began, by the clock. */
+  readonly startedAt: number
+  /** Until when, by the clock; `Infinity` for ever. */
+  readonly until: number
+  /** When to ask again on a server that has no queue, while another holds the lock. */
+  readonly poll: Schedule.Schedule<unknown>
+}
+
+/** A tenure, and the place in the line of this process that its holder leaves when it is over. */
+export interface Acquired {
+  readonly tenure: Tenure
+  readonly place: QueuePlace
+}
+
+/** An attempt to get a tenure: what is known of it while it runs. */
+class Attempt {
+  readonly terms: Terms
+  readonly waiting: Waiting
+  readonly place: QueuePlace
+  readonly owner: string
+  /** Whether something may have been granted or claimed that nobody has taken. */
+  isPending = false
+  /** The tenure that was granted, until it is taken. */
+  granted: Tenure | undefined
+  /** When the last request for the lock left, and whether it was to queue at the server. */
+  askedAt = 0
+  hasQueued = false
+  /** Whether an answer said, in this wait, that another holds the name. */
+  wasTaken = false
+  lastFailure: LockerError | undefined
+
+  constructor(terms: Terms, waiting: Waiting) {
+    this.terms = terms
+    this.waiting = waiting
+    this.place = new QueuePlace(NameQueue.of(terms.talker, terms.name))
+    this.owner = terms.sharedOwner ?? terms.freshOwner()
+  }
+
+  get isShared(): boolean {
+    return this.terms.sharedOwner !== undefined
+  }
+
+  left(): number {
+    return Math.max(0, this.waiting.until - this.waiting.clock.now())
+  }
+
+  /** The time is over: what that means depends on what was heard. */
+  readonly timedOut = Effect.suspend((): Effect.Effect<never, AcquireTimeout | LockerError> => {
+    const { clock, startedAt } = this.waiting
+    const { queue } = this.place
+    if (this.wasTaken || (!this.place.isInside && queue.wasTakenSince(startedAt))) {
+      return Effect.fail(
+        new AcquireTimeout({ name: this.terms.name, waited: Duration.millis(clock.now() - startedAt) })
+      )
+    }
+    return Effect.fail(
+      this.lastFailure ?? queue.lastFailure ??
+        new TransportError({ name: this.terms.name, action: "Lock", reason: "AnswerTimeout" })
+    )
+  })
+}
+
+/** Waits for a tenure. To be run where it cannot be interrupted; `restore` makes interruptible what may be. */
+export const acquire = (
+  terms: Terms,
+  waiting: Waiting,
+  restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+): Effect.Effect<Acquired, AcquireTimeout | LockerError> =>
+  Effect.suspend(() => {
+    const attempt = new Attempt(terms, waiting)
+    const { place } = attempt
+    const asked = Effect.flatMap(bounded(attempt, ask(attempt), restore), (tenure) =>
+      Effect.sync((): Acquired => {
+        attempt.isPending = false
+        place.queue.sawGranted()
+        return { tenure, place }
+      }))
+    return (place.queue.join(place) ? asked : Effect.andThen(restore(inLine(attempt)), asked)).pipe(
+      Effect.onError(() => Effect.sync(() => place.leave()))
+    )
+  })
+
+// Waits to be the head of the line, or for what says that waiting longer is no use.
+const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerError> => {
+  const { place, waiting: { clock, startedAt, until } } = attempt
+  const { queue } = place
+  if (until === Infinity) return place.inside
+  return Effect.contextWith((context) =>
+    Effect.callback<void, AcquireTimeout | LockerError>((resume) => {
+      const alarms = Alarms.of(clock.clock)
+      const giveUp = () => {
+        alarms.clear(sleeper)
+        resume(attempt.timedOut)
+      }
+      let isOver = false
+      const sleeper: Alarms.Sleeper = {
+        dueAt: 0,
+        place: -1,
+        wake: () => {
+          if (isOver || queue.wasTakenSince(startedAt)) return giveUp()
+          // Nothing is known yet that could be told: it may wait for that a little longer.
+          isOver = true
+          queue.watchers = (queue.watchers ?? new Set()).add(place)
+          place.onTaken = giveUp
+          alarms.set(sleeper, Alarms.dueIn(clock.clock, answerGrace), context)
+        }
+      }
+      place.resume = () => {
+        queue.watchers?.delete(place)
+        alarms.clear(sleeper)
+        resume(Effect.void)
+      }
+      if (place.isInside) return place.resume()
+      if (attempt.left() > 0) alarms.set(sleeper, Alarms.dueIn(clock.clock, attempt.left()), context)
+      else sleeper.wake()
+      return Effect.sync(() => alarms.clear(sleeper))
+    })
+  )
+}
+
+// Runs in a fiber of its own, so that neither its time nor an interruption has to wait for a Talker that does not listen.
+const bounded = (
+  attempt: Attempt,
+  asking: Effect.Effect<Tenure, AcquireTimeout | LockerError>,
+  restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+): Effect.Effect<Tenure, AcquireTimeout | LockerError> =>
+  Effect.contextWith((context) =>
+    Effect.suspend(() => {
+      const fiber = Effect.runForkWith(context)(asking)
+      const exit = fiber.pollUnsafe()
+      const outcome = exit ?? restore(awaitUntil(attempt, fiber))
+      return Effect.onError(outcome, () =>
+        Effect.suspend(() => {
+          fiber.interruptUnsafe()
+          // mutant: give-back-in-doubt
+          return attempt.isPending ? withdraw(attempt, fiber) : Effect.void
+        }))
+    })
+  )
+
+const awaitUntil = (
+  attempt: Attempt,
+  fiber: Fiber.Fiber<Tenure, AcquireTimeout | LockerError>
+): Effect.Effect<Tenure, AcquireTimeout | LockerError> =>
+  attempt.waiting.until === Infinity ?
+    Fiber.join(fiber) :
+    Effect.contextWith((context) =>
+      Effect.callback<Tenure, AcquireTimeout | LockerError>((resume) => {
+        const alarms = Alarms.of(attempt.waiting.clock.clock)
+        const sleeper: Alarms.Sleeper = { dueAt: 0, place: -1, wake: () => resume(attempt.timedOut) }
+        alarms.set(sleeper, Alarms.dueIn(attempt.waiting.clock.clock, attempt.left() + answerGrace), context)
+        const forget = fiber.addObserver((exit) => {
+          alarms.clear(sleeper)
+          resume(exit)
+        })
+        return Effect.sync(() => {
+          forget()
+          alarms.clear(sleeper)
+        })
+      })
+    )
+
+/** Gives back, behind the one who asked, what may have been granted or claimed and nobody has taken. */
+const withdraw = (attempt: Attempt, fiber: Fiber.Fiber<unknown, unknown>): Effect.Effect<void> => {
+  const { askedAt, granted, isShared, owner, terms } = attempt
+  const until = askedAt + Duration.toMillis(terms.ttl)
+  const unlock = isShared
+    ? withdrawShared(terms, owner, granted)
+    : Requests.unlock(terms, owner)
+  return Background.fork(
+    terms,
+    // A request that is still on its way must not overtake what takes it back.
+    Effect.andThen(Fiber.await(fiber), Effect.asVoid(Background.insist(unlock, until)))
+  )
+}
+
+// Others may have the owner, and hold the name by it: nothing is ended but what was granted here.
+const withdrawShared = (terms: Terms, owner: string, granted: Tenure | undefined) =>
+  Effect.flatMap(Requests.features(terms), (features): Effect.Effect<unknown, NotOwner | LockerError> => {
+    if (!features.has("release")) return Effect.void
+    return Requests.unlock(terms, owner, granted?.fence._tag === "Some" ? granted.fence.value : 0n)
+  })
+
+const ask = Effect.fnUntraced(function*(attempt: Attempt) {
+  const { place, terms, waiting: { clock } } = attempt
+  const pause = yield* makePause(attempt)
+  while (true) {
+    const result = yield* Effect.result(Effect.flatMap(waitAtServer(attempt), (wait) => askOnce(attempt, wait)))
+    if (Result.isSuccess(result)) {
+      const tenure = result.success
+      // It does not know since when it has held a lock that it queued for, and so not until when: it asks once more.
+      const isFresh = clock.now() - tenure.sentAt < Duration.toMillis(terms.ttl) / 3
+      if (isFresh || !attempt.hasQueued) return tenure
+      continue
+    }
+    const error = result.failure
+    if (error._tag === "NotOwner") {
+      attempt.wasTaken = true
+      place.queue.sawTaken(clock.now())
+      if (attempt.left() === 0) return yield* attempt.timedOut
+    } else {
+      attempt.lastFailure = error
+      place.queue.sawFailure(error)
+      if (!error.retryable) return yield* Effect.fail(error)
+    }
+    yield* pause(error)
+  }
+})
+
+// How long to queue at the server: not at all where it has no queue, or once it has granted what was queued for.
+const waitAtServer = (attempt: Attempt): Effect.Effect<number | undefined, LockerError> => {
+  const left = attempt.left()
+  return left === 0 || attempt.granted !== undefined ? Effect.undefined : Effect.map(
+    Requests.features(attempt.terms),
+    (features) => features.has("wait") ? Math.min(Math.ceil(left), maxWait) : undefined
+  )
+}
+
+const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenure, NotOwner | LockerError> =>
+  Effect.suspend(() => {
+    attempt.isPending = true
+    attempt.hasQueued = wait !== undefined
+    attempt.askedAt = attempt.waiting.clock.now()
+    // mutant: same-owner-asks-again
+    const asked = Requests.lock(attempt.terms, attempt.owner, wait === undefined ? undefined : { wait })
+    return Effect.onExit(asked, (exit) =>
+      Effect.sync(() => {
+        if (Exit.isSuccess(exit)) attempt.granted = exit.value
+        else if (!Requests.isInDoubt(exit.cause)) {
+          attempt.isPending = false
+          attempt.granted = undefined
+        }
+      }))
+  })
+
+// How long it is before it asks again. Who has queued for the whole of what it asked for asks at once.
+const makePause = Effect.fnUntraced(function*(attempt: Attempt) {
+  const { poll: pollSchedule, until, clock } = attempt.waiting
+  let poll: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
+  let retry: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
+  const within = (millis: number, self: Effect.Effect<unknown>) =>
+    millis === Infinity ? self : Effect.timeoutOption(self, Duration.millis(Math.max(0, Math.ceil(millis))))
+  return Effect.fnUntraced(function*(error: NotOwner | LockerError) {
+    if (error._tag === "NotOwner") {
+      if (clock.now() - attempt.askedAt >= maxWait) return
+      poll ??= yield* Schedule.toStepWithSleep(pollSchedule)
+      let isOver = false
+      // A schedule that has run out says that waiting is over.
+      yield* within(attempt.left(), Effect.catch(poll(undefined), () => Effect.sync(() => void (isOver = true))))
+      if (isOver) return yield* attempt.timedOut
+      return
+    }
+    const rest = until + retryGrace - clock.now()
+    if (rest <= 0) return yield* attempt.timedOut
+    retry ??= yield* Schedule.toStepWithSleep(attempt.terms.retry)
+    yield* within(rest, Effect.catch(retry(error), () => Effect.sleep(Duration.millis(patientDelay))))
+  })
+})

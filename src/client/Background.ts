@@ -1,0 +1,41 @@
+/**
+ * What gives back a lock, behind the one who is done with it: bounded in time, never failing, and waited for by a Talker
+ * that closes.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { NotOwner } from "../DlmError.ts"
+import { ageClockOf } from "../lib/monotonic.ts"
+import type { Terms } from "./Claim.ts"
+import type { LockerError } from "./Requests.ts"
+
+/** The first delay before it is tried again, in milliseconds; it doubles up to the last. */
+const firstDelay = 50
+const lastDelay = 5_000
+
+/** Runs an Effect behind the present fiber, which goes on at once. */
+export const fork = ({ talker }: Terms, self: Effect.Effect<void>): Effect.Effect<void> =>
+  talker.background === undefined
+    ? Effect.asVoid(Effect.forkDetach(self, { startImmediately: true }))
+    : talker.background(self)
+
+/**
+ * Asks until there is an answer, `until` by the clock of leases at the most, whatever passing error comes between. Gives
+ * the error that ended it.
+ */
+export const insist = (
+  request: Effect.Effect<unknown, NotOwner | LockerError>,
+  until: number
+): Effect.Effect<NotOwner | LockerError | undefined> =>
+  Effect.contextWith((context) =>
+    Effect.gen(function*() {
+      const clock = ageClockOf(context)
+      for (let delay = firstDelay;; delay = Math.min(2 * delay, lastDelay)) {
+        const result = yield* Effect.result(request)
+        if (Result.isSuccess(result)) return undefined
+        if (!result.failure.retryable || clock.now() + delay >= until) return result.failure
+        yield* Effect.sleep(Duration.millis(delay))
+      }
+    })
+  )

@@ -1,0 +1,44 @@
+/**
+ * What is asked for: a name, and how it is to be held.
+ *
+ * A claim is the seam between what can be held (a mutex, permits, one side of a read-write lock, a candidacy) and what
+ * waits, holds, renews and releases, which knows a claim only. It is data under a symbol, so that nothing but the
+ * makers of claims can make one: an object that only looks like a Locker does not compile where a claim is wanted.
+ */
+import type * as Duration from "effect/Duration"
+import type * as Schedule from "effect/Schedule"
+import type { Request } from "../protocol/Protocol.ts"
+import type { Talker } from "../transport/Talker.ts"
+import type { DataCodec } from "./DataCodec.ts"
+
+/** Under which a claim says what it asks for. */
+export const ClaimTypeId: unique symbol = Symbol.for("~effect-dlm/Claim")
+
+/** How a claim shares its name with others. */
+export type Mode = "exclusive" | "shared" | "permit"
+
+/** What is asked for, to be held by `Lease`. Made by `Locker.make`. */
+export interface Claim<out M extends Mode = Mode> {
+  readonly [ClaimTypeId]: Terms<M>
+  /** What is locked. */
+  readonly name: string
+}
+
+/** All that a request needs to know of what it is for. */
+export interface Terms<out M extends Mode = Mode> {
+  readonly mode: M
+  readonly name: string
+  readonly talker: Talker["Service"]
+  readonly ttl: Duration.Duration
+  readonly ttlSeconds: number
+  /** The owner, where the user gave one: others may have it too. */
+  readonly sharedOwner: string | undefined
+  /** A new owner, which nobody else has. */
+  readonly freshOwner: () => string
+  readonly identity: Required<Pick<Request, "Name" | "Identity">> | undefined
+  readonly retry: Schedule.Schedule<unknown>
+  readonly codec: DataCodec
+}
+
+/** The terms of a claim. */
+export const termsOf = <M extends Mode>(claim: Claim<M>): Terms<M> => claim[ClaimTypeId]

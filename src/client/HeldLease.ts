@@ -1,0 +1,585 @@
+/**
+ * A lease at work: the machine of `LeaseMachine`, with a clock, alarms, renewals and listeners.
+ *
+ * - The state changes first; then those are told who listen, each in a fiber of its own, so that a listener that throws
+ *   or blocks hurts no other, and no alarm.
+ * - The deadline and `maxHold` have alarms that no request can delay, also where a Talker does not listen to interruption.
+ * - What runs under the lease is waited for before the lock is given back, and the lock is renewed meanwhile.
+ * - The lock is given back where it is provably this tenure that ends. An owner that nobody else has is unlocked also
+ *   after a loss; an owner that others may have only by the fence, and never after a loss. On a server that knows no
+ *   `release`, such an Unlock is sent once.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Inspectable from "effect/Inspectable"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Random from "effect/Random"
+import type * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { LeaseLost, type NotOwner } from "../DlmError.ts"
+import * as Alarms from "../lib/Alarms.ts"
+import { type AgeClock, ageClockOf } from "../lib/monotonic.ts"
+import { withSpan } from "../lib/tracing.ts"
+import * as Background from "./Background.ts"
+import * as Cell from "./Cell.ts"
+import type { Mode, Terms } from "./Claim.ts"
+import * as Machine from "./LeaseMachine.ts"
+import * as Metrics from "./Metrics.ts"
+import type { QueuePlace } from "./NameQueue.ts"
+import type { LockerError } from "./Requests.ts"
+import * as Requests from "./Requests.ts"
+import { isSame, type Tenure } from "./Tenure.ts"
+import type { Token } from "./Token.ts"
+
+/** How long a release, or a hand-over, is waited for, in milliseconds; then it goes on behind. */
+const releasePatience = 2_000
+
+/** The longest that a lease goes without looking at the clocks, in milliseconds: timers stand still while a machine does. */
+const lookEvery = 1_000
+
+/** How long an answer may take, in milliseconds, after a jump of the wall clock past the end of a lease. */
+const jumpPatience = 1_000
+
+/** By how much the wall clock may run ahead between two looks without a suspicion, in milliseconds. */
+const jumpTolerance = 1_000
+
+/** A held lock. */
+export interface Lease<out M extends Mode = Mode> {
+  readonly mode: M
+  readonly name: string
+  /** The owner that holds it. */
+  readonly id: string
+  /** Grows with each new tenure of the name; none on a server that gives no fences. */
+  readonly fence: Option.Option<bigint>
+  /** For how long it is still safe to rely on, if nothing more is confirmed; zero once it is lost or released. */
+  readonly remaining: Effect.Effect<Duration.Duration>
+  /** How it stands. */
+  readonly state: Effect.Effect<Machine.Phase>
+  /** How it stands, now and after each change, until it is released. */
+  readonly changes: Stream.Stream<Machine.Phase>
+  /**
+   * Waits for its loss, and fails with it; with the reason `Released` where it is over. Race it against what the lock
+   * protects, and name it first, `Effect.raceFirst(lease.lost, work)`: where the lease is lost already, nothing of the
+   * work begins.
+   */
+  readonly lost: Effect.Effect<never, LeaseLost>
+  /** A datum kept with the lock, which goes with it when it is released. It cannot be erased without the lock. */
+  readonly cell: <A, I>(schema: Schema.Codec<A, I>) => Cell.LeaseCell<A>
+  /**
+   * Lets go of the lease without releasing it: renewals stop, and a holder of
+   * the token can take it up until its time to live ends. Fails where it is
+   * lost or over already.
+   */
+  readonly detach: Effect.Effect<Token, LeaseLost>
+}
+
+/** How a lease is held. */
+export interface HoldSettings {
+  /** In milliseconds. */
+  readonly margin: number
+  /** In milliseconds; `Infinity` for ever. */
+  readonly maxHold: number
+}
+
+const alarmsByClock = new WeakMap<AgeClock, Alarms.Alarms>()
+
+const alarmsOf = (clock: AgeClock): Alarms.Alarms => {
+  let alarms = alarmsByClock.get(clock)
+  if (alarms === undefined) {
+    let ahead = clock.wall() - clock.now()
+    const isAlarming = () => {
+      clock.look()
+      const before = ahead
+      ahead = clock.wall() - clock.now()
+      return ahead - before > jumpTolerance
+    }
+    alarms = new Alarms.Alarms(clock.clock, { now: () => clock.now(), maxSleep: lookEvery, isAlarming })
+    alarmsByClock.set(clock, alarms)
+  }
+  return alarms
+}
+
+type LossListener = (loss: LeaseLost) => void
+
+/**
+ * A lease at work. It shares one sleeping fiber with all others, so that a process can hold very many.
+ *
+ * @internal
+ */
+export class HeldLease implements Lease, Alarms.Sleeper {
+  readonly terms: Terms
+  /** The fiber that acquired it. */
+  readonly fiberId: number
+  private readonly clock: AgeClock
+  private readonly context: Context.Context<never>
+  private readonly margin: number
+  private readonly place_: QueuePlace | undefined
+  private readonly heldSince: number
+  /** Confirmed last. */
+  private tenure: Tenure
+  private machine: Machine.State
+  /** The renewal under way, and nothing once it was given up. */
+  private renewal: Fiber.Fiber<unknown, unknown> | undefined
+  /** When the last request to renew it left; 0 where none did. */
+  private askedAt = 0
+  /** Whether renewals name their tenure, and so can neither take nor begin one. */
+  private isRenewedByFence = false
+  /** How far the wall clock had jumped when that was last acted upon; 0 once the lease was confirmed after it. */
+  private jumped = 0
+  private onCertain: (() => void) | undefined
+  private cause: unknown
+  private loss: LeaseLost | undefined
+  private lossListeners: Set<LossListener> | undefined
+  private observers: Set<Queue.Queue<Machine.Phase>> | undefined
+  /** Whether nothing new may begin: the body is over, or it was detached. */
+  isOver = false
+  private isDetached = false
+  /** How many hold it: the body or scope that it was acquired for, and the scopes that acquired it again within. */
+  private holders = 1
+  /** How many run under it within the body that holds it. */
+  private running = 0
+  private onQuiet: (() => void) | undefined
+  dueAt = 0
+  place = -1
+
+  constructor(
+    terms: Terms,
+    tenure: Tenure,
+    { margin, maxHold }: HoldSettings,
+    context: Context.Context<never>,
+    fiberId: number,
+    place: QueuePlace | undefined
+  ) {
+    this.terms = terms
+    this.tenure = tenure
+    this.context = context
+    this.clock = ageClockOf(context)
+    this.fiberId = fiberId
+    this.place_ = place
+    this.heldSince = this.clock.now()
+    this.margin = margin
+    this.machine = Machine.begin(
+      this.settings,
+      tenure.sentAt,
+      this.heldSince + maxHold,
+      this.heldSince,
+      this.jitter
+    )
+    Metrics.heldLeases.modifyUnsafe(1, context)
+    this.send(alarm)
+  }
+
+  private get settings(): Machine.Settings {
+    return { ttl: Duration.toMillis(this.terms.ttl), margin: this.margin }
+  }
+
+  private get jitter(): number {
+    return Context.get(this.context, Random.Random).nextDoubleUnsafe() * 0.4 + 0.8
+  }
+
+  get mode(): Mode {
+    return this.terms.mode
+  }
+
+  get name(): string {
+    return this.terms.name
+  }
+
+  /** What is shown of it: the owner is a secret. */
+  toJSON(): unknown {
+    return { _id: "effect-dlm/Lease", name: this.name, state: this.machine.phase }
+  }
+
+  [Inspectable.NodeInspectSymbol](): unknown {
+    return this.toJSON()
+  }
+
+  get id(): string {
+    return this.tenure.owner
+  }
+
+  get fence(): Option.Option<bigint> {
+    return this.tenure.fence
+  }
+
+  /** Called when an alarm rings: looks at both clocks. Without a jump of the wall clock there is only the time. */
+  wake(): void {
+    const { fence, sentAt, sentAtWall } = this.tenure
+    const age = this.clock.now() - sentAt
+    const wallAge = this.clock.wall() - sentAtWall
+    if (wallAge - age - this.jumped <= jumpTolerance) return this.send(alarm)
+    this.clock.look()
+    if (this.clock.now() - sentAt > age + jumpTolerance) return this.wake()
+    this.jumped = wallAge - age
+    const { margin, ttl } = this.settings
+    const left = ttl - margin - wallAge
+    const forAnAnswer = Math.min(ttl / 6, jumpPatience)
+    this.send({ _tag: "Jumped", left: Option.isSome(fence) ? Math.max(left, forAnAnswer) : left })
+  }
+
+  // After a jump of the wall clock it is not known whether the lease still holds, until there was an answer.
+  private get certain(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.wake()
+      return this.jumped === 0 || !Machine.isOpen(this.machine) ? Effect.void : Effect.callback<void>((resume) => {
+        this.onCertain = () => resume(Effect.void)
+      })
+    })
+  }
+
+  private send(event: Machine.Event): void {
+    const before = this.machine
+    const { actions, state } = Machine.step(this.settings, before, event, this.clock.now())
+    this.machine = state
+    if (state.phase !== before.phase) this.entered(before.phase, state)
+    for (const action of actions) {
+      if (action === "Renew") this.renew()
+      else this.giveUpRenewal()
+    }
+    const at = Machine.alarmAt(this.machine)
+    if (at === Infinity) alarmsOf(this.clock).clear(this)
+    else alarmsOf(this.clock).set(this, at, this.context)
+  }
+
+  private entered(before: Machine.Phase, { phase, reason }: Machine.State): void {
+    const wasHeld = before === "Held" || before === "Suspect"
+    if (wasHeld && phase !== "Held" && phase !== "Suspect") {
+      Metrics.heldLeases.modifyUnsafe(-1, this.context)
+      Metrics.holds.updateUnsafe((this.clock.now() - this.heldSince) / 1000, this.context)
+    }
+    if (phase === "Lost") {
+      this.onCertain?.()
+      Metrics.lostLeases(reason!).updateUnsafe(1, this.context)
+      this.loss = new LeaseLost({
+        name: this.name,
+        reason: reason!,
+        ...(this.cause === undefined ? {} : { cause: this.cause })
+      })
+    }
+    this.observers?.forEach((observer) => this.isolate(() => Queue.offerUnsafe(observer, phase)))
+    if (this.loss !== undefined) this.tell(this.loss)
+  }
+
+  private tell(loss: LeaseLost): void {
+    const listeners = this.lossListeners
+    this.lossListeners = undefined
+    listeners?.forEach((listener) => this.isolate(() => listener(loss)))
+  }
+
+  private isolate(listener: () => void): void {
+    Effect.runForkWith(this.context)(Effect.sync(listener))
+  }
+
+  private renew(): void {
+    const left = this.clock.now()
+    this.askedAt = left
+    const fiber: Fiber.Fiber<Tenure, NotOwner | LockerError> = Effect.runForkWith(this.context)(this.renewOnce)
+    this.renewal = fiber
+    fiber.addObserver((exit) => {
+      if (this.renewal !== fiber) return
+      this.renewal = undefined
+      this.renewed(exit)
+    })
+  }
+
+  private get renewOnce(): Effect.Effect<Tenure, NotOwner | LockerError> {
+    return Effect.flatMap(Requests.features(this.terms), (features) => {
+      this.isRenewedByFence = features.has("release") && Option.isSome(this.fence)
+      const fence = this.isRenewedByFence ? Option.getOrUndefined(this.fence) : undefined
+      return Requests.lock(this.terms, this.id, fence === undefined ? undefined : { fence })
+    })
+  }
+
+  private renewed(exit: Exit.Exit<Tenure, NotOwner | LockerError>): void {
+    // mutant: another-tenure-is-loss
+    if (Exit.isSuccess(exit) && isSame(exit.value, this.tenure)) {
+      const before = this.machine
+      this.send({ _tag: "Confirmed", sentAt: exit.value.sentAt, jitter: this.jitter })
+      if (before !== this.machine && this.machine.failures === 0 && Machine.isRelied(this.machine)) {
+        this.tenure = exit.value
+        this.jumped = 0
+        this.cause = undefined
+        this.onCertain?.()
+      }
+      return this.count("Confirmed")
+    }
+    this.count("Failed")
+    // The server forgot the tenure and began a new one: others may have held the lock between.
+    if (Exit.isSuccess(exit)) return this.send({ _tag: "Refused" })
+    const error = Option.getOrUndefined(Exit.findErrorOption(exit))
+    this.cause = error ?? Cause.squash(exit.cause)
+    const isRefused = error?._tag === "NotOwner" || error?._tag === "ForeignOwner"
+    this.send({ _tag: isRefused ? "Refused" : "Failed" })
+  }
+
+  private count(outcome: "Confirmed" | "Failed"): void {
+    Metrics.renewals(outcome).updateUnsafe(1, this.context)
+  }
+
+  private giveUpRenewal(): void {
+    const { renewal } = this
+    this.renewal = undefined
+    this.count("Failed")
+    renewal?.interruptUnsafe()
+  }
+
+  /** Looks at the time, and says whether something new may begin under the lease. */
+  get isOpen(): boolean {
+    this.wake()
+    return !this.isOver && Machine.isOpen(this.machine)
+  }
+
+  /** Why it must not be relied on any more, if so. */
+  get whyOver(): LeaseLost | undefined {
+    this.wake()
+    if (this.loss !== undefined) return this.loss
+    return this.isOver ? new LeaseLost({ name: this.name, reason: "Released" }) : undefined
+  }
+
+  /** The loss that what ended under it comes to, if any: the end of the body is none for work that ended well. */
+  lossOf(exit: Exit.Exit<unknown, unknown>): LeaseLost | undefined {
+    const why = this.whyOver
+    return why === this.loss || (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) ? why : undefined
+  }
+
+  /** Calls back once, when it is lost or over. Gives what forgets that. */
+  onOver(listener: LossListener): () => void {
+    const listeners = this.lossListeners ??= new Set()
+    listeners.add(listener)
+    return () => void listeners.delete(listener)
+  }
+
+  /** Lets another scope hold it as well: it ends with the last of its holders. */
+  share(): void {
+    this.holders++
+  }
+
+  /** Notes that something runs under it until it calls back. */
+  began(): () => void {
+    this.running++
+    return () => {
+      if (--this.running === 0) this.onQuiet?.()
+    }
+  }
+
+  get state(): Effect.Effect<Machine.Phase> {
+    return Effect.sync(() => {
+      this.wake()
+      return this.machine.phase
+    })
+  }
+
+  private remainingMillis(): number {
+    this.send(alarm)
+    return Machine.isRelied(this.machine) && !this.isDetached
+      ? Math.max(0, Math.min(this.machine.deadline, this.machine.endsAt) - this.clock.now())
+      : 0
+  }
+
+  get remaining(): Effect.Effect<Duration.Duration> {
+    return Effect.sync(() => Duration.millis(this.remainingMillis()))
+  }
+
+  get changes(): Stream.Stream<Machine.Phase> {
+    return Stream.unwrap(Effect.gen({ self: this }, function*() {
+      const queue = yield* Queue.unbounded<Machine.Phase>()
+      this.send(alarm)
+      Queue.offerUnsafe(queue, this.machine.phase)
+      const observers = this.observers ??= new Set()
+      observers.add(queue)
+      yield* Effect.addFinalizer(() => Effect.sync(() => observers.delete(queue)))
+      return Stream.fromQueue(queue).pipe(Stream.takeUntil((phase) => phase === "Released"))
+    }))
+  }
+
+  get lost(): Effect.Effect<never, LeaseLost> {
+    return Effect.callback<never, LeaseLost>((resume) => {
+      const why = this.whyOver
+      if (why !== undefined) return resume(Effect.fail(why))
+      const forget = this.onOver((loss) => resume(Effect.fail(loss)))
+      return Effect.sync(forget)
+    })
+  }
+
+  get cell() {
+    return <A, I>(schema: Schema.Codec<A, I>): Cell.LeaseCell<A> => Cell.makeUnder(this.text, schema)
+  }
+
+  /** Text that lives and goes with the tenure. */
+  get text(): Cell.TextUnder<LeaseLost> {
+    const during = <A, E>(self: (fence: bigint | undefined) => Effect.Effect<A, E>) =>
+      Effect.suspend((): Effect.Effect<A, E | LeaseLost | LockerError> => {
+        const why = this.whyOver
+        if (why !== undefined) return Effect.fail(why)
+        return Effect.flatMap(
+          Requests.features(this.terms),
+          (features) => self(features.has("release") ? Option.getOrUndefined(this.fence) : undefined)
+        )
+      }).pipe(Effect.tapError((error) =>
+        Effect.sync(() => {
+          if ((error as { readonly _tag?: unknown })._tag === "NotOwner") this.send({ _tag: "Refused" })
+        })
+      ))
+    const { id, terms } = this
+    return {
+      name: this.name,
+      get: Effect.flatMap(
+        Requests.retrying(terms, during(() => Requests.get(terms, id))),
+        (data) => Requests.decodeText(terms, data)
+      ),
+      put: (text) =>
+        Effect.flatMap(
+          Requests.encodeText(terms, text),
+          (data) => Requests.retrying(terms, during((fence) => Requests.put(terms, id, data, fence)))
+        )
+    }
+  }
+
+  /** Ends the body's part: nothing new begins, what still runs under it is told, and has ended when this has. */
+  private get quiet(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.isOver = true
+      this.tell(this.loss ?? new LeaseLost({ name: this.name, reason: "Released" }))
+      return this.running === 0 ? Effect.void : Effect.callback<void>((resume) => {
+        this.onQuiet = () => resume(Effect.void)
+        if (this.running === 0) this.onQuiet()
+      })
+    })
+  }
+
+  /**
+   * Ends the lease for one of its holders, and with the last of them altogether. Gives the loss, if it was lost before all
+   * that ran under it had ended.
+   */
+  get end(): Effect.Effect<LeaseLost | undefined> {
+    return Effect.flatMap(this.certain, () => {
+      if (--this.holders > 0 || this.isDetached) return Effect.succeed(this.loss)
+      this.send({ _tag: "Ended" })
+      return Effect.flatMap(this.quiet, () => {
+        this.send({ _tag: "Quiet" })
+        const { loss } = this
+        return Effect.as(this.release, loss)
+      })
+    })
+  }
+
+  private get release(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      let isDone = false
+      let onDone: (() => void) | undefined
+      const leave = () => this.place_?.leave()
+      const giveBack = this.giveBack.pipe(
+        Effect.ensuring(Effect.sync(() => {
+          isDone = true
+          leave()
+          this.send({ _tag: "GivenBack" })
+          onDone?.()
+        }))
+      )
+      // The next tenure has another owner, so that nothing of this one can touch it.
+      const goOn = Effect.suspend(() => {
+        if (!isDone && !this.tenure.isShared) leave()
+        return isDone || this.loss !== undefined
+          ? Effect.void
+          : this.warn("is not given back yet; that is tried again until it ends by itself")
+      })
+      // After a loss nothing is waited for: what there is to give back may be another's already.
+      const patiently = Effect.suspend(() =>
+        isDone || this.loss !== undefined ? Effect.void : this.inPatience((done) => void (onDone = done))
+      )
+      return Background.fork(this.terms, giveBack).pipe(Effect.andThen(patiently), Effect.andThen(goOn))
+    }).pipe(withSpan("Lease.release", this))
+  }
+
+  private inPatience(register: (done: () => void) => void): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      const alarms = Alarms.of(this.clock.clock)
+      const sleeper: Alarms.Sleeper = { dueAt: 0, place: -1, wake: () => resume(Effect.void) }
+      alarms.set(sleeper, Alarms.dueIn(this.clock.clock, releasePatience), this.context)
+      register(() => {
+        alarms.clear(sleeper)
+        resume(Effect.void)
+      })
+    })
+  }
+
+  private warn(problem: string, cause?: unknown): Effect.Effect<void> {
+    const message = `The lock on ${JSON.stringify(this.name)} ${problem}`
+    return cause === undefined ? Effect.logWarning(message) : Effect.logWarning(message, cause)
+  }
+
+  // By when the tenure has ended at the server, whatever request was carried out last.
+  private get endsAtServer(): number {
+    return Math.max(this.askedAt, this.tenure.sentAt) + this.settings.ttl
+  }
+
+  private get giveBack(): Effect.Effect<void> {
+    const { loss, terms } = this
+    if (this.tenure.isShared && loss !== undefined && loss.reason !== "MaxHold") return Effect.void
+    const until = this.endsAtServer
+    // mutant: give-back
+    const unlock = this.tenure.isShared ? this.unlockShared : Background.insist(Requests.unlock(terms, this.id), until)
+    return Effect.flatMap(
+      Effect.andThen(this.renewalSettled, unlock),
+      (error) =>
+        error === undefined || loss !== undefined
+          ? Effect.void
+          : this.warn("could not be given back; it ends by itself", error)
+    )
+  }
+
+  // Without a fence a renewal that is under way would take the name again if it overtook the unlock.
+  private get renewalSettled(): Effect.Effect<unknown> {
+    return Effect.suspend(() => {
+      const { renewal } = this
+      if (renewal === undefined || this.isRenewedByFence) return Effect.void
+      return Effect.timeoutOption(Fiber.await(renewal), Duration.millis(Math.ceil(this.settings.ttl / 6)))
+    })
+  }
+
+  // By its fence it can be repeated. Without, it is sent once: a repetition could end the next tenure of the same owner.
+  private get unlockShared(): Effect.Effect<NotOwner | LockerError | undefined> {
+    const { fence, terms } = this
+    const asked = Effect.flatMap(
+      Requests.features(terms),
+      (features): Effect.Effect<unknown, NotOwner | LockerError> => {
+        if (Option.isSome(fence) && features.has("release")) return Requests.unlock(terms, this.id, fence.value)
+        return this.loss === undefined ? once : Effect.void
+      }
+    )
+    let isSent = false
+    const once = Effect.suspend(() => {
+      if (isSent) return Effect.void
+      isSent = true
+      return Requests.unlock(terms, this.id)
+    })
+    return Background.insist(asked, this.endsAtServer)
+  }
+
+  get detach(): Effect.Effect<Token, LeaseLost> {
+    return Effect.uninterruptible(Effect.gen({ self: this }, function*() {
+      const why = this.whyOver
+      if (why !== undefined) return yield* why
+      yield* this.quiet
+      yield* this.renewalSettled
+      const left = this.remainingMillis()
+      this.send({ _tag: "Detached" })
+      if (this.loss !== undefined) return yield* this.loss
+      this.isDetached = true
+      this.place_?.leave()
+      return {
+        name: this.name,
+        id: this.id,
+        ...(Option.isSome(this.fence) ? { fence: this.fence.value } : {}),
+        expiresAt: this.clock.wall() + left + this.settings.margin
+      }
+    }))
+  }
+}
+
+const alarm: Machine.Event = { _tag: "Alarm" }

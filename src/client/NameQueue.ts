@@ -1,0 +1,99 @@
+/**
+ * The line, within this process, of the fibers that want one name of one Talker. Its head asks the server; the others
+ * wait here, and are served in the order of their coming whatever the server's own order is.
+ *
+ * A fiber whose time is over while it stands here has asked nobody. So the head shares what it was told: that another
+ * holds the name, that it holds it itself now, or why nobody can be asked.
+ */
+import { Mutex, Place } from "../lib/Mutex.ts"
+import type { Talker } from "../transport/Talker.ts"
+import type { LockerError } from "./Requests.ts"
+
+/** A fiber's place in the line. */
+export class QueuePlace extends Place {
+  readonly queue: NameQueue
+  /** Called when the head comes to know that the name is taken, once this place cares. */
+  onTaken: (() => void) | undefined
+
+  constructor(queue: NameQueue) {
+    super()
+    this.queue = queue
+  }
+
+  /** Leaves the line, or lets the next one ask. May be called again. */
+  leave(): void {
+    if (this.isInside) {
+      this.queue.isHeld = false
+      this.queue.holder = undefined
+    }
+    this.queue.leave(this)
+    this.queue.watchers?.delete(this)
+    this.queue.forgetIfIdle()
+  }
+}
+
+export class NameQueue extends Mutex {
+  /** Whether the head holds the name, and what runs under it. */
+  isHeld = false
+  holder: unknown
+  /** When an answer last said that another holds the name. */
+  takenAt = -Infinity
+  /** What the head failed with last, if it has been answered nothing since. */
+  lastFailure: LockerError | undefined
+  /** Places whose time is over, that wait for what they can be told. */
+  watchers: Set<QueuePlace> | undefined
+  private readonly names: Map<string, NameQueue>
+  private readonly name: string
+
+  constructor(names: Map<string, NameQueue>, name: string) {
+    super()
+    this.names = names
+    this.name = name
+  }
+
+  /** Whether the name is known to have been taken at some time since then. */
+  wasTakenSince(time: number): boolean {
+    return this.isHeld || this.takenAt >= time
+  }
+
+  /** The head was told that another holds the name. */
+  sawTaken(now: number): void {
+    this.takenAt = now
+    this.lastFailure = undefined
+    this.tell()
+  }
+
+  /** The head holds the name. */
+  sawGranted(): void {
+    this.isHeld = true
+    this.lastFailure = undefined
+    this.tell()
+  }
+
+  /** The head could not be told. */
+  sawFailure(error: LockerError): void {
+    this.lastFailure = error
+  }
+
+  forgetIfIdle(): void {
+    if (this.isIdle && this.names.get(this.name) === this) this.names.delete(this.name)
+  }
+
+  private tell(): void {
+    this.watchers?.forEach((place) => place.onTaken?.())
+  }
+}
+
+const byTalker = new WeakMap<Talker["Service"], Map<string, NameQueue>>()
+
+/** What runs under the tenure that a fiber of this process has of a name, if one has. */
+export const holderOf = (talker: Talker["Service"], name: string): unknown => byTalker.get(talker)?.get(name)?.holder
+
+/** The line for a name of a Talker. */
+export const of = (talker: Talker["Service"], name: string): NameQueue => {
+  let names = byTalker.get(talker)
+  if (names === undefined) byTalker.set(talker, names = new Map())
+  let queue = names.get(name)
+  if (queue === undefined) names.set(name, queue = new NameQueue(names, name))
+  return queue
+}

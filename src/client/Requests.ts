@@ -1,0 +1,272 @@
+/**
+ * The requests of the protocol about one name, each sent once, with each answer a value or a typed error.
+ *
+ * Here nothing waits, repeats or remembers. Who asks is an argument of each request, so that one that is under way can
+ * never come to speak for another owner.
+ */
+import type * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import {
+  Corruption,
+  DataError,
+  ForeignOwner,
+  NoData,
+  NotFound,
+  NotOwner,
+  Refused,
+  type RequestError,
+  ServerBusy,
+  UnsupportedAction
+} from "../DlmError.ts"
+import { ageClockOf } from "../lib/monotonic.ts"
+import type { Action, Feature, Request, Response } from "../protocol/Protocol.ts"
+import { excerpt } from "../protocol/Protocol.ts"
+import { decodeUtf8 } from "../protocol/Wire.ts"
+import { notOfTheProtocol } from "../transport/failure.ts"
+import type { Terms } from "./Claim.ts"
+import type { Tenure } from "./Tenure.ts"
+
+/** What any request can fail with, a mixed-up answer included. */
+export type LockerError = RequestError | ForeignOwner
+
+/** Fields of extensions that a request may have. */
+type Extras = Pick<Request, "Wait" | "Fence" | "Heir" | "DataStore">
+
+const noFeatures: Effect.Effect<ReadonlySet<Feature>> = Effect.succeed(new Set<Feature>())
+
+/** What the server can beyond the reference; nothing where the Talker does not tell. Not asked of a mock. */
+export const features = ({ talker }: Terms): Effect.Effect<ReadonlySet<Feature>, LockerError> =>
+  talker.features ?? noFeatures
+
+const about = (terms: Terms, action: Action) => ({ name: terms.name, action })
+
+const requestOf = (terms: Terms, owner: string, action: Action, extras?: Extras): Request => {
+  const request = { ID: owner, FileName: terms.name, Action: action, Expire: terms.ttlSeconds }
+  return terms.identity === undefined
+    ? extras === undefined ? request : { ...request, ...extras }
+    : { ...terms.identity, ...request, ...extras }
+}
+
+// One request, its answer made a value or a typed error. `meaning` knows the answers that are the action's own; the
+// others mean the same for each.
+const ask = <A, E>(
+  terms: Terms,
+  request: Request,
+  meaning: (response: Response) => Effect.Effect<A, E> | undefined
+): Effect.Effect<A, E | LockerError> =>
+  Effect.flatMap(terms.talker.talk(request), (response): Effect.Effect<A, E | LockerError> => {
+    // mutant: own-grant-only
+    if ("ID" in response && response.Status !== "Version" && response.ID !== undefined && response.ID !== request.ID) {
+      if (request.Heir === undefined || response.ID !== request.Heir) {
+        return Effect.fail(new ForeignOwner(about(terms, request.Action)))
+      }
+    }
+    return meaning(response) ?? Effect.fail(errorOf(terms, request, response))
+  })
+
+const errorOf = (terms: Terms, request: Request, response: Response): LockerError => {
+  const action = request.Action
+  switch (response.Status) {
+    case "BadPayload":
+      return new Refused(about(terms, action))
+    case "BadAction":
+      return new UnsupportedAction(about(terms, action))
+    case "NO":
+      return new ServerBusy(about(terms, action))
+    default:
+      return notOfTheProtocol(request, excerpt(JSON.stringify(response)))
+  }
+}
+
+const notOwner = (terms: Terms, action: Action) => Effect.fail(new NotOwner(about(terms, action)))
+
+/** For whom a lock is asked, and how. */
+export interface LockOptions {
+  /** How long to queue for it, in milliseconds, where the server has a queue. */
+  readonly wait?: number | undefined
+  /** Only the tenure with this fence is meant: it is renewed, and never taken or begun. */
+  readonly fence?: bigint | undefined
+  /** To whom that tenure passes. */
+  readonly heir?: string | undefined
+}
+
+/** Asks for the lock, or renews a tenure. `NotOwner` too where a tenure was meant that is over. */
+export const lock = (
+  terms: Terms,
+  owner: string,
+  options?: LockOptions
+): Effect.Effect<Tenure, NotOwner | LockerError> =>
+  Effect.withFiber((fiber) => {
+    const clock = ageClockOf(fiber.context)
+    const sentAt = clock.now()
+    const sentAtWall = clock.wall()
+    return ask(terms, requestOf(terms, owner, "Lock", options && extrasOf(options)), (response) => {
+      if (response.Status === "NotOwner") return notOwner(terms, "Lock")
+      if (response.Status === "Unlocked" && options?.fence !== undefined) return notOwner(terms, "Lock")
+      if (response.Status !== "Locked") return undefined
+      return Effect.succeed<Tenure>({
+        name: terms.name,
+        owner: response.ID,
+        isShared: owner === terms.sharedOwner,
+        fence: response.Fence === undefined ? Option.none() : Option.some(BigInt(response.Fence)),
+        sentAt,
+        sentAtWall
+      })
+    })
+  })
+
+const extrasOf = ({ fence, heir, wait }: LockOptions): Extras => ({
+  ...(wait === undefined ? undefined : { Wait: wait }),
+  ...(fence === undefined ? undefined : { Fence: String(fence) }),
+  ...(heir === undefined ? undefined : { Heir: heir })
+})
+
+const fenced = (fence: bigint | undefined): Extras | undefined =>
+  fence === undefined ? undefined : { Fence: String(fence) }
+
+/**
+ * Gives the lock and its data back, and withdraws what the owner waits for. True where this did it, false where nothing
+ * was held. With a fence only that tenure is meant.
+ */
+export const unlock = (
+  terms: Terms,
+  owner: string,
+  fence?: bigint
+): Effect.Effect<boolean, NotOwner | LockerError> =>
+  ask(terms, requestOf(terms, owner, "Unlock", fenced(fence)), (response) => {
+    if (response.Status === "NotOwner") return notOwner(terms, "Unlock")
+    return response.Status === "Unlocked" ? Effect.succeed(response.ID !== undefined) : undefined
+  })
+
+/** Who holds a name, as far as the one who asks is concerned. */
+export type Holder = "Nobody" | "Me" | "Another"
+
+/** Who holds the name. Never acquires. */
+export const testLock = (terms: Terms, owner: string): Effect.Effect<Holder, LockerError> =>
+  ask(terms, requestOf(terms, owner, "TestLock"), (response) => {
+    switch (response.Status) {
+      case "Locked":
+        return Effect.succeed<Holder>("Me")
+      case "Unlocked":
+        return Effect.succeed<Holder>("Nobody")
+      case "NotOwner":
+        return Effect.succeed<Holder>("Another")
+      default:
+        return undefined
+    }
+  })
+
+const utf8 = new TextEncoder()
+
+/** Text as the codec of the claim writes it. */
+export const encodeText = ({ codec, name }: Terms, text: string): Effect.Effect<string, DataError> =>
+  text.isWellFormed()
+    ? codec.encode(utf8.encode(text), name)
+    : Effect.fail(
+      new DataError({ name, codec: codec.name, phase: "encode", problem: "half of a character stands alone in it" })
+    )
+
+/** The text that the codec of the claim reads. */
+export const decodeText = ({ codec, name }: Terms, data: string): Effect.Effect<string, DataError> =>
+  Effect.flatMap(codec.decode(data, name), (bytes) =>
+    Effect.fromResult(
+      Result.mapError(
+        decodeUtf8(bytes),
+        (cause) => new DataError({ name, codec: codec.name, phase: "decode", problem: "it is not UTF-8 text", cause })
+      )
+    ))
+
+/** Keeps encoded data under the name. With a fence only in that tenure. */
+export const put = (
+  terms: Terms,
+  owner: string,
+  data: string,
+  fence?: bigint
+): Effect.Effect<void, NotOwner | LockerError> =>
+  ask<void, NotOwner>(terms, requestOf(terms, owner, "Put", { DataStore: data, ...fenced(fence) }), (response) => {
+    // Where a tenure was meant that is over, the name is nobody's.
+    if (response.Status === "NotOwner" || (response.Status === "Unlocked" && fence !== undefined)) {
+      return notOwner(terms, "Put")
+    }
+    return response.Status === "Done" ? Effect.void : undefined
+  })
+
+/** The encoded data kept under the name. */
+export const get = (
+  terms: Terms,
+  owner: string
+): Effect.Effect<string, NotFound | NoData | NotOwner | Corruption | LockerError> =>
+  ask<string, NotFound | NoData | NotOwner | Corruption>(terms, requestOf(terms, owner, "Get"), (response) => {
+    switch (response.Status) {
+      case "Done":
+        return response.DataStore === undefined ? undefined : Effect.succeed(response.DataStore)
+      case "NoData":
+        return Effect.fail(new NoData(about(terms, "Get")))
+      case "NotFound":
+        return Effect.fail(new NotFound(about(terms, "Get")))
+      case "NotOwner":
+        return notOwner(terms, "Get")
+      case "Corruption":
+        return Effect.fail(new Corruption(about(terms, "Get")))
+      default:
+        return undefined
+    }
+  })
+
+/** Drops the name, its data and its lock. */
+export const erase = (
+  terms: Terms,
+  owner: string
+): Effect.Effect<void, NotFound | NotOwner | Corruption | LockerError> =>
+  ask<void, NotFound | NotOwner | Corruption>(terms, requestOf(terms, owner, "Erase"), (response) => {
+    switch (response.Status) {
+      case "Done":
+        return Effect.void
+      case "NotFound":
+        return Effect.fail(new NotFound(about(terms, "Erase")))
+      case "NotOwner":
+        return notOwner(terms, "Erase")
+      case "Corruption":
+        return Effect.fail(new Corruption(about(terms, "Erase")))
+      default:
+        return undefined
+    }
+  })
+
+/** The name and version of the server. */
+export const version = (terms: Terms, owner: string): Effect.Effect<string, LockerError> =>
+  ask(
+    terms,
+    requestOf(terms, owner, "Version"),
+    (response) => response.Status === "Version" ? Effect.succeed(response.ID) : undefined
+  )
+
+/** Asks again by the retry schedule of the claim, while that makes sense. The schedule is set up at the first error. */
+export const retrying = <A, E extends { readonly retryable: boolean }>(
+  { retry }: Terms,
+  self: Effect.Effect<A, E>
+): Effect.Effect<A, E> => Effect.catch(self, (error) => retryAfter(self, error, retry))
+
+const retryAfter = Effect.fnUntraced(function*<A, E extends { readonly retryable: boolean }>(
+  self: Effect.Effect<A, E>,
+  error: E,
+  schedule: Schedule.Schedule<unknown>
+) {
+  const next = yield* Schedule.toStepWithSleep(schedule)
+  while (error.retryable && (yield* Effect.isSuccess(next(error)))) {
+    const result = yield* Effect.result(self)
+    if (Result.isSuccess(result)) return result.success
+    error = result.failure
+  }
+  return yield* Effect.fail(error)
+})
+
+/** Whether a request that ended so may have been carried out. */
+export const isInDoubt = ({ reasons }: Cause.Cause<{ readonly _tag: string }>): boolean =>
+  reasons.some((reason) =>
+    reason._tag !== "Fail" || reason.error._tag === "TransportError" || reason.error._tag === "ProtocolError" ||
+    reason.error._tag === "ForeignOwner" || reason.error._tag === "ServerBusy"
+  )

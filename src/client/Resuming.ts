@@ -1,0 +1,81 @@
+/**
+ * Taking up a lease that was detached.
+ *
+ * Where the server knows `heir`, the tenure passes to an owner that nobody else has, with a new fence, so that a token
+ * works once; a repetition by the same heir is answered alike. Where it does not, all who have the token are one owner.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import { FeatureMissing, LeaseLost, type NotOwner } from "../DlmError.ts"
+import { ageClockOf } from "../lib/monotonic.ts"
+import * as Background from "./Background.ts"
+import type { Mode, Terms } from "./Claim.ts"
+import { HeldLease, type HoldSettings, type Lease } from "./HeldLease.ts"
+import type { LockerError } from "./Requests.ts"
+import * as Requests from "./Requests.ts"
+import type { Tenure } from "./Tenure.ts"
+import type { Token } from "./Token.ts"
+
+type Resuming = Effect.Effect<Tenure, LeaseLost | FeatureMissing | NotOwner | LockerError>
+
+/** Takes up the lease of a token, in a scope. */
+export const resumeLease = <M extends Mode>(
+  terms: Terms<M>,
+  token: Token,
+  settings: HoldSettings,
+  once: boolean
+): Effect.Effect<Lease<M>, LeaseLost | FeatureMissing | LockerError, Scope.Scope> => {
+  const lost = new LeaseLost({ name: token.name, reason: "Refused" })
+  return Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function*() {
+      const features = yield* restore(Requests.retrying(terms, Requests.features(terms)))
+      const resuming = features.has("heir") && token.fence !== undefined
+        ? asHeir(terms, token, token.fence, restore)
+        : once
+        ? Effect.fail(new FeatureMissing({ name: token.name, feature: "heir" }))
+        : restore(asOwner(terms, token, lost))
+      const tenure = yield* Effect.catchTag(resuming, "NotOwner", () => Effect.fail(lost))
+      return yield* hold(terms, tenure, settings)
+    })
+  ) as Effect.Effect<Lease<M>, LeaseLost | FeatureMissing | LockerError, Scope.Scope>
+}
+
+const hold = <M extends Mode>(terms: Terms<M>, tenure: Tenure, settings: HoldSettings) =>
+  Effect.withFiber((fiber) => {
+    const lease = new HeldLease(terms, tenure, settings, fiber.context, fiber.id, undefined)
+    return Effect.as(Effect.addFinalizer(() => lease.end), lease as Lease as Lease<M>)
+  })
+
+const asHeir = (
+  terms: Terms,
+  token: Token,
+  fence: bigint,
+  restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+): Resuming =>
+  Effect.withFiber((fiber) => {
+    const heir = terms.freshOwner()
+    const clock = ageClockOf(fiber.context)
+    return Effect.onExit(
+      restore(Requests.retrying(terms, Requests.lock(terms, token.id, { fence, heir }))),
+      (exit) => {
+        if (Exit.isSuccess(exit) || !Requests.isInDoubt(exit.cause)) return Effect.void
+        // It may have passed to an heir that nobody is.
+        const until = clock.now() + Duration.toMillis(terms.ttl)
+        return Background.fork(terms, Effect.asVoid(Background.insist(Requests.unlock(terms, heir), until)))
+      }
+    )
+  })
+
+const asOwner = (terms: Terms, token: Token, lost: LeaseLost): Resuming =>
+  Effect.gen(function*() {
+    const asked = <A, E extends { readonly retryable: boolean }>(self: Effect.Effect<A, E>) =>
+      Requests.retrying(terms, self)
+    // Asking for the lock would take it anew, where it is not held any more.
+    if ((yield* asked(Requests.testLock(terms, token.id))) !== "Me") return yield* lost
+    const tenure = yield* asked(Requests.lock(terms, token.id))
+    const isAnother = Option.isSome(tenure.fence) && token.fence !== undefined && tenure.fence.value !== token.fence
+    return isAnother ? yield* lost : { ...tenure, isShared: true }
+  })
