@@ -55,6 +55,8 @@ export const run = Command.make("run", {
       Locker.make(flags.name, { ttl: flags.ttl, identity: yield* Flags.presentedIdentity(flags.identity) }),
       talker
     )
+    // A wait for ever goes on through outages; but where there is no server at all, the user wants to hear of it.
+    if (!Duration.isFinite(flags.wait)) yield* locker.version
     // With what the Talker brings beside it, such as a clock that counts suspension.
     const lease = yield* Effect.provideContext(
       locker.acquire({ wait: flags.wait, margin: marginOf(flags.ttl) }),

@@ -3,7 +3,7 @@
  * servers side by side, and the server of the store killed, or held still.
  */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Scope, Stream } from "effect"
+import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Scope, Stream } from "effect"
 import { Locker } from "effect-dlm"
 import { NodeLockServer, NodeTalker } from "effect-dlm/node"
 import { Identities, LockServer, type Store, type StoreError } from "effect-dlm/server"
@@ -255,15 +255,21 @@ export const storeSuite = (options: Options): void => {
           Locker.make(name, { ttl, retry: patient }),
           Locker.make(name, { ttl, retry: patient })
         ])
-        const waiting = yield* Effect.scoped(Effect.gen(function*() {
+        const held = yield* Deferred.make<void>()
+        // Forked before the other holds the name: within its fiber tree it would be given the same lease.
+        const waiting = yield* Deferred.await(held).pipe(
+          Effect.andThen(waiter.acquire()),
+          Effect.flatMap((lease) => history.during("next", lease, Effect.void)),
+          Effect.scoped,
+          Effect.forkDetach({ startImmediately: true })
+        )
+        yield* Effect.scoped(Effect.gen(function*() {
           const lease = yield* holder.acquire()
-          const waiting = yield* Effect.forkDetach(
-            Effect.scoped(Effect.flatMap(waiter.acquire(), (lease) => history.during("next", lease, Effect.void))),
-            { startImmediately: true }
-          )
+          yield* Deferred.succeed(held, undefined)
+          // It queues at the store by now.
+          yield* Effect.yieldNow
           yield* harness.stop
           yield* history.during("first", lease, Effect.ignore(lease.lost))
-          return waiting
         }))
         yield* harness.cont
         yield* Fiber.join(waiting)
