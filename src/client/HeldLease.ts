@@ -265,6 +265,10 @@ export class HeldLease implements Lease, Alarms.Sleeper {
     if (this.loss !== undefined) this.tell(this.loss)
   }
 
+  private get isListenedTo(): boolean {
+    return this.lossListeners !== undefined && this.lossListeners.size > 0
+  }
+
   private tell(loss: LeaseLost): void {
     const listeners = this.lossListeners
     this.lossListeners = undefined
@@ -444,7 +448,8 @@ export class HeldLease implements Lease, Alarms.Sleeper {
   private get quiet(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.isOver = true
-      this.tell(this.loss ?? new LeaseLost({ name: this.name, reason: "Released" }))
+      // An error takes long to make, and most often nobody listens.
+      if (this.isListenedTo) this.tell(this.loss ?? new LeaseLost({ name: this.name, reason: "Released" }))
       return this.running === 0 ? Effect.void : Effect.callback<void>((resume) => {
         this.onQuiet = () => resume(Effect.void)
         if (this.running === 0) this.onQuiet()

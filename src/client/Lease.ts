@@ -19,7 +19,7 @@ import { dual } from "effect/Function"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { AcquireTimeout, InvalidOption, LeaseLost } from "../DlmError.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import { Place } from "../lib/Mutex.ts"
@@ -220,14 +220,18 @@ const acquireWithin = (
     return Effect.onError(entered, () => leave)
   })
 
+// `Effect.addFinalizer` would keep a context alive for each lease.
 const untilClosed = (section: Section.Section): Effect.Effect<Section.Section, never, Scope.Scope> =>
-  Effect.as(
-    Effect.addFinalizer(() => {
-      section.isOver = true
-      return section.lease.end
-    }),
-    section
-  )
+  Effect.flatMap(Effect.scope, (scope) =>
+    Effect.withFiber((fiber) =>
+      Effect.as(Scope.addFinalizerExit(scope, closing(section, Section.contextOf(fiber))), section)
+    ))
+
+// Made here, where it keeps nothing else alive.
+const closing = (section: Section.Section, context: Context.Context<never>) => () => {
+  section.isOver = true
+  return Effect.provideContext(section.lease.end, context)
+}
 
 const heldWithin = ({ name }: HeldLease, { wait }: AcquireOptions) =>
   new AcquireTimeout({ name, waited: Duration.fromInputUnsafe(wait ?? 0) })

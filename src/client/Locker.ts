@@ -146,6 +146,8 @@ export const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("50
 
 const idBytes = 16
 
+const defaultTtl = Duration.seconds(30)
+
 /** How long the next operation waits, in milliseconds, for what gives back what the one before may have been granted. */
 const withdrawPatience = 2_000
 
@@ -476,7 +478,7 @@ const nothing = () => Effect.void
 
 const makePlain = Effect.fnUntraced(function*(name: string, options: Options) {
   const talker = yield* Talker
-  const ttl = Duration.fromInputUnsafe(options.ttl ?? "30 seconds")
+  const ttl = options.ttl === undefined ? defaultTtl : Duration.fromInputUnsafe(options.ttl)
   const invalid = (option: string, problem: string) => new InvalidOption({ name, option, problem })
   if (name === "") return yield* invalid("name", "must not be empty: all that is called nothing would be one lock")
   if (options.id === "") return yield* invalid("id", "must not be empty. Leave it out for an owner of its own")
