@@ -84,6 +84,7 @@ class Attempt {
   }
 
   left(): number {
+    if (this.waiting.until === Infinity) return Infinity
     return Math.max(0, this.waiting.until - this.waiting.clock.now())
   }
 

@@ -111,13 +111,13 @@ type LossListener = (loss: LeaseLost) => void
  *
  * @internal
  */
-export class HeldLease implements Lease, Alarms.Sleeper {
+export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   readonly terms: Terms
   /** The fiber that acquired it. */
   readonly fiberId: number
   private readonly clock: AgeClock
   private readonly context: Context.Context<never>
-  private readonly margin: number
+  readonly margin: number
   private readonly place_: QueuePlace | undefined
   private readonly heldSince: number
   /** Confirmed last. */
@@ -163,19 +163,13 @@ export class HeldLease implements Lease, Alarms.Sleeper {
     this.place_ = place
     this.heldSince = this.clock.now()
     this.margin = margin
-    this.machine = Machine.begin(
-      this.settings,
-      tenure.sentAt,
-      this.heldSince + maxHold,
-      this.heldSince,
-      this.jitter
-    )
+    this.machine = Machine.begin(this, tenure.sentAt, this.heldSince + maxHold, this.heldSince, this.jitter)
     Metrics.heldLeases.modifyUnsafe(1, context)
-    this.send(alarm)
+    this.send(alarm, this.heldSince)
   }
 
-  private get settings(): Machine.Settings {
-    return { ttl: Duration.toMillis(this.terms.ttl), margin: this.margin }
+  get ttl(): number {
+    return Duration.toMillis(this.terms.ttl)
   }
 
   private get jitter(): number {
@@ -210,13 +204,14 @@ export class HeldLease implements Lease, Alarms.Sleeper {
   /** Called when an alarm rings: looks at both clocks. Without a jump of the wall clock there is only the time. */
   wake(): void {
     const { fence, sentAt, sentAtWall } = this.tenure
-    const age = this.clock.now() - sentAt
+    const now = this.clock.now()
+    const age = now - sentAt
     const wallAge = this.clock.wall() - sentAtWall
-    if (wallAge - age - this.jumped <= jumpTolerance) return this.send(alarm)
+    if (wallAge - age - this.jumped <= jumpTolerance) return this.send(alarm, now)
     this.clock.look()
     if (this.clock.now() - sentAt > age + jumpTolerance) return this.wake()
     this.jumped = wallAge - age
-    const { margin, ttl } = this.settings
+    const { margin, ttl } = this
     const left = ttl - margin - wallAge
     const forAnAnswer = Math.min(ttl / 6, jumpPatience)
     this.send({ _tag: "Jumped", left: Option.isSome(fence) ? Math.max(left, forAnAnswer) : left })
@@ -232,9 +227,9 @@ export class HeldLease implements Lease, Alarms.Sleeper {
     })
   }
 
-  private send(event: Machine.Event): void {
+  private send(event: Machine.Event, now: number = this.clock.now()): void {
     const before = this.machine
-    const { actions, state } = Machine.step(this.settings, before, event, this.clock.now())
+    const { actions, state } = Machine.step(this, before, event, now)
     this.machine = state
     if (state.phase !== before.phase) this.entered(before.phase, state)
     for (const action of actions) {
@@ -242,6 +237,7 @@ export class HeldLease implements Lease, Alarms.Sleeper {
       else this.giveUpRenewal()
     }
     const at = Machine.alarmAt(this.machine)
+    if (at === (this.place === -1 ? Infinity : this.dueAt)) return
     if (at === Infinity) alarmsOf(this.clock).clear(this)
     else alarmsOf(this.clock).set(this, at, this.context)
   }
@@ -520,7 +516,7 @@ export class HeldLease implements Lease, Alarms.Sleeper {
 
   // By when the tenure has ended at the server, whatever request was carried out last.
   private get endsAtServer(): number {
-    return Math.max(this.askedAt, this.tenure.sentAt) + this.settings.ttl
+    return Math.max(this.askedAt, this.tenure.sentAt) + this.ttl
   }
 
   private get giveBack(): Effect.Effect<void> {
@@ -543,7 +539,7 @@ export class HeldLease implements Lease, Alarms.Sleeper {
     return Effect.suspend(() => {
       const { renewal } = this
       if (renewal === undefined || this.isRenewedByFence) return Effect.void
-      return Effect.timeoutOption(Fiber.await(renewal), Duration.millis(Math.ceil(this.settings.ttl / 6)))
+      return Effect.timeoutOption(Fiber.await(renewal), Duration.millis(Math.ceil(this.ttl / 6)))
     })
   }
 
@@ -581,7 +577,7 @@ export class HeldLease implements Lease, Alarms.Sleeper {
         name: this.name,
         id: this.id,
         ...(Option.isSome(this.fence) ? { fence: this.fence.value } : {}),
-        expiresAt: this.clock.wall() + left + this.settings.margin
+        expiresAt: this.clock.wall() + left + this.margin
       }
     }))
   }

@@ -222,10 +222,13 @@ const acquireWithin = (
 
 // `Effect.addFinalizer` would keep a context alive for each lease.
 const untilClosed = (section: Section.Section): Effect.Effect<Section.Section, never, Scope.Scope> =>
-  Effect.flatMap(Effect.scope, (scope) =>
-    Effect.withFiber((fiber) =>
-      Effect.as(Scope.addFinalizerExit(scope, closing(section, Section.contextOf(fiber))), section)
-    ))
+  Effect.flatMap(
+    Effect.scope,
+    (scope) =>
+      Effect.withFiber((fiber) =>
+        Effect.as(Scope.addFinalizerExit(scope, closing(section, Section.contextOf(fiber))), section)
+      )
+  )
 
 // Made here, where it keeps nothing else alive.
 const closing = (section: Section.Section, context: Context.Context<never>) => () => {

@@ -36,8 +36,8 @@ export class NameQueue extends Mutex {
   /** Whether the head holds the name, and what runs under it. */
   isHeld = false
   holder: unknown
-  /** When an answer last said that another holds the name. */
-  takenAt = -Infinity
+  /** When an answer last said that another holds the name, if one has. */
+  takenAt: number | undefined
   /** What the head failed with last, if it has been answered nothing since. */
   lastFailure: LockerError | undefined
   /** Places whose time is over, that wait for what they can be told. */
@@ -53,7 +53,7 @@ export class NameQueue extends Mutex {
 
   /** Whether the name is known to have been taken at some time since then. */
   wasTakenSince(time: number): boolean {
-    return this.isHeld || this.takenAt >= time
+    return this.isHeld || (this.takenAt !== undefined && this.takenAt >= time)
   }
 
   /** The head was told that another holds the name. */

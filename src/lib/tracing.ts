@@ -5,8 +5,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Tracer from "effect/Tracer"
 
+// Not by `mapUnsafe`, which is a copy that the context keeps. A default tracer is none that was installed.
 const isTraced = (context: Context.Context<never>): boolean =>
-  context.mapUnsafe.has(Tracer.Tracer.key) || context.mapUnsafe.has(Tracer.ParentSpan.key)
+  Context.getOrUndefined(context, Tracer.Tracer) !== undefined ||
+  Context.getOrUndefined(context, Tracer.ParentSpan) !== undefined
 
 /** A span around what is asked of a name, if a tracer was installed or there is a span that it would be a part of. */
 export const withSpan = (span: string, { name }: { readonly name: string }) =>
