@@ -109,7 +109,8 @@ export const lock = (
       if (response.Status !== "Locked") return undefined
       return Effect.succeed<Tenure>({
         name: terms.name,
-        owner: response.ID,
+        // The same text; that of the answer would be kept as well.
+        owner: response.ID === owner ? owner : response.ID,
         isShared: owner === terms.sharedOwner,
         fence: response.Fence === undefined ? Option.none() : Option.some(BigInt(response.Fence)),
         sentAt,

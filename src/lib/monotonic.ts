@@ -23,6 +23,9 @@ export const SuspendAwareMillis: Context.Reference<(() => number) | undefined> =
 /** What a clock that counts suspension may differ from one that does not, in milliseconds, without there having been one. */
 const noise = 100
 
+/** While no clock has gone further than this, in milliseconds, since the last look, there was no suspension to be seen. */
+const lookEvery = 50
+
 /** By what a lease ages, and the wall clock beside it. */
 export class AgeClock {
   /** For timers. It stands still while the machine is suspended. */
@@ -30,11 +33,15 @@ export class AgeClock {
   private readonly suspendAware: (() => number) | undefined
   private readonly ahead: number
   private suspended = 0
+  private lookedAt: number
+  private lookedAtWall: number
 
   constructor(clock: Clock.Clock, suspendAware: (() => number) | undefined) {
     this.clock = clock
     this.suspendAware = suspendAware
     this.ahead = this.measure()
+    this.lookedAt = monotonicMillisUnsafe(clock)
+    this.lookedAtWall = this.wall()
   }
 
   /** Goes forward, and by the time of each suspension that `look` has seen. */
@@ -50,6 +57,11 @@ export class AgeClock {
   /** Looks whether the machine was suspended. */
   look(): void {
     if (this.suspendAware === undefined) return
+    const now = monotonicMillisUnsafe(this.clock)
+    const wall = this.wall()
+    if (now - this.lookedAt < lookEvery && Math.abs(wall - this.lookedAtWall) < lookEvery) return
+    this.lookedAt = now
+    this.lookedAtWall = wall
     const suspended = this.measure() - this.ahead
     if (suspended > this.suspended + noise) this.suspended = suspended
   }
