@@ -237,7 +237,8 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
       else this.giveUpRenewal()
     }
     const at = Machine.alarmAt(this.machine)
-    if (at === (this.place === -1 ? Infinity : this.dueAt)) return
+    const isSetTo = this.place === -1 ? Infinity : this.dueAt
+    if (at === isSetTo) return
     if (at === Infinity) alarmsOf(this.clock).clear(this)
     else alarmsOf(this.clock).set(this, at, this.context)
   }
