@@ -135,6 +135,8 @@ const acquireLease = (
     const settings = holdSettings(terms, options)
     if (settings instanceof InvalidOption) return Effect.fail(settings)
     const clock = ageClockOf(fiber.context)
+    // What was slept through before is no part of the wait.
+    clock.look()
     const startedAt = clock.now()
     const wait = options.wait === undefined ? Infinity : Duration.toMillis(options.wait)
     if (!(wait >= 0)) {
@@ -454,6 +456,7 @@ const allOf = <A, E, R>(
 ): Effect.Effect<A, E | WithLockError, R> =>
   Effect.contextWith((context) => {
     const clock = ageClockOf(context)
+    clock.look()
     const until = clock.now() + Duration.toMillis(options.wait ?? Duration.infinity)
     return claims.reduceRight<Effect.Effect<A, E | WithLockError, R>>(
       (body, claim) =>

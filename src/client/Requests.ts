@@ -101,6 +101,8 @@ export const lock = (
 ): Effect.Effect<Tenure, NotOwner | LockerError> =>
   Effect.withFiber((fiber) => {
     const clock = ageClockOf(fiber.context)
+    // What was slept through before is not of its age.
+    clock.look()
     const sentAt = clock.now()
     const sentAtWall = clock.wall()
     return ask(terms, requestOf(terms, owner, "Lock", options && extrasOf(options)), (response) => {

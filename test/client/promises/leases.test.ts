@@ -497,6 +497,28 @@ describe("C22: what a machine slept through counts", () => {
         )
     )
   }
+
+  for (const wait of [undefined, "5 seconds"] as const) {
+    it.effect(
+      `C22 a lease does not age by a suspension before it, with wait: ${wait}`,
+      () =>
+        inSkewedWorld((_, { clock, jump }) =>
+          Effect.gen(function*() {
+            let slept = 0
+            const awake = () => monotonicMillisUnsafe(clock) + slept
+            const acquired = Effect.provideService(acquire({ wait }), SuspendAwareMillis, awake)
+            const { release } = yield* acquired
+            yield* TestClock.adjust("1 second")
+            yield* release
+            slept += 3_600_000
+            jump(3_600_000)
+            const { lease } = yield* acquired
+            yield* TestClock.adjust("5 seconds")
+            assert.strictEqual(yield* lease.state, "Held")
+          })
+        )
+    )
+  }
 })
 
 describe("C7: what is no loss, or nothing else", () => {
