@@ -88,6 +88,11 @@ class Attempt {
     return Math.max(0, this.waiting.until - this.waiting.clock.now())
   }
 
+  /** How long it may take at the most, in milliseconds, with the grace for an answer. */
+  leftInAll(): number {
+    return Math.max(0, this.waiting.until + answerGrace - this.waiting.clock.now())
+  }
+
   /** The time is over: what that means depends on what was heard. */
   readonly timedOut = Effect.suspend((): Effect.Effect<never, AcquireTimeout | LockerError> => {
     const { clock, startedAt } = this.waiting
@@ -146,7 +151,7 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerEr
           isOver = true
           queue.watchers = (queue.watchers ?? new Set()).add(place)
           place.onTaken = giveUp
-          alarms.set(sleeper, Alarms.dueIn(clock.clock, answerGrace), context)
+          alarms.set(sleeper, Alarms.dueIn(clock.clock, attempt.leftInAll()), context)
         }
       }
       place.resume = () => {
@@ -192,7 +197,7 @@ const awaitUntil = (
       Effect.callback<Tenure, AcquireTimeout | LockerError>((resume) => {
         const alarms = Alarms.of(attempt.waiting.clock.clock)
         const sleeper: Alarms.Sleeper = { dueAt: 0, place: -1, wake: () => resume(attempt.timedOut) }
-        alarms.set(sleeper, Alarms.dueIn(attempt.waiting.clock.clock, attempt.left() + answerGrace), context)
+        alarms.set(sleeper, Alarms.dueIn(attempt.waiting.clock.clock, attempt.leftInAll()), context)
         const forget = fiber.addObserver((exit) => {
           alarms.clear(sleeper)
           resume(exit)
@@ -206,11 +211,12 @@ const awaitUntil = (
 
 /** Gives back, behind the one who asked, what may have been granted or claimed and nobody has taken. */
 const withdraw = (attempt: Attempt, fiber: Fiber.Fiber<unknown, unknown>): Effect.Effect<void> => {
-  const { askedAt, granted, isShared, owner, terms } = attempt
+  const { askedAt, isShared, owner, terms } = attempt
   const until = askedAt + Duration.toMillis(terms.ttl)
-  const unlock = isShared
-    ? withdrawShared(terms, owner, granted)
-    : Requests.unlock(terms, owner)
+  // What it came to is known when it has ended: an answer may still have come.
+  const unlock = Effect.suspend((): Effect.Effect<unknown, NotOwner | LockerError> =>
+    isShared ? withdrawShared(terms, owner, attempt.granted) : Requests.unlock(terms, owner)
+  )
   return Background.fork(
     terms,
     // A request that is still on its way must not overtake what takes it back.
@@ -256,7 +262,11 @@ const waitAtServer = (attempt: Attempt): Effect.Effect<number | undefined, Locke
   const left = attempt.left()
   return left === 0 || attempt.granted !== undefined ? Effect.undefined : Effect.map(
     Requests.features(attempt.terms),
-    (features) => features.has("wait") ? Math.min(Math.ceil(left), maxWait) : undefined
+    // A claim of an owner that others may have can only be withdrawn by itself where the server knows how.
+    (features) =>
+      features.has("wait") && (!attempt.isShared || features.has("release"))
+        ? Math.min(Math.ceil(left), maxWait)
+        : undefined
   )
 }
 

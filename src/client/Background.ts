@@ -32,7 +32,9 @@ export const insist = (
     Effect.gen(function*() {
       const clock = ageClockOf(context)
       for (let delay = firstDelay;; delay = Math.min(2 * delay, lastDelay)) {
-        const result = yield* Effect.result(request)
+        const result = yield* Effect.result(
+          Effect.timeoutOption(request, Duration.millis(Math.max(0, until - clock.now())))
+        )
         if (Result.isSuccess(result)) return undefined
         if (!result.failure.retryable || clock.now() + delay >= until) return result.failure
         yield* Effect.sleep(Duration.millis(delay))

@@ -23,8 +23,10 @@ import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { LeaseLost, type NotOwner } from "../DlmError.ts"
 import * as Alarms from "../lib/Alarms.ts"
+import { apart } from "../lib/apart.ts"
 import { type AgeClock, ageClockOf } from "../lib/monotonic.ts"
 import { withSpan } from "../lib/tracing.ts"
+import type { Talker } from "../transport/Talker.ts"
 import * as Background from "./Background.ts"
 import * as Cell from "./Cell.ts"
 import type { Mode, Terms } from "./Claim.ts"
@@ -33,8 +35,10 @@ import * as Metrics from "./Metrics.ts"
 import type { QueuePlace } from "./NameQueue.ts"
 import type { LockerError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
+import { Section } from "./Section.ts"
 import { isSame, type Tenure } from "./Tenure.ts"
 import type { Token } from "./Token.ts"
+import * as Within from "./Within.ts"
 
 /** How long a release, or a hand-over, is waited for, in milliseconds; then it goes on behind. */
 const releasePatience = 2_000
@@ -104,6 +108,9 @@ const alarmsOf = (clock: AgeClock): Alarms.Alarms => {
   return alarms
 }
 
+/** The Talkers whose last release was not answered in time. */
+const impatient = new WeakSet<Talker["Service"]>()
+
 type LossListener = (loss: LeaseLost) => void
 
 /**
@@ -131,19 +138,17 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   private isRenewedByFence = false
   /** How far the wall clock had jumped when that was last acted upon; 0 once the lease was confirmed after it. */
   private jumped = 0
-  private onCertain: (() => void) | undefined
+  private onCertain: Array<() => void> | undefined
   private cause: unknown
-  private loss: LeaseLost | undefined
+  /** Why it was lost, if it was. */
+  loss: LeaseLost | undefined
   private lossListeners: Set<LossListener> | undefined
   private observers: Set<Queue.Queue<Machine.Phase>> | undefined
   /** Whether nothing new may begin: the body is over, or it was detached. */
   isOver = false
   private isDetached = false
-  /** How many hold it: the body or scope that it was acquired for, and the scopes that acquired it again within. */
-  private holders = 1
-  /** How many run under it within the body that holds it. */
-  private running = 0
-  private onQuiet: (() => void) | undefined
+  /** What runs under it. */
+  readonly root: Section<HeldLease>
   dueAt = 0
   place = -1
 
@@ -161,6 +166,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
     this.clock = ageClockOf(context)
     this.fiberId = fiberId
     this.place_ = place
+    this.root = new Section<HeldLease>(this)
     this.heldSince = this.clock.now()
     this.margin = margin
     this.machine = Machine.begin(this, tenure.sentAt, this.heldSince + maxHold, this.heldSince, this.jitter)
@@ -178,6 +184,10 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
 
   get mode(): Mode {
     return this.terms.mode
+  }
+
+  get talker(): Talker["Service"] {
+    return this.terms.talker
   }
 
   get name(): string {
@@ -217,12 +227,19 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
     this.send({ _tag: "Jumped", left: Option.isSome(fence) ? Math.max(left, forAnAnswer) : left })
   }
 
+  private becameCertain(): void {
+    const waiting = this.onCertain
+    this.onCertain = undefined
+    waiting?.forEach((resume) => resume())
+  }
+
   // After a jump of the wall clock it is not known whether the lease still holds, until there was an answer.
   private get certain(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.wake()
       return this.jumped === 0 || !Machine.isOpen(this.machine) ? Effect.void : Effect.callback<void>((resume) => {
-        this.onCertain = () => resume(Effect.void)
+        const waiting = this.onCertain ??= []
+        waiting.push(() => resume(Effect.void))
       })
     })
   }
@@ -250,7 +267,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
       Metrics.holds.updateUnsafe((this.clock.now() - this.heldSince) / 1000, this.context)
     }
     if (phase === "Lost") {
-      this.onCertain?.()
+      this.becameCertain()
       Metrics.lostLeases(reason!).updateUnsafe(1, this.context)
       this.loss = new LeaseLost({
         name: this.name,
@@ -305,7 +322,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
         this.tenure = exit.value
         this.jumped = 0
         this.cause = undefined
-        this.onCertain?.()
+        this.becameCertain()
       }
       return this.count("Confirmed")
     }
@@ -339,33 +356,16 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   get whyOver(): LeaseLost | undefined {
     this.wake()
     if (this.loss !== undefined) return this.loss
-    return this.isOver ? new LeaseLost({ name: this.name, reason: "Released" }) : undefined
-  }
-
-  /** The loss that what ended under it comes to, if any: the end of the body is none for work that ended well. */
-  lossOf(exit: Exit.Exit<unknown, unknown>): LeaseLost | undefined {
-    const why = this.whyOver
-    return why === this.loss || (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) ? why : undefined
+    return this.isOver || !Machine.isOpen(this.machine)
+      ? new LeaseLost({ name: this.name, reason: "Released" })
+      : undefined
   }
 
   /** Calls back once, when it is lost or over. Gives what forgets that. */
-  onOver(listener: LossListener): () => void {
+  onLost(listener: LossListener): () => void {
     const listeners = this.lossListeners ??= new Set()
     listeners.add(listener)
     return () => void listeners.delete(listener)
-  }
-
-  /** Lets another scope hold it as well: it ends with the last of its holders. */
-  share(): void {
-    this.holders++
-  }
-
-  /** Notes that something runs under it until it calls back. */
-  began(): () => void {
-    this.running++
-    return () => {
-      if (--this.running === 0) this.onQuiet?.()
-    }
   }
 
   get state(): Effect.Effect<Machine.Phase> {
@@ -402,7 +402,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
     return Effect.callback<never, LeaseLost>((resume) => {
       const why = this.whyOver
       if (why !== undefined) return resume(Effect.fail(why))
-      const forget = this.onOver((loss) => resume(Effect.fail(loss)))
+      const forget = this.onLost((loss) => resume(Effect.fail(loss)))
       return Effect.sync(forget)
     })
   }
@@ -427,74 +427,88 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
         })
       ))
     const { id, terms } = this
+    // A Talker may not listen to an interruption; the caller need not wait for it.
+    const asked = <A, E extends { readonly retryable: boolean }>(self: Effect.Effect<A, E>) =>
+      apart(Requests.retrying(terms, self), () => {})
     return {
       name: this.name,
       get: Effect.flatMap(
-        Requests.retrying(terms, during(() => Requests.get(terms, id))),
+        asked(during(() => Requests.get(terms, id))),
         (data) => Requests.decodeText(terms, data)
       ),
       put: (text) =>
         Effect.flatMap(
           Requests.encodeText(terms, text),
-          (data) => Requests.retrying(terms, during((fence) => Requests.put(terms, id, data, fence)))
+          (data) => asked(during((fence) => Requests.put(terms, id, data, fence)))
         )
     }
   }
 
-  /** Ends the body's part: nothing new begins, what still runs under it is told, and has ended when this has. */
-  private get quiet(): Effect.Effect<void> {
-    return Effect.suspend(() => {
+  /** The last that holds it is about to end. Nothing new begins, and all that listen are told. */
+  get ending(): Effect.Effect<void> {
+    return Effect.map(this.certain, () => {
+      if (this.isOver) return
+      this.send({ _tag: "Ended" })
       this.isOver = true
+      this.place_?.ending(this.clock.now())
       // An error takes long to make, and most often nobody listens.
-      if (this.isListenedTo) this.tell(this.loss ?? new LeaseLost({ name: this.name, reason: "Released" }))
-      return this.running === 0 ? Effect.void : Effect.callback<void>((resume) => {
-        this.onQuiet = () => resume(Effect.void)
-        if (this.running === 0) this.onQuiet()
-      })
+      if (this.isListenedTo) this.tellReleased()
     })
   }
 
-  /**
-   * Ends the lease for one of its holders, and with the last of them altogether. Gives the loss, if it was lost before all
-   * that ran under it had ended.
-   */
-  get end(): Effect.Effect<LeaseLost | undefined> {
-    return Effect.flatMap(this.certain, () => {
-      if (--this.holders > 0 || this.isDetached) return Effect.succeed(this.loss)
-      this.send({ _tag: "Ended" })
-      return Effect.flatMap(this.quiet, () => {
-        this.send({ _tag: "Quiet" })
-        const { loss } = this
-        return Effect.as(this.release, loss)
-      })
+  /** Nothing is left under it: it is given back. */
+  get finish(): Effect.Effect<void> {
+    return Effect.flatMap(this.ending, () => {
+      // Those that wait for its loss have waited for as long as there was somebody to hold it.
+      if (this.isDetached) return Effect.sync(() => this.isListenedTo ? this.tellReleased() : undefined)
+      this.send({ _tag: "Quiet" })
+      return this.release
     })
+  }
+
+  private tellReleased(): void {
+    this.tell(new LeaseLost({ name: this.name, reason: "Released" }))
   }
 
   private get release(): Effect.Effect<void> {
     return Effect.suspend(() => {
+      let isBegun = false
       let isDone = false
       let onDone: (() => void) | undefined
       const leave = () => this.place_?.leave()
-      const giveBack = this.giveBack.pipe(
-        Effect.ensuring(Effect.sync(() => {
-          isDone = true
-          leave()
-          this.send({ _tag: "GivenBack" })
-          onDone?.()
-        }))
-      )
+      const done = Effect.sync(() => {
+        isDone = true
+        impatient.delete(this.talker)
+        leave()
+        this.send({ _tag: "GivenBack" })
+        onDone?.()
+      })
+      const giveBack = Effect.suspend(() => {
+        isBegun = true
+        return this.giveBack
+      }).pipe(Effect.ensuring(done))
+      // A Talker that is released already does nothing behind anybody; there is nobody left to ask.
+      const orElse = Effect.suspend(() => isBegun ? Effect.void : done)
       // The next tenure has another owner, so that nothing of this one can touch it.
       const goOn = Effect.suspend(() => {
+        if (!isDone && this.loss === undefined) impatient.add(this.talker)
         if (!isDone && !this.tenure.isShared) leave()
         return isDone || this.loss !== undefined
           ? Effect.void
           : this.warn("is not given back yet; that is tried again until it ends by itself")
       })
-      // After a loss nothing is waited for: what there is to give back may be another's already.
+      // After a loss nothing is waited for: what there is to give back may be another's already. Nor is it where the
+      // patience with the server was over before: many leases that end together would add theirs up.
       const patiently = Effect.suspend(() =>
-        isDone || this.loss !== undefined ? Effect.void : this.inPatience((done) => void (onDone = done))
+        isDone || this.loss !== undefined || impatient.has(this.talker)
+          ? Effect.void
+          : this.inPatience((done) => void (onDone = done))
       )
-      return Background.fork(this.terms, giveBack).pipe(Effect.andThen(patiently), Effect.andThen(goOn))
+      return Background.fork(this.terms, giveBack).pipe(
+        Effect.andThen(orElse),
+        Effect.andThen(patiently),
+        Effect.andThen(goOn)
+      )
     }).pipe(withSpan("Lease.release", this))
   }
 
@@ -565,9 +579,12 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
 
   get detach(): Effect.Effect<Token, LeaseLost> {
     return Effect.uninterruptible(Effect.gen({ self: this }, function*() {
+      yield* this.certain
       const why = this.whyOver
       if (why !== undefined) return yield* why
-      yield* this.quiet
+      this.isOver = true
+      // What hands it on goes on; what else runs under it is over before another can take it up.
+      yield* Effect.withFiber((fiber) => this.root.interruptOthers(Within.bodyOf(fiber, this)))
       yield* this.renewalSettled
       const left = this.remainingMillis()
       this.send({ _tag: "Detached" })

@@ -15,6 +15,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
@@ -25,11 +26,13 @@ import { ageClockOf } from "../lib/monotonic.ts"
 import { Place } from "../lib/Mutex.ts"
 import { withSpan } from "../lib/tracing.ts"
 import * as Acquiring from "./Acquiring.ts"
+import * as Body from "./Body.ts"
 import { type Claim, type Terms, termsOf } from "./Claim.ts"
 import { HeldLease, type HoldSettings, type Lease } from "./HeldLease.ts"
 import * as Metrics from "./Metrics.ts"
 import type { LockerError } from "./Requests.ts"
-import * as Section from "./Section.ts"
+import { Section } from "./Section.ts"
+import * as Within from "./Within.ts"
 
 /** A held lock. */
 export type { Lease } from "./HeldLease.ts"
@@ -112,26 +115,27 @@ export const holdSettings = (
   return settings
 }
 
+type LeaseSection = Section<HeldLease>
 type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** Whether a lock that another holds is an error, or the usual case. */
 type Kind = "Required" | "IfAvailable"
 
-const outcomeOf = (exit: Exit.Exit<Section.Section | undefined, AcquireError>): Metrics.Acquisition => {
+const outcomeOf = (exit: Exit.Exit<HeldLease | undefined, AcquireError>): Metrics.Acquisition => {
   if (Exit.isSuccess(exit)) return exit.value === undefined ? "Taken" : "Granted"
   if (Exit.hasInterrupts(exit)) return "Interrupted"
   const error = Exit.findErrorOption(exit)
   return Option.isSome(error) && error.value._tag === "AcquireTimeout" ? "Timeout" : "Failed"
 }
 
-// Waits for a tenure, and makes it a lease, of which it gives the outermost section; none where it is taken, and that is the usual case.
+// Waits for a tenure, and makes it a lease; none where it is taken, and that is the usual case.
 const acquireLease = (
   terms: Terms,
   options: AcquireOptions,
   kind: Kind,
   restore: Restore
-): Effect.Effect<Section.Section | undefined, AcquireError> =>
-  Effect.withFiber((fiber): Effect.Effect<Section.Section | undefined, AcquireError> => {
+): Effect.Effect<HeldLease | undefined, AcquireError> =>
+  Effect.withFiber((fiber): Effect.Effect<HeldLease | undefined, AcquireError> => {
     const settings = holdSettings(terms, options)
     if (settings instanceof InvalidOption) return Effect.fail(settings)
     const clock = ageClockOf(fiber.context)
@@ -143,13 +147,13 @@ const acquireLease = (
       return Effect.fail(new InvalidOption({ name: terms.name, option: "wait", problem: "must not be negative" }))
     }
     const waiting = { clock, startedAt, until: startedAt + wait, poll: options.poll ?? defaultPoll }
-    const context = Section.contextOf(fiber)
+    const context = Within.contextOf(fiber)
     const { id } = fiber
-    return Effect.map(Acquiring.acquire(terms, waiting, restore), ({ place, tenure }): Section.Section | undefined => {
+    return Effect.map(Acquiring.acquire(terms, waiting, restore), ({ place, tenure }): HeldLease | undefined => {
       Metrics.waits.updateUnsafe((clock.now() - startedAt) / 1000, context)
-      const section = new Section.Section(new HeldLease(terms, tenure, settings, context, id, place))
-      place.queue.holder = section
-      return section
+      const lease = new HeldLease(terms, tenure, settings, context, id, place)
+      place.queue.holder = lease.root
+      return lease
     })
   }).pipe(
     (acquired) => kind === "Required" ? acquired : Effect.catchTag(acquired, "AcquireTimeout", () => Effect.undefined),
@@ -178,76 +182,57 @@ const acquireLease = (
 export const acquire = (
   claim: Claim,
   options: AcquireOptions = {}
-): Effect.Effect<Lease, AcquireError | LeaseLost, Scope.Scope> =>
-  Effect.flatMap(
-    Effect.uninterruptibleMask((restore) =>
-      Effect.withFiber((fiber) => {
-        const terms = termsOf(claim)
-        const outer = Section.find(fiber, terms.talker, terms.name)
-        return outer === undefined ? acquireOutermost(terms, options, restore) : acquireWithin(outer, options, restore)
-      })
-    ),
-    // Behind all regions of its own, so that what is noted lasts for the caller's.
-    (section) =>
-      Effect.withFiber((fiber) => {
-        Section.stayWithin(fiber, section)
-        return Effect.succeed<Lease>(section.lease)
-      })
+): Effect.Effect<Lease, AcquireError | LeaseLost, Scope.Scope> => Within.staying(acquireSection(claim, options))
+
+const acquireSection = (
+  claim: Claim,
+  options: AcquireOptions
+): Effect.Effect<LeaseSection, AcquireError | LeaseLost, Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.withFiber((fiber) => {
+      const terms = termsOf(claim)
+      const outer = sectionOf(fiber, terms)
+      return outer === undefined
+        ? Effect.flatMap(acquireLease(terms, options, "Required", restore), (lease) => Within.untilClosed(lease!.root))
+        : acquireWithin(outer, options, restore, Effect.suspend(() => acquireSection(claim, options)))
+    })
   )
 
-const acquireOutermost = (terms: Terms, options: AcquireOptions, restore: Restore) =>
-  Effect.flatMap(acquireLease(terms, options, "Required", restore), (section) => untilClosed(section!))
+// All sections are of leases.
+const sectionOf = (fiber: Fiber.Fiber<unknown, unknown>, { name, talker }: Terms): LeaseSection | undefined =>
+  Within.find(fiber, talker, name) as LeaseSection | undefined
 
+// For as long as its scope lasts, should that close after what is around it.
 const acquireWithin = (
-  outer: Section.Section,
+  outer: LeaseSection,
   options: AcquireOptions,
-  restore: Restore
-): Effect.Effect<Section.Section, AcquireError | LeaseLost, Scope.Scope> =>
+  restore: Restore,
+  anew: Effect.Effect<LeaseSection, AcquireError | LeaseLost, Scope.Scope>
+): Effect.Effect<LeaseSection, AcquireError | LeaseLost, Scope.Scope> =>
   Effect.suspend(() => {
     const { lease } = outer
     const place = new Place()
     const leave = Effect.sync(() => outer.mutex.leave(place))
-    const entered = Effect.flatMap(restore(enterInTime(outer, place, options)), (entered): Effect.Effect<
-      Section.Section,
-      AcquireTimeout | LeaseLost,
-      Scope.Scope
-    > => {
-      if (entered === "Taken") return Effect.fail(heldWithin(lease, options))
-      const why = lease.whyOver
-      if (why !== undefined) return Effect.fail(why)
-      // The lock is kept for this scope, too, should it close after the body around it.
-      lease.share()
-      return Effect.andThen(Effect.addFinalizer(() => leave), untilClosed(new Section.Section(lease, outer)))
+    const entered = restore(enterInTime(outer, place, options))
+    return Effect.flatMap(Effect.onError(entered, () => leave), (entered) => {
+      if (entered === "Entered") return Within.untilClosed(new Section(lease, outer, place))
+      return Effect.andThen(
+        leave,
+        entered === "Taken" ? Effect.fail(heldWithin(lease, options)) : overOr(lease, restore(anew))
+      )
     })
-    return Effect.onError(entered, () => leave)
   })
 
-// `Effect.addFinalizer` would keep a context alive for each lease.
-const untilClosed = (section: Section.Section): Effect.Effect<Section.Section, never, Scope.Scope> =>
-  Effect.flatMap(
-    Effect.scope,
-    (scope) =>
-      Effect.withFiber((fiber) =>
-        Effect.as(Scope.addFinalizerExit(scope, closing(section, Section.contextOf(fiber))), section)
-      )
-  )
-
-// Made here, where it keeps nothing else alive.
-const closing = (section: Section.Section, context: Context.Context<never>) => () => {
-  section.isOver = true
-  return Effect.provideContext(section.lease.end, context)
-}
+// Where what is around it is over, it is for another lease; where that is lost, there is none.
+const overOr = <A, E, R>(lease: HeldLease, anew: Effect.Effect<A, E, R>): Effect.Effect<A, E | LeaseLost, R> =>
+  lease.loss === undefined || lease.isOver ? anew : Effect.fail(lease.loss)
 
 const heldWithin = ({ name }: HeldLease, { wait }: AcquireOptions) =>
   new AcquireTimeout({ name, waited: Duration.fromInputUnsafe(wait ?? 0) })
 
 // Waits until a section may begin within another. Another fiber of the same tree may be in one: then the name is taken.
-const enterInTime = (
-  outer: Section.Section,
-  place: Place,
-  { wait }: AcquireOptions
-): Effect.Effect<Section.Entered> => {
-  const entered = Section.enter(outer, place)
+const enterInTime = (outer: LeaseSection, place: Place, { wait }: AcquireOptions): Effect.Effect<Body.Entered> => {
+  const entered = Body.enter(outer, place)
   return wait === undefined || !Duration.isFinite(Duration.fromInputUnsafe(wait)) || outer.mutex.isIdle
     ? entered
     : Effect.timeoutOrElse(entered, { duration: wait, orElse: () => Effect.succeed("Taken" as const) })
@@ -264,11 +249,17 @@ const holding = <A, E, R>(
 ): Holding<A, E, R> =>
   Effect.withFiber((fiber) => {
     const terms = termsOf(claim)
-    const outer = Section.find(fiber, terms.talker, terms.name)
+    const outer = sectionOf(fiber, terms)
     return outer === undefined
       ? withSpan("Lease.withLock", terms)(outermost(terms, options, kind, body))
       : nested(outer, options, kind, body, Effect.suspend(() => holding(claim, options, kind, body)))
   })
+
+const bodyIn = <A, E, R>(
+  section: LeaseSection,
+  body: (lease: Lease) => Effect.Effect<A, E, R>,
+  restore: Restore
+): Holding<A, E, R> => Effect.map(Body.run(section, Effect.suspend(() => body(section.lease)), restore), Option.some)
 
 const outermost = <A, E, R>(
   terms: Terms,
@@ -277,18 +268,14 @@ const outermost = <A, E, R>(
   body: (lease: Lease) => Effect.Effect<A, E, R>
 ): Holding<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(acquireLease(terms, options, kind, restore), (section): Holding<A, E, R> => {
-      if (section === undefined) return Effect.succeedNone
-      const { lease } = section
-      return Effect.flatMap(
-        Section.run(section, Effect.suspend(() => body(lease)), restore),
-        (exit) => Effect.flatMap(lease.end, (loss) => Effect.map(Section.settle(exit, loss), Option.some))
-      )
-    })
+    Effect.flatMap(
+      acquireLease(terms, options, kind, restore),
+      (lease): Holding<A, E, R> => lease === undefined ? Effect.succeedNone : bodyIn(lease.root, body, restore)
+    )
   )
 
 const nested = <A, E, R>(
-  outer: Section.Section,
+  outer: LeaseSection,
   options: AcquireOptions,
   kind: Kind,
   body: (lease: Lease) => Effect.Effect<A, E, R>,
@@ -298,22 +285,13 @@ const nested = <A, E, R>(
     Effect.suspend((): Holding<A, E, R> => {
       const { lease } = outer
       const place = new Place()
-      const run = Effect.suspend(() =>
-        Effect.flatMap(
-          Section.run(new Section.Section(lease, outer), Effect.suspend(() => body(lease)), restore),
-          (exit) => Effect.map(Section.settle(exit, lease.lossOf(exit)), Option.some)
-        )
-      )
-      return Effect.flatMap(restore(enterInTime(outer, place, options)), (entered): Holding<A, E, R> => {
-        if (entered === "Entered") return run
-        if (entered === "Taken") {
-          return kind === "IfAvailable"
-            ? Effect.succeedNone
-            : Effect.fail(heldWithin(lease, options))
-        }
-        // The body that it was left behind by is over, so it waits for a lease of its own.
-        return lease.isOver ? restore(anew) : Effect.fail(lease.whyOver!)
-      }).pipe(Effect.ensuring(Effect.sync(() => outer.mutex.leave(place))))
+      const leave = Effect.sync(() => outer.mutex.leave(place))
+      const entered = Effect.onError(restore(enterInTime(outer, place, options)), () => leave)
+      return Effect.flatMap(entered, (entered): Holding<A, E, R> => {
+        if (entered === "Entered") return bodyIn(new Section(lease, outer, place), body, restore)
+        const taken = kind === "IfAvailable" ? Effect.succeedNone : Effect.fail(heldWithin(lease, options))
+        return Effect.andThen(leave, entered === "Taken" ? taken : overOr(lease, restore(anew)))
+      })
     })
   )
 
@@ -446,8 +424,21 @@ export const withLocks: {
   return allOf(args[0], inOrder(args[1] as Iterable<Claim>), args[2] as AcquireOptions | undefined)
 }) as never
 
+// The same for all that want the same ones: by name, and of one name by Talker.
 const inOrder = (claims: Iterable<Claim>): ReadonlyArray<Claim> =>
-  Array.from(claims).toSorted((a, b) => a.name < b.name ? -1 : 1)
+  Array.from(claims).toSorted((a, b) =>
+    a.name === b.name ? numberOf(termsOf(a).talker) - numberOf(termsOf(b).talker) : a.name < b.name ? -1 : 1
+  )
+
+const numbers = new WeakMap<object, number>()
+let lastNumber = 0
+
+const numberOf = (talker: Terms["talker"]): number => {
+  const known = numbers.get(talker)
+  if (known !== undefined) return known
+  numbers.set(talker, ++lastNumber)
+  return lastNumber
+}
 
 const allOf = <A, E, R>(
   self: Effect.Effect<A, E, R>,

@@ -6,8 +6,8 @@
  * client: one owner, one name. They have one tenure of their own, from the
  * first `lock` or `put` to `unlock` or `erase`, and those of one Locker are
  * done in the order of their asking. A lease that is held by the same Locker
- * is another tenure, of another owner: no plain operation renews it, takes it
- * away or gives it back. Only within it, in the fiber tree of its body,
+ * is another tenure, of another owner, unless the user gave an `id`: no plain
+ * operation renews it, takes it away or gives it back. Only within it, in the fiber tree of its body,
  * `holder`, `isLocked`, `put` and `get` of the Locker that holds it are about it.
  */
 import * as SecureRandom from "effect/crypto/SecureRandom"
@@ -44,8 +44,8 @@ import * as Lease from "./Lease.ts"
 import type { Holder, LockerError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
 import { resumeLease } from "./Resuming.ts"
-import * as Section from "./Section.ts"
 import type { Tenure } from "./Tenure.ts"
+import * as Within from "./Within.ts"
 
 /** Who holds a name, and what any request can fail with. */
 export type { Holder, LockerError } from "./Requests.ts"
@@ -228,26 +228,25 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
   }
 
   // One operation after another, each behind what gives back the grant in doubt of the one before. What it came to is
-  // noted before the next begins.
+  // noted before the next begins. A Talker may not listen to an interruption; the caller need not wait for it.
   private inOrder<A, E>(
     span: string,
     self: () => Effect.Effect<A, E>,
-    settle: (exit: Exit.Exit<A, E>) => Effect.Effect<void> = nothing
+    settle: (exit: Exit.Exit<A, E>, asking: Fiber.Fiber<A, E>) => Effect.Effect<void> = nothing
   ): Effect.Effect<A, E> {
     return withSpan(span, this)(Effect.suspend(() => {
       const order = this.order ??= new Mutex()
       const place = new Place()
-      const mine = Effect.suspend(() => order.join(place) ? self() : Effect.andThen(place.inside, Effect.suspend(self)))
+      let asking: Fiber.Fiber<A, E> | undefined
+      const ask = Effect.suspend(() => apart(Effect.suspend(self), (fiber) => void (asking = fiber)))
+      const mine = Effect.suspend(() => order.join(place) ? ask : Effect.andThen(place.inside, ask))
       // The exit is watched before the mutex is entered: an interruption finds no moment between the two.
       return Effect.onExit(mine, (exit) => {
-        if (!place.isInside) {
-          order.leave(place)
-          return Effect.void
-        }
-        const settled = settle(exit)
-        return settled === Effect.void && this.withdrawal === undefined
-          ? (order.leave(place), settled)
-          : Effect.andThen(settled, Effect.sync(() => this.leave(order, place)))
+        // Nothing was asked of an operation that was interrupted before it began.
+        const settled = asking === undefined ? Effect.void : settle(exit, asking)
+        if (settled !== Effect.void) return Effect.ensuring(settled, Effect.sync(() => this.leave(order, place)))
+        this.leave(order, place)
+        return settled
       })
     }))
   }
@@ -271,7 +270,6 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
   get lock() {
     let owner = ""
     let wasHeld = false
-    let asking: Fiber.Fiber<unknown, unknown> | undefined
     return Effect.map(
       this.inOrder(
         "Locker.lock",
@@ -279,10 +277,9 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
           if (this.isReleasing) this.nextTenure()
           owner = this.owner
           wasHeld = this.heldUntil > 0
-          // A Talker may not listen to an interruption; the caller need not wait for it.
-          return apart(Requests.retrying(this, Requests.lock(this, owner)), (fiber) => void (asking = fiber))
+          return Requests.retrying(this, Requests.lock(this, owner))
         },
-        (exit) => this.lockEnded(exit, owner, wasHeld, asking!)
+        (exit, asking) => this.lockEnded(exit, owner, wasHeld, asking)
       ),
       grantOf
     )
@@ -343,7 +340,7 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
   }
 
   get unlock() {
-    return this.inOrder("Locker.unlock", () => this.unlockNow, (exit) => this.releaseEnded(exit))
+    return this.inOrder("Locker.unlock", () => this.unlockNow, (exit, asking) => this.releaseEnded(exit, asking))
   }
 
   private get unlockNow(): Effect.Effect<boolean, NotOwner | LockerError> {
@@ -359,7 +356,16 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
 
   // Until it is asked for the lock again, the release can be tried again by the same owner. One that was refused may come
   // once more, too, as a late duplicate.
-  private releaseEnded(exit: Exit.Exit<unknown, { readonly _tag: string }>): Effect.Effect<void> {
+  private releaseEnded(
+    exit: Exit.Exit<unknown, { readonly _tag: string }>,
+    asking: Fiber.Fiber<unknown, unknown>
+  ): Effect.Effect<void> {
+    // Nobody will try an interrupted one again, so it goes on behind the caller.
+    if (Exit.hasInterrupts(exit) && this.sharedOwner === undefined) {
+      const { owner } = this
+      this.nextTenure()
+      return this.withdraw(owner, asking)
+    }
     const error = Exit.isSuccess(exit) ? undefined : Option.getOrUndefined(Exit.findErrorOption(exit))?._tag
     if (Exit.isSuccess(exit) || error === "Corruption") this.nextTenure()
     else {
@@ -371,7 +377,7 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
 
   /** The lease of this Locker that the present fiber is within. */
   private within(fiber: Fiber.Fiber<unknown, unknown>): HeldLease | undefined {
-    const lease = Section.find(fiber, this.talker, this.name)?.lease
+    const lease = Within.find(fiber, this.talker, this.name)?.lease as HeldLease | undefined
     return lease?.terms === this ? lease : undefined
   }
 
@@ -451,11 +457,11 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
         (error) => tries > 1 ? Effect.void : Effect.fail(error)
       )
       return this.sharedOwner === undefined ? Requests.retrying(this, once) : once
-    }, (exit) => this.releaseEnded(exit))
+    }, (exit, asking) => this.releaseEnded(exit, asking))
   }
 
   get version() {
-    return Requests.retrying(this, Requests.version(this, this.owner)).pipe(
+    return apart(Requests.retrying(this, Requests.version(this, this.owner)), () => {}).pipe(
       withSpan("Locker.version", this)
     )
   }

@@ -20,6 +20,13 @@ export class QueuePlace extends Place {
     this.queue = queue
   }
 
+  /** The body of the holder is over: the name is being given back, so that it is held no more as far as is known. */
+  ending(now: number): void {
+    if (!this.isInside || !this.queue.isHeld) return
+    this.queue.isHeld = false
+    this.queue.takenAt = now
+  }
+
   /** Leaves the line, or lets the next one ask. May be called again. */
   leave(): void {
     if (this.isInside) {

@@ -7,9 +7,11 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { FeatureMissing, LeaseLost, type NotOwner } from "../DlmError.ts"
+import { apart } from "../lib/apart.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import * as Background from "./Background.ts"
 import type { Mode, Terms } from "./Claim.ts"
@@ -18,6 +20,7 @@ import type { LockerError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
 import type { Tenure } from "./Tenure.ts"
 import type { Token } from "./Token.ts"
+import * as Within from "./Within.ts"
 
 type Resuming = Effect.Effect<Tenure, LeaseLost | FeatureMissing | NotOwner | LockerError>
 
@@ -29,24 +32,25 @@ export const resumeLease = <M extends Mode>(
   once: boolean
 ): Effect.Effect<Lease<M>, LeaseLost | FeatureMissing | LockerError, Scope.Scope> => {
   const lost = new LeaseLost({ name: token.name, reason: "Refused" })
-  return Effect.uninterruptibleMask((restore) =>
+  const resumed = Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
-      const features = yield* restore(Requests.retrying(terms, Requests.features(terms)))
+      const features = yield* restore(apart(Requests.retrying(terms, Requests.features(terms)), () => {}))
       const resuming = features.has("heir") && token.fence !== undefined
         ? asHeir(terms, token, token.fence, restore)
         : once
         ? Effect.fail(new FeatureMissing({ name: token.name, feature: "heir" }))
-        : restore(asOwner(terms, token, lost))
+        : restore(apart(asOwner(terms, token, lost), () => {}))
       const tenure = yield* Effect.catchTag(resuming, "NotOwner", () => Effect.fail(lost))
       return yield* hold(terms, tenure, settings)
     })
-  ) as Effect.Effect<Lease<M>, LeaseLost | FeatureMissing | LockerError, Scope.Scope>
+  )
+  return Effect.map(Within.staying(resumed), (lease) => lease as Lease as Lease<M>)
 }
 
 const hold = <M extends Mode>(terms: Terms<M>, tenure: Tenure, settings: HoldSettings) =>
   Effect.withFiber((fiber) => {
-    const lease = new HeldLease(terms, tenure, settings, fiber.context, fiber.id, undefined)
-    return Effect.as(Effect.addFinalizer(() => lease.end), lease as Lease as Lease<M>)
+    const { root } = new HeldLease(terms, tenure, settings, Within.contextOf(fiber), fiber.id, undefined)
+    return Within.untilClosed(root)
   })
 
 const asHeir = (
@@ -58,13 +62,20 @@ const asHeir = (
   Effect.withFiber((fiber) => {
     const heir = terms.freshOwner()
     const clock = ageClockOf(fiber.context)
+    let asking: Fiber.Fiber<unknown, unknown> | undefined
     return Effect.onExit(
-      restore(Requests.retrying(terms, Requests.lock(terms, token.id, { fence, heir }))),
+      restore(
+        apart(
+          Requests.retrying(terms, Requests.lock(terms, token.id, { fence, heir })),
+          (fiber) => void (asking = fiber)
+        )
+      ),
       (exit) => {
-        if (Exit.isSuccess(exit) || !Requests.isInDoubt(exit.cause)) return Effect.void
+        if (Exit.isSuccess(exit) || asking === undefined || !Requests.isInDoubt(exit.cause)) return Effect.void
         // It may have passed to an heir that nobody is.
         const until = clock.now() + Duration.toMillis(terms.ttl)
-        return Background.fork(terms, Effect.asVoid(Background.insist(Requests.unlock(terms, heir), until)))
+        const insisting = Effect.asVoid(Background.insist(Requests.unlock(terms, heir), until))
+        return Background.fork(terms, Effect.andThen(Fiber.await(asking), insisting))
       }
     )
   })

@@ -1,0 +1,115 @@
+/**
+ * Running an Effect as the body of a section: not at all where its lease is over, no longer than it lasts, and not well
+ * where the lease was lost meanwhile.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import { LeaseLost } from "../DlmError.ts"
+import { Place } from "../lib/Mutex.ts"
+import type { HeldLease } from "./HeldLease.ts"
+import { Section } from "./Section.ts"
+import { Within } from "./Within.ts"
+
+type LeaseSection = Section<HeldLease>
+type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/**
+ * Runs an Effect as the body of a section, and ends the section. To be run where it cannot be interrupted.
+ */
+export const run = <A, E, R>(
+  section: LeaseSection,
+  self: Effect.Effect<A, E, R>,
+  restore: Restore
+): Effect.Effect<A, E | LeaseLost, R> =>
+  Effect.contextWith((context: Context.Context<R>) =>
+    Effect.suspend((): Effect.Effect<A, E | LeaseLost, R> => {
+      const { lease, parent } = section
+      const why = lease.whyOver
+      section.interrupt = nothing
+      if (why !== undefined) return Effect.andThen(section.end(false), Effect.fail(why))
+      const within: Within = { section, outer: Context.get(context, Within) }
+      let wasTold = false
+      return Effect.flatMap(
+        // In a fiber of its own, which alone a loss interrupts.
+        Effect.forkDetach(Effect.provideService(restore(self), Within, within), {
+          startImmediately: true,
+          uninterruptible: true
+        }),
+        (fiber) => {
+          section.interrupt = () => {
+            wasTold = true
+            fiber.interruptUnsafe()
+          }
+          const forgetLoss = lease.onLost(section.interrupt)
+          const forgetEnd = parent?.onOver(section.interrupt)
+          return Effect.flatMap(ended(fiber, restore), (exit) => {
+            forgetLoss()
+            forgetEnd?.()
+            return Effect.flatMap(section.end(false), () => settle(exit, lossOf(lease, exit, wasTold)))
+          })
+        }
+      )
+    })
+  )
+
+const nothing = () => {}
+
+// The exit of a fiber; an interruption of the one who waits is its interruption, and is waited for.
+const ended = <A, E>(fiber: Fiber.Fiber<A, E>, restore: Restore): Effect.Effect<Exit.Exit<A, E>> => {
+  const exit = fiber.pollUnsafe()
+  if (exit !== undefined) return Effect.succeed(exit)
+  return Effect.flatMap(Effect.exit(restore(Fiber.await(fiber))), (waited) =>
+    Exit.isSuccess(waited)
+      ? Effect.succeed(waited.value)
+      : Effect.map(
+        Effect.andThen(Fiber.interrupt(fiber), Fiber.await(fiber)),
+        // Its own end first: a finalizer of it may have failed.
+        (exit): Exit.Exit<A, E> => Exit.isFailure(exit) ? exit : Exit.failCause(waited.cause)
+      ))
+}
+
+// The end of what is around a body is a loss for it only where that is what ended it.
+const lossOf = (lease: HeldLease, exit: Exit.Exit<unknown, unknown>, wasTold: boolean): LeaseLost | undefined => {
+  if (lease.loss !== undefined) return lease.loss
+  return wasTold && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
+    ? new LeaseLost({ name: lease.name, reason: "Released" })
+    : undefined
+}
+
+// With a loss, that; and beside it, behind it, what the Effect failed with by itself.
+const settle = <A, E>(exit: Exit.Exit<A, E>, loss: LeaseLost | undefined): Effect.Effect<A, E | LeaseLost> => {
+  if (loss === undefined) return exit
+  if (Exit.isSuccess(exit)) return Effect.fail(loss)
+  const own = exit.cause.reasons.filter((reason) =>
+    !Cause.isInterruptReason(reason) && !(Cause.isFailReason(reason) && (reason.error as unknown) === loss)
+  )
+  return Effect.failCause(Cause.fromReasons<E | LeaseLost>([...Cause.fail(loss).reasons, ...own]))
+}
+
+/** Whether a section may begin, or what is around it is over, or another fiber is in one. */
+export type Entered = "Entered" | "Over" | "Taken"
+
+/** Waits until a section may begin within another, or that is over. `Mutex.leave` must follow, or a section of the place. */
+export const enter = (outer: LeaseSection, place: Place): Effect.Effect<Entered> =>
+  Effect.suspend(() => {
+    if (outer.isOver || !outer.lease.isOpen) return Effect.succeed("Over")
+    if (outer.mutex.join(place)) return Effect.succeed("Entered")
+    return Effect.callback<Entered>((resume) => {
+      if (place.isInside) return resume(Effect.succeed("Entered"))
+      const over = () => resume(Effect.succeed("Over"))
+      const forgetEnd = outer.onOver(over)
+      const forgetLoss = outer.lease.onLost(over)
+      const forget = () => {
+        forgetEnd()
+        forgetLoss()
+      }
+      place.resume = () => {
+        forget()
+        resume(Effect.succeed("Entered"))
+      }
+      return Effect.sync(forget)
+    })
+  })

@@ -1,0 +1,120 @@
+/**
+ * Which sections a fiber is in.
+ *
+ * A body's fiber tree has its section in the context. What a fiber has acquired for a scope it is in as well: for the rest
+ * of its region, by the context; elsewhere by the scope, where that is still the one around it, or by being the same fiber.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import type { Talker } from "../transport/Talker.ts"
+import * as NameQueue from "./NameQueue.ts"
+import { Section, type SectionLease } from "./Section.ts"
+
+type AnyFiber = Fiber.Fiber<unknown, unknown>
+
+/** The sections within which a fiber runs, the innermost first. */
+export interface Within {
+  readonly section: Section
+  readonly outer: Within | undefined
+  /** The context without any section that the fiber acquired by itself, and the one with this, as they were then. */
+  readonly plain?: Context.Context<never> | undefined
+  noted?: Context.Context<never> | undefined
+}
+
+/** The sections within which the present fiber runs. */
+export const Within: Context.Reference<Within | undefined> = Context.Reference<Within | undefined>(
+  "effect-dlm/client/Within",
+  { defaultValue: () => undefined }
+)
+
+/** The innermost section of a name that a fiber is in, and that has not ended. */
+export const find = (fiber: AnyFiber, talker: Talker["Service"], name: string): Section | undefined => {
+  const around = aroundOf(fiber, talker, name)
+  const acquired = acquiredIn(fiber, talker, name)
+  return acquired !== undefined && (around === undefined || acquired.isWithin(around)) ? acquired : around
+}
+
+const isOf = ({ lease }: Section, talker: Talker["Service"], name: string): boolean =>
+  lease.talker === talker && lease.name === name && !lease.isOver
+
+const aroundOf = (fiber: AnyFiber, talker: Talker["Service"], name: string): Section | undefined => {
+  for (let at = fiber.getRef(Within); at !== undefined; at = at.outer) {
+    if (!isOf(at.section, talker, name)) continue
+    // A fiber that a section left behind is still within those around it.
+    let section: Section | undefined = at.section
+    while (section !== undefined && section.isOver) section = section.parent
+    if (section !== undefined) return section
+  }
+  return undefined
+}
+
+const byScope = new WeakMap<Scope.Scope, Array<Section>>()
+
+const acquiredIn = (fiber: AnyFiber, talker: Talker["Service"], name: string): Section | undefined => {
+  const scope = Context.getOrUndefined(fiber.context, Scope.Scope)
+  const ofScope = scope === undefined ? undefined : byScope.get(scope)
+  const found = ofScope?.findLast((section) => !section.isOver && isOf(section, talker, name))
+  if (found !== undefined) return found
+  const holder = NameQueue.holderOf(talker, name)
+  return holder instanceof Section && holder.lease.fiberId === fiber.id && !holder.isOver && !holder.lease.isOver
+    ? holder
+    : undefined
+}
+
+/** The section in whose body a fiber runs, if it is one of a lease. */
+export const bodyOf = (fiber: AnyFiber, lease: SectionLease): Section | undefined => {
+  for (let at = fiber.getRef(Within); at !== undefined; at = at.outer) {
+    if (at.section.lease === lease && at.section.interrupt !== undefined && !at.section.isOver) return at.section
+  }
+  return undefined
+}
+
+/** Lets a section last until the scope around it closes. */
+export const untilClosed = <L extends SectionLease>(
+  section: Section<L>
+): Effect.Effect<Section<L>, never, Scope.Scope> =>
+  Effect.flatMap(Effect.scope, (scope) =>
+    Effect.withFiber((fiber) => {
+      const ofScope = byScope.get(scope) ?? []
+      // Those at the end that are over are of no use any more.
+      while (ofScope.at(-1)?.isOver === true) ofScope.pop()
+      ofScope.push(section)
+      byScope.set(scope, ofScope)
+      return Effect.as(Scope.addFinalizerExit(scope, closing(section, contextOf(fiber))), section)
+    }))
+
+// Made here, where it keeps nothing else alive; `Effect.addFinalizer` would keep a context alive for each lease.
+const closing = (section: Section, context: Context.Context<never>) => () =>
+  Effect.withFiber((fiber) => {
+    const inner = bodyOf(fiber, section.lease)
+    return Effect.provideContext(section.end(inner?.isWithin(section) === true), context)
+  })
+
+/** Notes for the rest of its region that a fiber is within a section that it has acquired. */
+const stay = (fiber: AnyFiber, section: Section): void => {
+  let outer = fiber.getRef(Within)
+  while (outer !== undefined && outer.section.lease.isOver) outer = outer.outer
+  const within: Within = { section, outer, plain: contextOf(fiber), noted: undefined }
+  // Only the last of them is compared with, and each would be kept alive.
+  if (outer !== undefined) outer.noted = undefined
+  within.noted = Context.add(fiber.context, Within, within)
+  fiber.setContext(within.noted)
+}
+
+/** Gives the lease of a section that was acquired, and notes it for the caller's region, behind all regions of its own. */
+export const staying = <L extends SectionLease, E, R>(
+  acquired: Effect.Effect<Section<L>, E, R>
+): Effect.Effect<L, E, R> =>
+  Effect.flatMap(acquired, (section) =>
+    Effect.withFiber((fiber) => {
+      stay(fiber, section)
+      return Effect.succeed(section.lease)
+    }))
+
+/** The context of a fiber, the same for all leases that it acquires in one region, so that each keeps no copy alive. */
+export const contextOf = (fiber: AnyFiber): Context.Context<never> => {
+  const within = fiber.getRef(Within)
+  return within?.plain !== undefined && within.noted === fiber.context ? within.plain : fiber.context
+}
