@@ -4,6 +4,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { NotOwner } from "../DlmError.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
@@ -13,6 +14,9 @@ import type { LockerError } from "./Requests.ts"
 /** The first delay before it is tried again, in milliseconds; it doubles up to the last. */
 const firstDelay = 50
 const lastDelay = 5_000
+
+/** How long one try may take, in milliseconds. */
+const patience = 5_000
 
 /** Runs an Effect behind the present fiber, which goes on at once. */
 export const fork = ({ talker }: Terms, self: Effect.Effect<void>): Effect.Effect<void> =>
@@ -33,10 +37,11 @@ export const insist = (
       const clock = ageClockOf(context)
       for (let delay = firstDelay;; delay = Math.min(2 * delay, lastDelay)) {
         const result = yield* Effect.result(
-          Effect.timeoutOption(request, Duration.millis(Math.max(0, until - clock.now())))
+          Effect.timeoutOption(request, Duration.millis(Math.max(0, Math.min(patience, until - clock.now()))))
         )
-        if (Result.isSuccess(result)) return undefined
-        if (!result.failure.retryable || clock.now() + delay >= until) return result.failure
+        if (Result.isSuccess(result) && Option.isSome(result.success)) return undefined
+        const error = Result.isFailure(result) ? result.failure : undefined
+        if (error?.retryable === false || clock.now() + delay >= until) return error
         yield* Effect.sleep(Duration.millis(delay))
       }
     })

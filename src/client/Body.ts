@@ -97,8 +97,10 @@ export const enter = (outer: LeaseSection, place: Place): Effect.Effect<Entered>
   Effect.suspend(() => {
     if (outer.isOver || !outer.lease.isOpen) return Effect.succeed("Over")
     if (outer.mutex.join(place)) return Effect.succeed("Entered")
+    // The sibling before it may have left since what is around them is over.
+    const entered = Effect.sync((): Entered => outer.isOver || !outer.lease.isOpen ? "Over" : "Entered")
     return Effect.callback<Entered>((resume) => {
-      if (place.isInside) return resume(Effect.succeed("Entered"))
+      if (place.isInside) return resume(entered)
       const over = () => resume(Effect.succeed("Over"))
       const forgetEnd = outer.onOver(over)
       const forgetLoss = outer.lease.onLost(over)
@@ -108,7 +110,7 @@ export const enter = (outer: LeaseSection, place: Place): Effect.Effect<Entered>
       }
       place.resume = () => {
         forget()
-        resume(Effect.succeed("Entered"))
+        resume(entered)
       }
       return Effect.sync(forget)
     })

@@ -65,8 +65,7 @@ export class Section<out L extends SectionLease = SectionLease> {
 
   /** Whether it is within another, or is that one. */
   isWithin(other: Section): boolean {
-    for (let at: Section | undefined = this; at !== undefined; at = at.parent) if (at === other) return true
-    return false
+    return this === other || this.parent?.isWithin(other) === true
   }
 
   private get hasBodies(): boolean {
