@@ -97,6 +97,7 @@ class Attempt {
   readonly timedOut = Effect.suspend((): Effect.Effect<never, AcquireTimeout | LockerError> => {
     const { clock, startedAt } = this.waiting
     const { queue } = this.place
+    // mutant: taken-was-heard
     if (this.wasTaken || (!this.place.isInside && queue.wasTakenSince(startedAt))) {
       return Effect.fail(
         new AcquireTimeout({ name: this.terms.name, waited: Duration.millis(clock.now() - startedAt) })
@@ -228,6 +229,7 @@ const withdraw = (attempt: Attempt, fiber: Fiber.Fiber<unknown, unknown>): Effec
 const withdrawShared = (terms: Terms, owner: string, granted: Tenure | undefined) =>
   Effect.flatMap(Requests.features(terms), (features): Effect.Effect<unknown, NotOwner | LockerError> => {
     if (!features.has("release")) return Effect.void
+    // mutant: shared-withdrawn-by-fence
     return Requests.unlock(terms, owner, granted?.fence._tag === "Some" ? granted.fence.value : 0n)
   })
 

@@ -247,6 +247,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   private send(event: Machine.Event, now: number = this.clock.now()): void {
     const before = this.machine
     const { actions, state } = Machine.step(this, before, event, now)
+    // mutant: state-before-listeners
     this.machine = state
     if (state.phase !== before.phase) this.entered(before.phase, state)
     for (const action of actions) {
@@ -308,6 +309,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   private get renewOnce(): Effect.Effect<Tenure, NotOwner | LockerError> {
     return Effect.flatMap(Requests.features(this.terms), (features) => {
       this.isRenewedByFence = features.has("release") && Option.isSome(this.fence)
+      // mutant: renewal-by-fence
       const fence = this.isRenewedByFence ? Option.getOrUndefined(this.fence) : undefined
       return Requests.lock(this.terms, this.id, fence === undefined ? undefined : { fence })
     })

@@ -52,6 +52,7 @@ export class Mutex {
     if (place.isWaiting) return this.unlink(place)
     if (!place.isInside) return
     place.isInside = false
+    // mutant: line-in-order
     const next = this.first
     if (next === undefined) {
       this.isTaken = false

@@ -110,6 +110,7 @@ const passOn = (
   tenure: "Earlier" | "Meant" | "Later"
 ): Decision<Response> => {
   const answer: Response = { Status: "Locked", ID: heir }
+  // mutant: heir-has-it
   const change = hold({ ...request, ID: heir }, entry.identity, entry.data)
   if (entry.owner === request.ID && tenure === "Meant") {
     return { answer, change: change._tag === "Write" ? { ...change, begins: true } : change }

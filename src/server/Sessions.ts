@@ -17,6 +17,7 @@ export class Sessions {
   begin(secret: string, connection: Replaceable): void {
     const earlier = this.bySecret.get(secret)
     this.bySecret.set(secret, connection)
+    // mutant: session-ends-earlier
     if (earlier !== connection) earlier?.replace()
   }
 

@@ -29,6 +29,10 @@ export interface Operation extends Span {
   readonly ttl: number
   readonly wait: number
   readonly data: string | undefined
+  /** The only tenure that it means, where it means one; 0 of an `Unlock` that only withdraws. */
+  readonly meant?: bigint | undefined
+  /** To whom it passes that tenure. */
+  readonly heir?: string | undefined
   readonly response: Protocol.Response | undefined
   /** When the server had its answer, and which, as far as that can be told. */
   readonly served?: { readonly order: number; readonly status: Protocol.Response["Status"] } | undefined
@@ -42,10 +46,14 @@ export interface Hold {
   readonly fence: bigint
   /** For how long after the sending of a confirmed request it may go on. None where its requests are not known. */
   readonly lasts: number | undefined
+  /** Other processes have its owner too, and are that owner. */
+  readonly isShared?: boolean
   /** It goes on with a tenure that another body handed on. */
   readonly resumed: boolean
   readonly from: number
   readonly to: number
+  /** Whether it ended well, as its program was told. */
+  readonly well?: boolean
 }
 
 /** A read or a write at the resource that the lock protects. */
@@ -120,6 +128,8 @@ export class History implements Seen {
       ttl: request.Expire * 1000,
       wait: request.Wait ?? 0,
       data: request.DataStore,
+      meant: request.Fence === undefined ? undefined : BigInt(request.Fence),
+      heir: request.Action === "Lock" ? request.Heir : undefined,
       invoked: this.order++,
       invokedAt: this.now(),
       returned: Infinity,
@@ -134,7 +144,9 @@ export class History implements Seen {
     this.byName.set(operation.name, this.operationsOn(operation.name) + 1)
     this.note(
       who,
-      `asks ${operation.action} ${operation.name} ${operation.id} ttl=${operation.ttl} wait=${operation.wait}`
+      `asks ${operation.action} ${operation.name} ${operation.id} ttl=${operation.ttl} wait=${operation.wait}` +
+        (operation.meant === undefined ? "" : ` fence=${operation.meant}`) +
+        (operation.heir === undefined ? "" : ` heir=${operation.heir}`)
     )
     return operation
   }
@@ -149,7 +161,7 @@ export class History implements Seen {
     this.completed++
     this.note(operation.who, `hears ${operation.action} ${operation.name} ${operation.id} ${JSON.stringify(response)}`)
     // Another's answer says nothing of this request.
-    if (isAnothers(response, operation.id)) return
+    if (isAnothers(response, operation)) return
     operation.returned = this.order++
     operation.returnedAt = this.now()
     operation.response = response
@@ -163,8 +175,10 @@ export class History implements Seen {
   /** A body under a lease begins. */
   hold(
     who: string,
-    { fence, id, name }: Lease.Lease,
-    { lasts, resumed = false }: { readonly lasts?: number; readonly resumed?: boolean } = {}
+    { fence, id, name }: Pick<Lease.Lease, "fence" | "id" | "name">,
+    { isShared = false, lasts, resumed = false }: Partial<Pick<Hold, "isShared" | "resumed">> & {
+      readonly lasts?: number
+    } = {}
   ): Open<Hold> {
     const from = this.now()
     const hold = {
@@ -173,9 +187,11 @@ export class History implements Seen {
       id,
       fence: Option.getOrElse(fence, () => 0n),
       lasts,
+      isShared,
       resumed,
       from,
-      to: Infinity
+      to: Infinity,
+      well: false
     }
     this.holds.push(hold)
     this.note(who, `holds ${name} ${id} fence=${hold.fence}`)
@@ -243,4 +259,5 @@ export class History implements Seen {
   }
 }
 
-const keyOf = ({ Action, FileName, ID }: Protocol.Request): string => `${Action} ${FileName} ${ID}`
+const keyOf = ({ Action, Fence, FileName, Heir, ID }: Protocol.Request): string =>
+  `${Action} ${FileName} ${ID} ${Fence} ${Heir}`

@@ -3,7 +3,7 @@
  * gives what cannot be true, in words.
  */
 import type { Forgetting, Hold, Operation, Pause, Seen, Touch } from "./History.ts"
-import { grantedFence, isAnothers, ownerOf, type Tenure, tenures } from "./tenures.ts"
+import { grantedFence, granteeOf, isAnothers, mayEnd, ownerOf, type Tenure, tenures } from "./tenures.ts"
 
 /** What is known of clients and servers beyond their history. Times are in milliseconds. */
 export interface Limits {
@@ -33,10 +33,10 @@ const shown = ({ action, id, name }: Operation): string => `${action} ${name} by
 const foreignAnswers = ({ operations }: Seen, { storeFails = false, storeIsFar = false }: Limits): Found => {
   const impossible = new Set<string>(["BadPayload", "BadAction"])
   return operations.flatMap((operation) => {
-    const { id, response, wait } = operation
+    const { response, wait } = operation
     if (response === undefined || response.Status === "Version") return []
     const mayBeBusy = storeFails || (storeIsFar && wait > 0)
-    if (isAnothers(response, id)) return [`${shown(operation)} was answered what is another's`]
+    if (isAnothers(response, operation)) return [`${shown(operation)} was answered what is another's`]
     return impossible.has(response.Status) || (response.Status === "NO" && !mayBeBusy)
       ? [`${shown(operation)} was answered ${response.Status}`]
       : []
@@ -87,7 +87,8 @@ const fallingFences = ({ forgettings, operations }: Seen): Found => {
       events.push({ order: invoked, asks: true, run: () => void (before = known) })
       events.push({ order: returned, asks: false, run: () => void (before > over && (over = before)) })
     }
-    const grant = ({ id, invoked, returned }: Operation, fence: bigint) => {
+    const grant = ({ heir, id: asker, invoked, returned }: Operation, fence: bigint) => {
+      const id = heir ?? asker
       const owner = owners.get(fence)
       if (owner !== undefined && owner !== id) found.push(`${name}: fence ${fence} is of ${owner} and of ${id}`)
       owners.set(fence, id)
@@ -118,10 +119,15 @@ const wrongAnswers = ({ operations }: Seen, all: ReadonlyArray<Tenure>): Found =
   const found: Found = []
   const tenuresOf = new Map(Array.from(byName(all), ([name, ofName]) => [name, inOrder(ofName)]))
   for (const operation of operations) {
-    const { action, id, invokedAt, name, response, returnedAt } = operation
+    const { action, heir, id, invokedAt, meant, name, response, returnedAt } = operation
     if (response === undefined || response.Status === "Version" || response.Status === "NO") continue
+    // It is about nobody's tenure.
+    if (action === "Unlock" && meant === 0n) continue
     for (const tenure of within(tenuresOf.get(name) ?? [], invokedAt, returnedAt)) {
-      const right = tenure.id !== id
+      const isOfHeir = tenure.id === heir && (tenure.fence === undefined || tenure.fence > meant!)
+      const isMeant = tenure.id === id &&
+        (meant === undefined || tenure.fence === undefined || tenure.fence === meant)
+      const right = !isMeant && !isOfHeir
         ? response.Status === "NotOwner"
         : action === "Get"
         ? response.Status === "Done" || (response.Status === "NoData" && !(tenure.dataAt <= invokedAt))
@@ -162,10 +168,17 @@ const foreignData = ({ operations }: Seen): Found => {
 
 const confirms = (operation: Operation, { fence }: Hold): boolean => grantedFence(operation) === fence
 
-const tellsOfLoss = ({ action, response }: Operation, { fence }: Hold, { locksWithin = false }: Limits): boolean =>
-  action === "Lock" &&
-  (response?.Status === "NotOwner" ||
+// What means a tenure tells of that one. What means none is the lease's own where its owner is nobody else's.
+const tellsOfLoss = (
+  { action, meant, response }: Operation,
+  { fence, isShared = false }: Hold,
+  { locksWithin = false }: Limits
+): boolean =>
+  action === "Lock" && (meant === undefined ? !isShared : meant === fence) &&
+  (response?.Status === "NotOwner" || (meant !== undefined && response?.Status === "Unlocked") ||
     (!locksWithin && response?.Status === "Locked" && response.Fence !== String(fence)))
+
+const askedBy = ({ who }: Pick<Operation, "who">, owner: string): string => `${who}\0${owner}`
 
 /** When a body must end, and why: at its deadline, or when it was told of the loss. */
 const endOf = (hold: Hold, answers: ReadonlyArray<Operation>, limits: Limits) => {
@@ -209,18 +222,25 @@ interface Ended {
 /** A lease ends here before it ends there: no body went on after its deadline, or after it was told of the loss. */
 const lateBodies = ({ holds, operations, pauses, touches }: Seen, limits: Limits) => {
   const { slack = 0 } = limits
-  const answersOf = Map.groupBy(operations.filter(({ response }) => response !== undefined), ownerOf)
+  const answersOf = Map.groupBy(
+    operations.filter(({ response }) => response !== undefined),
+    (operation) => askedBy(operation, granteeOf(operation))
+  )
   for (const answers of answersOf.values()) answers.sort((a, b) => a.returned - b.returned)
   const pausesOf = Map.groupBy(pauses, ({ who }) => who)
   const touchesOf = Map.groupBy(touches, ({ fence, name }) => `${name}\0${fence}`)
   const late: Found = []
   const ended = holds.map((hold): Ended => {
     if (hold.lasts === undefined) return { hold, end: hold.to }
-    const { end, why } = endOf(hold, answersOf.get(ownerOf(hold)) ?? [], limits)
+    const { end, why } = endOf(hold, answersOf.get(askedBy(hold, ownerOf(hold))) ?? [], limits)
     const touchesUnder = touchesOf.get(`${hold.name}\0${hold.fence}`) ?? []
     const until = lastMoment(end, pausesOf.get(hold.who) ?? [], touchesUnder, limits)
     if (hold.to > until) {
       late.push(`${hold.who} went on with ${hold.name} (fence ${hold.fence}) until ${hold.to}, after ${why} at ${end}`)
+    }
+    // Whatever excuses that it went on: it must not count as done under the lock.
+    if (hold.well === true && hold.to > end + slack) {
+      late.push(`${hold.who} ended well with ${hold.name} (fence ${hold.fence}) at ${hold.to}, after ${why} at ${end}`)
     }
     return { hold, end: hold.to <= end + slack ? hold.to : end }
   })
@@ -235,13 +255,21 @@ const overlappingBodies = (
 ): Found => {
   const firstAsked = new Map<string, number>()
   for (const operation of operations) {
-    const owner = ownerOf(operation)
-    firstAsked.set(owner, Math.min(firstAsked.get(owner) ?? Infinity, operation.invokedAt))
+    for (const owner of [ownerOf(operation), granteeOf(operation)]) {
+      firstAsked.set(owner, Math.min(firstAsked.get(owner) ?? Infinity, operation.invokedAt))
+    }
   }
   // A server that forgot, and kept no grace, may grant once more what it had granted before.
   const forgotten = (before: Hold, after: Hold): boolean =>
     forgettings.some(({ graceUntil, invokedAt, returnedAt }) =>
       graceUntil === 0 && (firstAsked.get(ownerOf(before)) ?? before.from) <= returnedAt && invokedAt <= after.from
+    )
+  const ends = Map.groupBy(operations.filter((operation) => mayEnd(operation, undefined)), ownerOf)
+  const wasEnded = (hold: Hold, before: number): boolean =>
+    hold.isShared === true &&
+    (ends.get(ownerOf(hold)) ?? []).some((end) =>
+      mayEnd(end, hold.fence) && (end.who !== hold.who || end.heir !== undefined) &&
+      end.invokedAt <= before && end.returnedAt >= hold.from
     )
   const found: Found = []
   for (const ofName of Map.groupBy(ended, ({ hold }) => hold.name).values()) {
@@ -251,14 +279,15 @@ const overlappingBodies = (
       const { hold } = one
       open = open.filter(({ end }) => end > hold.from + grain)
       for (const { hold: other } of open) {
-        if (forgotten(other, hold)) continue
+        // All who have an id are one owner: it excludes none of them, and what one of them ends is over for all.
+        if (forgotten(other, hold) || other.id === hold.id || wasEnded(other, hold.from)) continue
         found.push(`${other.who} (${other.id}) and ${hold.who} (${hold.id}) held ${hold.name} at ${hold.from}`)
       }
       open.push(one)
       // One that began after its own deadline is no newer than others.
       if (one.end <= hold.from) continue
       const rises = last === undefined || last.hold.fence < hold.fence || forgotten(hold, hold) ||
-        (hold.resumed && last.hold.fence === hold.fence && last.hold.id === hold.id)
+        ((hold.resumed || hold.isShared === true) && last.hold.fence === hold.fence && last.hold.id === hold.id)
       if (!rises) found.push(`${hold.who} (${hold.id}) had fence ${hold.fence} after ${last!.hold.fence}`)
       if (last === undefined || last.hold.fence < hold.fence) last = one
     }

@@ -44,6 +44,10 @@ export interface Step {
   readonly owner: number
   /** What it was told: 0 where nothing. */
   readonly fence: number
+  /** The only tenure that it means: `undefined` where any, and 0 where none. */
+  readonly meant: number | undefined
+  /** To whom it passes that tenure. */
+  readonly heir: number | undefined
   readonly invoked: number
   readonly returned: number
   readonly invokedAt: number
@@ -77,14 +81,26 @@ export const apply = (state: State, step: Step, by: number): ReadonlyArray<State
         : { ...release(state), now }
     ]
   }
+  // What only withdraws is about no tenure.
+  if (step.operation.action === "Unlock" && step.meant === 0) {
+    const { response } = step.operation
+    return response === undefined || (response.Status === "Unlocked" && response.ID === undefined)
+      ? [{ ...state, now }]
+      : []
+  }
   const next: Array<State> = []
   if (state.owner !== free && now < state.endsBy + epsilon) {
     const held = { ...state, now, endsFrom: Math.max(state.endsFrom, now) }
-    const after = state.owner === step.owner ? whenMine(held, step, by) : whenAnothers(held, step)
+    const after = step.heir !== undefined
+      ? whenInherited(held, step, by)
+      : state.owner === step.owner && (step.meant === undefined || step.meant === state.fence)
+      ? whenMine(held, step, by)
+      : whenAnothers(held, step)
     if (after !== undefined) next.push(after)
   }
   if (state.owner === free || by >= state.endsFrom - epsilon) {
-    const after = whenFree({ ...release(state), now }, step, by)
+    const unheld = { ...release(state), now }
+    const after = step.meant === undefined ? whenFree(unheld, step, by) : whenOver(unheld, step)
     if (after !== undefined) next.push(after)
   }
   return next
@@ -159,6 +175,29 @@ const whenMine = (state: State, step: Step, by: number): State | undefined => {
     default:
       return undefined
   }
+}
+
+// A tenure that is meant and over is neither taken nor begun.
+const whenOver = (state: State, { operation }: Step): State | undefined => {
+  const { action, response } = operation!
+  return response?.Status === (action === "Erase" ? "NotFound" : "Unlocked") &&
+      !("ID" in response && response.ID !== undefined)
+    ? state
+    : undefined
+}
+
+// The tenure that is meant passes on; to the heir that has it already it is confirmed.
+const whenInherited = (state: State, step: Step, by: number): State | undefined => {
+  const { response } = step.operation!
+  const passes = state.owner === step.owner && state.fence === step.meant
+  const isHeirs = state.owner === step.heir && (state.fence === unknown || state.fence > step.meant!)
+  if (!passes && !isHeirs) return whenAnothers(state, step)
+  const heir = { ...step, owner: step.heir! }
+  if (response === undefined) return take(state, heir, by, passes ? unknown : state.fence, state.data)
+  if (response.Status !== "Locked") return undefined
+  return (!passes && step.fence === state.fence) || ((passes || state.fence === unknown) && step.fence > state.newest)
+    ? take(state, heir, by, step.fence, state.data)
+    : undefined
 }
 
 // What has no answer, and changes nothing, need not have happened.

@@ -61,13 +61,16 @@ const steps = (
   const contends = contending(operations, bounds)
   const asked = operations.filter(({ action, response }) => response !== undefined || mattersUnheard.has(action))
     .map((operation): Step => {
-      const { id, invoked, invokedAt, response, returned, returnedAt, served, ttl } = operation
+      const { heir, id, invoked, invokedAt, meant, response, returned, returnedAt, served, ttl } = operation
       const isHint = served !== undefined && (response !== undefined || changes.has(served.status))
       return {
         operation,
         graceUntil: 0,
         owner: numberOf(id),
         fence: fences.get(grantedFence(operation) ?? -1n) ?? 0,
+        // Of one that nobody was told of there is no tenure.
+        meant: meant === undefined ? undefined : meant === 0n ? 0 : fences.get(meant) ?? -2,
+        heir: heir === undefined ? undefined : numberOf(heir),
         invoked,
         returned,
         invokedAt,
@@ -85,6 +88,8 @@ const restart = ({ graceUntil, invoked, invokedAt, returned, returnedAt }: Forge
   graceUntil,
   owner: -1,
   fence: 0,
+  meant: undefined,
+  heir: undefined,
   invoked,
   returned,
   invokedAt,
@@ -178,8 +183,8 @@ const searchName = (name: string, all: ReadonlyArray<Step>): Searched => {
 /** What may come next in the order, from a state in which all requests before `done`, and those in `taken`, have come. */
 const choosing = (all: ReadonlyArray<Step>, end: number, taken: Uint8Array) => {
   // Of those that ask the same, the one that was asked first can do all that the others can.
-  const alike = all.map(({ operation, owner }, i) =>
-    i < end ? "" : `${owner} ${operation!.action} ${operation!.ttl} ${operation!.data}`
+  const alike = all.map(({ heir, meant, operation, owner }, i) =>
+    i < end ? "" : `${owner} ${operation!.action} ${operation!.ttl} ${operation!.data} ${meant} ${heir}`
   )
   // First as the server took them: most often that is an order. The others without an answer come last.
   const likely = all.map((_, i) => i).toSorted((a, b) => all[a]!.served - all[b]!.served || a - b)

@@ -22,9 +22,18 @@ export interface Tenure {
 /** Names and owners as one key. */
 export const ownerOf = ({ id, name }: { readonly id: string; readonly name: string }): string => `${name}\0${id}`
 
-/** Whether an answer names another owner than the one that asked. */
-export const isAnothers = (response: Protocol.Response, id: string): boolean =>
-  "ID" in response && response.ID !== undefined && response.ID !== id
+/** Whether an answer names another owner than the one that asked, or its heir. */
+export const isAnothers = (response: Protocol.Response, { heir, id }: Pick<Operation, "id" | "heir">): boolean =>
+  "ID" in response && response.ID !== undefined && response.ID !== (heir ?? id)
+
+/** Who has a name by a request that was granted: the heir, where there is one. */
+export const granteeOf = ({ heir, id, name }: Pick<Operation, "id" | "heir" | "name">): string =>
+  ownerOf({ id: heir ?? id, name })
+
+/** Whether a request may end a tenure of its owner: one that means another tenure does not, nor one that withdraws. */
+export const mayEnd = ({ action, heir, meant }: Operation, fence: bigint | undefined): boolean =>
+  (action === "Unlock" || action === "Erase" || heir !== undefined) &&
+  (meant === undefined || fence === undefined || meant === fence)
 
 /** The fence that a request for a lock was granted with. */
 export const grantedFence = ({ action, response }: Operation): bigint | undefined =>
@@ -45,11 +54,12 @@ export const tenures = (
     const { action, invoked, invokedAt, response, returnedAt, ttl } = operation
     const isPut = action === "Put" && response?.Status === "Done"
     if (!isPut && !(action === "Lock" && response?.Status === "Locked")) continue
-    const { id, name } = operation
+    const { heir, name } = operation
+    const id = heir ?? operation.id
     const to = invokedAt + ttl / serverRate - grain
     const fence = grantedFence(operation)
     // What one fence was given for is one tenure, without a gap. Of a put the tenure is not known: it stands alone.
-    const key = `${ownerOf(operation)}\0${isPut ? `put ${invoked}` : fence}`
+    const key = `${granteeOf(operation)}\0${isPut ? `put ${invoked}` : fence}`
     const known = found.get(key)
     if (known === undefined) {
       const dataAt = isPut ? returnedAt : Infinity
@@ -61,12 +71,13 @@ export const tenures = (
       if (invoked > known.last.invoked) known.last = operation
     }
   }
-  const ends = Map.groupBy(operations.filter(({ action }) => action === "Unlock" || action === "Erase"), ownerOf)
+  const ends = Map.groupBy(operations.filter((operation) => mayEnd(operation, undefined)), ownerOf)
   return Array.from(found.values()).filter((tenure) => {
     const { first, last } = tenure
     for (const end of ends.get(ownerOf(tenure)) ?? []) {
       // What was asked before it began is about an earlier tenure, and must not touch this one, however late it comes;
       // unless its owner used its id again before that was over.
+      if (!mayEnd(end, tenure.fence)) continue
       if (end.invoked >= first.invoked || (idsReused && end.returned > first.invoked)) {
         tenure.to = Math.min(tenure.to, end.invokedAt)
       }

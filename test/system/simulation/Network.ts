@@ -45,6 +45,8 @@ export interface Options {
   readonly latency: number
   /** The longest that a chunk is held up, and a duplicate late. */
   readonly late: number
+  /** A request leaves that will be repeated; and its repetition comes. */
+  readonly onRepeat: (request: Protocol.Request) => void
   readonly onDuplicate: (request: Protocol.Request) => void
   readonly onFault: (kind: string) => void
 }
@@ -68,6 +70,8 @@ class End {
   private error: Socket.SocketError | undefined
   private waiter: ((chunks: Effect.Effect<Chunks, Socket.SocketError>) => void) | undefined
   private ended = false
+  /** What it sent, and the network keeps for now. */
+  private kept: Array<(peer: End) => void> | undefined
   closed = false
 
   constructor(network: Network, connection: Connection, name: string, machine: Machine | undefined) {
@@ -84,11 +88,27 @@ class End {
   /** Something that this end sends: it happens at the peer, in order, later, or never. */
   private transmit(at: number, what: (peer: End) => void): void {
     this.lastAt = Math.max(this.lastAt, at)
-    this.network.sim.at(this.lastAt, () => {
-      const { peer } = this
-      if (peer === undefined || this.connection.losesFrom(this)) return
-      if (peer.gone) return peer.refuse()
-      what(peer)
+    this.network.sim.at(this.lastAt, () => this.kept === undefined ? this.deliver(what) : void this.kept.push(what))
+  }
+
+  private deliver(what: (peer: End) => void): void {
+    const { peer } = this
+    if (peer === undefined || this.connection.losesFrom(this)) return
+    if (peer.gone) return peer.refuse()
+    what(peer)
+  }
+
+  /** Keeps what it sends in the network, until a time; then all of it comes through. */
+  keepUntil(at: number, onLate: (isTaken: boolean) => void): void {
+    if (this.kept !== undefined) return
+    this.kept = []
+    this.network.sim.at(at, () => {
+      const kept = this.kept!
+      this.kept = undefined
+      for (const what of kept) {
+        onLate(this.peer?.gone === false && !this.connection.losesFrom(this))
+        this.deliver(what)
+      }
     })
   }
 
@@ -235,7 +255,7 @@ export class Network {
   }
 
   /** Breaks a connection that lives, if there is one. */
-  break(how: "drop" | "half-open" | "reset"): boolean {
+  break(how: "drop" | "half-open" | "reset" | "late"): boolean {
     const alive = this.alive()
     if (alive.length === 0) return false
     const connection = this.random.pick(alive)
@@ -252,9 +272,28 @@ export class Network {
           end.reset()
           connection.lose(end)
         }
+        break
+      case "late":
+        this.delayRequests(connection)
     }
     this.sim.note(client.name, how)
     return true
+  }
+
+  /**
+   * What the client asks from now on is kept in the network. Soon the connection ends, for the client: it opens another,
+   * and asks there again. The server does not know, and some time later what was kept comes to it on the old connection.
+   */
+  private delayRequests(connection: Connection): void {
+    const { options, random, sim } = this
+    const { client } = connection
+    const endsAt = sim.now + random.between(1, 60)
+    const comesAt = endsAt + random.between(0, random.chance(0.3) ? 5 : options.late)
+    client.keepUntil(comesAt, (isTaken) => options.onFault(isTaken ? "late, taken" : "late, refused"))
+    sim.at(endsAt, () => {
+      client.reset()
+      connection.lose(client.peer)
+    })
   }
 
   /** The connections of a machine that died: silently, or its system closes them. */
@@ -342,6 +381,7 @@ export class Network {
     const request = Protocol.decodeRequest(line, 32)
     if (Result.isFailure(request) || request.success.Action === "Version") return
     this.options.onFault("duplicate")
+    this.options.onRepeat(request.success)
     this.sim.after(
       random.between(0, random.chance(0.5) ? 10 : this.options.late),
       () => this.again(request.success, bytes, line)

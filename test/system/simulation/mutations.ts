@@ -143,6 +143,44 @@ export const mutations: ReadonlyArray<Mutation> = [
   { name: "a lease lasts from the answer", mark: "lease-from-request", part: "sentAt", by: "now" },
   { name: "a renewal lasts from the answer", mark: "renewal-from-request", part: "sentAt", by: "now" },
   { name: "a lease goes on after its deadline", mark: "deadline-is-loss", part: "state.deadline", by: "Infinity" },
+  {
+    name: "an answer after the deadline renews",
+    mark: "deadline-is-loss",
+    part: "now >= state.deadline",
+    by: `now >= state.deadline && event._tag !== "Confirmed"`
+  },
+  {
+    name: "a renewal means no tenure",
+    mark: "renewal-by-fence",
+    part: "this.isRenewedByFence ? Option.getOrUndefined(this.fence) : undefined",
+    by: "undefined"
+  },
+  { name: "a session ends nothing", mark: "session-ends-earlier", by: "" },
+  { name: "an heir has it as its old owner", mark: "heir-has-it", part: "{ ...request, ID: heir }", by: "request" },
+  {
+    name: "a body that ended after its deadline ended well",
+    mark: "end-is-looked-at",
+    part: "lease.loss !== undefined",
+    by: `lease.loss !== undefined && exit._tag === "Failure"`
+  },
+  {
+    name: "that a name is taken is told whatever was heard",
+    mark: "taken-was-heard",
+    part: "this.wasTaken || (!this.place.isInside && queue.wasTakenSince(startedAt))",
+    by: "true"
+  },
+  { name: "the last that asks in a process comes first", mark: "line-in-order", part: "this.first", by: "this.last" },
+  {
+    name: "listeners are told of a loss before it is there",
+    mark: "state-before-listeners",
+    by: "if (state.phase !== before.phase) this.entered(before.phase, state)\n    this.machine = state"
+  },
+  {
+    name: "an id of others is unlocked in doubt",
+    mark: "shared-withdrawn-by-fence",
+    part: `granted?.fence._tag === "Some" ? granted.fence.value : 0n`,
+    by: "undefined"
+  },
   { name: "a renewal that was refused is ignored", mark: "refused-is-lost", by: "return { state, actions: none }" },
   {
     name: "a renewal that began another tenure is taken for one",

@@ -2,17 +2,21 @@
  * What the clients do: programs with leases, and plain requests, as users
  * write them.
  */
-import { Duration, Effect, Exit, Layer, Result } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Result } from "effect"
 import { Lease, Locker, Talker } from "effect-dlm"
 import type { Protocol } from "effect-dlm/protocol"
 import type { History } from "../../support/history/History.ts"
 import type { Seeded } from "../../support/random.ts"
 import type { Network } from "./Network.ts"
+import type { Orphans } from "./orphans.ts"
 import type { Resource } from "./Resource.ts"
 import type { Machine } from "./Simulator.ts"
 
 export interface World {
   readonly history: History
+  readonly orphans: Orphans
+  /** Leases that were detached, for any process to take up; more than one may try. */
+  readonly tokens: Array<{ readonly token: Lease.Token; readonly ttl: number }>
   readonly network: Network
   readonly resource: Resource
   readonly random: Seeded
@@ -30,8 +34,17 @@ export interface World {
 
 const Held = Lease.tag("simulated")
 
+/** The owner that all processes have, for leases only. */
+const team = "team"
+
+/** Whether an owner is an id that a program has chosen: it is used again, or others have it too. */
+export const isChosen = (id: string): boolean => id === team || /^client\d+-\d+$/.test(id)
+
 /** The Talker over the network, each of whose requests is written down. */
-export const layerTalker = ({ history, network }: World, machine: Machine): Layer.Layer<Talker.Talker> =>
+export const layerTalker = (
+  { history, network, orphans, violate }: World,
+  machine: Machine
+): Layer.Layer<Talker.Talker> =>
   Layer.effect(
     Talker.Talker,
     Effect.map(Talker.Talker, (talker) =>
@@ -40,12 +53,16 @@ export const layerTalker = ({ history, network }: World, machine: Machine): Laye
         talk: (request: Protocol.Request) =>
           Effect.suspend(() => {
             const operation = history.invoke(machine.name, request)
+            // Without its fence it could end the tenure of another process that has the id.
+            if (request.ID === team && request.Action === "Unlock" && request.Fence === undefined) {
+              violate(`${machine.name} unlocked ${request.FileName} by an id that others have, whatever its tenure`)
+            }
             return Effect.onExit(talker.talk(request), (exit) =>
-              Effect.sync(() =>
-                Exit.isSuccess(exit)
-                  ? history.answer(operation, exit.value)
-                  : history.noAnswer(operation, !Exit.hasInterrupts(exit))
-              ))
+              Effect.sync(() => {
+                if (Exit.isFailure(exit)) return history.noAnswer(operation, !Exit.hasInterrupts(exit))
+                history.answer(operation, exit.value)
+                orphans.heard(operation)
+              }))
           })
       }))
   ).pipe(
@@ -56,27 +73,58 @@ export const layerTalker = ({ history, network }: World, machine: Machine): Laye
     }))
   )
 
+/** One who is told that a lease is lost finds it so. */
+const watched = ({ violate }: World, machine: Machine, lease: Lease.Lease) =>
+  Effect.flip(lease.lost).pipe(
+    Effect.flatMap(({ reason }) =>
+      Effect.map(lease.state, (state) => {
+        if (reason === "Released" || (state !== "Held" && state !== "Suspect")) return
+        violate(`${machine.name} was told of the loss of ${lease.name} (${reason}), which is ${state}`)
+      })
+    ),
+    Effect.forkDetach({ startImmediately: true })
+  )
+
 /** What is done under a lease: it takes so long, and writes to the resource meanwhile. */
 const work = (
-  { history, random, resource }: World,
+  world: World,
   machine: Machine,
   lease: Lease.Lease,
   ttl: number,
   millis: number,
   resumed = false
 ) =>
-  Effect.suspend(() => {
-    const hold = history.hold(machine.name, lease, { lasts: ttl * 0.9 / machine.rate, resumed })
+  Effect.gen(function*() {
+    const { history, orphans, random, resource } = world
+    const isShared = lease.id === team
+    const hold = history.hold(machine.name, lease, { lasts: ttl * 0.9 / machine.rate, resumed, isShared })
+    orphans.began(lease)
+    yield* watched(world, machine, lease)
     const writes = random.below(3)
     const writing = Effect.forEach(
       Array.from({ length: writes }),
       () => Effect.andThen(Effect.sleep(millis / writes), resource.write(machine, lease)),
       { discard: true }
     )
-    return Effect.ensuring(writes === 0 ? Effect.sleep(millis) : writing, Effect.sync(() => history.release(hold)))
+    yield* Effect.ensuring(
+      writes === 0 ? Effect.sleep(millis) : writing,
+      Effect.sync(() => history.release(hold))
+    )
+    return hold
   })
 
 const ttlOf = (locker: Locker.Locker): number => Duration.toMillis(locker.ttl)
+
+/** How long a fiber of the same process may keep a name after its body, in milliseconds, while it is given back. */
+const releasing = 5000
+
+/** Whether a process was told since a time that a name is another's, or one of its own fibers had it. */
+const heardTaken = ({ history: { holds, operations } }: World, who: string, name: string, since: number): boolean =>
+  operations.some((operation) =>
+    operation.who === who && operation.name === name && operation.action === "Lock" &&
+    (operation.response?.Status === "NotOwner" || operation.response?.Status === "Locked") &&
+    operation.returnedAt >= since
+  ) || holds.some((hold) => hold.who === who && hold.name === name && hold.to >= since - releasing)
 
 /** Holds a name for so long. */
 const holding = (
@@ -84,35 +132,79 @@ const holding = (
   machine: Machine,
   locker: Locker.Locker,
   millis: number,
-  options: Lease.AcquireOptions
+  options: Lease.AcquireOptions,
+  mayBeInterrupted = false
 ) =>
-  Effect.flatMap(Held, (lease) => work(world, machine, lease, ttlOf(locker), millis)).pipe(
-    Lease.withLockProvided(Held, locker, options)
-  )
+  Effect.suspend(() => {
+    const since = machine.sim.now
+    let found: Lease.State | undefined
+    const body = Effect.flatMap(Held, (lease) =>
+      Effect.onInterrupt(
+        work(world, machine, lease, ttlOf(locker), millis),
+        () => Effect.map(lease.state, (state) => void (found = state))
+      ))
+    return body.pipe(
+      Lease.withLockProvided(Held, locker, options),
+      Effect.tap((hold) => Effect.sync(() => void (hold.well = true))),
+      Effect.tapErrorTag("LeaseLost", ({ reason }) =>
+        Effect.sync(() => {
+          if (mayBeInterrupted || (found !== "Held" && found !== "Suspect")) return
+          world.violate(`${machine.name} was interrupted for a loss (${reason}) of ${locker.name}, which was ${found}`)
+        })),
+      Effect.tapErrorTag("AcquireTimeout", () =>
+        Effect.sync(() => {
+          if (heardTaken(world, machine.name, locker.name, since)) return
+          world.violate(`${machine.name} was told that ${locker.name} is taken, which nobody had said`)
+        }))
+    )
+  })
 
-/** Takes a lease, lets go of it, and takes it up again, if that is in time. */
+/** Goes on under a lease that was detached, if that is in time, and nobody else does. */
+const takenUp = (world: World, machine: Machine, token: Lease.Token, ttl: number, millis: number) =>
+  Effect.gen(function*() {
+    const resumed = yield* Locker.resume(token, { ttl })
+    yield* Effect.raceFirst(resumed.lost, work(world, machine, resumed, ttl, millis, true))
+  }).pipe(Effect.scoped)
+
+/** Takes a lease, and lets go of it. Then it takes it up again, or another process does, or both try. */
 const handedOn = (world: World, machine: Machine, locker: Locker.Locker, millis: number) =>
   Effect.gen(function*() {
-    const lease = yield* locker.acquire({ wait: ttlOf(locker) })
-    yield* Effect.raceFirst(lease.lost, work(world, machine, lease, ttlOf(locker), millis))
+    const { random, tokens } = world
+    const ttl = ttlOf(locker)
+    const lease = yield* locker.acquire({ wait: ttl })
+    yield* Effect.raceFirst(lease.lost, work(world, machine, lease, ttl, millis))
     const token = yield* lease.detach
-    yield* Effect.sleep(world.random.between(0, ttlOf(locker)))
-    const resumed = yield* Locker.resume(token, { ttl: locker.ttl })
-    yield* Effect.raceFirst(resumed.lost, work(world, machine, resumed, ttlOf(locker), millis, true))
+    const forWhom = random.pick(["me", "another", "both"])
+    if (forWhom !== "me") tokens.push({ token, ttl })
+    // Where nobody takes it up, it ends by itself before this does.
+    yield* Effect.sleep(forWhom === "another" ? ttl * 1.1 : random.between(0, ttl))
+    if (forWhom === "another") return
+    yield* takenUp(world, machine, token, ttl, millis)
   }).pipe(Effect.scoped)
+
+/** Takes up what another process has detached, if something is there. */
+const anothers = (world: World, machine: Machine, millis: number) =>
+  Effect.suspend(() => {
+    const { random, tokens } = world
+    const found = random.chance(0.5) ? tokens.at(-1) : tokens.pop()
+    return found === undefined ? Effect.void : takenUp(world, machine, found.token, found.ttl, millis)
+  })
 
 const leaseProgram = (world: World, machine: Machine, locker: Locker.Locker) =>
   Effect.suspend(() => {
     const { random } = world
     const ttl = ttlOf(locker)
     const millis = random.chance(0.8) ? random.between(0, ttl / 4) : random.between(0, 2.5 * ttl)
-    const program = random.chance(0.1)
+    const isInterrupted = random.chance(0.2)
+    const program: Effect.Effect<unknown, unknown, Talker.Talker> = world.tokens.length > 0 && random.chance(0.3)
+      ? anothers(world, machine, millis)
+      : random.chance(0.1)
       ? handedOn(world, machine, locker, millis)
       : holding(world, machine, locker, millis, {
         wait: random.pick([0, ttl / 4, ttl, 4 * ttl]),
         ...(random.chance(0.1) ? { maxHold: 1 + random.below(2 * ttl) } : {})
-      })
-    if (random.chance(0.2)) return Effect.ignore(Effect.timeoutOption(program, random.between(0, ttl)))
+      }, isInterrupted)
+    if (isInterrupted) return Effect.ignore(Effect.timeoutOption(program, random.between(0, ttl)))
     // What is late of the first time must do no harm to the second.
     return random.chance(0.3) ? Effect.andThen(Effect.ignore(program), Effect.ignore(program)) : Effect.ignore(program)
   })
@@ -165,10 +257,13 @@ export const client = (world: World, machine: Machine, fibers: number) =>
           names,
           (name) => Locker.make(name, { ttl: random.pick(ttls), id: `${machine.name.split(".")[0]}-${number}` })
         )
+        // They are one owner: a request for a shorter time would end the tenure of all earlier.
+        const ours = yield* Effect.forEach(names, (name) => Locker.make(name, { ttl: ttls[1]!, id: team }))
         while (!enough()) {
           const at = random.below(names.length)
           if (!enough(names[at])) {
-            if (random.chance(0.4)) yield* leaseProgram(world, machine, random.chance(0.5) ? shared[at]! : own[at]!)
+            const lockers = random.chance(0.1) ? ours : random.chance(0.5) ? shared : own
+            if (random.chance(0.4)) yield* leaseProgram(world, machine, lockers[at]!)
             else yield* plainProgram(world, random.chance(0.1) ? fixed[at]! : own[at]!)
           }
           yield* Effect.sleep(random.between(0, 30))
@@ -186,6 +281,23 @@ export const client = (world: World, machine: Machine, fibers: number) =>
       discard: true
     })
   }).pipe(Effect.provide(layerTalker(world, machine)))
+
+/** The fibers of one process come to a name as they have asked for it. */
+const inTurn = (world: World, machine: Machine, locker: Locker.Locker) =>
+  Effect.gen(function*() {
+    const came: Array<number> = []
+    const asked = [1, 2, 3, 4]
+    const fibers = yield* Effect.forEach(asked, (number) =>
+      Effect.sync(() => void came.push(number)).pipe(
+        Effect.andThen(Effect.sleep(10)),
+        Lease.withLock(locker, { wait: "5 seconds" }),
+        Effect.forkChild({ startImmediately: true })
+      ))
+    yield* Effect.forEach(fibers, (fiber) => Fiber.join(fiber))
+    if (String(came) !== String(asked)) {
+      world.violate(`${machine.name}: ${locker.name} went to its fibers in the order ${came}`)
+    }
+  })
 
 /** Without any fault: what is given back is free at once, a client that waits gets it, and one that gave up does not. */
 export const tester = (world: World, machine: Machine) =>
@@ -214,6 +326,8 @@ export const tester = (world: World, machine: Machine) =>
           { concurrency: "unbounded" }
         )
         yield* isFree("after three had it")
+        yield* inTurn(world, machine, a)
+        yield* isFree("after fibers of one process had it in turn")
       }), { concurrency: "unbounded", discard: true })
   }).pipe(
     Effect.scoped,

@@ -12,7 +12,8 @@ import * as Order from "../../support/history/order.ts"
 import { Seeded } from "../../support/random.ts"
 import * as FarStore from "./farStore.ts"
 import { harmless, Network, type Spoiling } from "./Network.ts"
-import { client, tester, type World } from "./programs.ts"
+import { Orphans } from "./orphans.ts"
+import { client, isChosen, tester, type World } from "./programs.ts"
 import { Resource } from "./Resource.ts"
 import { type Machine, Simulator, Violation } from "./Simulator.ts"
 
@@ -51,6 +52,7 @@ const kinds = [
   "drop",
   "half-open",
   "reset",
+  "late",
   "server crash",
   "client crash",
   "client pause",
@@ -148,8 +150,13 @@ class Server {
     LockServer.LockServer,
     Effect.map(LockServer.LockServer, ({ handle }) =>
       LockServer.LockServer.of({
-        handle: (request) =>
-          Effect.tap(handle(request), (response) => Effect.sync(() => this.run.history.served(request, response)))
+        handle: (request, sender) =>
+          Effect.tap(handle(request, sender), (response) =>
+            Effect.sync(() => {
+              this.run.history.served(request, response)
+              const orphan = this.run.orphans.served(request, response)
+              if (orphan !== undefined) this.run.violate(orphan)
+            }))
       }))
   )
 
@@ -178,6 +185,7 @@ class Run {
   readonly plan: Plan
   readonly network: Network
   readonly options: Options
+  readonly orphans = new Orphans(isChosen)
   readonly server: Server
   readonly faults: Record<string, number> = {}
   violation: string | undefined
@@ -200,6 +208,7 @@ class Run {
       latency: random.pick([0.2, 1, 4]),
       late,
       onFault: (kind) => this.onFault(kind),
+      onRepeat: (request) => this.orphans.repeats(request),
       onDuplicate: (request) => void history.invoke("proxy", request)
     })
     network.spoiling = this.plan.spoiling
@@ -213,6 +222,8 @@ class Run {
     })
     this.world = {
       history,
+      orphans: this.orphans,
+      tokens: [],
       network,
       resource,
       random: random.fork(),
@@ -301,6 +312,7 @@ class Run {
       case "drop":
       case "half-open":
       case "reset":
+      case "late":
         return network.break(kind)
       case "server crash":
         if (!server.runs) return false
