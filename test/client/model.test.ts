@@ -202,13 +202,15 @@ describe("an id that others have too", () => {
         yield* network.repeat(only(network, "Unlock"))
         assert.isFalse(yield* network.isFree(name))
         yield* locker.unlock
-        const fiber = yield* start(Lease.withLock(Effect.sleep("1 second"), locker))
-        yield* Network.settle
-        for (const unlock of of(network, "Unlock")) yield* network.repeat(unlock)
-        assert.isFalse(yield* network.isFree(name))
-        yield* TestClock.adjust("1 second")
-        assert.strictEqual(yield* outcomeOf(fiber), "Success")
-        assert.isTrue(yield* network.isFree(name))
+        for (const _ of ["after a plain lock", "after a lease"]) {
+          const fiber = yield* start(Lease.withLock(Effect.sleep("1 second"), locker))
+          yield* Network.settle
+          for (const unlock of of(network, "Unlock")) yield* network.repeat(unlock)
+          assert.isFalse(yield* network.isFree(name))
+          yield* TestClock.adjust("1 second")
+          assert.strictEqual(yield* outcomeOf(fiber), "Success")
+          assert.isTrue(yield* network.isFree(name))
+        }
       }).pipe(Effect.provide(network.talker))
     }))
 

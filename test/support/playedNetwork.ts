@@ -54,6 +54,7 @@ export class Connection {
   private readonly framer = new Wire.Framer(1e6)
   private keeps: ((request: Protocol.Request) => boolean) | undefined
   private kept: Array<() => void> | undefined
+  private isBroken = false
 
   /** Keeps in the network, from the first such request on, what the client sends. */
   keepFrom(isFirst: (request: Protocol.Request) => boolean): void {
@@ -65,8 +66,9 @@ export class Connection {
     return this.kept !== undefined
   }
 
-  /** It is over for the client. The server does not know. */
+  /** It is over for the client, and nothing more than was sent by now comes to the server, which does not know. */
   breakOff(): void {
+    this.isBroken = true
     this.atClient.end()
   }
 
@@ -93,6 +95,7 @@ export class Connection {
   }
 
   private pass(arrives: () => void): void {
+    if (this.isBroken) return
     if (this.kept === undefined) arrives()
     else this.kept.push(arrives)
   }

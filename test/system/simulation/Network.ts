@@ -70,6 +70,8 @@ class End {
   private error: Socket.SocketError | undefined
   private waiter: ((chunks: Effect.Effect<Chunks, Socket.SocketError>) => void) | undefined
   private ended = false
+  /** Whether nothing that it sends from now on comes through, not even its end. */
+  isCutOff = false
   /** What it sent, and the network keeps for now. */
   private kept: Array<(peer: End) => void> | undefined
   closed = false
@@ -87,6 +89,7 @@ class End {
 
   /** Something that this end sends: it happens at the peer, in order, later, or never. */
   private transmit(at: number, what: (peer: End) => void): void {
+    if (this.isCutOff) return
     this.lastAt = Math.max(this.lastAt, at)
     this.network.sim.at(this.lastAt, () => this.kept === undefined ? this.deliver(what) : void this.kept.push(what))
   }
@@ -290,7 +293,9 @@ export class Network {
     const endsAt = sim.now + random.between(1, 60)
     const comesAt = endsAt + random.between(0, random.chance(0.3) ? 5 : options.late)
     client.keepUntil(comesAt, (isTaken) => options.onFault(isTaken ? "late, taken" : "late, refused"))
+    const isCutOff = random.chance(0.5)
     sim.at(endsAt, () => {
+      client.isCutOff = isCutOff
       client.reset()
       connection.lose(client.peer)
     })
