@@ -21,6 +21,10 @@ export interface World {
   readonly resource: Resource
   readonly random: Seeded
   readonly names: ReadonlyArray<string>
+  /** Whether the server knows neither `release` nor `heir`, as far as clients are told. */
+  readonly isOld: boolean
+  /** Hears that a machine asks to renew a lease. */
+  readonly renews: (machine: Machine) => void
   /** Times to live, in milliseconds. */
   readonly ttls: ReadonlyArray<number>
   /** Whether enough was asked, in all or of a name. */
@@ -40,9 +44,13 @@ const team = "team"
 /** Whether an owner is an id that a program has chosen: it is used again, or others have it too. */
 export const isChosen = (id: string): boolean => id === team || /^client\d+-\d+$/.test(id)
 
+/** Features without those by which a request means one tenure. */
+const withoutTenures = (features: ReadonlySet<Protocol.Feature>): ReadonlySet<Protocol.Feature> =>
+  new Set(Array.from(features).filter((feature) => feature !== "release" && feature !== "heir"))
+
 /** The Talker over the network, each of whose requests is written down. */
 export const layerTalker = (
-  { history, network, orphans, violate }: World,
+  { history, isOld, network, orphans, renews, violate }: World,
   machine: Machine
 ): Layer.Layer<Talker.Talker> =>
   Layer.effect(
@@ -50,13 +58,15 @@ export const layerTalker = (
     Effect.map(Talker.Talker, (talker) =>
       Talker.Talker.of({
         ...talker,
+        ...(isOld ? { features: Effect.map(talker.features!, withoutTenures) } : {}),
         talk: (request: Protocol.Request) =>
           Effect.suspend(() => {
             const operation = history.invoke(machine.name, request)
             // Without its fence it could end the tenure of another process that has the id.
-            if (request.ID === team && request.Action === "Unlock" && request.Fence === undefined) {
+            if (!isOld && request.ID === team && request.Action === "Unlock" && request.Fence === undefined) {
               violate(`${machine.name} unlocked ${request.FileName} by an id that others have, whatever its tenure`)
             }
+            if (request.Action === "Lock" && request.Fence !== undefined) renews(machine)
             return Effect.onExit(talker.talk(request), (exit) =>
               Effect.sync(() => {
                 if (Exit.isFailure(exit)) return history.noAnswer(operation, !Exit.hasInterrupts(exit))
@@ -162,7 +172,7 @@ const holding = (
 /** Goes on under a lease that was detached, if that is in time, and nobody else does. */
 const takenUp = (world: World, machine: Machine, token: Lease.Token, ttl: number, millis: number) =>
   Effect.gen(function*() {
-    const resumed = yield* Locker.resume(token, { ttl })
+    const resumed = yield* Locker.resume(token, { ttl, once: !world.isOld })
     yield* Effect.raceFirst(resumed.lost, work(world, machine, resumed, ttl, millis, true))
   }).pipe(Effect.scoped)
 
@@ -174,7 +184,7 @@ const handedOn = (world: World, machine: Machine, locker: Locker.Locker, millis:
     const lease = yield* locker.acquire({ wait: ttl })
     yield* Effect.raceFirst(lease.lost, work(world, machine, lease, ttl, millis))
     const token = yield* lease.detach
-    const forWhom = random.pick(["me", "another", "both"])
+    const forWhom = world.isOld ? "me" : random.pick(["me", "another", "both"])
     if (forWhom !== "me") tokens.push({ token, ttl })
     // Where nobody takes it up, it ends by itself before this does.
     yield* Effect.sleep(forWhom === "another" ? ttl * 1.1 : random.between(0, ttl))

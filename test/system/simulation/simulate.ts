@@ -83,6 +83,8 @@ interface Plan {
   readonly spoiling: Spoiling
   /** Whether a server that has started again grants nothing for a while. */
   readonly grace: boolean
+  /** Whether the server is one that knows neither `release` nor `heir`, as far as clients are told. */
+  readonly isOld: boolean
 }
 
 const planOf = (random: Seeded): Plan => {
@@ -99,7 +101,7 @@ const planOf = (random: Seeded): Plan => {
     duplicate: chance() * 4,
     holdUp: chance()
   }
-  return { enabled, interval, spoiling, grace: random.chance(0.5) }
+  return { enabled, interval, spoiling, grace: random.chance(0.5), isOld: random.chance(0.2) }
 }
 
 /** The server and its machine, which can be killed and started again. */
@@ -154,6 +156,8 @@ class Server {
           Effect.tap(handle(request, sender), (response) =>
             Effect.sync(() => {
               this.run.history.served(request, response)
+              // There a renewal means no tenure, and may begin one.
+              if (this.run.plan.isOld) return
               const orphan = this.run.orphans.served(request, response)
               if (orphan !== undefined) this.run.violate(orphan)
             }))
@@ -193,6 +197,8 @@ class Run {
   private readonly least: number
   private readonly world: World
   private readonly machines: Array<Machine | undefined> = []
+  /** Machines that will not run, for so long, once they have asked to renew a lease. */
+  private readonly pausing = new Map<Machine, number>()
   private readonly running = new Set<Fiber.Fiber<unknown, unknown>>()
   private readonly fibers = new Map<number, Fiber.Fiber<unknown, unknown>>()
   private incarnations = 0
@@ -224,6 +230,8 @@ class Run {
       history,
       orphans: this.orphans,
       tokens: [],
+      isOld: this.plan.isOld,
+      renews: (machine) => this.renews(machine),
       network,
       resource,
       random: random.fork(),
@@ -293,6 +301,16 @@ class Run {
     })
   }
 
+  /** A machine asks to renew a lease: it may not run when the answer comes. */
+  private renews(machine: Machine): void {
+    const millis = this.pausing.get(machine)
+    if (millis === undefined) return
+    this.pausing.delete(machine)
+    this.sim.after(this.random.between(0, 1), () => {
+      if (machine.state === "Running") this.pause(machine, millis)
+    })
+  }
+
   /** From time to time a fault, until all heals. */
   private disturb(): void {
     if (this.healedAt < Infinity) return
@@ -325,7 +343,8 @@ class Run {
         return true
       case "client pause":
         if (machine === undefined || machine.state !== "Running") return false
-        this.pause(machine, random.between(0, random.chance(0.5) ? 500 : 2 * longestTtl))
+        if (random.chance(0.3)) this.pausing.set(machine, random.pick(ttls) * random.between(0.5, 1))
+        else this.pause(machine, random.between(0, random.chance(0.5) ? 500 : 2 * longestTtl))
         return true
       case "server pause":
         if (!server.runs) return false
