@@ -23,8 +23,8 @@ export interface World {
   readonly names: ReadonlyArray<string>
   /** Whether the server knows neither `release` nor `heir`, as far as clients are told. */
   readonly isOld: boolean
-  /** Hears that a machine asks to renew a lease. */
-  readonly renews: (machine: Machine) => void
+  /** Hears that a machine asks to renew a lease, and for how long. */
+  readonly renews: (machine: Machine, ttl: number) => void
   /** Times to live, in milliseconds. */
   readonly ttls: ReadonlyArray<number>
   /** Whether enough was asked, in all or of a name. */
@@ -66,7 +66,7 @@ export const layerTalker = (
             if (!isOld && request.ID === team && request.Action === "Unlock" && request.Fence === undefined) {
               violate(`${machine.name} unlocked ${request.FileName} by an id that others have, whatever its tenure`)
             }
-            if (request.Action === "Lock" && request.Fence !== undefined) renews(machine)
+            if (request.Action === "Lock" && request.Fence !== undefined) renews(machine, operation.ttl)
             return Effect.onExit(talker.talk(request), (exit) =>
               Effect.sync(() => {
                 if (Exit.isFailure(exit)) return history.noAnswer(operation, !Exit.hasInterrupts(exit))

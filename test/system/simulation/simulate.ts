@@ -197,8 +197,6 @@ class Run {
   private readonly least: number
   private readonly world: World
   private readonly machines: Array<Machine | undefined> = []
-  /** Machines that will not run, for so long, once they have asked to renew a lease. */
-  private readonly pausing = new Map<Machine, number>()
   private readonly running = new Set<Fiber.Fiber<unknown, unknown>>()
   private readonly fibers = new Map<number, Fiber.Fiber<unknown, unknown>>()
   private incarnations = 0
@@ -231,7 +229,7 @@ class Run {
       orphans: this.orphans,
       tokens: [],
       isOld: this.plan.isOld,
-      renews: (machine) => this.renews(machine),
+      renews: (machine, ttl) => this.renews(machine, ttl),
       network,
       resource,
       random: random.fork(),
@@ -301,13 +299,17 @@ class Run {
     })
   }
 
-  /** A machine asks to renew a lease: it may not run when the answer comes. */
-  private renews(machine: Machine): void {
-    const millis = this.pausing.get(machine)
-    if (millis === undefined) return
-    this.pausing.delete(machine)
-    this.sim.after(this.random.between(0, 1), () => {
-      if (machine.state === "Running") this.pause(machine, millis)
+  /**
+   * A machine asks to renew a lease: now and then it does not run when the answer comes, nor when the deadline does that
+   * the lease has without it.
+   */
+  private renews(machine: Machine, ttl: number): void {
+    const { plan: { enabled }, random, sim } = this
+    if (!enabled.includes("client pause") || this.healedAt < Infinity || !random.chance(0.1)) return
+    sim.after(random.between(0, 0.5), () => {
+      if (machine.state !== "Running") return
+      this.pause(machine, ttl * random.between(0.5, 0.9))
+      this.onFault("pause over a renewal")
     })
   }
 
@@ -343,8 +345,7 @@ class Run {
         return true
       case "client pause":
         if (machine === undefined || machine.state !== "Running") return false
-        if (random.chance(0.3)) this.pausing.set(machine, random.pick(ttls) * random.between(0.5, 1))
-        else this.pause(machine, random.between(0, random.chance(0.5) ? 500 : 2 * longestTtl))
+        this.pause(machine, random.between(0, random.chance(0.5) ? 500 : 2 * longestTtl))
         return true
       case "server pause":
         if (!server.runs) return false

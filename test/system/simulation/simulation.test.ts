@@ -107,6 +107,7 @@ const allFaults = [
   "server pause",
   "client crash",
   "client pause",
+  "pause over a renewal",
   "wall clock"
 ]
 
