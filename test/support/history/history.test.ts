@@ -26,7 +26,7 @@ const process = () => {
       action: Protocol.Action,
       [from, to]: readonly [number, number?],
       status?: Protocol.Response["Status"],
-      more: { readonly fence?: number; readonly data?: string } = {}
+      more: { readonly fence?: number; readonly data?: string; readonly meant?: number; readonly heir?: string } = {}
     ) => {
       const op = n++
       lines.push({
@@ -38,12 +38,15 @@ const process = () => {
         id,
         ttl,
         wait: 0,
-        data: action === "Put" ? more.data : undefined
+        data: action === "Put" ? more.data : undefined,
+        meant: more.meant === undefined ? undefined : String(more.meant),
+        heir: more.heir
       })
       if (to === undefined) return self
       const response = {
         Status: status,
-        ...(status === "Locked" || action === "Unlock" ? { ID: id } : {}),
+        // A tenure that is meant and over is nobody's.
+        ...(status === "Locked" || (action === "Unlock" && more.meant !== 0) ? { ID: more.heir ?? id } : {}),
         ...(more.fence === undefined ? {} : { Fence: String(more.fence) }),
         ...(action === "Get" && more.data !== undefined ? { DataStore: more.data } : {})
       } as Protocol.Response
@@ -136,6 +139,49 @@ describe("a history", () => {
     assert.deepStrictEqual(asks("x", "Get", "NotFound"), ["answers"])
     const put = process().ask("x", "Put", [0, 10], "Done", { data: "mine" })
     assert.deepStrictEqual(broken([put.ask("x", "Get", [20, 30], "NoData")]), ["answers"])
+  })
+})
+
+describe("a request that means a tenure", () => {
+  const held = () => process().ask("x", "Lock", [0, 10], "Locked", { fence: 2 })
+  const searched = (...processes: ReadonlyArray<ReturnType<typeof process>>) =>
+    search(fromLines(processes.map(({ lines }) => lines)), { serverRate: 1, late: 0 }).violation
+
+  it("ends no other", () => {
+    const stillHeld = (meant: number) =>
+      held().ask("x", "Unlock", [20], undefined, { meant }).ask("y", "Lock", [30, 40], "Locked", { fence: 3 })
+    assert.deepStrictEqual(broken([stillHeld(2)]), [])
+    for (const meant of [0, 1]) assert.deepStrictEqual(broken([stillHeld(meant)]), ["exclusion", "answers"])
+    assert.isUndefined(searched(stillHeld(2)))
+    for (const meant of [0, 1]) assert.isDefined(searched(stillHeld(meant)))
+  })
+
+  it("is refused where another is there, and begins none", () => {
+    const asked = (meant: number, status: "Locked" | "NotOwner") =>
+      held().ask("x", "Lock", [20, 30], status, { meant, ...(status === "Locked" ? { fence: 2 } : {}) })
+    assert.deepStrictEqual([broken([asked(2, "Locked")]), searched(asked(2, "Locked"))], [[], undefined])
+    assert.deepStrictEqual([broken([asked(1, "NotOwner")]), searched(asked(1, "NotOwner"))], [[], undefined])
+    assert.deepStrictEqual(broken([asked(1, "Locked")]), ["answers"])
+    assert.isDefined(searched(asked(1, "Locked")))
+    assert.deepStrictEqual(broken([asked(2, "NotOwner")]), ["answers"])
+    assert.isDefined(searched(asked(2, "NotOwner")))
+    const over = held().ask("x", "Unlock", [20, 30], "Unlocked")
+    assert.isUndefined(searched(over.ask("x", "Lock", [40, 50], "Unlocked", { meant: 2 })))
+    assert.isDefined(searched(over.ask("x", "Lock", [60, 70], "Locked", { meant: 2, fence: 3 })))
+  })
+
+  it("passes it to its heir once, with a newer fence", () => {
+    const passed = (heir: string, fence: number) =>
+      process().ask("x", "Lock", [20, 30], "Locked", { meant: 2, heir, fence })
+    const once = [held(), passed("y", 3), process().ask("y", "Lock", [40, 50], "Locked", { meant: 3, fence: 3 })]
+    assert.deepStrictEqual([broken(once), searched(...once)], [[], undefined])
+    // The same heir may ask again.
+    assert.isUndefined(searched(...once, passed("y", 3)))
+    assert.isDefined(searched(held(), passed("y", 2)))
+    assert.isDefined(searched(...once, passed("z", 4)))
+    assert.include(broken([...once, passed("z", 4)]), "exclusion")
+    // The one that passed it on has it no more.
+    assert.isDefined(searched(...once, process().ask("x", "Lock", [60, 70], "Locked", { fence: 2 })))
   })
 })
 

@@ -24,6 +24,9 @@ export type Line =
     readonly ttl: number
     readonly wait: number
     readonly data: string | undefined
+    /** The fence of the only tenure that it means, and to whom it passes that. */
+    readonly meant?: string | undefined
+    readonly heir?: string | undefined
   }
   | {
     readonly type: "ended"
@@ -90,10 +93,11 @@ export const fromLines = (
     for (const line of lines) {
       switch (line.type) {
         case "asked": {
-          const { action, at, data, id, name, op, ttl, wait } = line
+          const { action, at, data, heir, id, name, op, ttl, wait } = line
+          const meant = line.meant === undefined ? undefined : BigInt(line.meant)
           const response = ended.get(op)?.response
           const until = response === undefined ? Infinity : ended.get(op)!.at
-          operations.push({ ...span(at, until), who, id, name, action, ttl, wait, data, response })
+          operations.push({ ...span(at, until), who, id, name, action, ttl, wait, data, meant, heir, response })
           break
         }
         case "ended":
