@@ -70,6 +70,8 @@ class End {
   private error: Socket.SocketError | undefined
   private waiter: ((chunks: Effect.Effect<Chunks, Socket.SocketError>) => void) | undefined
   private ended = false
+  /** How many times it has sent something. */
+  sent = 0
   /** Whether nothing that it sends from now on comes through, not even its end. */
   isCutOff = false
   /** What it sent, and the network keeps for now. */
@@ -381,6 +383,7 @@ export class Network {
   private requests(end: End, bytes: Uint8Array): void {
     const { random, spoiling } = this
     end.send(bytes)
+    const sent = ++end.sent
     if (!random.chance(spoiling.duplicate)) return
     const line = random.pick(new Wire.Framer(1e7).push(bytes))
     const request = Protocol.decodeRequest(line, 32)
@@ -389,7 +392,10 @@ export class Network {
     this.options.onRepeat(request.success)
     this.sim.after(
       random.between(0, random.chance(0.5) ? 10 : this.options.late),
-      () => this.again(request.success, bytes, line)
+      () => {
+        if (end.sent !== sent) this.options.onFault("reordered")
+        this.again(request.success, bytes, line)
+      }
     )
   }
 

@@ -98,6 +98,7 @@ const allFaults = [
   "late, refused",
   "delay",
   "duplicate",
+  "reordered",
   "truncated",
   "garbage",
   "misdelivered",
