@@ -268,8 +268,8 @@ const overlappingBodies = (
   const wasEnded = (hold: Hold, before: number): boolean =>
     hold.isShared === true &&
     (ends.get(ownerOf(hold)) ?? []).some((end) =>
-      mayEnd(end, hold.fence) && (end.who !== hold.who || end.heir !== undefined) &&
-      end.invokedAt <= before && end.returnedAt >= hold.from
+      mayEnd(end, hold.fence) && (end.who !== hold.who || end.heir !== undefined) && end.invokedAt <= before &&
+      (end.meant !== undefined || end.returnedAt >= hold.from)
     )
   const found: Found = []
   for (const ofName of Map.groupBy(ended, ({ hold }) => hold.name).values()) {
@@ -280,7 +280,9 @@ const overlappingBodies = (
       open = open.filter(({ end }) => end > hold.from + grain)
       for (const { hold: other } of open) {
         // All who have an id are one owner: it excludes none of them, and what one of them ends is over for all.
-        if (forgotten(other, hold) || other.id === hold.id || wasEnded(other, hold.from)) continue
+        // The grant that was forgotten may be the one that was heard of later.
+        if (forgotten(other, hold) || forgotten(hold, other)) continue
+        if (other.id === hold.id || wasEnded(other, hold.from)) continue
         found.push(`${other.who} (${other.id}) and ${hold.who} (${hold.id}) held ${hold.name} at ${hold.from}`)
       }
       open.push(one)
