@@ -265,12 +265,22 @@ const overlappingBodies = (
       graceUntil === 0 && (firstAsked.get(ownerOf(before)) ?? before.from) <= returnedAt && invokedAt <= after.from
     )
   const ends = Map.groupBy(operations.filter((operation) => mayEnd(operation, undefined)), ownerOf)
-  const wasEnded = (hold: Hold, before: number): boolean =>
-    hold.isShared === true &&
-    (ends.get(ownerOf(hold)) ?? []).some((end) =>
-      mayEnd(end, hold.fence) && (end.who !== hold.who || end.heir !== undefined) && end.invokedAt <= before &&
-      (end.meant !== undefined || end.returnedAt >= hold.from)
+  // When its process first asked for what it was granted: the answer may be late.
+  const askedAt = (hold: Hold): number =>
+    Math.min(
+      hold.from,
+      ...operations.filter((operation) =>
+        operation.who === hold.who && granteeOf(operation) === ownerOf(hold) && confirms(operation, hold)
+      ).map(({ invokedAt }) => invokedAt)
     )
+  const wasEnded = (hold: Hold, before: number): boolean => {
+    if (hold.isShared !== true) return false
+    const from = askedAt(hold)
+    return (ends.get(ownerOf(hold)) ?? []).some((end) =>
+      mayEnd(end, hold.fence) && (end.who !== hold.who || end.heir !== undefined) && end.invokedAt <= before &&
+      end.returnedAt >= from
+    )
+  }
   const found: Found = []
   for (const ofName of Map.groupBy(ended, ({ hold }) => hold.name).values()) {
     let open: Array<Ended> = []
@@ -289,6 +299,7 @@ const overlappingBodies = (
       // One that began after its own deadline is no newer than others.
       if (one.end <= hold.from) continue
       const rises = last === undefined || last.hold.fence < hold.fence || forgotten(hold, hold) ||
+        wasEnded(hold, hold.from) ||
         ((hold.resumed || hold.isShared === true) && last.hold.fence === hold.fence && last.hold.id === hold.id)
       if (!rises) found.push(`${hold.who} (${hold.id}) had fence ${hold.fence} after ${last!.hold.fence}`)
       if (last === undefined || last.hold.fence < hold.fence) last = one
