@@ -164,7 +164,12 @@ const acquireLease = (
 /**
  * Acquires a lock as a scoped Lease: it waits, and holds it, renewed, until the
  * scope closes. Where the fiber is within a lease of the name already, it is
- * given that one, and the lock stays that one's.
+ * given that one, and the lock is kept until the last of their scopes and
+ * bodies has ended.
+ *
+ * Within it are the fibers that the rest of the region forks, those around
+ * which the same scope is, and the fiber that acquired it. What a Layer has
+ * acquired is held by that Layer: the program over it waits for it as anybody.
  *
  * @see {@link withLock} for holding it around one Effect
  *
