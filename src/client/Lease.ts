@@ -34,6 +34,8 @@ import type { LockerError } from "./Requests.ts"
 import { Section } from "./Section.ts"
 import * as Within from "./Within.ts"
 
+/** What can be held, and how it shares its name. */
+export type { Claim, Mode } from "./Claim.ts"
 /** A held lock. */
 export type { Lease } from "./HeldLease.ts"
 /** A lease that was detached, on its way to another holder. */

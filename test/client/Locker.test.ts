@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Redacted, Schedule } from "effect"
-import { DataCodec, DlmError, Locker, Talker } from "effect-dlm"
+import { DataCodec, DlmError, Lease, Locker, Talker } from "effect-dlm"
 import type { Protocol } from "effect-dlm/protocol"
 import { LockServer } from "effect-dlm/server"
 import { FaultyTalker, MockTalker } from "effect-dlm/testing"
@@ -347,6 +347,35 @@ describe("Locker", () => {
         assert.deepStrictEqual(requests, ["Lock", "Unlock", "Lock", "Lock"])
       }).pipe(Effect.provide(talker))
     }))
+
+  it.effect("is a claim that nobody else can make: what only looks like a Locker cannot be held", () =>
+    Effect.gen(function*() {
+      const locker = yield* Locker.make(name)
+      const { acquire, erase, get, holder, id, isDlm, isLocked, lock, put, tryLock, ttl, unlock, version } = locker
+      // All that a Locker had before it was a claim.
+      const double = {
+        name,
+        acquire,
+        erase,
+        get,
+        holder,
+        id,
+        isDlm,
+        isLocked,
+        lock,
+        put,
+        tryLock,
+        ttl,
+        unlock,
+        version
+      }
+      const hold = (claim: Lease.Claim) => Lease.withLock(Effect.void, claim)
+      const compiles = (_hold: () => unknown) => {}
+      compiles(() => hold(locker))
+      // @ts-expect-error it says of nothing what it asks for
+      compiles(() => hold(double))
+      assert.notProperty(locker, "internal")
+    }).pipe(Effect.provide(MockTalker.layer([]))))
 
   it.effect("refuses a time to live that cannot be", () =>
     Effect.gen(function*() {
