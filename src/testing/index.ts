@@ -8,3 +8,5 @@ export * as FaultyTalker from "./FaultyTalker.ts"
 export * as MockTalker from "./MockTalker.ts"
 /** What every Store must do. */
 export * as StoreContract from "./StoreContract.ts"
+/** Random programs, and what they must show. */
+export * as Programs from "./Programs.ts"

@@ -152,7 +152,14 @@ export class Machine {
   state: "Running" | "Paused" | "Dead" = "Running"
   /** How many of its own milliseconds pass in one of the simulation's. */
   readonly rate: number
+  /** Timers that have not rung. */
+  readonly sleeping = new Set<object>()
   private readonly ready: Array<() => void> = []
+  /** What runs before all else, once it goes on after it stood still. */
+  private readonly first: Array<() => void> = []
+  private still = 0
+  private suspendedSince: number | undefined
+  private suspended = 0
   private readonly origin: number
   /** What its wall clock shows beyond its monotonic clock, in milliseconds. */
   private wall: number
@@ -192,24 +199,52 @@ export class Machine {
 
   /** Its monotonic clock, in milliseconds. */
   get monotonic(): number {
+    const now = this.suspendedSince ?? this.sim.now
+    return this.origin + (now - this.bootedAt - this.suspended) * this.rate
+  }
+
+  /** As its monotonic clock, and by the time that it was suspended more. */
+  get boottime(): number {
     return this.origin + (this.sim.now - this.bootedAt) * this.rate
   }
 
   /** Its wall clock, in milliseconds. */
   get wallClock(): number {
-    return this.wall + this.monotonic
+    return this.wall + this.boottime
   }
 
   get canRun(): boolean {
-    return this.state === "Running" && this.ready.length > 0
+    return this.state === "Running" && this.still === 0 && this.ready.length + this.first.length > 0
   }
 
   enqueue(task: () => void): void {
     if (this.state !== "Dead") this.ready.push(task)
   }
 
+  /** Nothing of it runs for a while; then first of all this. */
+  standStill(millis: number, then: () => void = () => {}): void {
+    this.still++
+    this.sim.after(millis, () => {
+      this.still--
+      this.first.push(then)
+    })
+  }
+
+  /** As `standStill`, and its monotonic clock stands still, too. */
+  suspend(millis: number): void {
+    if (this.suspendedSince !== undefined) return
+    this.suspendedSince = this.sim.now
+    this.standStill(millis)
+    this.sim.after(millis, () => {
+      this.suspended += this.sim.now - this.suspendedSince!
+      this.suspendedSince = undefined
+    })
+  }
+
   runOne(): void {
     const { ready } = this
+    const first = this.first.shift()
+    if (first !== undefined) return first()
     const at = this.sim.random.below(ready.length)
     const task = ready[at]!
     const last = ready.pop()!
@@ -284,8 +319,21 @@ class VirtualClock implements Clock.Clock {
     const { machine } = this
     return Effect.callback((resume) => {
       const late = machine.sim.random.chance(0.25) ? machine.sim.random.double() : 0
-      const cancel = machine.after((Math.max(1, Math.trunc(millis)) + late) / machine.rate, () => resume(Effect.void))
-      return Effect.sync(cancel)
+      const until = machine.monotonic + Math.max(1, Math.trunc(millis)) + late
+      const timer = {}
+      machine.sleeping.add(timer)
+      const wake = () => {
+        // A machine that was suspended meanwhile has not come so far.
+        const left = until - machine.monotonic
+        if (left > 0.5) return void (cancel = machine.after(left / machine.rate, wake))
+        machine.sleeping.delete(timer)
+        resume(Effect.void)
+      }
+      let cancel = machine.after((until - machine.monotonic) / machine.rate, wake)
+      return Effect.sync(() => {
+        machine.sleeping.delete(timer)
+        cancel()
+      })
     })
   }
 }

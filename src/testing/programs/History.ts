@@ -1,0 +1,195 @@
+/**
+ * A trace, put in order: operations from their begin to their end, tenures as the store knew them, and who asked by which
+ * owner.
+ */
+import type { FaultKind, Step } from "./Program.ts"
+import type { Ended, Event, Trace } from "./Trace.ts"
+
+/** An operation of a program. */
+export interface Operation {
+  readonly id: number
+  readonly process: number
+  readonly step: Step
+  readonly names: ReadonlyArray<string>
+  readonly within: ReadonlyArray<number>
+  readonly lease: number | undefined
+  readonly began: number
+  ended: number
+  outcome: Ended | undefined
+  /** When its body began and was over, if it holds something. */
+  entered: number | undefined
+  left: number
+}
+
+/** A hold of a name, as the store knew it. */
+export interface Tenure {
+  readonly name: string
+  readonly owner: string
+  readonly fence: bigint | undefined
+  readonly from: number
+  to: number
+  /** Whether it was given back. */
+  isFreed: boolean
+  /** Whether the server forgot it. */
+  isForgotten: boolean
+}
+
+/** A request, from its leaving to its answer. */
+export interface Exchange {
+  readonly asked: Extract<Event, { readonly _tag: "Asked" }>
+  answered: number
+  status: string | undefined
+}
+
+/** Something that lasted. */
+export interface Span {
+  readonly from: number
+  readonly to: number
+}
+
+export class History {
+  readonly trace: Trace
+  readonly operations = new Map<number, Operation>()
+  readonly tenures: Array<Tenure> = []
+  readonly exchanges = new Map<number, Exchange>()
+  /** The operations that asked for a lock by an owner. */
+  readonly askers = new Map<string, Set<number>>()
+  readonly forgotten: Array<number> = []
+  readonly shared: ReadonlySet<string>
+  /** By how much timers may be late, in milliseconds. */
+  readonly slack: number
+  /** Whether the store says who holds what; else there are the programs alone. */
+  readonly seesStore: boolean
+
+  constructor(trace: Trace) {
+    this.trace = trace
+    const ids = trace.program.processes.flatMap(({ lockers }) => lockers.flatMap(({ id }) => id ?? []))
+    this.shared = new Set(ids)
+    this.slack = trace.slack
+    this.seesStore = trace.events.some(({ _tag }) => _tag === "Held")
+    const present = new Map<string, Tenure & { until: number }>()
+    for (const event of trace.events) {
+      this.ofOperation(event)
+      this.ofRequest(event)
+      this.ofStore(event, present)
+    }
+    for (const tenure of present.values()) tenure.to = tenure.until
+  }
+
+  /** Whether others may have the owner. */
+  isShared(owner: string): boolean {
+    return Array.from(this.shared).some((id) => owner.endsWith(id))
+  }
+
+  private ofOperation(event: Event): void {
+    if (event._tag === "Began") {
+      const { at, id, lease, names, process, step, within } = event
+      const notYet = { ended: Infinity, outcome: undefined, entered: undefined, left: Infinity }
+      this.operations.set(id, { id, process, step, names, within, lease, began: at, ...notYet })
+    }
+    if (event._tag !== "Ended" && event._tag !== "Entered" && event._tag !== "Left") return
+    const operation = this.operations.get(event.id)!
+    if (event._tag === "Entered") operation.entered = event.at
+    else if (event._tag === "Left") operation.left = event.at
+    else {
+      operation.ended = event.at
+      operation.outcome = event.outcome
+    }
+  }
+
+  private ofRequest(event: Event): void {
+    if (event._tag === "Asked") {
+      this.exchanges.set(event.request, { asked: event, answered: Infinity, status: undefined })
+      if (event.action !== "Lock" || event.by === undefined) return
+      for (const owner of [event.owner, event.heir]) {
+        if (owner === undefined) continue
+        this.askers.set(owner, (this.askers.get(owner) ?? new Set()).add(event.by))
+      }
+    }
+    if (event._tag === "Answered") {
+      const exchange = this.exchanges.get(event.request)!
+      exchange.answered = event.at
+      exchange.status = event.status
+    }
+  }
+
+  private ofStore(event: Event, present: Map<string, Tenure & { until: number }>): void {
+    if (event._tag === "Forgot") {
+      this.forgotten.push(event.at)
+      for (const tenure of present.values()) {
+        tenure.to = Math.min(event.at, tenure.until)
+        tenure.isForgotten = event.at < tenure.until
+      }
+      return present.clear()
+    }
+    if (event._tag !== "Held" && event._tag !== "Freed") return
+    const before = present.get(event.name)
+    if (event._tag === "Held" && before?.owner === event.owner && before.fence === event.fence) {
+      if (event.at < before.until) return void (before.until = event.until)
+    }
+    if (before !== undefined) {
+      before.to = Math.min(event.at, before.until)
+      before.isFreed = event._tag === "Freed" && event.at < before.until
+    }
+    present.delete(event.name)
+    if (event._tag === "Freed") return
+    const { at, fence, name, owner, until } = event
+    const tenure = { name, owner, fence, from: at, to: Infinity, until, isFreed: false, isForgotten: false }
+    this.tenures.push(tenure)
+    present.set(name, tenure)
+  }
+
+  /** Whether an operation is the other, or within it. */
+  isWithin(operation: Operation, other: Operation): boolean {
+    return operation.id === other.id || operation.within.includes(other.id)
+  }
+
+  /** What an operation is within, the innermost last. */
+  around(operation: Operation): ReadonlyArray<Operation> {
+    return operation.within.map((id) => this.operations.get(id)!)
+  }
+
+  /** The operations that asked for what became a tenure. */
+  askersOf({ name, owner }: Tenure): ReadonlySet<number> {
+    const askers = Array.from(this.askers.get(owner) ?? [])
+    return new Set(askers.filter((id) => this.operations.get(id)!.names.includes(name)))
+  }
+
+  /** The tenure of a name that one operation, or one around it, had asked for, and that was there at a time. */
+  tenureOf(operation: Operation, name: string, at: number): Tenure | undefined {
+    return this.tenures.find((tenure) =>
+      tenure.name === name && tenure.from <= at && at <= tenure.to &&
+      Array.from(this.askersOf(tenure)).some((id) => id === operation.id || operation.within.includes(id))
+    )
+  }
+
+  /** When a process stood still, whatever the reason. */
+  stillOf(process: number): ReadonlyArray<Span> {
+    const blocks = Array.from(this.operations.values())
+      .filter((operation) => operation.process === process && operation.step.op === "block")
+      .map(({ began, ended }) => ({ from: began, to: ended }))
+    return [...blocks, ...this.faults("suspend", process)]
+  }
+
+  /** For how long of a span a process stood still. */
+  stillWithin(process: number, from: number, to: number): number {
+    return this.stillOf(process).reduce(
+      (sum, span) => sum + Math.max(0, Math.min(to, span.to) - Math.max(from, span.from)),
+      0
+    )
+  }
+
+  /** When faults of a kind lasted that strike a process. */
+  faults(kind: FaultKind, process: number): ReadonlyArray<Span> {
+    return this.trace.events.flatMap((event) =>
+      event._tag === "Fault" && event.kind === kind && (event.process ?? process) === process
+        ? [{ from: event.at, to: event.until }]
+        : []
+    )
+  }
+
+  /** When the last fault was over. */
+  get faultsEnd(): number {
+    return Math.max(0, ...this.trace.events.flatMap((event) => event._tag === "Fault" ? [event.until] : []))
+  }
+}

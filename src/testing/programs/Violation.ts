@@ -1,0 +1,33 @@
+/**
+ * What a trace shows to be broken.
+ */
+
+/** The promises that are looked at. */
+export const rules = [
+  "exclusion",
+  "sections",
+  "loss",
+  "maxHold",
+  "evidence",
+  "failure",
+  "bounds",
+  "patience",
+  "interruption",
+  "order",
+  "release",
+  "after",
+  "leftovers",
+  "shared",
+  "words",
+  "secrets",
+  "data"
+] as const
+/** A promise that is looked at. */
+export type Rule = typeof rules[number]
+
+/** A promise that was broken. */
+export interface Violation {
+  readonly rule: Rule
+  readonly at: number
+  readonly what: string
+}

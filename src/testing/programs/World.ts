@@ -1,0 +1,186 @@
+/**
+ * Where programs run: processes with a Talker each, faults that strike them, and a look from outside.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import { monotonicMillisUnsafe } from "../../lib/monotonic.ts"
+import type { Change, Store } from "../../store/Store.ts"
+import { Talker } from "../../transport/Talker.ts"
+import { Faults, faulty } from "./faults.ts"
+import type { Fault, Program } from "./Program.ts"
+import type { Recorder } from "./Trace.ts"
+
+/** A process of a run. */
+export interface Runner {
+  /** What its fibers run with: its Talker, and a clock and a scheduler of its own, perhaps. */
+  readonly context: Context.Context<Talker>
+  /** Stands still for so many milliseconds, without giving way to any other fiber of the process. */
+  readonly block: (millis: number) => Effect.Effect<void>
+}
+
+/** A world that has been opened for a program. */
+export interface Opened {
+  readonly processes: ReadonlyArray<Runner>
+  /** Lets a fault strike. It heals by itself, when its time is over. */
+  readonly strike: (fault: Fault) => Effect.Effect<void>
+  /** Ends all processes, as their users would, by closing their scopes. */
+  readonly close: Effect.Effect<void>
+  /** Whether nobody holds a name. */
+  readonly isFree: (name: string) => Effect.Effect<boolean>
+  /** What is still there of the processes once they are closed, such as timers and connections. */
+  readonly leftovers: Effect.Effect<ReadonlyArray<string>>
+}
+
+/** Where programs run. */
+export interface World {
+  /** The true time, in milliseconds. */
+  readonly now: () => number
+  /** How long programs may go on before they are interrupted, in milliseconds: two may wait for each other. */
+  readonly patience: number
+  /** By how much timers may be late here, in milliseconds. */
+  readonly slack: number
+  /** How long after the processes were closed something of them may be left, in milliseconds. */
+  readonly settles: number
+  /** What the names of a program are called in this world. */
+  readonly prefix: string
+  readonly open: (program: Program, recorder: Recorder) => Effect.Effect<Opened, never, Scope.Scope>
+}
+
+/** The operation on whose behalf the present fiber runs. */
+export const CurrentOperation: Context.Reference<number | undefined> = Context.Reference<number | undefined>(
+  "effect-dlm/testing/programs/CurrentOperation",
+  { defaultValue: () => undefined }
+)
+
+/** A Talker each of whose requests is written down. */
+export const watchTalker = (
+  talker: Talker["Service"],
+  recorder: Recorder,
+  process: number
+): Talker["Service"] => ({
+  ...talker,
+  talk: (request) =>
+    Effect.withFiber((fiber) => {
+      const number = recorder.nextRequest()
+      recorder.note({
+        _tag: "Asked",
+        request: number,
+        process,
+        by: fiber.getRef(CurrentOperation),
+        action: request.Action,
+        name: request.FileName,
+        owner: request.ID,
+        fence: request.Fence,
+        heir: request.Heir,
+        waits: request.Wait !== undefined
+      })
+      return Effect.onExit(talker.talk(request), (exit) =>
+        Effect.sync(() =>
+          recorder.note({
+            _tag: "Answered",
+            request: number,
+            status: Exit.isSuccess(exit) ? exit.value.Status : "None"
+          })
+        ))
+    })
+})
+
+/** A store whose every change is written down: it is the one that says who holds a name. */
+export const watchStore = (store: Store["Service"], recorder: Recorder, now: () => number): Store["Service"] => ({
+  ...store,
+  modify: (name, decide, asker) =>
+    Effect.suspend(() => {
+      let wasThere = false
+      let change: Change = { _tag: "Keep" }
+      const outcome = store.modify(name, (entry, ...given) => {
+        const decision = decide(entry, ...given)
+        wasThere = entry !== undefined
+        change = decision.change
+        return decision
+      }, asker)
+      return Effect.tap(outcome, ({ fence }) =>
+        Effect.sync(() => {
+          if (change._tag === "Remove" && wasThere) recorder.note({ _tag: "Freed", name })
+          if (change._tag === "Write") {
+            const { entry: { owner }, ttlMillis } = change
+            recorder.note({ _tag: "Held", name, owner, fence, until: now() + ttlMillis })
+          }
+        }))
+    })
+})
+
+/** How to make a world. */
+export interface Options {
+  /** Makes the Talker of one process. */
+  readonly talker: Effect.Effect<Talker["Service"], never, Scope.Scope>
+  /** By default two minutes. */
+  readonly patience?: Duration.Input | undefined
+  /** By how much timers may be late. By default 5 ms, as they are by a test's clock. */
+  readonly slack?: Duration.Input | undefined
+  /** What all names begin with: other runs may use the same server. */
+  readonly prefix?: string | undefined
+}
+
+/**
+ * A world over any Talker, of any server: each process has one of its own, which the faults of the program make
+ * unreliable. All run by the clock of the one who runs it, be that a test's.
+ *
+ * Processes of such a world cannot stand still, be suspended or have their wall clock set: a body that would block sleeps,
+ * and cannot be interrupted.
+ */
+export const make = (options: Options): Effect.Effect<World> =>
+  Effect.clockWith((clock) =>
+    Effect.sync((): World => {
+      const now = () => monotonicMillisUnsafe(clock)
+      return {
+        now,
+        patience: Duration.toMillis(options.patience ?? "2 minutes"),
+        slack: Duration.toMillis(options.slack ?? 5),
+        settles: 0,
+        prefix: options.prefix ?? "",
+        open: (program, recorder) => open(program, recorder, options)
+      }
+    })
+  )
+
+const open = Effect.fnUntraced(function*(program: Program, recorder: Recorder, options: Options) {
+  const faults = new Faults(program)
+  const scope = yield* Effect.scope
+  const context = yield* Effect.context<never>()
+  const observer = yield* options.talker
+  const own = yield* Scope.fork(scope)
+  const processes = yield* Effect.forEach(
+    program.processes,
+    (_, index) =>
+      Effect.map(Scope.provide(options.talker, own), (talker): Runner => ({
+        context: Context.add(context, Talker, watchTalker(faulty(talker, faults, index), recorder, index)),
+        block: (millis) => Effect.uninterruptible(Effect.sleep(Duration.millis(millis)))
+      }))
+  )
+  return {
+    processes,
+    strike: (fault) =>
+      Effect.suspend(() => {
+        faults.begin(fault)
+        const over = Effect.andThen(Effect.sleep(Duration.millis(fault.for)), Effect.sync(() => faults.end(fault)))
+        return Effect.asVoid(Effect.forkIn(over, scope))
+      }),
+    close: Scope.close(own, Exit.void),
+    isFree: (name) => isFree(observer, name),
+    leftovers: Effect.succeed([])
+  } satisfies Opened
+})
+
+/** Whether nobody holds a name, as the server says. */
+export const isFree = (talker: Talker["Service"], name: string): Effect.Effect<boolean> =>
+  talker.talk({ ID: "observer", FileName: name, Action: "TestLock", Expire: 1 }).pipe(
+    Effect.retry({ schedule: Schedule.spaced("200 millis"), times: 20 }),
+    Effect.match({
+      onFailure: () => false,
+      onSuccess: ({ Status }) => Status === "Unlocked"
+    })
+  )

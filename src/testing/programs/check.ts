@@ -1,0 +1,15 @@
+/**
+ * A trace, held against what is promised.
+ */
+import { ending } from "./ending.ts"
+import { exclusion } from "./exclusion.ts"
+import { History } from "./History.ts"
+import type { Trace } from "./Trace.ts"
+import type { Violation } from "./Violation.ts"
+import { waiting } from "./waiting.ts"
+
+/** What a trace shows to be broken, in the order of its happening. */
+export const check = (trace: Trace): ReadonlyArray<Violation> => {
+  const history = new History(trace)
+  return [...exclusion(history), ...waiting(history), ...ending(history)].toSorted((a, b) => a.at - b.at)
+}

@@ -1,0 +1,136 @@
+/**
+ * What is left when an operation has ended, and when all has; and what is said on the way.
+ */
+import type { History, Operation } from "./History.ts"
+import type { Violation } from "./Violation.ts"
+
+export const ending = (history: History): ReadonlyArray<Violation> => [
+  ...leftovers(history),
+  ...Array.from(history.operations.values()).flatMap((operation) => release(history, operation)),
+  ...Array.from(history.operations.values()).flatMap((operation) => after(history, operation)),
+  ...shared(history),
+  ...words(history),
+  ...secrets(history),
+  ...data(history)
+]
+
+const leftovers = ({ trace: { events } }: History): ReadonlyArray<Violation> =>
+  events.flatMap((event) =>
+    event._tag === "Leftover" ? [{ rule: "leftovers", at: event.at, what: `at the end: ${event.what}` }] : []
+  )
+
+/** How long after all faults what is tried again may still be there: between two tries are five seconds at the most. */
+const insists = 8_000
+
+/** What is asked of the server, or handed on, under a lease. */
+const needsLease: ReadonlySet<string> = new Set(["detach", "put", "get", "update"])
+
+// A lease that is over owns nothing.
+const after = (history: History, { began, ended, id, lease, outcome, step }: Operation): ReadonlyArray<Violation> => {
+  const holder = lease === undefined ? undefined : history.operations.get(lease)
+  if (holder === undefined || step.op !== "lease" || !needsLease.has(step.action)) return []
+  // A lease that was acquired within another is that one's.
+  const lasts = [holder, ...history.around(holder)].some((other) =>
+    other.names.some((name) => holder.names.includes(name)) &&
+    (other.ended > began - history.slack || outlives(history, other))
+  )
+  if (lasts || outcome === undefined) return []
+  return outcome.kind !== "Done" &&
+      (outcome.kind !== "Failed" || outcome.errors.some((error) => error.startsWith("LeaseLost")))
+    ? []
+    : [{
+      rule: "after",
+      at: ended,
+      what: `${step.action} ${id} under a lease that was over came to ${outcome.kind} ${outcome.errors.join(" ")}`
+    }]
+}
+
+// Where nothing goes wrong, what an operation took is free when it is over.
+const release = (history: History, operation: Operation): ReadonlyArray<Violation> => {
+  const { ended, id, process, step } = operation
+  const { faults, latency } = history.trace.program
+  if (step.op !== "hold" && step.op !== "holdAll") return []
+  const isDetached = Array.from(history.operations.values()).some(({ process: its, step }) =>
+    its === process && step.op === "lease" && step.action === "detach"
+  )
+  if (isDetached || history.stillOf(process).length > 0 || outlives(history, operation)) return []
+  // After a loss, and where nothing was got, nothing is waited for.
+  const prompt = operation.entered !== undefined && operation.outcome?.kind === "Done"
+    ? history.slack
+    : history.slack + latency * 4
+  const late = faults.length === 0 ? prompt : Math.max(0, history.faultsEnd - ended) + insists
+  return history.tenures.filter((tenure) =>
+    history.askersOf(tenure).has(id) && !history.isShared(tenure.owner) &&
+    tenure.to > ended + late
+  ).map((tenure): Violation => ({
+    rule: "release",
+    at: ended,
+    what: `${step.op} ${id} of process ${process} has ended, and held ${tenure.name} until ${tenure.to.toFixed(1)}`
+  }))
+}
+
+// What was acquired within it, and goes on, keeps the lock.
+const outlives = (history: History, { ended, id }: Operation): boolean =>
+  Array.from(history.operations.values()).some((other) =>
+    other.within.includes(id) && other.entered !== undefined && other.ended > ended
+  )
+
+// All who know an id are one owner: an attempt to get the lock by it ends nothing.
+const shared = (history: History): ReadonlyArray<Violation> =>
+  Array.from(history.exchanges.values()).flatMap(({ asked: { action, at, by, owner, request } }) => {
+    const step = by === undefined ? undefined : history.operations.get(by)?.step
+    const isAttempt = step?.op === "plain" && (step.action === "lock" || step.action === "tryLock")
+    return isAttempt && action === "Unlock" && history.isShared(owner)
+      ? [{
+        rule: "shared" as const,
+        at,
+        what: `request ${request}, of a lock by an id, gives back what others may hold`
+      }]
+      : []
+  })
+
+const nexts: Readonly<Record<string, ReadonlyArray<string>>> = {
+  Held: ["Suspect", "Ending", "Lost", "Released"],
+  Suspect: ["Held", "Ending", "Lost", "Released"],
+  Ending: ["Lost", "Released"],
+  Lost: ["Released"],
+  Released: []
+}
+
+// What is told of a lease is a word of its machine, and its loss is told when it is lost.
+const words = ({ trace: { events } }: History): ReadonlyArray<Violation> => {
+  const last = new Map<number, string>()
+  return events.flatMap((event): ReadonlyArray<Violation> => {
+    const { at } = event
+    if (event._tag === "StateAtLoss") {
+      return event.state === "Lost" || event.state === "Released"
+        ? []
+        : [{ rule: "words", at, what: `a loss was told while the lease was ${event.state}` }]
+    }
+    if (event._tag !== "State") return []
+    const before = last.get(event.lease)
+    last.set(event.lease, event.state)
+    return before === undefined || nexts[before]!.includes(event.state)
+      ? []
+      : [{ rule: "words", at, what: `a lease went from ${before} to ${event.state}` }]
+  })
+}
+
+const secrets = (history: History): ReadonlyArray<Violation> => {
+  const owners = Array.from(history.askers.keys()).filter((owner) => owner.length > 8)
+  return history.trace.events.flatMap((event) =>
+    event._tag === "Printed" && owners.some((owner) => event.text.includes(owner))
+      ? [{ rule: "secrets", at: event.at, what: `an owner is printed: ${event.text}` }]
+      : []
+  )
+}
+
+const data = ({ trace: { events } }: History): ReadonlyArray<Violation> => {
+  const written = new Set<string>()
+  return events.flatMap((event): ReadonlyArray<Violation> => {
+    if (event._tag === "Put") written.add(`${event.name} ${event.text}`)
+    return event._tag === "Got" && !written.has(`${event.name} ${event.text}`)
+      ? [{ rule: "data", at: event.at, what: `${event.name} has the text ${event.text}, which nobody has put` }]
+      : []
+  })
+}

@@ -1,0 +1,137 @@
+/**
+ * Who is inside at once: a body runs only while the store says that its tenure goes on, unless a pause explains it, and
+ * then its loss is reported.
+ */
+import { History, type Operation, type Tenure } from "./History.ts"
+import type { Violation } from "./Violation.ts"
+
+/** How long after a suspension a client may still look, and ask, before it tells a body, in milliseconds. */
+const afterSuspension = 2_200
+
+const show = ({ began, id, process, step }: Operation) =>
+  `${step.op} ${id} of process ${process}, begun at ${began.toFixed(1)}`
+
+/** Bodies that ran without their lock, that lost it silently, or that were two at once. */
+export const exclusion = (history: History): ReadonlyArray<Violation> => {
+  const holders = Array.from(history.operations.values()).filter(({ entered }) => entered !== undefined)
+  if (!history.seesStore) return unseen(history, holders)
+  const under = new Map<string, Array<Operation>>()
+  const found = holders.flatMap((operation) =>
+    operation.names.flatMap((name) => {
+      const { entered = 0 } = operation
+      const tenure = history.tenureOf(operation, name, entered)
+      if (tenure === undefined) return unheld(history, operation, name)
+      if (history.isShared(tenure.owner)) return []
+      const key = `${name} ${tenure.owner} ${tenure.fence}`
+      under.set(key, [...under.get(key) ?? [], operation])
+      return [...overrun(history, operation, tenure), ...tooLong(history, operation, tenure)]
+    })
+  )
+  return [...found, ...Array.from(under.values()).flatMap((operations) => together(history, operations))]
+}
+
+const unheld = (history: History, operation: Operation, name: string): ReadonlyArray<Violation> => {
+  const at = operation.entered!
+  // It looks whether it was suspended each second.
+  const isAwake = history.faults("suspend", operation.process).every(({ from, to }) =>
+    at < from || at > to + afterSuspension
+  )
+  if (!isAwake || history.shared.size > 0 || isAfterForgetting(history, at) || wasDetached(history, operation, at)) {
+    return []
+  }
+  return [{ rule: "exclusion", at, what: `${show(operation)} entered ${name}, which was not held for it` }]
+}
+
+// A server that has forgotten all may grant what is held; the client comes to know within its own deadline.
+const isAfterForgetting = (history: History, at: number): boolean =>
+  history.forgotten.some((when) => when <= at && at - when <= 6_000)
+
+// What was let go by the program itself is protected no more.
+const wasDetached = (history: History, operation: Operation, by: number): boolean =>
+  Array.from(history.operations.values()).some(({ began, process, step }) =>
+    step.op === "lease" && step.action === "detach" && process === operation.process && began <= by + history.slack
+  )
+
+/** Whether a pause, or what cannot be interrupted, explains that a body ran on at a time. */
+const isExplained = (history: History, operation: Operation, at: number): boolean => {
+  if (
+    history.stillOf(operation.process).some(({ from, to }) => from - history.slack <= at && at <= to + afterSuspension)
+  ) {
+    return true
+  }
+  if (history.faults("jump", operation.process).length > 0) return true
+  return Array.from(history.operations.values()).some((other) => {
+    const { began, ended, left, step } = other
+    // What is given back within it is waited for.
+    if (other.within.includes(operation.id) && left <= at + history.slack && at <= ended + history.slack) return true
+    if (step.op !== "uninterruptible" && step.op !== "finalizer" && step.op !== "lease") return false
+    const isRelated = other.within.includes(operation.id) || operation.within.includes(other.id)
+    return isRelated && began <= at + history.slack && ended >= at - history.slack
+  })
+}
+
+const overrun = (history: History, operation: Operation, tenure: Tenure): ReadonlyArray<Violation> => {
+  const { left, outcome, step } = operation
+  if (left <= tenure.to + history.slack || tenure.isForgotten || isAfterForgetting(history, tenure.to)) return []
+  if (wasDetached(history, operation, left)) return []
+  const when = `until ${left.toFixed(1)}, and ${tenure.name} was its own until ${tenure.to.toFixed(1)}`
+  if (tenure.isFreed || !isExplained(history, operation, tenure.to)) {
+    return [{ rule: "exclusion", at: tenure.to, what: `${show(operation)} ran ${when}` }]
+  }
+  const isInHand = step.op === "resume" || (step.op === "hold" && step.way === "acquire")
+  const isReported = outcome === undefined || outcome.errors.some((error) => error.startsWith("LeaseLost")) ||
+    (isInHand && outcome.kind !== "Done")
+  return isReported ? [] : [{
+    rule: "loss",
+    at: left,
+    what: `${show(operation)} ran ${when}, and came to ${outcome.kind} ${outcome.errors.join(" ")}`
+  }]
+}
+
+const tooLong = (history: History, operation: Operation, tenure: Tenure): ReadonlyArray<Violation> => {
+  const { entered = 0, left, step } = operation
+  if (step.op !== "hold" || step.maxHold === undefined || !history.askersOf(tenure).has(operation.id)) return []
+  const until = entered + step.maxHold
+  const still = history.stillWithin(operation.process, entered, left)
+  return left <= until + still + history.slack || isExplained(history, operation, until) ||
+      wasDetached(history, operation, left) ?
+    [] :
+    [{
+      rule: "maxHold",
+      at: left,
+      what: `${show(operation)} held ${tenure.name} for ${(left - entered).toFixed(1)} ms, and not ${step.maxHold}`
+    }]
+}
+
+// Where the store is not seen: two processes are never inside at once, unless one of them says that it was lost.
+const unseen = (history: History, holders: ReadonlyArray<Operation>): ReadonlyArray<Violation> => {
+  const tells = ({ outcome }: Operation) => outcome?.errors.some((error) => error.startsWith("LeaseLost")) === true
+  const sure = holders.filter((operation) => !tells(operation) && !wasDetached(history, operation, Infinity))
+  return history.shared.size > 0 || history.forgotten.length > 0 ?
+    [] :
+    sure.flatMap((one, i) =>
+      sure.slice(i + 1).flatMap((other): ReadonlyArray<Violation> => {
+        const from = Math.max(one.entered!, other.entered!)
+        const to = Math.min(one.left, other.left)
+        const isTogether = one.process !== other.process && from < to &&
+          one.names.some((name) => other.names.includes(name))
+        return isTogether
+          ? [{ rule: "exclusion", at: from, what: `${show(one)} and ${show(other)} were inside at once` }]
+          : []
+      })
+    )
+}
+
+// Those of one lease exclude each other, but for those around them.
+const together = (history: History, operations: ReadonlyArray<Operation>): ReadonlyArray<Violation> =>
+  operations.flatMap((one, i) =>
+    operations.slice(i + 1).flatMap((other): ReadonlyArray<Violation> => {
+      if (history.isWithin(one, other) || history.isWithin(other, one)) return []
+      const at = Math.max(one.entered!, other.entered!)
+      return at >= Math.min(one.left, other.left) ? [] : [{
+        rule: "sections",
+        at,
+        what: `${show(one)} and ${show(other)} were inside at once`
+      }]
+    })
+  )

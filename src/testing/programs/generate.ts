@@ -1,0 +1,202 @@
+/**
+ * Programs, drawn by a seed.
+ *
+ * Some seeds have no fault, so that what must be so where nothing goes wrong is seen too; some have one name, so that
+ * fibers meet, and some have several.
+ */
+import { Draw } from "./Draw.ts"
+import {
+  type Fault,
+  type FaultKind,
+  leaseActions,
+  type LockerSpec,
+  plainActions,
+  type Process,
+  type Program,
+  type Step,
+  type Steps
+} from "./Program.ts"
+
+const names = ["a", "b"]
+const ttls = [600, 1500, 4000, 20_000]
+const waits = [0, 300, 1000, 3000, undefined]
+
+/** How deep steps are within each other. */
+const maxDepth = 4
+
+class Composer {
+  readonly draw: Draw
+  readonly lockers: ReadonlyArray<LockerSpec>
+
+  constructor(draw: Draw, lockers: ReadonlyArray<LockerSpec>) {
+    this.draw = draw
+    this.lockers = lockers
+  }
+
+  millis(): number {
+    const { draw } = this
+    return draw.weighed([[5, draw.below(20)], [4, draw.below(400)], [1, draw.below(3000)]])
+  }
+
+  steps(depth: number, most: number): Steps {
+    return Array.from({ length: 1 + this.draw.below(most) }, () => this.step(depth))
+  }
+
+  private locker(): number {
+    return this.draw.below(this.lockers.length)
+  }
+
+  private body(depth: number): Steps {
+    return this.steps(depth + 1, 3)
+  }
+
+  private step(depth: number): Step {
+    const { draw } = this
+    const deep = depth >= maxDepth ? 0 : 1
+    const make = draw.weighed<() => Step>([
+      [4, () => ({ op: "sleep", millis: this.millis() })],
+      [0.4, () => ({ op: "block", millis: draw.weighed([[2, draw.below(200)], [2, draw.below(6000)]]) })],
+      [0.2, () => ({ op: "fail" })],
+      [0.1, () => ({ op: "die" })],
+      [depth === 0 ? 2 : 1, () => ({ op: "plain", locker: this.locker(), action: draw.pick(plainActions) })],
+      [0.2, () => this.inOrder()],
+      [depth === 0 ? 0.3 : 1.6, () => ({ op: "lease", action: draw.pick(leaseActions) })],
+      [deep * (depth === 0 ? 6 : 2), () => this.hold(depth)],
+      [deep * 0.4, () => this.holdAll(depth)],
+      [deep * (depth === 0 ? 0.7 : 0.15), () => this.handedOn(depth)],
+      [deep * 0.5, () => ({ op: "resume", once: draw.chance(0.7), body: this.body(depth) })],
+      [deep * 1.2, () => ({ op: "fork", leftBehind: draw.chance(0.5), body: this.body(depth) })],
+      [deep, () => ({ op: "timeout", millis: this.millis(), body: this.body(depth) })],
+      [deep * 0.4, () => ({ op: "interrupt", yields: draw.below(30), body: this.body(depth) })],
+      [deep * 0.3, () => ({ op: "uninterruptible", body: this.body(depth).map(bounded) })],
+      [deep * 0.3, () => this.finalizer(depth)],
+      [deep * 0.5, () => ({ op: "repeat", times: 2 + draw.below(4), body: this.body(depth) })]
+    ])
+    return make()
+  }
+
+  // Some plain operations of one Locker.
+  private inOrder(): Step {
+    const locker = this.locker()
+    const actions = [
+      this.draw.pick(["lock", "tryLock", "put"] as const),
+      ...[1, 2].map(() => this.draw.pick(plainActions))
+    ]
+    return { op: "repeat", times: 1, body: actions.map((action) => ({ op: "plain", locker, action })) }
+  }
+
+  // What is left behind by a body, and asks for the same name: while that goes on, or ends, or later.
+  private behind(depth: number, locker: number): Steps {
+    const { draw } = this
+    const left = Array.from({ length: 1 + draw.below(3) }, (): Step => {
+      const sleep: Step = { op: "sleep", millis: draw.below(60) }
+      const body: Steps = draw.chance(0.3) ? [{ op: "uninterruptible", body: [sleep] }] : [sleep]
+      const inner: Step = { op: "hold", way: draw.pick(["withLock", "acquire", "withLockProvided"]), locker, body }
+      return { op: "fork", leftBehind: true, body: [{ op: "sleep", millis: draw.below(30) }, inner] }
+    })
+    return [...left, { op: "sleep", millis: draw.below(60) }, ...draw.chance(0.3) ? this.body(depth) : []]
+  }
+
+  private hold(depth: number): Step {
+    const { draw } = this
+    const locker = this.locker()
+    const { ttl } = this.lockers[locker]!
+    const wait = draw.pick(waits)
+    return {
+      op: "hold",
+      way: draw.weighed([[4, "withLock"], [1, "withLockIfAvailable"], [3, "withLockProvided"], [2, "acquire"]]),
+      locker,
+      ...(wait === undefined ? {} : { wait }),
+      ...(draw.chance(0.2) ? { margin: Math.floor(ttl * draw.pick(ttl < 4000 ? [0, 0.3] : [0, 0.3, 0.9])) } : {}),
+      ...(draw.chance(0.1) ? { maxHold: 1 + draw.below(2 * ttl) } : {}),
+      body: [
+        ...draw.chance(0.2) ? [{ op: "lease", action: "changes" } as const] : [],
+        ...draw.chance(0.15) ? this.behind(depth, locker) : this.body(depth)
+      ]
+    }
+  }
+
+  private holdAll(depth: number): Step {
+    const wait = this.draw.pick(waits)
+    return {
+      op: "holdAll",
+      lockers: [this.locker(), this.locker()],
+      ...(wait === undefined ? {} : { wait }),
+      body: this.body(depth)
+    }
+  }
+
+  // A lease that is let go of, and taken up again, perhaps too late.
+  private handedOn(depth: number): Step {
+    const { draw } = this
+    const held: Steps = [...this.body(depth), { op: "lease", action: "detach" }]
+    const hold: Step = { op: "hold", way: "acquire", locker: this.locker(), wait: 3_000, body: held }
+    const resume: Step = { op: "resume", once: draw.chance(0.7), body: this.body(depth) }
+    const millis = this.millis()
+    return { op: "repeat", times: 1 + draw.below(2), body: [hold, { op: "timeout", millis, body: [resume] }] }
+  }
+
+  private finalizer(depth: number): Step {
+    const { draw } = this
+    return { op: "finalizer", millis: this.millis(), throws: draw.chance(0.5), body: this.body(depth) }
+  }
+}
+
+// What cannot be interrupted and waits for ever may wait for itself.
+const bounded = (step: Step): Step => {
+  const inner = "body" in step ? { ...step, body: step.body.map(bounded) } : step
+  return inner.op === "hold" || inner.op === "holdAll" ? { ...inner, wait: inner.wait ?? 1_000 } : inner
+}
+
+const process = (draw: Draw, few: boolean, hasIds: boolean): Process => {
+  const lockers = Array.from({ length: 1 + draw.below(3) }, (): LockerSpec => ({
+    name: few ? names[0]! : draw.pick(names),
+    ttl: draw.pick(ttls),
+    ...(hasIds && draw.chance(0.4) ? { id: "shared" } : {})
+  }))
+  const composer = new Composer(draw, lockers)
+  return { lockers, fibers: Array.from({ length: 1 + draw.below(3) }, () => composer.steps(0, 4)) }
+}
+
+const kinds: ReadonlyArray<readonly [number, FaultKind]> = [
+  [2, "refuse"],
+  [2, "silent"],
+  [2, "lose"],
+  [3, "loseAnswer"],
+  [3, "noAnswer"],
+  [3, "late"],
+  [2, "busy"],
+  [1, "plain"],
+  [0.7, "deaf"],
+  [1, "restart"],
+  [2, "suspend"],
+  [1, "jump"]
+]
+
+const fault = (draw: Draw, processes: number): Fault => {
+  const kind = draw.weighed(kinds)
+  return {
+    kind,
+    at: draw.below(draw.chance(0.5) ? 500 : 5000),
+    for: draw.weighed([[3, draw.below(500)], [2, draw.below(5000)]]),
+    // Clocks are those of one process, always.
+    ...(draw.chance(0.5) || kind === "suspend" || kind === "jump" ? { process: draw.below(processes) } : {})
+  }
+}
+
+/** The program of a seed. */
+export const generate = (seed: number): Program => {
+  const draw = new Draw(seed)
+  const few = draw.chance(0.6)
+  const hasIds = draw.chance(0.15)
+  const count = draw.weighed([[2, 1], [4, 2], [1, 3]])
+  const processes = Array.from({ length: count }, () => process(draw, few, hasIds))
+  const faults = draw.chance(0.3) ? 0 : 1 + draw.below(4)
+  return {
+    seed,
+    extensions: draw.chance(0.85),
+    latency: draw.pick([1, 5, 30]),
+    processes,
+    faults: Array.from({ length: faults }, () => fault(draw, count))
+  }
+}

@@ -1,0 +1,342 @@
+/**
+ * Doing what a program says, and writing down what comes of it.
+ *
+ * What one step fails with is caught, as a user would, and the next step is done; but for what the program says is to
+ * fail, and for interruptions, which end what they interrupt.
+ */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Cell from "../../client/Cell.ts"
+import * as Lease from "../../client/Lease.ts"
+import * as Locker from "../../client/Locker.ts"
+import type { Talker } from "../../transport/Talker.ts"
+import type { LeaseAction, PlainAction, Process, Step, Steps } from "./Program.ts"
+import type { Ended, Recorder } from "./Trace.ts"
+import { CurrentOperation, type Runner } from "./World.ts"
+
+/** What the fibers of a process share. */
+export interface Shared {
+  readonly process: number
+  readonly runner: Runner
+  readonly recorder: Recorder
+  readonly lockers: ReadonlyArray<Locker.Locker>
+  /** Fibers that nobody waits for but the end of the run. */
+  readonly leftBehind: Array<Fiber.Fiber<unknown, unknown>>
+  /** Which operation holds a lease. */
+  readonly holders: Map<Lease.Lease, number>
+  token: Lease.Token | undefined
+  lastLease: Lease.Lease | undefined
+}
+
+/** Where a fiber is. */
+interface At {
+  readonly shared: Shared
+  readonly within: ReadonlyArray<number>
+  readonly lease: Lease.Lease | undefined
+}
+
+type Doing<A = unknown> = Effect.Effect<A, unknown, Talker>
+
+const Held = Lease.tag("effect-dlm/testing/programs")
+
+/** The errors of an outcome, each by its tag and its reason. */
+export const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Ended => {
+  if (Exit.isSuccess(exit)) {
+    return { kind: Option.isOption(exit.value) && Option.isNone(exit.value) ? "None" : "Done", errors: [] }
+  }
+  const errors = exit.cause.reasons.filter(Cause.isFailReason).map(({ error }) => {
+    const { _tag, reason } = error as { readonly _tag?: string; readonly reason?: unknown }
+    return reason === undefined ? String(_tag) : `${_tag}:${String(reason)}`
+  })
+  return {
+    kind: errors.length > 0 ? "Failed" : Exit.hasDies(exit) ? "Died" : "Interrupted",
+    errors
+  }
+}
+
+const operation = (
+  at: At,
+  step: Step,
+  names: ReadonlyArray<string>,
+  run: (id: number) => Doing,
+  used?: Lease.Lease
+): Doing =>
+  Effect.suspend(() => {
+    const { holders, process, recorder } = at.shared
+    const id = recorder.nextId()
+    const lease = used && holders.get(used)
+    recorder.note({ _tag: "Began", id, process, step, names, within: at.within, lease })
+    return Effect.onExit(
+      Effect.provideService(Effect.suspend(() => run(id)), CurrentOperation, id),
+      (exit) => Effect.sync(() => recorder.note({ _tag: "Ended", id, outcome: outcomeOf(exit) }))
+    )
+  })
+
+const inside = (
+  at: At,
+  id: number,
+  lease: Lease.Lease | undefined,
+  steps: Steps,
+  isBody = true
+): Doing =>
+  Effect.suspend(() => {
+    const { shared } = at
+    const { recorder } = shared
+    if (lease !== undefined) {
+      shared.lastLease = lease
+      if (!shared.holders.has(lease)) shared.holders.set(lease, id)
+    }
+    if (isBody) recorder.note({ _tag: "Entered", id })
+    const done = run({ shared, within: [...at.within, id], lease: lease ?? at.lease }, steps)
+    return isBody ? Effect.ensuring(done, Effect.sync(() => recorder.note({ _tag: "Left", id }))) : done
+  })
+
+/** Does steps one after another. */
+export const run = (at: At, steps: Steps): Doing<void> =>
+  Effect.gen(function*() {
+    const forked: Array<Fiber.Fiber<unknown, unknown>> = []
+    for (const step of steps) {
+      const exit = yield* Effect.exit(perform(at, step, forked))
+      const isToEnd = step.op === "fail" || step.op === "die"
+      if (Exit.isFailure(exit) && (isToEnd || Exit.hasInterrupts(exit))) return yield* exit
+    }
+    for (const fiber of forked) yield* Fiber.await(fiber)
+  })
+
+const perform = (at: At, step: Step, forked: Array<Fiber.Fiber<unknown, unknown>>): Doing => {
+  const { shared } = at
+  switch (step.op) {
+    case "sleep":
+      return Effect.sleep(Duration.millis(step.millis))
+    case "fail":
+      return Effect.fail({ _tag: "OwnFailure" })
+    case "die":
+      return Effect.die("a defect of the program")
+    case "plain": {
+      const locker = shared.lockers[step.locker]!
+      return operation(at, step, [locker.name], (id) => plain(at, locker, step.action, id))
+    }
+    case "lease": {
+      const lease = at.lease ?? shared.lastLease
+      return lease === undefined ? Effect.void : operation(
+        at,
+        step,
+        [lease.name],
+        (id) => onLease(at, lease, step.action, id),
+        lease
+      )
+    }
+    case "hold": {
+      const locker = shared.lockers[step.locker]!
+      return operation(at, step, [locker.name], (id) => hold(at, step, locker, id))
+    }
+    case "holdAll": {
+      const lockers = step.lockers.map((at) => shared.lockers[at]!)
+      const names = Array.from(new Set(lockers.map(({ name }) => name)))
+      return operation(
+        at,
+        step,
+        names,
+        (id) => Lease.withLocks(inside(at, id, undefined, step.body), lockers, { wait: step.wait })
+      )
+    }
+    case "resume":
+      return shared.token === undefined ? Effect.void : resume(at, step, shared.token)
+    default:
+      return operation(at, step, [], (id) => around(at, step, id, forked))
+  }
+}
+
+type Hold = Extract<Step, { readonly op: "hold" }>
+
+const hold = (at: At, step: Hold, locker: Locker.Locker, id: number): Doing => {
+  const options = { wait: step.wait, margin: step.margin, maxHold: step.maxHold }
+  switch (step.way) {
+    case "withLock":
+      return Lease.withLock(inside(at, id, undefined, step.body), locker, options)
+    case "withLockIfAvailable":
+      return Lease.withLockIfAvailable(inside(at, id, undefined, step.body), locker, options)
+    case "withLockProvided":
+      return Effect.flatMap(Held, (lease) => inside(at, id, lease, step.body)).pipe(
+        Lease.withLockProvided(Held, locker, options)
+      )
+    case "acquire":
+      return Effect.scoped(Effect.flatMap(locker.acquire(options), (lease) => inHand(at, lease, step.body, id)))
+  }
+}
+
+// As the docs say: raced against the loss, which is looked for at the end as well.
+const inHand = (at: At, lease: Lease.Lease, body: Steps, id: number): Doing =>
+  Effect.raceFirst(lease.lost, inside(at, id, lease, body)).pipe(
+    Effect.tap(Effect.flatMap(lease.state, (state) => state === "Lost" ? lease.lost : Effect.void))
+  )
+
+const resume = (at: At, step: Extract<Step, { readonly op: "resume" }>, token: Lease.Token): Doing =>
+  operation(at, step, [token.name], (id) =>
+    Effect.suspend(() => {
+      const ttl = at.shared.lockers[0]!.ttl
+      return Effect.scoped(
+        Effect.flatMap(Locker.resume(token, { ttl, once: step.once }), (lease) => inHand(at, lease, step.body, id))
+      )
+    }))
+
+type Around = Extract<
+  Step,
+  { readonly op: "block" | "fork" | "timeout" | "interrupt" | "uninterruptible" | "finalizer" | "repeat" }
+>
+
+const around = (at: At, step: Around, id: number, forked: Array<Fiber.Fiber<unknown, unknown>>): Doing => {
+  const { recorder, runner } = at.shared
+  if (step.op === "block") return runner.block(step.millis)
+  const body = inside(at, id, undefined, step.body, false)
+  switch (step.op) {
+    case "fork":
+      return Effect.map(
+        step.leftBehind ? Effect.forkDetach(body) : Effect.forkChild(body),
+        (fiber) => void (step.leftBehind ? at.shared.leftBehind : forked).push(fiber)
+      )
+    case "timeout":
+    case "interrupt":
+      return Effect.flatMap(Effect.forkChild(body, { startImmediately: true }), (fiber) => {
+        const time = step.op === "timeout"
+          ? Effect.sleep(Duration.millis(step.millis))
+          : Effect.forEach(Array.from({ length: step.yields }), () => Effect.yieldNow, { discard: true })
+        const over = Effect.andThen(
+          time,
+          Effect.sync(() => {
+            if (fiber.pollUnsafe() === undefined) recorder.note({ _tag: "Interrupted", id })
+          })
+        )
+        return Effect.raceFirst(Fiber.await(fiber), Effect.andThen(over, Fiber.interrupt(fiber)))
+      })
+    case "uninterruptible":
+      return Effect.uninterruptible(body)
+    case "finalizer":
+      return Effect.ensuring(
+        body,
+        Effect.andThen(
+          Effect.sleep(Duration.millis(step.millis)),
+          step.throws ? Effect.die("a finalizer of the program throws") : Effect.void
+        )
+      )
+    case "repeat":
+      return Effect.forEach(Array.from({ length: step.times }), () => body, { discard: true })
+  }
+}
+
+const got = (at: At, name: string, text: Option.Option<string>) =>
+  Effect.sync(() => {
+    const { process, recorder } = at.shared
+    if (Option.isSome(text)) recorder.note({ _tag: "Got", process, name, text: text.value })
+  })
+
+const put = (at: At, name: string, id: number) => {
+  const { process, recorder } = at.shared
+  const text = `text of ${id}`
+  recorder.note({ _tag: "Put", process, name, text })
+  return text
+}
+
+const plain = (at: At, locker: Locker.Locker, action: PlainAction, id: number): Doing => {
+  const cell = Cell.make(locker, Schema.String)
+  const seen = (text: string) => got(at, locker.name, Option.some(text))
+  switch (action) {
+    case "put":
+      return locker.put(JSON.stringify(put(at, locker.name, id)))
+    case "get":
+      return Effect.tap(locker.get, (text) => seen(String(JSON.parse(text))))
+    case "cellSet":
+      return cell.set(put(at, locker.name, id))
+    case "cellGet":
+      return Effect.tap(Effect.asVoid(cell.get), Effect.void)
+    case "cellUpdate":
+      return cell.update(() => put(at, locker.name, id))
+    case "print":
+      return printed(at, locker)
+    default:
+      return locker[action]
+  }
+}
+
+const printed = (at: At, what: unknown) =>
+  Effect.sync(() => at.shared.recorder.note({ _tag: "Printed", text: `${JSON.stringify(what)} ${String(what)}` }))
+
+const onLease = (at: At, lease: Lease.Lease, action: LeaseAction, id: number): Doing => {
+  const { recorder } = at.shared
+  const cell = lease.cell(Schema.String)
+  switch (action) {
+    case "detach":
+      return Effect.tap(lease.detach, (token) => Effect.sync(() => void (at.shared.token = token)))
+    case "put":
+      return cell.set(put(at, lease.name, id))
+    case "get":
+      return Effect.flatMap(cell.get, (text) => got(at, lease.name, text))
+    case "update":
+      return cell.update(() => put(at, lease.name, id))
+    case "state":
+      return lease.state
+    case "remaining":
+      return lease.remaining
+    case "print":
+      return printed(at, lease)
+    case "lost":
+      return left(
+        at,
+        Effect.catch(lease.lost, ({ reason }) =>
+          Effect.map(lease.state, (state) => {
+            if (reason !== "Released") recorder.note({ _tag: "StateAtLoss", state })
+          }))
+      )
+    case "changes":
+      return left(
+        at,
+        Stream.runForEach(
+          lease.changes,
+          (state) => Effect.sync(() => recorder.note({ _tag: "State", lease: id, state }))
+        )
+      )
+    case "throwingListener":
+      return Effect.contextWith((context: Context.Context<never>) =>
+        Effect.sync(() => {
+          Effect.runCallbackWith(context)(lease.lost, {
+            onExit: () => {
+              throw new Error("a listener throws")
+            }
+          })
+        })
+      )
+  }
+}
+
+const left = (at: At, self: Effect.Effect<unknown, unknown>): Doing =>
+  Effect.map(Effect.forkDetach(self, { startImmediately: true }), (fiber) => void at.shared.leftBehind.push(fiber))
+
+/** The fibers of a process, started. */
+export const start = (
+  process: number,
+  { fibers, lockers }: Process,
+  runner: Runner,
+  recorder: Recorder,
+  prefix: string
+): Effect.Effect<Shared> => {
+  const made = Effect.forEach(
+    lockers,
+    ({ id, name, ttl }) => Locker.make(prefix + name, { ttl, id: id && prefix + id })
+  )
+  return Effect.map(Effect.provideContext(Effect.orDie(made), runner.context), (lockers) => {
+    const leftBehind = new Array<Fiber.Fiber<unknown, unknown>>()
+    const noLease = { holders: new Map<Lease.Lease, number>(), token: undefined, lastLease: undefined }
+    const shared: Shared = { process, runner, recorder, lockers, leftBehind, ...noLease }
+    for (const steps of fibers) {
+      leftBehind.push(Effect.runForkWith(runner.context)(run({ shared, within: [], lease: undefined }, steps)))
+    }
+    return shared
+  })
+}

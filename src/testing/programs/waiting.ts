@@ -1,0 +1,215 @@
+/**
+ * Waiting: it says what is true, ends in time, and is served in order.
+ */
+import type { Exchange, History, Operation } from "./History.ts"
+import { longestTtl } from "./Program.ts"
+import type { Violation } from "./Violation.ts"
+
+/** By how much a wait may last longer than its time, in milliseconds. */
+const grace = 2_000
+
+/** How long a release is waited for, and an answer before it, after a jump of the wall clock, in milliseconds. */
+const releasePatience = 3_000
+
+/** How long it may be between two tries to give something back, in milliseconds. */
+const insists = 8_000
+
+const show = ({ id, names, process, step }: Operation) =>
+  `${step.op}${"action" in step ? ` ${step.action}` : ""} ${id} of process ${process}, on ${names.join()}`
+
+export const waiting = (history: History): ReadonlyArray<Violation> => {
+  const operations = Array.from(history.operations.values())
+  return [
+    ...operations.flatMap((operation) => [
+      ...evidence(history, operation),
+      ...failure(history, operation),
+      ...bounds(history, operation),
+      ...giving(history, operation),
+      ...patience(history, operation)
+    ]),
+    ...interruptions(history),
+    ...inProcess(history, operations),
+    ...atServer(history)
+  ]
+}
+
+const waitOf = ({ step }: Operation): number | undefined => {
+  if (step.op === "hold") return step.way === "withLockIfAvailable" ? 0 : step.wait
+  return step.op === "holdAll" ? step.wait : undefined
+}
+
+// "Another holds it" is said only where another did, in that very wait.
+const evidence = (history: History, operation: Operation): ReadonlyArray<Violation> => {
+  const { began, ended, names, outcome, step } = operation
+  const says = outcome?.kind === "None" || outcome?.errors.some((error) => error === "AcquireTimeout")
+  const isLock = step.op === "plain" && step.action === "lock" && outcome?.errors.includes("NotOwner")
+  if (says !== true && isLock !== true) return []
+  if (operation.entered !== undefined || step.op === "lease") return []
+  const wasTaken = history.tenures.some((tenure) => {
+    if (!names.includes(tenure.name) || tenure.to < began || tenure.from > ended) return false
+    const askers = history.askersOf(tenure)
+    if (askers.has(operation.id)) return false
+    // What a body around it holds is its own, until that is over. A plain operation is another owner always.
+    return step.op === "plain" ||
+      !history.around(operation).some(({ id, left }) => askers.has(id) && left > ended + history.slack)
+  })
+  // One of the same process has it, or is giving it back; one that this is within only where its body is over.
+  const another = Array.from(history.operations.values()).some((other) =>
+    other.entered !== undefined && other.process === operation.process && other.id !== operation.id &&
+    (!operation.within.includes(other.id) || other.left <= ended + history.slack) &&
+    other.names.some((name) => names.includes(name)) && other.entered <= ended && other.ended >= began
+  )
+  // One of the same process heard so in that time, or does not know whether it has given back what all of an id hold.
+  const wasTold = Array.from(history.exchanges.values()).some(({ answered, asked, status }) => {
+    if (asked.process !== operation.process || !names.includes(asked.name)) return false
+    const isInDoubt = asked.action === "Unlock" && history.isShared(asked.owner) && status !== "Unlocked"
+    if (isInDoubt) return asked.at <= ended && answered >= began - insists
+    const isEvidence = status === "NotOwner" || status === "Locked"
+    return isEvidence && (asked.by !== operation.id || !history.seesStore) && began <= answered && answered <= ended
+  })
+  return wasTaken || another || wasTold ? [] : [{
+    rule: "evidence",
+    at: ended,
+    what: `${show(operation)} says that another held it, and nobody did`
+  }]
+}
+
+const expected = /^(AcquireTimeout|LeaseLost:(MaxHold|Released)|NotOwner|NotFound|NoData|Corruption|OwnFailure)$/
+
+// Where nothing goes wrong, nothing fails that would only then.
+const failure = (history: History, operation: Operation): ReadonlyArray<Violation> => {
+  const { ended, outcome, process, step } = operation
+  const { extensions, faults } = history.trace.program
+  if (faults.length > 0 || outcome === undefined || history.stillWithin(process, operation.began, ended) > 0) return []
+  // What a body left behind waits for a lease of its own.
+  const isLeft = step.op === "hold" && step.way !== "acquire" && operation.entered === undefined
+  const may = (error: string) =>
+    (expected.test(error) && !(isLeft && error === "LeaseLost:Released")) ||
+    (error === "FeatureMissing" && !extensions) ||
+    // The lease may have been lost by a pause before.
+    (error === "LeaseLost:Expired" && (step.op === "lease" || holdsBefore(history, operation)) &&
+      history.stillOf(process).length > 0) ||
+    (error === "LeaseLost:Refused" && (step.op === "resume" || history.shared.size > 0))
+  return outcome.errors.filter((error) => !may(error)).map((error): Violation => ({
+    rule: "failure",
+    at: ended,
+    what: `${show(operation)} failed with ${error} ${
+      operation.entered === undefined
+        ? "before its body began"
+        : `after a wait of ${Math.round(operation.entered - operation.began)} ms`
+    }, where nothing went wrong`
+  }))
+}
+
+const passing = /^(TransportError:|ServerBusy$)/
+
+// While there is time, an error that can pass ends no wait.
+const patience = (history: History, operation: Operation): ReadonlyArray<Violation> => {
+  const { began, ended, entered, outcome, step } = operation
+  if ((step.op !== "hold" && step.op !== "holdAll") || entered !== undefined) return []
+  const until = began + (waitOf(operation) ?? Infinity)
+  const error = outcome?.errors.find((error) => passing.test(error))
+  return error === undefined || ended >= until - history.slack ? [] : [{
+    rule: "patience",
+    at: ended,
+    what: `${show(operation)} failed with ${error} after ${(ended - began).toFixed(1)} ms, and had more time`
+  }]
+}
+
+const bounds = (history: History, operation: Operation): ReadonlyArray<Violation> => {
+  const wait = waitOf(operation)
+  if (wait === undefined) return []
+  const end = Math.min(operation.entered ?? Infinity, operation.ended)
+  const waited = end - operation.began - history.stillWithin(operation.process, operation.began, end)
+  return waited <= wait + grace + history.slack ? [] : [{
+    rule: "bounds",
+    at: end,
+    what: `${show(operation)} waited ${waited.toFixed(1)} ms, and not ${wait}`
+  }]
+}
+
+// What is given back is waited for, for a while. What runs under the lease is waited for as well.
+const giving = (history: History, operation: Operation): ReadonlyArray<Violation> => {
+  const { ended, entered, id, left, process, step } = operation
+  if (entered === undefined || left === Infinity || (step.op !== "hold" && step.op !== "holdAll")) return []
+  const within = Array.from(history.operations.values()).filter((other) => other.within.includes(id))
+  if (within.some((other) => other.ended > left)) return []
+  const took = ended - left - history.stillWithin(process, left, ended)
+  // After a jump of the wall clock it waits until it is certain of its lease, or has lost it.
+  const certain = history.faults("jump", process).length > 0 ? longestTtl(history.trace.program) : 0
+  const most = operation.names.length * releasePatience + certain
+  return took <= most + history.slack ? [] : [{
+    rule: "bounds",
+    at: ended,
+    what: `${show(operation)} took ${took.toFixed(1)} ms to give back, and not ${most}`
+  }]
+}
+
+// What has not begun its body is interrupted at once.
+const interruptions = (history: History): ReadonlyArray<Violation> =>
+  history.trace.events.flatMap((event) =>
+    event._tag !== "Interrupted" ? [] : Array.from(history.operations.values()).flatMap((operation) => {
+      const { began, ended, entered = Infinity, process, step, within } = operation
+      if (
+        step.op !== "hold" && step.op !== "holdAll" && step.op !== "resume" &&
+        !(step.op === "plain" && step.action.endsWith("ock"))
+      ) return []
+      if (began > event.at || ended <= event.at || entered <= event.at || !within.includes(event.id)) return []
+      const around = history.around(operation)
+      const isProtected = around.some(({ step }) =>
+        step.op === "uninterruptible" || step.op === "finalizer" || step.op === "fork"
+      )
+      const isDeaf = step.op === "plain" && history.faults("deaf", process).length > 0
+      const late = ended - event.at - history.stillWithin(process, event.at, ended)
+      // What it has of several names already is given back.
+      const allowed = history.slack + (operation.names.length > 1 ? releasePatience : 0)
+      return isProtected || isDeaf || late <= allowed ? [] : [{
+        rule: "interruption" as const,
+        at: event.at,
+        what: `${show(operation)} was interrupted, and went on for ${late.toFixed(1)} ms`
+      }]
+    })
+  )
+
+const holdsBefore = (history: History, operation: Operation): boolean =>
+  history.around(operation).some(({ names, step }) =>
+    (step.op === "hold" || step.op === "holdAll" || step.op === "resume") &&
+    names.some((name) => operation.names.includes(name))
+  )
+
+// In one process the first that asks for a name is the first to have it.
+const inProcess = (history: History, operations: ReadonlyArray<Operation>): ReadonlyArray<Violation> => {
+  const alone = operations.filter((operation) =>
+    operation.step.op === "hold" && operation.entered !== undefined && !holdsBefore(history, operation)
+  )
+  return alone.flatMap((one) =>
+    alone.filter((other) =>
+      other.process === one.process && other.names[0] === one.names[0] &&
+      one.began < other.began - 1 && other.entered! < one.entered!
+    ).map((other): Violation => ({
+      rule: "order",
+      at: other.entered!,
+      what: `${show(other)} came after ${show(one)}, and had it before`
+    }))
+  )
+}
+
+// Where nothing goes wrong, the server serves those that wait in the order of their coming.
+const atServer = (history: History): ReadonlyArray<Violation> => {
+  const { faults, processes } = history.trace.program
+  if (faults.length > 0 || processes.some((_, at) => history.stillOf(at).length > 0)) return []
+  const waits = Array.from(history.exchanges.values()).filter(({ asked }) =>
+    asked.waits && asked.action === "Lock" && !history.isShared(asked.owner)
+  )
+  const isPassed = (one: Exchange, other: Exchange) =>
+    one.asked.name === other.asked.name && one.asked.owner !== other.asked.owner &&
+    one.asked.at < other.asked.at - 1 && other.status === "Locked" && other.answered < one.answered - 1 &&
+    one.status === "Locked" && one.asked.at < other.asked.at
+  return waits.flatMap((one) =>
+    waits.filter((other) => isPassed(one, other)).map((other): Violation => ({
+      rule: "order",
+      at: other.answered,
+      what: `request ${other.asked.request} for ${other.asked.name} was granted before ${one.asked.request}`
+    }))
+  )
+}

@@ -1,0 +1,48 @@
+/**
+ * 300 random programs, always the same, and those that once showed something broken.
+ *
+ * Time is virtual, and so is the order of what could run at one moment: both are the seed's.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Programs } from "effect-dlm/testing"
+import { explain, look } from "./look.ts"
+import * as Reach from "./reach.ts"
+import regressions from "./regressions.json" with { type: "json" }
+import { simulate } from "./simulated.ts"
+
+interface Regression {
+  readonly why: string
+  readonly rule: Programs.Rule
+  /** Whether it is not mended yet. */
+  readonly open: boolean
+  readonly program: Programs.Program
+}
+
+const programs = 300
+
+describe("programs", () => {
+  it("do the same again for the same seed", () => {
+    for (const seed of [1, 2, 3]) {
+      const once = simulate(Programs.generate(seed))
+      assert.strictEqual(Programs.show(simulate(Programs.generate(seed))), Programs.show(once))
+    }
+  })
+
+  it(`show no promise broken, ${programs} of them`, () => {
+    const reach = Reach.empty()
+    for (let seed = 1; seed <= programs; seed++) {
+      const program = Programs.generate(seed)
+      const [violation] = look(program, reach)
+      if (violation !== undefined) assert.fail(explain(program, violation))
+    }
+    assert.deepStrictEqual(Reach.missing(reach), [])
+  })
+
+  for (const { open, program, rule, why } of regressions as unknown as ReadonlyArray<Regression>) {
+    it(open ? `still show, until it is mended: ${why}` : `show no more: ${why}`, () => {
+      const broken = Programs.check(simulate(program)).map((violation) => violation.rule)
+      if (open) assert.include(broken, rule, "it is mended: close it in regressions.json, and take it out of open.ts")
+      else assert.deepStrictEqual(broken, [])
+    })
+  }
+})

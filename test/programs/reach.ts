@@ -1,0 +1,116 @@
+/**
+ * What programs have reached: nothing is proved of what did not happen.
+ */
+import { Programs } from "effect-dlm/testing"
+
+/** How often each thing of a kind happened. */
+export type Counts = Record<string, number>
+
+export interface Reach {
+  programs: number
+  readonly operations: Counts
+  readonly faults: Counts
+  readonly states: Counts
+  readonly errors: Counts
+  readonly explained: Counts
+}
+
+export const empty = (): Reach => ({
+  programs: 0,
+  operations: {},
+  faults: {},
+  states: {},
+  errors: {},
+  explained: {}
+})
+
+const add = (counts: Counts, what: string, by = 1) => void (counts[what] = (counts[what] ?? 0) + by)
+
+const nameOf = (step: Programs.Step): string => {
+  if (step.op === "plain") return `Locker ${step.action}`
+  if (step.op === "lease") return `Lease ${step.action}`
+  return step.op === "hold" ? step.way : step.op
+}
+
+/** Counts what a run has reached. */
+export const count = (reach: Reach, { events }: Programs.Trace): void => {
+  reach.programs++
+  for (const event of events) {
+    if (event._tag === "Began") add(reach.operations, nameOf(event.step))
+    if (event._tag === "Fault") add(reach.faults, event.kind)
+    if (event._tag === "State" || event._tag === "StateAtLoss") add(reach.states, event.state)
+    if (event._tag === "Ended") { for (const error of event.outcome.errors) add(reach.errors, error) }
+  }
+}
+
+/** Adds what another has reached. */
+export const merge = (reach: Reach, other: Reach): void => {
+  reach.programs += other.programs
+  for (const kind of ["operations", "faults", "states", "errors", "explained"] as const) {
+    for (const [what, times] of Object.entries(other[kind])) add(reach[kind], what, times)
+  }
+}
+
+/** What must be reached. `ProtocolError`, `DataError` and a few others need what no program has: see the page. */
+export const wanted = {
+  operations: [
+    ...Programs.plainActions.map((action) => `Locker ${action}`),
+    ...Programs.leaseActions.map((action) => `Lease ${action}`),
+    ...Programs.ways,
+    "holdAll",
+    "resume",
+    "block",
+    "fork",
+    "timeout",
+    "interrupt",
+    "uninterruptible",
+    "finalizer",
+    "repeat"
+  ],
+  faults: Programs.faultKinds,
+  states: ["Held", "Suspect", "Ending", "Lost", "Released"],
+  errors: [
+    "AcquireTimeout",
+    "LeaseLost:Expired",
+    "LeaseLost:Refused",
+    "LeaseLost:MaxHold",
+    "LeaseLost:Released",
+    "TransportError:OpenFailed",
+    "TransportError:AnswerTimeout",
+    "TransportError:Closed",
+    "ServerBusy",
+    "NotOwner",
+    "NotFound",
+    "NoData",
+    "Corruption",
+    "FeatureMissing"
+  ]
+} as const
+
+/** What of that was not reached. */
+export const missing = (reach: Reach): ReadonlyArray<string> =>
+  (["operations", "faults", "states", "errors"] as const).flatMap((kind) =>
+    wanted[kind].filter((what) => reach[kind][what] === undefined).map((what) => `${kind}: ${what}`)
+  )
+
+const listed = (counts: Counts): string =>
+  Object.entries(counts).toSorted(([a], [b]) => a < b ? -1 : 1)
+    .map(([what, times]) => `${what} ${times.toLocaleString("en")}`).join(", ")
+
+/** The rows of the report. */
+export const rowsOf = (reach: Reach, violations: number) => [
+  {
+    what: "Programs: seeds, and promises that they saw broken",
+    figure: `${reach.programs}; ${violations}`,
+    goal: "0 broken"
+  },
+  { what: "Programs: operations", figure: listed(reach.operations), goal: "each some times" },
+  { what: "Programs: faults", figure: listed(reach.faults), goal: "each some times" },
+  { what: "Programs: states that leases told", figure: listed(reach.states), goal: "each some times" },
+  { what: "Programs: errors", figure: listed(reach.errors), goal: "each some times" },
+  {
+    what: "Programs: broken promises that an open finding explains",
+    figure: listed(reach.explained) || "none",
+    goal: "none"
+  }
+]
