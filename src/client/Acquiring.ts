@@ -198,6 +198,7 @@ const awaitUntil = (
       Effect.callback<Tenure, AcquireTimeout | LockerError>((resume) => {
         const alarms = Alarms.of(attempt.waiting.clock.clock)
         const sleeper: Alarms.Sleeper = { dueAt: 0, place: -1, wake: () => resume(attempt.timedOut) }
+        // mutant: bounded-wait
         alarms.set(sleeper, Alarms.dueIn(attempt.waiting.clock.clock, attempt.leftInAll()), context)
         const forget = fiber.addObserver((exit) => {
           alarms.clear(sleeper)
@@ -309,6 +310,7 @@ const makePause = Effect.fnUntraced(function*(attempt: Attempt) {
     const rest = until + retryGrace - clock.now()
     if (rest <= 0) return yield* attempt.timedOut
     retry ??= yield* Schedule.toStepWithSleep(attempt.terms.retry)
+    // mutant: patience
     yield* within(rest, Effect.catch(retry(error), () => Effect.sleep(Duration.millis(patientDelay))))
   })
 })

@@ -196,6 +196,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
 
   /** What is shown of it: the owner is a secret. */
   toJSON(): unknown {
+    // mutant: owner-is-secret
     return { _id: "effect-dlm/Lease", name: this.name, state: this.machine.phase }
   }
 
@@ -291,6 +292,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   }
 
   private isolate(listener: () => void): void {
+    // mutant: listener-alone
     Effect.runForkWith(this.context)(Effect.sync(listener))
   }
 
@@ -358,6 +360,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   get whyOver(): LeaseLost | undefined {
     this.wake()
     if (this.loss !== undefined) return this.loss
+    // mutant: over-owns-nothing
     return this.isOver || !Machine.isOpen(this.machine)
       ? new LeaseLost({ name: this.name, reason: "Released" })
       : undefined

@@ -111,6 +111,7 @@ export const isOpen = ({ phase }: State): boolean => phase === "Held" || phase =
 
 // By the earlier of a third of the time to live and half of what is left, so that a second try is possible.
 const nextRenewal = ({ ttl }: Settings, deadline: number, now: number, jitter: number): number =>
+  // mutant: renewal-in-time
   now + Math.min((ttl / 3) * jitter, (deadline - now) / 2)
 
 /** A lease that was granted by a request that left at `sentAt`. */
@@ -130,6 +131,7 @@ export const begin = (settings: Settings, sentAt: number, endsAt: number, now: n
 
 /** When the lease is to be looked at again; `Infinity` where never. */
 export const alarmAt = (state: State): number =>
+  // mutant: exact-max-hold
   isRelied(state) ? Math.min(state.deadline, state.endsAt, state.renewAt, state.giveUpAt) : Infinity
 
 // A renewal under way goes on: what is sent behind it must not overtake it.

@@ -300,6 +300,7 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
       return Effect.void
     }
     // An owner that others may have is given up by none of them.
+    // mutant: shared-owner-stays
     if (this.sharedOwner !== undefined) return Effect.void
     return Effect.withFiber((fiber) => {
       // A renewal in doubt changes nothing.

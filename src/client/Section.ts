@@ -84,10 +84,12 @@ export class Section<out L extends SectionLease = SectionLease> {
       if (this.isOver) return Effect.void
       const ending = this.parent === undefined && !this.hasScopes ? this.lease.ending : Effect.void
       return Effect.flatMap(ending, () => {
+        // mutant: nothing-begins-after-the-end
         this.isOver = true
         const { listeners } = this
         this.listeners = undefined
         listeners?.forEach((listener) => listener())
+        // mutant: quiet-before-release
         if (isCallerWithin || !this.hasBodies) return this.leave
         this.isEnding = true
         return Effect.flatMap(this.until(() => !this.hasBodies), () => {

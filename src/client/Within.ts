@@ -31,6 +31,7 @@ export const Within: Context.Reference<Within | undefined> = Context.Reference<W
 
 /** The innermost section of a name that a fiber is in, and that has not ended. */
 export const find = (fiber: AnyFiber, talker: Talker["Service"], name: string): Section | undefined => {
+  // mutant: re-entrant
   const around = aroundOf(fiber, talker, name)
   const acquired = acquiredIn(fiber, talker, name)
   return acquired !== undefined && (around === undefined || acquired.isWithin(around)) ? acquired : around

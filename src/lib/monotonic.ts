@@ -63,6 +63,7 @@ export class AgeClock {
     this.lookedAt = now
     this.lookedAtWall = wall
     const suspended = this.measure() - this.ahead
+    // mutant: suspension-counts
     if (suspended > this.suspended + noise) this.suspended = suspended
   }
 

@@ -6,8 +6,9 @@ import { registerHooks } from "node:module"
 import { pathToFileURL } from "node:url"
 
 const name = process.env["DLM_MUTATION"]
-const mutated = name === undefined ? undefined : await import("./mutations.ts").then(({ mutate, mutations }) => {
-  const mutation = mutations.find((mutation) => mutation.name === name)
+const mutated = name === undefined ? undefined : await import("./mutations.ts").then(async ({ mutate, mutations }) => {
+  const all = [...mutations, ...(await import("../../programs/mutations.ts")).mutations]
+  const mutation = all.find((mutation) => mutation.name === name)
   if (mutation === undefined) throw new Error(`there is no mutation "${name}"`)
   const { file, source } = mutate(mutation)
   return { url: pathToFileURL(file).href, source }

@@ -4,6 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fs from "node:fs"
 import { parseSync } from "rolldown/utils"
+import { mutations as ofPrograms } from "../../programs/mutations.ts"
 import { report } from "../../support/report.ts"
 import { marks, mutate, mutations } from "./mutations.ts"
 import { forEach, run } from "./processes.ts"
@@ -14,9 +15,9 @@ const seeds = 200
 describe.runIf(process.env["SEED"] === undefined)("mutations", () => {
   it("have each a mark in the sources, and each mark has a mutation", () => {
     assert.isAtLeast(mutations.length, 20)
-    const wanted = new Set(mutations.map(({ mark }) => mark))
+    const wanted = new Set([...mutations, ...ofPrograms].map(({ mark }) => mark))
     assert.deepStrictEqual(marks().map(({ mark }) => mark).toSorted(), Array.from(wanted).toSorted())
-    for (const mutation of mutations) {
+    for (const mutation of [...mutations, ...ofPrograms]) {
       const { file, source } = mutate(mutation)
       assert.notStrictEqual(source, fs.readFileSync(file, "utf8"))
       assert.deepStrictEqual(parseSync(file, source).errors, [], mutation.name)

@@ -1,0 +1,66 @@
+/**
+ * Faults put into the client on purpose, one at a time, as in test/system/simulation/mutations.ts: each stands for a kind of
+ * fault that the client once had, and must be seen by programs.
+ */
+import type { Mutation } from "../system/simulation/mutations.ts"
+
+export const mutations: ReadonlyArray<Mutation> = [
+  {
+    name: "time that is over means that another holds it",
+    mark: "evidence",
+    part: "this.wasTaken ||",
+    by: `this.owner !== "" ||`
+  },
+  { name: "a wait ends when the Talker does", mark: "bounded-wait", by: "" },
+  { name: "from its end on a body lets others in", mark: "nothing-begins-after-the-end", by: "return true" },
+  { name: "a lock by an id that is in doubt is given back", mark: "shared-owner-stays", by: "" },
+  {
+    name: "the line of a process is served from its end",
+    mark: "first-come-first-served",
+    part: "this.first",
+    by: "this.last"
+  },
+  { name: "the end of a body is not looked at", mark: "end-is-looked-at", by: "if (true as boolean) return exit" },
+  { name: "listeners are called by the alarm itself", mark: "listener-alone", by: "listener()" },
+  {
+    name: "a loss is told before the state changes",
+    mark: "state-first",
+    by: `if (state.phase === "Lost" && before.phase !== "Lost") {
+      const told = this.lossListeners
+      this.lossListeners = undefined
+      const loss = new LeaseLost({ name: this.name, reason: state.reason! })
+      this.machine = { ...before, deadline: Infinity, endsAt: Infinity }
+      told?.forEach((listener) => this.isolate(() => listener(loss)))
+    }
+    this.machine = state`
+  },
+  {
+    name: "renewals go by a third of the time to live alone",
+    mark: "renewal-in-time",
+    by: "now + (ttl / 3) * jitter + 0 * deadline"
+  },
+  { name: "maxHold is looked at by the way", mark: "exact-max-hold", part: "state.endsAt,", by: "" },
+  { name: "what runs under a lease is not waited for", mark: "quiet-before-release", by: "return Effect.void" },
+  { name: "a lease that is over acts as the owner", mark: "over-owns-nothing", by: "return undefined" },
+  { name: "taking up a lease is not interrupted", mark: "resume-is-interrupted", part: "restore(", by: "(" },
+  { name: "suspension is not counted", mark: "suspension-counts", by: "" },
+  {
+    name: "a name is not re-entrant in the fiber tree",
+    mark: "re-entrant",
+    part: "findWithin(fiber.getRef(Within), talker, name) ??",
+    by: ""
+  },
+  {
+    name: "a wait ends with the retries",
+    mark: "patience",
+    part: "() => Effect.sleep(Duration.millis(patientDelay))",
+    by: "() => Effect.andThen(attempt.timedOut, Effect.void)"
+  },
+  { name: "a release is tried once", mark: "insist", part: "!result.failure.retryable", by: "clock.now() > 0" },
+  {
+    name: "a lease shows its owner",
+    mark: "owner-is-secret",
+    part: "name: this.name,",
+    by: "name: this.name, id: this.id,"
+  }
+]

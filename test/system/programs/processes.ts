@@ -1,0 +1,55 @@
+/**
+ * Runs of programs in processes of their own: of the sources as they are, or with a fault in them.
+ */
+import { type ChildProcess, spawn } from "node:child_process"
+import * as path from "node:path"
+import type { Reach } from "../../programs/reach.ts"
+
+/** What came of a run. */
+export interface Outcome {
+  readonly reach: Reach
+  readonly broken?: { readonly seed: number; readonly rule: string; readonly what: string; readonly text: string }
+}
+
+/** How many processes run at a time. */
+export const workers = 2
+
+const running = new Set<ChildProcess>()
+process.once("exit", () => running.forEach((child) => child.kill("SIGKILL")))
+
+const here = (file: string) => path.join(import.meta.dirname, file)
+
+/** Runs seeds until one shows a promise broken. A fault may make one hang: then it is stopped, which shows it too. */
+export const run = (
+  from: number,
+  to: number,
+  { mutation, step = 1, stopAfter }: {
+    readonly step?: number
+    readonly mutation?: string
+    readonly stopAfter?: number
+  } = {}
+): Promise<Outcome | "Stopped"> =>
+  new Promise((resolve, reject) => {
+    const args = ["--max-semi-space-size=64", "--import", here("../simulation/hooks.ts"), here("run.ts")]
+    const child = spawn(process.execPath, [...args, String(from), String(to), String(step)], {
+      env: mutation === undefined ? process.env : { ...process.env, DLM_MUTATION: mutation },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    running.add(child)
+    let isStopped = false
+    const stop = stopAfter === undefined ? undefined : setTimeout(() => {
+      isStopped = true
+      child.kill("SIGKILL")
+    }, stopAfter)
+    let output = ""
+    let problems = ""
+    child.stdout.setEncoding("utf8").on("data", (text: string) => output += text)
+    child.stderr.setEncoding("utf8").on("data", (text: string) => problems += text)
+    child.once("error", reject).once("close", (code) => {
+      clearTimeout(stop)
+      running.delete(child)
+      if (isStopped) return resolve("Stopped")
+      if (code !== 0) return reject(new Error(`the programs ended with ${code}: ${problems}`))
+      resolve(JSON.parse(output.trim().split("\n").at(-1)!) as Outcome)
+    })
+  })

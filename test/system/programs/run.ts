@@ -1,0 +1,26 @@
+/**
+ * A process that runs programs of seeds one after another, and prints what came of them as a line of JSON: it stops at the
+ * first promise that is seen broken. Its arguments are the first seed, the last, and the step between.
+ */
+import { Programs } from "effect-dlm/testing"
+import { explain, look } from "../../programs/look.ts"
+import * as Reach from "../../programs/reach.ts"
+
+const [from = 1, to = from, step = 1] = process.argv.slice(2).map(Number)
+const reach = Reach.empty()
+let broken: { readonly seed: number; readonly rule: string; readonly what: string; readonly text: string } | undefined
+
+for (let seed = from; seed <= to && broken === undefined; seed += step) {
+  const program = Programs.generate(seed)
+  try {
+    const [violation] = look(program, reach)
+    if (violation === undefined) continue
+    const { rule, what } = violation
+    broken = { seed, rule, what, text: process.env["DLM_MUTATION"] === undefined ? explain(program, violation) : "" }
+  } catch (error) {
+    broken = { seed, rule: "crash", what: String(error), text: "" }
+  }
+}
+
+console.log(JSON.stringify({ reach, broken }))
+process.exit(0)
