@@ -12,7 +12,8 @@ import { type Block, ofDocComments, ofMarkdown, project, sources } from "../../d
 const readme = ofMarkdown("README.md")
 const programs = readme.filter(({ language }) => language === "ts")
 const shells = readme.filter(({ language }) => language === "sh")
-const examples = [...sources.flatMap(ofDocComments), ...ofMarkdown("docs/STORES.md")].filter(({ language }) =>
+const pages = ["docs/STORES.md", "docs/testing-programs.md"]
+const examples = [...sources.flatMap(ofDocComments), ...pages.flatMap(ofMarkdown)].filter(({ language }) =>
   language === "ts"
 )
 
