@@ -114,11 +114,14 @@ describe("an Unlock that is never answered keeps nobody out for ever", () => {
         const talker = yield* Talker.Talker
         const closed = Talker.Talker.of({ ...talker, background: () => Effect.void })
         const locker = yield* Effect.provideService(Locker.make(name), Talker.Talker, closed)
-        const changes = yield* Effect.scoped(
-          Effect.flatMap(locker.acquire(), ({ changes }) => start(Stream.runCollect(changes)))
+        let changes: Fiber.Fiber<ReadonlyArray<Lease.State>> | undefined
+        const body = Effect.flatMap(
+          locker.acquire(),
+          (lease) => Effect.map(start(Stream.runCollect(lease.changes)), (fiber) => void (changes = fiber))
         )
+        yield* start(Effect.scoped(body))
         yield* TestClock.adjust(1)
-        const exit = yield* ending(changes)
+        const exit = yield* ending(changes!, "changes")
         assert.deepStrictEqual(exit, Exit.succeed(["Held", "Ending", "Released"] as ReadonlyArray<Lease.State>))
       })
     ))
