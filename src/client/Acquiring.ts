@@ -45,6 +45,8 @@ export interface Waiting {
   readonly startedAt: number
   /** Until when, by the clock; `Infinity` for ever. */
   readonly until: number
+  /** How old a grant may be, in milliseconds since its request left, to be begun with; an older one is renewed first. */
+  readonly maxAge: number
   /** When to ask again on a server that has no queue, while another holds the lock. */
   readonly poll: Schedule.Schedule<unknown>
 }
@@ -148,8 +150,12 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerEr
         place: -1,
         wake: () => {
           if (isOver || queue.wasTakenSince(startedAt)) return giveUp()
-          // Nothing is known yet that could be told: it may wait for that a little longer.
+          // Nothing is known yet that could be told: it asks, and may wait for that a little longer.
           isOver = true
+          Effect.runForkWith(context)(Effect.ignore(Effect.tap(
+            Requests.testLock(attempt.terms, attempt.owner),
+            (holder) => Effect.sync(() => holder === "Another" ? queue.sawTaken(clock.now()) : undefined)
+          )))
           queue.watchers = (queue.watchers ?? new Set()).add(place)
           place.onTaken = giveUp
           alarms.set(sleeper, Alarms.dueIn(clock.clock, attempt.leftInAll()), context)
@@ -235,14 +241,14 @@ const withdrawShared = (terms: Terms, owner: string, granted: Tenure | undefined
   })
 
 const ask = Effect.fnUntraced(function*(attempt: Attempt) {
-  const { place, terms, waiting: { clock } } = attempt
+  const { place, waiting: { clock } } = attempt
   const pause = yield* makePause(attempt)
   while (true) {
     const result = yield* Effect.result(Effect.flatMap(waitAtServer(attempt), (wait) => askOnce(attempt, wait)))
     if (Result.isSuccess(result)) {
       const tenure = result.success
       // It does not know since when it has held a lock that it queued for, and so not until when: it asks once more.
-      const isFresh = clock.now() - tenure.sentAt < Duration.toMillis(terms.ttl) / 3
+      const isFresh = clock.now() - tenure.sentAt < attempt.waiting.maxAge
       if (isFresh || !attempt.hasQueued) return tenure
       continue
     }

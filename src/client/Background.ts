@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type { NotOwner } from "../DlmError.ts"
+import { apart } from "../lib/apart.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import type { Terms } from "./Claim.ts"
 import type { LockerError } from "./Requests.ts"
@@ -30,14 +31,19 @@ export const fork = ({ talker }: Terms, self: Effect.Effect<void>): Effect.Effec
  */
 export const insist = (
   request: Effect.Effect<unknown, NotOwner | LockerError>,
-  until: number
+  until: number,
+  patienceOfTry: number = patience
 ): Effect.Effect<NotOwner | LockerError | undefined> =>
   Effect.contextWith((context) =>
     Effect.gen(function*() {
       const clock = ageClockOf(context)
       for (let delay = firstDelay;; delay = Math.min(2 * delay, lastDelay)) {
         const result = yield* Effect.result(
-          Effect.timeoutOption(request, Duration.millis(Math.max(0, Math.min(patience, until - clock.now()))))
+          Effect.timeoutOption(
+            // A Talker may not listen to an interruption.
+            apart(request, () => {}),
+            Duration.millis(Math.max(0, Math.min(patienceOfTry, until - clock.now())))
+          )
         )
         if (Result.isSuccess(result) && Option.isSome(result.success)) return undefined
         const error = Result.isFailure(result) ? result.failure : undefined

@@ -45,6 +45,8 @@ export const run = <A, E, R>(
           }
           const forgetLoss = lease.onLost(section.interrupt)
           const forgetEnd = parent?.onOver(section.interrupt)
+          // In its first steps, before anybody could tell it.
+          if (lease.isLost || parent?.isOver === true) section.interrupt()
           return Effect.flatMap(ended(fiber, restore), (exit) => {
             forgetLoss()
             forgetEnd?.()

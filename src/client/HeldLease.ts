@@ -88,6 +88,8 @@ export interface HoldSettings {
   readonly margin: number
   /** In milliseconds; `Infinity` for ever. */
   readonly maxHold: number
+  /** Whether it is given back behind its caller, who has waited long enough for something else. */
+  readonly isHurried?: (() => boolean) | undefined
 }
 
 const alarmsByClock = new WeakMap<AgeClock, Alarms.Alarms>()
@@ -124,6 +126,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   readonly fiberId: number
   private readonly clock: AgeClock
   private readonly context: Context.Context<never>
+  private readonly isHurried: (() => boolean) | undefined
   readonly margin: number
   private readonly place_: QueuePlace | undefined
   private readonly heldSince: number
@@ -155,7 +158,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   constructor(
     terms: Terms,
     tenure: Tenure,
-    { margin, maxHold }: HoldSettings,
+    { isHurried, margin, maxHold }: HoldSettings,
     context: Context.Context<never>,
     fiberId: number,
     place: QueuePlace | undefined
@@ -169,6 +172,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
     this.root = new Section<HeldLease>(this)
     this.heldSince = this.clock.now()
     this.margin = margin
+    this.isHurried = isHurried
     this.machine = Machine.begin(this, tenure.sentAt, this.heldSince + maxHold, this.heldSince, this.jitter)
     Metrics.heldLeases.modifyUnsafe(1, context)
     this.send(alarm, this.heldSince)
@@ -214,13 +218,12 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
 
   /** Called when an alarm rings: looks at both clocks. Without a jump of the wall clock there is only the time. */
   wake(): void {
+    this.clock.look()
     const { fence, sentAt, sentAtWall } = this.tenure
     const now = this.clock.now()
     const age = now - sentAt
     const wallAge = this.clock.wall() - sentAtWall
     if (wallAge - age - this.jumped <= jumpTolerance) return this.send(alarm, now)
-    this.clock.look()
-    if (this.clock.now() - sentAt > age + jumpTolerance) return this.wake()
     this.jumped = wallAge - age
     const { margin, ttl } = this
     const left = ttl - margin - wallAge
@@ -354,6 +357,12 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   get isOpen(): boolean {
     this.wake()
     return !this.isOver && Machine.isOpen(this.machine)
+  }
+
+  /** Looks at the time, and says whether it is lost. */
+  get isLost(): boolean {
+    this.wake()
+    return this.loss !== undefined
   }
 
   /** Why it must not be relied on any more, if so. */
@@ -496,7 +505,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
       const orElse = Effect.suspend(() => isBegun ? Effect.void : done)
       // The next tenure has another owner, so that nothing of this one can touch it.
       const goOn = Effect.suspend(() => {
-        if (!isDone && this.loss === undefined) impatient.add(this.talker)
+        if (!isDone && this.loss === undefined && this.isHurried?.() !== true) impatient.add(this.talker)
         if (!isDone && !this.tenure.isShared) leave()
         return isDone || this.loss !== undefined
           ? Effect.void
@@ -505,7 +514,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
       // After a loss nothing is waited for: what there is to give back may be another's already. Nor is it where the
       // patience with the server was over before: many leases that end together would add theirs up.
       const patiently = Effect.suspend(() =>
-        isDone || this.loss !== undefined || impatient.has(this.talker)
+        isDone || this.loss !== undefined || this.isHurried?.() === true || impatient.has(this.talker)
           ? Effect.void
           : this.inPatience((done) => void (onDone = done))
       )
@@ -565,21 +574,23 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
 
   // By its fence it can be repeated. Without, it is sent once: a repetition could end the next tenure of the same owner.
   private get unlockShared(): Effect.Effect<NotOwner | LockerError | undefined> {
-    const { fence, terms } = this
-    const asked = Effect.flatMap(
-      Requests.features(terms),
-      (features): Effect.Effect<unknown, NotOwner | LockerError> => {
-        if (Option.isSome(fence) && features.has("release")) return Requests.unlock(terms, this.id, fence.value)
-        return this.loss === undefined ? once : Effect.void
+    const { fence, id, loss, terms } = this
+    const until = this.endsAtServer
+    let knowsRelease = false
+    const asked = Effect.map(Requests.features(terms), (features) => void (knowsRelease = features.has("release")))
+    return Effect.flatMap(Background.insist(asked, until), (error) => {
+      if (error !== undefined) return Effect.succeed(error)
+      if (knowsRelease && Option.isSome(fence)) {
+        return Background.insist(Requests.unlock(terms, id, fence.value), until)
       }
-    )
-    let isSent = false
-    const once = Effect.suspend(() => {
-      if (isSent) return Effect.void
-      isSent = true
-      return Requests.unlock(terms, this.id)
+      let isSent = false
+      const once = Effect.suspend(() => {
+        if (isSent) return Effect.void
+        isSent = true
+        return Requests.unlock(terms, id)
+      })
+      return loss === undefined ? Background.insist(once, until, Infinity) : Effect.undefined
     })
-    return Background.insist(asked, this.endsAtServer)
   }
 
   get detach(): Effect.Effect<Token, LeaseLost> {

@@ -97,12 +97,13 @@ const maxMargin = 0.95
  */
 export const holdSettings = (
   { name, ttl }: Terms,
-  { margin, maxHold }: HoldOptions
+  { isHurried, margin, maxHold }: HoldOptions & Pick<HoldSettings, "isHurried">
 ): HoldSettings | InvalidOption => {
   const ttlMillis = Duration.toMillis(ttl)
   const settings = {
     margin: margin === undefined ? ttlMillis / 10 : Duration.toMillis(margin),
-    maxHold: maxHold === undefined ? Infinity : Duration.toMillis(maxHold)
+    maxHold: maxHold === undefined ? Infinity : Duration.toMillis(maxHold),
+    isHurried
   }
   if (!(settings.margin >= 0 && settings.margin <= ttlMillis * maxMargin)) {
     return new InvalidOption({
@@ -148,7 +149,9 @@ const acquireLease = (
     if (!(wait >= 0)) {
       return Effect.fail(new InvalidOption({ name: terms.name, option: "wait", problem: "must not be negative" }))
     }
-    const waiting = { clock, startedAt, until: startedAt + wait, poll: options.poll ?? defaultPoll }
+    // A renewal must be possible before its end, and come no later than the first would.
+    const maxAge = Math.min(Duration.toMillis(terms.ttl) / 3, (Duration.toMillis(terms.ttl) - settings.margin) / 2)
+    const waiting = { clock, startedAt, until: startedAt + wait, maxAge, poll: options.poll ?? defaultPoll }
     const context = Within.contextOf(fiber)
     const { id } = fiber
     return Effect.map(Acquiring.acquire(terms, waiting, restore), ({ place, tenure }): HeldLease | undefined => {
@@ -201,9 +204,21 @@ const acquireSection = (
       const outer = sectionOf(fiber, terms)
       return outer === undefined
         ? Effect.flatMap(acquireLease(terms, options, "Required", restore), (lease) => Within.untilClosed(lease!.root))
-        : acquireWithin(outer, options, restore, Effect.suspend(() => acquireSection(claim, options)))
+        : acquireWithin(outer, options, restore, withRest(fiber, options, (rest) => acquireSection(claim, rest)))
     })
   )
+
+// With what is left of the wait when it is run.
+const withRest = <A, E, R>(
+  { context }: Fiber.Fiber<unknown, unknown>,
+  options: AcquireOptions,
+  self: (options: AcquireOptions) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => {
+  if (options.wait === undefined) return Effect.suspend(() => self(options))
+  const clock = ageClockOf(context)
+  const until = clock.now() + Duration.toMillis(options.wait)
+  return Effect.suspend(() => self({ ...options, wait: Math.max(0, until - clock.now()) }))
+}
 
 // All sections are of leases.
 const sectionOf = (fiber: Fiber.Fiber<unknown, unknown>, { name, talker }: Terms): LeaseSection | undefined =>
@@ -259,7 +274,7 @@ const holding = <A, E, R>(
     const outer = sectionOf(fiber, terms)
     return outer === undefined
       ? withSpan("Lease.withLock", terms)(outermost(terms, options, kind, body))
-      : nested(outer, options, kind, body, Effect.suspend(() => holding(claim, options, kind, body)))
+      : nested(outer, options, kind, body, withRest(fiber, options, (rest) => holding(claim, rest, kind, body)))
   })
 
 const bodyIn = <A, E, R>(
@@ -456,13 +471,18 @@ const allOf = <A, E, R>(
     const clock = ageClockOf(context)
     clock.look()
     const until = clock.now() + Duration.toMillis(options.wait ?? Duration.infinity)
-    return claims.reduceRight<Effect.Effect<A, E | WithLockError, R>>(
-      (body, claim) =>
-        Effect.suspend(() =>
-          required(holding(claim, { ...options, wait: Math.max(0, until - clock.now()) }, "Required", () => body))
-        ),
-      self
-    )
+    // Where one is not had in time, the others are given back behind the caller, who has waited long enough.
+    let hasBegun = false
+    const isHurried = () => !hasBegun
+    const begun = Effect.suspend(() => {
+      hasBegun = true
+      return self
+    })
+    return claims.reduceRight<Effect.Effect<A, E | WithLockError, R>>((body, claim) =>
+      Effect.suspend(() => {
+        const rest = { ...options, wait: Math.max(0, until - clock.now()), isHurried }
+        return required(holding(claim, rest, "Required", () => body))
+      }), begun)
   })
 
 /** The proof, in the environment of an Effect, that the lock called `Name` is held. */

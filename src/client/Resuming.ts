@@ -64,6 +64,7 @@ const asHeir = (
     const clock = ageClockOf(fiber.context)
     let asking: Fiber.Fiber<unknown, unknown> | undefined
     return Effect.onExit(
+      // mutant: resume-is-interrupted
       restore(
         apart(
           Requests.retrying(terms, Requests.lock(terms, token.id, { fence, heir })),

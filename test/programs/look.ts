@@ -2,22 +2,17 @@
  * One program, run in virtual time and held against the promises.
  */
 import { Programs } from "effect-dlm/testing"
-import { explanation } from "./open.ts"
 import * as Reach from "./reach.ts"
 import { simulate } from "./simulated.ts"
 
-/** What a program shows that no open finding explains. */
+/** The promises that a program shows broken. */
 export const look = (
   program: Programs.Program,
   reach: Reach.Reach = Reach.empty()
 ): ReadonlyArray<Programs.Violation> => {
   const trace = simulate(program)
   Reach.count(reach, trace)
-  return Programs.check(trace).filter((violation) => {
-    const explained = explanation(violation, program)
-    if (explained !== undefined) reach.explained[explained] = (reach.explained[explained] ?? 0) + 1
-    return explained === undefined
-  })
+  return Programs.check(trace)
 }
 
 /** The smallest program that shows the same promise broken, with its trace: all that is needed to look into it. */

@@ -7,24 +7,24 @@ import type { Mutation } from "../system/simulation/mutations.ts"
 export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "time that is over means that another holds it",
-    mark: "evidence",
+    mark: "taken-was-heard",
     part: "this.wasTaken ||",
     by: `this.owner !== "" ||`
   },
   { name: "a wait ends when the Talker does", mark: "bounded-wait", by: "" },
-  { name: "from its end on a body lets others in", mark: "nothing-begins-after-the-end", by: "return true" },
+  { name: "from its end on a body lets others in", mark: "nothing-begins-after-the-end", by: "" },
   { name: "a lock by an id that is in doubt is given back", mark: "shared-owner-stays", by: "" },
   {
     name: "the line of a process is served from its end",
-    mark: "first-come-first-served",
+    mark: "line-in-order",
     part: "this.first",
     by: "this.last"
   },
-  { name: "the end of a body is not looked at", mark: "end-is-looked-at", by: "if (true as boolean) return exit" },
+  { name: "the end of a body is not looked at", mark: "end-is-looked-at", by: "if (true as boolean) return undefined" },
   { name: "listeners are called by the alarm itself", mark: "listener-alone", by: "listener()" },
   {
     name: "a loss is told before the state changes",
-    mark: "state-first",
+    mark: "state-before-listeners",
     by: `if (state.phase === "Lost" && before.phase !== "Lost") {
       const told = this.lossListeners
       this.lossListeners = undefined
@@ -40,15 +40,19 @@ export const mutations: ReadonlyArray<Mutation> = [
     by: "now + (ttl / 3) * jitter + 0 * deadline"
   },
   { name: "maxHold is looked at by the way", mark: "exact-max-hold", part: "state.endsAt,", by: "" },
-  { name: "what runs under a lease is not waited for", mark: "quiet-before-release", by: "return Effect.void" },
+  {
+    name: "what runs under a lease is not waited for",
+    mark: "quiet-before-release",
+    by: "this.children?.clear(); return this.leave"
+  },
   { name: "a lease that is over acts as the owner", mark: "over-owns-nothing", by: "return undefined" },
   { name: "taking up a lease is not interrupted", mark: "resume-is-interrupted", part: "restore(", by: "(" },
   { name: "suspension is not counted", mark: "suspension-counts", by: "" },
   {
     name: "a name is not re-entrant in the fiber tree",
     mark: "re-entrant",
-    part: "findWithin(fiber.getRef(Within), talker, name) ??",
-    by: ""
+    part: "aroundOf(fiber, talker, name)",
+    by: "undefined"
   },
   {
     name: "a wait ends with the retries",
@@ -56,7 +60,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     part: "() => Effect.sleep(Duration.millis(patientDelay))",
     by: "() => Effect.andThen(attempt.timedOut, Effect.void)"
   },
-  { name: "a release is tried once", mark: "insist", part: "!result.failure.retryable", by: "clock.now() > 0" },
+  { name: "a release is tried once", mark: "insist", part: "error?.retryable === false", by: "clock.now() > 0" },
   {
     name: "a lease shows its owner",
     mark: "owner-is-secret",

@@ -13,8 +13,6 @@ import { simulate } from "./simulated.ts"
 interface Regression {
   readonly why: string
   readonly rule: Programs.Rule
-  /** Whether it is not mended yet. */
-  readonly open: boolean
   readonly program: Programs.Program
 }
 
@@ -38,11 +36,9 @@ describe("programs", () => {
     assert.deepStrictEqual(Reach.missing(reach), [])
   })
 
-  for (const { open, program, rule, why } of regressions as unknown as ReadonlyArray<Regression>) {
-    it(open ? `still show, until it is mended: ${why}` : `show no more: ${why}`, () => {
-      const broken = Programs.check(simulate(program)).map((violation) => violation.rule)
-      if (open) assert.include(broken, rule, "it is mended: close it in regressions.json, and take it out of open.ts")
-      else assert.deepStrictEqual(broken, [])
+  for (const { program, why } of regressions as unknown as ReadonlyArray<Regression>) {
+    it(`show no more: ${why}`, () => {
+      assert.deepStrictEqual(Programs.check(simulate(program)).map(({ rule }) => rule), [])
     })
   }
 })
