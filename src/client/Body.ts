@@ -76,7 +76,7 @@ const ended = <A, E>(fiber: Fiber.Fiber<A, E>, restore: Restore): Effect.Effect<
 // The end of what is around a body is a loss for it only where that is what ended it.
 const lossOf = (lease: HeldLease, exit: Exit.Exit<unknown, unknown>, wasTold: boolean): LeaseLost | undefined => {
   // mutant: end-is-looked-at
-  if (lease.loss !== undefined) return lease.loss
+  if (lease.isLost) return lease.loss
   return wasTold && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
     ? new LeaseLost({ name: lease.name, reason: "Released" })
     : undefined

@@ -50,7 +50,7 @@ const evidence = (history: History, operation: Operation): ReadonlyArray<Violati
     const askers = history.askersOf(tenure)
     if (askers.has(operation.id)) return false
     // What a body around it holds is its own, until that is over. A plain operation is another owner always.
-    return step.op === "plain" ||
+    return step.op === "plain" || isHandedOn(history, operation, tenure.from) ||
       !history.around(operation).some(({ id, left }) => askers.has(id) && left > ended + history.slack)
   })
   // One of the same process has it, or is giving it back; one that this is within only where its body is over.
@@ -73,6 +73,14 @@ const evidence = (history: History, operation: Operation): ReadonlyArray<Violati
     what: `${show(operation)} says that another held it, and nobody did`
   }]
 }
+
+// What was detached is held for its token, also where the body that did so goes on.
+const isHandedOn = (history: History, { ended, names, process }: Operation, since: number): boolean =>
+  Array.from(history.operations.values()).some((other) =>
+    other.step.op === "lease" && other.step.action === "detach" && other.outcome?.kind === "Done" &&
+    other.process === process && other.names.some((name) => names.includes(name)) &&
+    other.ended >= since && other.began <= ended
+  )
 
 const expected = /^(AcquireTimeout|LeaseLost:(MaxHold|Released)|NotOwner|NotFound|NoData|Corruption|OwnFailure)$/
 

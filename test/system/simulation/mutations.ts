@@ -160,8 +160,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a body that ended after its deadline ended well",
     mark: "end-is-looked-at",
-    part: "lease.loss !== undefined",
-    by: `lease.loss !== undefined && exit._tag === "Failure"`
+    part: "lease.isLost",
+    by: `lease.isLost && exit._tag === "Failure"`
   },
   {
     name: "that a name is taken is told whatever was heard",
