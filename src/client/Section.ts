@@ -34,7 +34,7 @@ export class Section<out L extends SectionLease = SectionLease> {
   interrupt: (() => void) | undefined
   isOver = false
   private isEnding = false
-  private hasLeft = false
+  hasLeft = false
   /** In the mutex of its parent. */
   private place: Place | undefined
   private inner: Mutex | undefined

@@ -64,10 +64,10 @@ const acquiredIn = (fiber: AnyFiber, talker: Talker["Service"], name: string): S
     : undefined
 }
 
-/** The section in whose body a fiber runs, if it is one of a lease. */
+/** The section in whose body a fiber runs, if it is one of a lease. One that is over is that still, until it has left. */
 export const bodyOf = (fiber: AnyFiber, lease: SectionLease): Section | undefined => {
   for (let at = fiber.getRef(Within); at !== undefined; at = at.outer) {
-    if (at.section.lease === lease && at.section.interrupt !== undefined && !at.section.isOver) return at.section
+    if (at.section.lease === lease && at.section.interrupt !== undefined && !at.section.hasLeft) return at.section
   }
   return undefined
 }

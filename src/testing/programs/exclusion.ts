@@ -36,15 +36,19 @@ const unheld = (history: History, operation: Operation, name: string): ReadonlyA
   const isAwake = history.faults("suspend", operation.process).every(({ from, to }) =>
     at < from || at > to + afterSuspension
   )
-  if (!isAwake || history.shared.size > 0 || isAfterForgetting(history, at) || wasDetached(history, operation, at)) {
+  if (
+    !isAwake || history.shared.size > 0 || isAfterForgetting(history, operation, at) ||
+    wasDetached(history, operation, at)
+  ) {
     return []
   }
   return [{ rule: "exclusion", at, what: `${show(operation)} entered ${name}, which was not held for it` }]
 }
 
-// A server that has forgotten all may grant what is held; the client comes to know within its own deadline.
-const isAfterForgetting = (history: History, at: number): boolean =>
-  history.forgotten.some((when) => when <= at && at - when <= 6_000)
+// A server that has forgotten all may grant what is held; the client comes to know within its own deadline, but for the
+// time in which it stands still.
+const isAfterForgetting = (history: History, { process }: Operation, at: number): boolean =>
+  history.forgotten.some((when) => when <= at && at - when - history.stillWithin(process, when, at) <= 6_000)
 
 // What was let go by the program itself is protected no more.
 const wasDetached = (history: History, operation: Operation, by: number): boolean =>
@@ -72,7 +76,9 @@ const isExplained = (history: History, operation: Operation, at: number): boolea
 
 const overrun = (history: History, operation: Operation, tenure: Tenure): ReadonlyArray<Violation> => {
   const { left, outcome, step } = operation
-  if (left <= tenure.to + history.slack || tenure.isForgotten || isAfterForgetting(history, tenure.to)) return []
+  if (left <= tenure.to + history.slack || tenure.isForgotten || isAfterForgetting(history, operation, tenure.to)) {
+    return []
+  }
   if (wasDetached(history, operation, left)) return []
   const when = `until ${left.toFixed(1)}, and ${tenure.name} was its own until ${tenure.to.toFixed(1)}`
   if (tenure.isFreed || !isExplained(history, operation, tenure.to)) {
@@ -127,7 +133,9 @@ const together = (history: History, operations: ReadonlyArray<Operation>): Reado
   operations.flatMap((one, i) =>
     operations.slice(i + 1).flatMap((other): ReadonlyArray<Violation> => {
       if (history.isWithin(one, other) || history.isWithin(other, one)) return []
+      if (resumedAgain(history, one) && resumedAgain(history, other)) return []
       const at = Math.max(one.entered!, other.entered!)
+      if (isLetGo(history, one, at) || isLetGo(history, other, at)) return []
       return at >= Math.min(one.left, other.left) ? [] : [{
         rule: "sections",
         at,
@@ -135,3 +143,11 @@ const together = (history: History, operations: ReadonlyArray<Operation>): Reado
       }]
     })
   )
+
+// A program that resumes one token more than once asked for two at once: a server that hands nothing on keeps them one owner.
+const resumedAgain = (history: History, operation: Operation): boolean =>
+  [...history.around(operation), operation].some(({ step }) => step.op === "resume" && !step.once)
+
+// A scope that has a lease is told of its detachment, and not interrupted, as a body is.
+const isLetGo = (history: History, operation: Operation, at: number): boolean =>
+  operation.step.op === "hold" && operation.step.way === "acquire" && wasDetached(history, operation, at)
