@@ -21,7 +21,7 @@ export const ask = (endpoint: string, path: string, body: unknown, token?: strin
     )
     const json = yield* response.json
     return response.status === 200 ? json : yield* Effect.fail(new Error(JSON.stringify(json)))
-  }).pipe(Effect.timeout("1 second"), Effect.provide(NodeHttpClient.layerUndici))
+  }).pipe(Effect.timeout("10 seconds"), Effect.provide(NodeHttpClient.layerUndici))
 
 const Status = Schema.Struct({
   leader: Schema.String,
@@ -30,12 +30,15 @@ const Status = Schema.Struct({
 
 /** Who a member is, and whom it takes for the leader. */
 const status = (endpoint: string) =>
-  Effect.flatMap(ask(endpoint, "/v3/maintenance/status", {}), Schema.decodeUnknownEffect(Status))
+  Effect.flatMap(
+    Effect.timeout(ask(endpoint, "/v3/maintenance/status", {}), "1 second"),
+    Schema.decodeUnknownEffect(Status)
+  )
 
 /** Succeeds once a member answers with what was agreed on, and so has a leader. It may ask who we are. */
 const healthy = (endpoint: string) =>
   Effect.catchIf(
-    ask(endpoint, "/v3/kv/range", { key: "aA==" }),
+    Effect.timeout(ask(endpoint, "/v3/kv/range", { key: "aA==" }), "1 second"),
     (error) => error.message.includes("user name is empty"),
     () => Effect.void
   )
