@@ -576,10 +576,11 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   private get unlockShared(): Effect.Effect<NotOwner | LockerError | undefined> {
     const { fence, id, loss, terms } = this
     const until = this.endsAtServer
-    let knowsRelease = false
+    let knowsRelease: boolean | undefined
     const asked = Effect.map(Requests.features(terms), (features) => void (knowsRelease = features.has("release")))
     return Effect.flatMap(Background.insist(asked, until), (error) => {
-      if (error !== undefined) return Effect.succeed(error)
+      // Where the server has not told it in time, the tenure has ended by itself.
+      if (error !== undefined || knowsRelease === undefined) return Effect.succeed(error)
       if (knowsRelease && Option.isSome(fence)) {
         return Background.insist(Requests.unlock(terms, id, fence.value), until)
       }

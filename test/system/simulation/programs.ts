@@ -131,9 +131,9 @@ const releasing = 5000
 /** Whether a process was told since a time that a name is another's, or one of its own fibers had it. */
 const heardTaken = ({ history: { holds, operations } }: World, who: string, name: string, since: number): boolean =>
   operations.some((operation) =>
-    operation.who === who && operation.name === name && operation.action === "Lock" &&
-    (operation.response?.Status === "NotOwner" || operation.response?.Status === "Locked") &&
-    operation.returnedAt >= since
+    operation.who === who && operation.name === name && operation.returnedAt >= since &&
+    (operation.response?.Status === "NotOwner" && (operation.action === "Lock" || operation.action === "TestLock") ||
+      operation.response?.Status === "Locked" && operation.action === "Lock")
   ) || holds.some((hold) => hold.who === who && hold.name === name && hold.to >= since - releasing)
 
 /** Holds a name for so long. */
