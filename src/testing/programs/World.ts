@@ -11,7 +11,7 @@ import { monotonicMillisUnsafe } from "../../lib/monotonic.ts"
 import type { Change, Store } from "../../store/Store.ts"
 import { Talker } from "../../transport/Talker.ts"
 import { Faults, faulty } from "./faults.ts"
-import type { Fault, Program } from "./Program.ts"
+import { type Fault, longestTtl, type Program } from "./Program.ts"
 import type { Recorder } from "./Trace.ts"
 
 /** A process of a run. */
@@ -170,7 +170,13 @@ const open = Effect.fnUntraced(function*(program: Program, recorder: Recorder, o
         return Effect.asVoid(Effect.forkIn(over, scope))
       }),
     close: Scope.close(own, Exit.void),
-    isFree: (name) => isFree(observer, name),
+    // What the way to the server has repeated late ends by itself.
+    isFree: (name) =>
+      Effect.repeat(isFree(observer, name), {
+        until: (free) => free,
+        schedule: Schedule.spaced("200 millis"),
+        times: Math.ceil((longestTtl(program) + 1_000) / 200)
+      }),
     leftovers: Effect.succeed([])
   } satisfies Opened
 })
