@@ -77,6 +77,27 @@ describe("an Unlock that is never answered keeps nobody out for ever", () => {
     }
   }
 
+  it.effect("of a shared id: none is sent without the fence where the server does not tell in time what it knows", () =>
+    inWorld((world) =>
+      Effect.gen(function*() {
+        const talker = yield* Talker.Talker
+        let isDeaf = false
+        const deaf = Talker.Talker.of({
+          ...talker,
+          features: Effect.suspend(() => isDeaf ? Effect.never : talker.features!)
+        })
+        const locker = yield* Effect.provideService(
+          Locker.make(name, { id: "me", ttl: "30 seconds" }),
+          Talker.Talker,
+          deaf
+        )
+        const first = yield* start(Lease.withLock(Effect.sync(() => void (isDeaf = true)), locker))
+        yield* TestClock.adjust("35 seconds")
+        assert.strictEqual(yield* outcomeOf(first), "Success")
+        assert.strictEqual(world.count("Unlock"), 0)
+      })
+    ))
+
   it.effect("of a Talker that is closed, and gives back nothing any more", () =>
     inWorld((world) =>
       Effect.gen(function*() {
