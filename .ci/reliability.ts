@@ -47,7 +47,7 @@ const counted: ReadonlyArray<readonly [what: string, folders: ReadonlyArray<stri
   ],
   [
     "SQLite: the contract of stores, recorded exchanges, three servers with 24 waiters, kill -9, SIGSTOP",
-    ["test/sqlite"]
+    ["test/sqlite", "test/system/sqlite"]
   ],
   [
     "Redis, the same; and a master that is killed or held still while Sentinels promote a replica",
