@@ -44,6 +44,58 @@ const withFence = (request: Request, outcome: Outcome<Response>): Outcome<Respon
     ? { ...outcome, answer: { ...outcome.answer, Fence: String(outcome.fence) } }
     : outcome
 
+/** What is done to names, and what their queues hear of it. */
+const applying = (store: Store["Service"], queue: () => WaitQueue) => {
+  const apply = (request: Request, identity: string | undefined, queued: boolean) =>
+    Effect.map(
+      store.modify(
+        request.FileName,
+        (entry, _, fence) =>
+          // A name that is free for a moment belongs to the first that waits for it.
+          entry === undefined && !queued && Mutex.takesFree(request) && queue().isBehind(request, identity)
+            ? Mutex.answerOnly({ Status: "NotOwner" })
+            : Mutex.transition(entry, request, identity, fence),
+        { owner: request.ID, identity, waits: queued, fence: Mutex.meantFence(request) }
+      ),
+      (outcome) => {
+        // A renewal may be for a shorter time than the queue, which waits for its end, knows of.
+        const renewed = Mutex.mayRenew(request) && outcome.answer.Status !== "NotOwner"
+        if (outcome.fence === undefined || renewed) queue().freed(request.FileName)
+        if (outcome.waited === true) queue().letOthersGoFirst(request.FileName)
+        return withFence(request, outcome)
+      }
+    )
+
+  // Only what was granted, and not what its owner was told to hold: since then, or before, so that this renewed it.
+  const takeBack = (request: Request, { answer, fence: began, revision: granted }: Outcome<Response>) =>
+    // mutant: take-back-own-grant
+    answer.Status !== "Locked" || began !== granted ? Effect.void : Effect.map(
+      store.modify(request.FileName, (_, revision) => Mutex.takeBack(revision, granted)),
+      ({ fence }) => fence === undefined ? queue().freed(request.FileName) : undefined
+    )
+
+  return { apply, takeBack }
+}
+
+/** Runs what is asked of the store behind the request: what it grants after the request was given up would be nobody's. */
+const behind = (
+  scope: Scope.Scope,
+  attempt: (isGivenUp: () => boolean) => Effect.Effect<Response>
+): Effect.Effect<Response> =>
+  Effect.uninterruptibleMask((restore) => {
+    let isGivenUp = false
+    return Effect.flatMap(
+      Effect.forkIn(attempt(() => isGivenUp), scope, { startImmediately: true, uninterruptible: true }),
+      (fiber) => {
+        const exit = fiber.pollUnsafe()
+        return exit ?? Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
+          Effect.sync(() => {
+            isGivenUp = true
+          }))
+      }
+    )
+  })
+
 /** Puts the queues before the Store that is provided. They are served as long as the scope lives. */
 export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effect.gen(function*() {
   const store = yield* Store
@@ -54,34 +106,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   const order = new KeyedMutex()
   const isInOrder = sharing === undefined || sharing.inOrder === true
 
-  const apply = (request: Request, identity: string | undefined, queued: boolean) =>
-    Effect.map(
-      store.modify(
-        request.FileName,
-        (entry, _, fence) =>
-          // A name that is free for a moment belongs to the first that waits for it.
-          entry === undefined && !queued && Mutex.takesFree(request) && queue.isBehind(request, identity)
-            ? Mutex.answerOnly({ Status: "NotOwner" })
-            : Mutex.transition(entry, request, identity, fence),
-        { owner: request.ID, identity, waits: queued, fence: Mutex.meantFence(request) }
-      ),
-      (outcome) => {
-        // A renewal may be for a shorter time than the queue, which waits for its end, knows of.
-        const renewed = Mutex.mayRenew(request) && outcome.answer.Status !== "NotOwner"
-        if (outcome.fence === undefined || renewed) queue.freed(request.FileName)
-        if (outcome.waited === true) queue.letOthersGoFirst(request.FileName)
-        return withFence(request, outcome)
-      }
-    )
-
-  // Only what was granted, and not what its owner was told to hold: since then, or before, so that this renewed it.
-  const takeBack = (request: Request, { answer, fence: began, revision: granted }: Outcome<Response>) =>
-    // mutant: take-back-own-grant
-    answer.Status !== "Locked" || began !== granted ? Effect.void : Effect.map(
-      store.modify(request.FileName, (_, revision) => Mutex.takeBack(revision, granted)),
-      ({ fence }) => fence === undefined ? queue.freed(request.FileName) : undefined
-    )
-
+  const { apply, takeBack } = applying(store, () => queue)
   const queue: WaitQueue = new WaitQueue({
     scope,
     context: yield* Effect.context<never>(),
@@ -109,27 +134,17 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   const inOrder = <A>(request: Request, self: Effect.Effect<A>): Effect.Effect<A> =>
     isInOrder ? self : order.run(orderKey(request), self)
 
-  // The store is asked behind the request: what it grants after the request was given up would be nobody's.
   const answerLock = (request: Request, identity: string | undefined): Effect.Effect<Response> =>
-    Effect.uninterruptibleMask((restore) => {
-      let isGivenUp = false
-      const attempt = Effect.suspend(() =>
-        isGivenUp ? Effect.succeed(busy) : ask(request, identity).pipe(
-          Effect.tap((outcome) => isGivenUp ? Effect.ignore(takeBack(request, outcome)) : Effect.void),
-          Effect.matchEffect(toAnswer)
+    behind(scope, (isGivenUp) =>
+      inOrder(
+        request,
+        Effect.suspend(() =>
+          isGivenUp() ? Effect.succeed(busy) : ask(request, identity).pipe(
+            Effect.tap((outcome) => isGivenUp() ? Effect.ignore(takeBack(request, outcome)) : Effect.void),
+            Effect.matchEffect(toAnswer)
+          )
         )
-      )
-      return Effect.flatMap(
-        Effect.forkIn(inOrder(request, attempt), scope, { startImmediately: true, uninterruptible: true }),
-        (fiber) => {
-          const exit = fiber.pollUnsafe()
-          return exit ?? Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
-            Effect.sync(() => {
-              isGivenUp = true
-            }))
-        }
-      )
-    })
+      ))
 
   const answer = (request: Request, identity: string | undefined, sender?: Sender): Effect.Effect<Response> => {
     // mutant: unlock-withdraws

@@ -51,6 +51,19 @@ const bytesOf = (entry: Entry | undefined) =>
     ? 0
     : (entry.owner.length + (entry.identity?.length ?? 0) + (entry.data?.length ?? 0)) * bytesPerCharacter
 
+/** Forgets what is due and has no entry any more, some of it at a time. */
+const sweeping = (wheel: TimingWheel<Stored>, now: () => number, forget: (stored: Stored) => void) =>
+  Effect.gen(function*() {
+    for (let swept = 1;; swept++) {
+      const at = now()
+      const stored = wheel.nextDue(at)
+      if (stored === undefined) return
+      if (stored.entry === undefined || stored.expiresAt <= at) forget(stored)
+      else wheel.add(stored)
+      if (swept % sweepBatch === 0) yield* Effect.yieldNow
+    }
+  })
+
 /** All names, each in the wheel until its time has passed, and the bytes that they need. */
 const makeNames = (clock: Clock.Clock, now: () => number) => {
   const names = new Map<string, Stored>()
@@ -102,17 +115,6 @@ const makeNames = (clock: Clock.Clock, now: () => number) => {
     wheel.add(stored)
   }
 
-  const sweep = Effect.gen(function*() {
-    for (let swept = 1;; swept++) {
-      const at = now()
-      const stored = wheel.nextDue(at)
-      if (stored === undefined) return
-      if (stored.entry === undefined || stored.expiresAt <= at) forget(stored)
-      else wheel.add(stored)
-      if (swept % sweepBatch === 0) yield* Effect.yieldNow
-    }
-  })
-
   return {
     find: (name: string) => names.get(name),
     hasRoom: (name: string, stored: Stored | undefined, entry: Entry, maxBytes: number): boolean => {
@@ -121,7 +123,7 @@ const makeNames = (clock: Clock.Clock, now: () => number) => {
     },
     write,
     free,
-    sweep
+    sweep: sweeping(wheel, now, forget)
   }
 }
 
