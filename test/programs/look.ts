@@ -1,6 +1,7 @@
 /**
  * One program, run in virtual time and held against the promises.
  */
+import { Effect } from "effect"
 import { Programs } from "effect-dlm/testing"
 import * as Reach from "./reach.ts"
 import { simulate } from "./simulated.ts"
@@ -17,7 +18,12 @@ export const look = (
 
 /** The smallest program that shows the same promise broken, with its trace: all that is needed to look into it. */
 export const explain = (program: Programs.Program, { rule }: Programs.Violation): string => {
-  const smallest = Programs.shrink(program, (candidate) => look(candidate).some((violation) => violation.rule === rule))
+  const smallest = Effect.runSync(
+    Programs.shrink(
+      program,
+      (candidate) => Effect.sync(() => look(candidate).some((violation) => violation.rule === rule))
+    )
+  )
   const trace = simulate(smallest)
   const broken = Programs.check(trace).map(({ rule, what }) => `${rule}: ${what}`)
   return [`seed ${program.seed}, shrunk: ${JSON.stringify(smallest)}`, Programs.show(trace), ...broken].join("\n")

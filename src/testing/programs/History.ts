@@ -157,7 +157,8 @@ export class History {
 
   /** The tenure of a name that one operation, or one around it, had asked for, and that was there at a time. */
   tenureOf(operation: Operation, name: string, at: number): Tenure | undefined {
-    return this.tenures.find((tenure) =>
+    // Of two at one moment the later: what came in then came in under that.
+    return this.tenures.findLast((tenure) =>
       tenure.name === name && tenure.from <= at && at <= tenure.to &&
       Array.from(this.askersOf(tenure)).some((id) => id === operation.id || operation.within.includes(id))
     )

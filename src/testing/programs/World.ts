@@ -5,13 +5,15 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
+import { apart } from "../../lib/apart.ts"
 import { monotonicMillisUnsafe } from "../../lib/monotonic.ts"
 import type { Change, Store } from "../../store/Store.ts"
 import { Talker } from "../../transport/Talker.ts"
 import { Faults, faulty } from "./faults.ts"
-import { type Fault, longestTtl, type Program } from "./Program.ts"
+import { type Fault, type FaultKind, longestTtl, type Program } from "./Program.ts"
 import type { Recorder } from "./Trace.ts"
 
 /** A process of a run. */
@@ -47,6 +49,8 @@ export interface World {
   readonly settles: number
   /** What the names of a program are called in this world. */
   readonly prefix: string
+  /** Faults that cannot strike here. They are left out of the trace: what did not happen explains nothing. */
+  readonly cannot?: ReadonlySet<FaultKind> | undefined
   readonly open: (program: Program, recorder: Recorder) => Effect.Effect<Opened, never, Scope.Scope>
 }
 
@@ -129,8 +133,9 @@ export interface Options {
  * A world over any Talker, of any server: each process has one of its own, which the faults of the program make
  * unreliable. All run by the clock of the one who runs it, be that a test's.
  *
- * Processes of such a world cannot stand still, be suspended or have their wall clock set: a body that would block sleeps,
- * and cannot be interrupted.
+ * Processes of such a world cannot stand still, be suspended or have their wall clock set, nor can it restart the server:
+ * these faults of a program are left out, and a body that would block sleeps, and cannot be interrupted. A request takes as
+ * long as the Talker takes, whatever the program's `latency`.
  */
 export const make = (options: Options): Effect.Effect<World> =>
   Effect.clockWith((clock) =>
@@ -142,6 +147,7 @@ export const make = (options: Options): Effect.Effect<World> =>
         slack: Duration.toMillis(options.slack ?? 5),
         settles: 0,
         prefix: options.prefix ?? "",
+        cannot: new Set(["restart", "suspend", "jump"]),
         open: (program, recorder) => open(program, recorder, options)
       }
     })
@@ -174,19 +180,24 @@ const open = Effect.fnUntraced(function*(program: Program, recorder: Recorder, o
     isFree: (name) =>
       Effect.repeat(isFree(observer, name), {
         until: (free) => free,
-        schedule: Schedule.spaced("200 millis"),
-        times: Math.ceil((longestTtl(program) + 1_000) / 200)
-      }),
+        schedule: Schedule.spaced("200 millis")
+      }).pipe(
+        Effect.timeoutOption(Duration.millis(longestTtl(program) + 11_000)),
+        Effect.map(Option.isSome)
+      ),
     leftovers: Effect.succeed([])
   } satisfies Opened
 })
 
-/** Whether nobody holds a name, as the server says. */
+/**
+ * Whether nobody holds a name, as the server says. It asks for ten seconds: a Talker that fails, dies or hangs says
+ * nothing of it, which counts as held.
+ */
 export const isFree = (talker: Talker["Service"], name: string): Effect.Effect<boolean> =>
-  talker.talk({ ID: "observer", FileName: name, Action: "TestLock", Expire: 1 }).pipe(
-    Effect.retry({ schedule: Schedule.spaced("200 millis"), times: 20 }),
-    Effect.match({
-      onFailure: () => false,
-      onSuccess: ({ Status }) => Status === "Unlocked"
-    })
+  apart(Effect.exit(talker.talk({ ID: "observer", FileName: name, Action: "TestLock", Expire: 1 })), () => {}).pipe(
+    Effect.repeat({ until: Exit.isSuccess, schedule: Schedule.spaced("200 millis"), times: 20 }),
+    Effect.timeoutOption("10 seconds"),
+    Effect.map((answer) =>
+      Option.isSome(answer) && Exit.isSuccess(answer.value) && answer.value.value.Status === "Unlocked"
+    )
   )

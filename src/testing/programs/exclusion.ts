@@ -3,10 +3,15 @@
  * then its loss is reported.
  */
 import { History, type Operation, type Tenure } from "./History.ts"
+import { longestTtl } from "./Program.ts"
 import type { Violation } from "./Violation.ts"
 
 /** How long after a suspension a client may still look, and ask, before it tells a body, in milliseconds. */
 const afterSuspension = 2_200
+
+/** How long after its server forgot all, or its wall clock jumped, a client may still hold what was its own. */
+const afterForgetting = 6_000
+const afterJump = 25_000
 
 const show = ({ began, id, process, step }: Operation) =>
   `${step.op} ${id} of process ${process}, begun at ${began.toFixed(1)}`
@@ -37,7 +42,7 @@ const unheld = (history: History, operation: Operation, name: string): ReadonlyA
     at < from || at > to + afterSuspension
   )
   if (
-    !isAwake || history.shared.size > 0 || isAfterForgetting(history, operation, at) ||
+    !isAwake || maySpeakForOthers(history, operation) || isAfterForgetting(history, operation, at) ||
     wasDetached(history, operation, at)
   ) {
     return []
@@ -48,13 +53,33 @@ const unheld = (history: History, operation: Operation, name: string): ReadonlyA
 // A server that has forgotten all may grant what is held; the client comes to know within its own deadline, but for the
 // time in which it stands still.
 const isAfterForgetting = (history: History, { process }: Operation, at: number): boolean =>
-  history.forgotten.some((when) => when <= at && at - when - history.stillWithin(process, when, at) <= 6_000)
+  history.forgotten.some((when) => when <= at && at - when - history.stillWithin(process, when, at) <= afterForgetting)
+
+// By an id that others have it may be within what another program took: who asked is then not known.
+const maySpeakForOthers = (history: History, operation: Operation): boolean =>
+  [...history.around(operation), operation].some(({ process, step }) =>
+    step.op === "hold"
+      ? history.trace.program.processes[process]!.lockers[step.locker]!.id !== undefined
+      : step.op !== "fork" && history.shared.size > 0
+  )
 
 // What was let go by the program itself is protected no more.
 const wasDetached = (history: History, operation: Operation, by: number): boolean =>
-  Array.from(history.operations.values()).some(({ began, process, step }) =>
-    step.op === "lease" && step.action === "detach" && process === operation.process && began <= by + history.slack
-  )
+  Array.from(history.operations.values()).some((detach) => {
+    const { began, lease, outcome, process, step } = detach
+    if (step.op !== "lease" || step.action !== "detach" || process !== operation.process) return false
+    if (began > by + history.slack || outcome?.errors.some((error) => error.startsWith("LeaseLost")) === true) {
+      return false
+    }
+    const holder = lease === undefined ? undefined : history.operations.get(lease)
+    return holder === undefined || history.isWithin(operation, holder) || history.isWithin(holder, operation) ||
+      detach.names.some((name) => isOfOneTenure(history, holder, operation, name, began))
+  })
+
+const isOfOneTenure = (history: History, holder: Operation, other: Operation, name: string, at: number): boolean => {
+  const tenure = history.tenureOf(holder, name, at) ?? history.tenureOf(holder, name, holder.entered ?? holder.began)
+  return tenure !== undefined && tenure === history.tenureOf(other, name, other.entered ?? other.began)
+}
 
 /** Whether a pause, or what cannot be interrupted, explains that a body ran on at a time. */
 const isExplained = (history: History, operation: Operation, at: number): boolean => {
@@ -63,7 +88,11 @@ const isExplained = (history: History, operation: Operation, at: number): boolea
   ) {
     return true
   }
-  if (history.faults("jump", operation.process).length > 0) return true
+  if (
+    history.faults("jump", operation.process).some(({ from }) => from <= at + history.slack && at <= from + afterJump)
+  ) {
+    return true
+  }
   return Array.from(history.operations.values()).some((other) => {
     const { began, ended, left, step } = other
     // What is given back within it is waited for.
@@ -74,9 +103,16 @@ const isExplained = (history: History, operation: Operation, at: number): boolea
   })
 }
 
+// The server forgot it; while it does not answer, its client knows that at its own deadline.
+const wasForgotten = (history: History, operation: Operation, tenure: Tenure): boolean =>
+  (tenure.isForgotten || isAfterForgetting(history, operation, tenure.to)) &&
+  operation.left <=
+    tenure.to + longestTtl(history.trace.program) + afterSuspension + history.slack +
+      history.stillWithin(operation.process, tenure.to, operation.left)
+
 const overrun = (history: History, operation: Operation, tenure: Tenure): ReadonlyArray<Violation> => {
   const { left, outcome, step } = operation
-  if (left <= tenure.to + history.slack || tenure.isForgotten || isAfterForgetting(history, operation, tenure.to)) {
+  if (left <= tenure.to + history.slack || wasForgotten(history, operation, tenure)) {
     return []
   }
   if (wasDetached(history, operation, left)) return []
@@ -133,7 +169,7 @@ const together = (history: History, operations: ReadonlyArray<Operation>): Reado
   operations.flatMap((one, i) =>
     operations.slice(i + 1).flatMap((other): ReadonlyArray<Violation> => {
       if (history.isWithin(one, other) || history.isWithin(other, one)) return []
-      if (resumedAgain(history, one) && resumedAgain(history, other)) return []
+      if (areResumedTwice(history, one, other)) return []
       const at = Math.max(one.entered!, other.entered!)
       if (isLetGo(history, one, at) || isLetGo(history, other, at)) return []
       return at >= Math.min(one.left, other.left) ? [] : [{
@@ -145,8 +181,12 @@ const together = (history: History, operations: ReadonlyArray<Operation>): Reado
   )
 
 // A program that resumes one token more than once asked for two at once: a server that hands nothing on keeps them one owner.
-const resumedAgain = (history: History, operation: Operation): boolean =>
-  [...history.around(operation), operation].some(({ step }) => step.op === "resume" && !step.once)
+const areResumedTwice = (history: History, one: Operation, other: Operation): boolean => {
+  const resumed = (operation: Operation) =>
+    [...history.around(operation), operation].filter(({ step }) => step.op === "resume" && !step.once)
+  const [ofOne, ofOther] = [resumed(one), resumed(other)]
+  return ofOne.length > 0 && ofOther.length > 0 && !ofOne.some((resume) => ofOther.includes(resume))
+}
 
 // A scope that has a lease is told of its detachment, and not interrupted, as a body is.
 const isLetGo = (history: History, operation: Operation, at: number): boolean =>

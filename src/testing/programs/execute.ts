@@ -14,8 +14,10 @@ import type { Opened, World } from "./World.ts"
 const interrupted = 30_000
 
 /** Runs a program, and gives what happened. */
-export const execute = (program: Program, world: World): Effect.Effect<Trace> =>
+export const execute = (given: Program, world: World): Effect.Effect<Trace> =>
   Effect.scoped(Effect.gen(function*() {
+    // What cannot happen explains nothing.
+    const program = { ...given, faults: given.faults.filter(({ kind }) => world.cannot?.has(kind) !== true) }
     const recorder = new Recorder(world.now)
     const opened = yield* world.open(program, recorder)
     yield* Effect.forkScoped(strike(program, opened, recorder, world))

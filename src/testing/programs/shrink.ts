@@ -1,6 +1,7 @@
 /**
  * Making a program smaller that shows something, as long as it shows it.
  */
+import * as Effect from "effect/Effect"
 import type { Fault, Process, Program, Step, Steps } from "./Program.ts"
 
 const change = <A extends object>(value: A, by: Partial<A>): A => ({ ...value, ...by })
@@ -57,12 +58,21 @@ const smallerFaults = (fault: Fault): ReadonlyArray<Fault> =>
  * The smallest program that was found to show the same, from one that does. It tries at most as many as said, by default
  * 2,000.
  */
-export const shrink = (program: Program, shows: (program: Program) => boolean, tries = 2_000): Program => {
-  let tried = 0
-  let smallest = program
-  while (true) {
-    const next = smallerPrograms(smallest).find((candidate) => tried++ < tries && shows(candidate))
-    if (next === undefined) return smallest
-    smallest = next
-  }
-}
+export const shrink = <E, R>(
+  program: Program,
+  shows: (program: Program) => Effect.Effect<boolean, E, R>,
+  tries = 2_000
+): Effect.Effect<Program, E, R> =>
+  Effect.gen(function*() {
+    let candidates = smallerPrograms(program)
+    let smallest = program
+    let at = 0
+    for (let tried = 0; tried < tries && at < candidates.length; tried++) {
+      const candidate = candidates[at++]!
+      if (!(yield* shows(candidate))) continue
+      smallest = candidate
+      candidates = smallerPrograms(smallest)
+      at = 0
+    }
+    return smallest
+  })

@@ -55,9 +55,10 @@ const evidence = (history: History, operation: Operation): ReadonlyArray<Violati
   })
   // One of the same process has it, or is giving it back; one that this is within only where its body is over.
   const another = Array.from(history.operations.values()).some((other) =>
-    other.entered !== undefined && other.process === operation.process && other.id !== operation.id &&
+    (other.entered !== undefined || mayHoldPart(history, other)) && other.process === operation.process &&
+    other.id !== operation.id &&
     (!operation.within.includes(other.id) || other.left <= ended + history.slack) &&
-    other.names.some((name) => names.includes(name)) && other.entered <= ended && other.ended >= began
+    other.names.some((name) => names.includes(name)) && (other.entered ?? other.began) <= ended && other.ended >= began
   )
   // One of the same process heard so in that time, or does not know whether it has given back what all of an id hold.
   const wasTold = Array.from(history.exchanges.values()).some(({ answered, asked, status }) => {
@@ -73,6 +74,9 @@ const evidence = (history: History, operation: Operation): ReadonlyArray<Violati
     what: `${show(operation)} says that another held it, and nobody did`
   }]
 }
+
+// One that waits for the rest of its names, as far as can be told where the store is not seen.
+const mayHoldPart = (history: History, { step }: Operation): boolean => step.op === "holdAll" && !history.seesStore
 
 // What was detached is held for its token, also where the body that did so goes on.
 const isHandedOn = (history: History, { ended, names, process }: Operation, since: number): boolean =>
@@ -163,7 +167,7 @@ const interruptions = (history: History): ReadonlyArray<Violation> =>
         !(step.op === "plain" && step.action.endsWith("ock"))
       ) return []
       if (began > event.at || ended <= event.at || entered <= event.at || !within.includes(event.id)) return []
-      const around = history.around(operation)
+      const around = history.around(operation).slice(within.indexOf(event.id) + 1)
       const isProtected = around.some(({ step }) =>
         step.op === "uninterruptible" || step.op === "finalizer" || step.op === "fork"
       )
