@@ -76,8 +76,9 @@ export interface Lease<out M extends Mode = Mode> {
   readonly cell: <A, I>(schema: Schema.Codec<A, I>) => Cell.LeaseCell<A>
   /**
    * Lets go of the lease without releasing it: renewals stop, and a holder of
-   * the token can take it up until its time to live ends. Fails where it is
-   * lost or over already.
+   * the token can take it up until its time to live ends. The body that calls it
+   * goes on; all else that runs under the lease is interrupted, and waited for,
+   * with `LeaseLost` (`Released`). Fails where it is lost or over already.
    */
   readonly detach: Effect.Effect<Token, LeaseLost>
 }
@@ -390,8 +391,12 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   }
 
   private remainingMillis(): number {
+    return this.isDetached ? 0 : this.leftMillis()
+  }
+
+  private leftMillis(): number {
     this.send(alarm)
-    return Machine.isRelied(this.machine) && !this.isDetached
+    return Machine.isRelied(this.machine)
       ? Math.max(0, Math.min(this.machine.deadline, this.machine.endsAt) - this.clock.now())
       : 0
   }
@@ -600,13 +605,17 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
       const why = this.whyOver
       if (why !== undefined) return yield* why
       this.isOver = true
-      // What hands it on goes on; what else runs under it is over before another can take it up.
+      // What hands it on goes on; what else runs under it is over before another can take it up, and gives nothing back.
+      this.isDetached = true
       yield* Effect.withFiber((fiber) => this.root.interruptOthers(Within.bodyOf(fiber, this)))
       yield* this.renewalSettled
-      const left = this.remainingMillis()
+      const left = this.leftMillis()
       this.send({ _tag: "Detached" })
-      if (this.loss !== undefined) return yield* this.loss
-      this.isDetached = true
+      if (this.loss !== undefined) {
+        this.isDetached = false
+        if (this.root.hasLeft) yield* this.release
+        return yield* this.loss
+      }
       this.place_?.leave()
       return {
         name: this.name,

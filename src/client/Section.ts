@@ -134,15 +134,14 @@ export class Section<out L extends SectionLease = SectionLease> {
     })
   }
 
-  /** Interrupts all bodies in it but those in which a section is, and waits for them. */
+  /** Interrupts all bodies, itself and in it, but those in which a section is, and waits for them. */
   interruptOthers(inner: Section | undefined): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const others = Array.from(this.children ?? []).map((child) => {
-        if (child.interrupt === undefined || inner?.isWithin(child) === true) return child.interruptOthers(inner)
-        child.interrupt()
-        return child.until(() => child.hasLeft)
-      })
-      return Effect.all(others, { discard: true })
+      if (this.interrupt !== undefined && inner?.isWithin(this) !== true) {
+        this.interrupt()
+        return this.until(() => this.hasLeft)
+      }
+      return Effect.all(Array.from(this.children ?? []).map((child) => child.interruptOthers(inner)), { discard: true })
     })
   }
 }

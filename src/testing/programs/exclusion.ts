@@ -188,6 +188,10 @@ const areResumedTwice = (history: History, one: Operation, other: Operation): bo
   return ofOne.length > 0 && ofOther.length > 0 && !ofOne.some((resume) => ofOther.includes(resume))
 }
 
-// A scope that has a lease is told of its detachment, and not interrupted, as a body is.
+// A scope that has a lease is told of its detachment, and not interrupted, as a body is; the one that detaches goes on.
 const isLetGo = (history: History, operation: Operation, at: number): boolean =>
-  operation.step.op === "hold" && operation.step.way === "acquire" && wasDetached(history, operation, at)
+  (operation.step.op === "hold" && operation.step.way === "acquire" && wasDetached(history, operation, at)) ||
+  Array.from(history.operations.values()).some(({ began, names, outcome, step, within }) =>
+    step.op === "lease" && step.action === "detach" && outcome?.kind === "Done" && began <= at + history.slack &&
+    within.includes(operation.id) && names.some((name) => operation.names.includes(name))
+  )

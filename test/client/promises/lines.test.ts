@@ -2,7 +2,7 @@
  * The line of those that want a name: each comes to its end in time, and is told what is true.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Option, Scope, Stream } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Option, Scope, Stream } from "effect"
 import { Lease, Locker, Talker } from "effect-dlm"
 import { TestClock } from "effect/testing"
 import * as World from "./world.ts"
@@ -56,6 +56,30 @@ describe("a wait ends within two seconds of its time, whenever it comes to the h
         yield* Fiber.interrupt(head)
         yield* TestClock.adjust(300)
         yield* ending(other)
+      })
+    ))
+})
+
+describe("detach by a fiber that is not within the body", () => {
+  it.effect("interrupts the body, which has lost its lease, before the token is there to take up", () =>
+    inWorld((world) =>
+      Effect.gen(function*() {
+        const locker = yield* Locker.make(name, { ttl: "30 seconds" })
+        const held = yield* Deferred.make<Lease.Lease>()
+        let isInside = false
+        const body = Effect.andThen(Effect.sync(() => void (isInside = true)), Effect.never).pipe(
+          Effect.ensuring(Effect.sync(() => void (isInside = false)))
+        )
+        const Held = Lease.tag("held")
+        const inBody = Effect.andThen(Effect.flatMap(Held, (lease) => Deferred.succeed(held, lease)), body)
+        const holder = yield* start(inBody.pipe(Lease.withLockProvided(Held, locker)))
+        const detacher = yield* start(Effect.flatMap(Deferred.await(held), ({ detach }) => detach))
+        yield* TestClock.adjust("1 second")
+        const token = yield* Fiber.join(detacher)
+        assert.isFalse(isInside)
+        assert.strictEqual(yield* outcomeOf(holder), "LeaseLost")
+        assert.isAtLeast(token.expiresAt, 29_000)
+        assert.strictEqual(world.count("Unlock"), 0)
       })
     ))
 })
