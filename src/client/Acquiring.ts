@@ -35,6 +35,9 @@ const retryGrace = 1_000
 /** The longest that is asked for at once, in milliseconds. Who waits longer asks again, and queues anew. */
 const maxWait = 60 * 60 * 1000
 
+/** A server that cannot be told for so long, in milliseconds, has lost the connection that asked, and its queue with it. */
+const forgottenAfter = 60_000
+
 /** When a client asks again that its retry schedule has given up, while it may still wait, in milliseconds. */
 const patientDelay = 1_000
 
@@ -67,9 +70,9 @@ class Attempt {
   isPending = false
   /** The tenure that was granted, until it is taken. */
   granted: Tenure | undefined
-  /** When the last request for the lock left, and whether it was to queue at the server. */
+  /** When the last request for the lock left, and for how many milliseconds it queues at the server, if it does. */
   askedAt = 0
-  hasQueued = false
+  queuesFor: number | undefined
   /** Whether an answer said, in this wait, that another holds the name. */
   wasTaken = false
   lastFailure: LockerError | undefined
@@ -219,8 +222,9 @@ const awaitUntil = (
 
 /** Gives back, behind the one who asked, what may have been granted or claimed and nobody has taken. */
 const withdraw = (attempt: Attempt, fiber: Fiber.Fiber<unknown, unknown>): Effect.Effect<void> => {
-  const { askedAt, isShared, owner, terms } = attempt
-  const until = askedAt + Duration.toMillis(terms.ttl)
+  const { askedAt, isShared, owner, queuesFor = 0, terms } = attempt
+  // What queues may be granted as long as its wait goes on, and lives for a whole time to live from then on.
+  const until = askedAt + Math.min(queuesFor, forgottenAfter) + Duration.toMillis(terms.ttl)
   // What it came to is known when it has ended: an answer may still have come.
   const unlock = Effect.suspend((): Effect.Effect<unknown, NotOwner | LockerError> =>
     isShared ? withdrawShared(terms, owner, attempt.granted) : Requests.unlock(terms, owner)
@@ -249,7 +253,7 @@ const ask = Effect.fnUntraced(function*(attempt: Attempt) {
       const tenure = result.success
       // It does not know since when it has held a lock that it queued for, and so not until when: it asks once more.
       const isFresh = clock.now() - tenure.sentAt < attempt.waiting.maxAge
-      if (isFresh || !attempt.hasQueued) return tenure
+      if (isFresh || attempt.queuesFor === undefined) return tenure
       continue
     }
     const error = result.failure
@@ -282,7 +286,7 @@ const waitAtServer = (attempt: Attempt): Effect.Effect<number | undefined, Locke
 const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenure, NotOwner | LockerError> =>
   Effect.suspend(() => {
     attempt.isPending = true
-    attempt.hasQueued = wait !== undefined
+    attempt.queuesFor = wait
     attempt.askedAt = attempt.waiting.clock.now()
     // mutant: same-owner-asks-again
     const asked = Requests.lock(attempt.terms, attempt.owner, wait === undefined ? undefined : { wait })

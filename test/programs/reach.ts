@@ -27,6 +27,7 @@ const add = (counts: Counts, what: string, by = 1) => void (counts[what] = (coun
 const nameOf = (step: Programs.Step): string => {
   if (step.op === "plain") return `Locker ${step.action}`
   if (step.op === "lease") return `Lease ${step.action}`
+  if (step.op === "resume" && step.ofAny === true) return "resume, of any process"
   return step.op === "hold" ? step.way : step.op
 }
 
@@ -49,7 +50,10 @@ export const merge = (reach: Reach, other: Reach): void => {
   }
 }
 
-/** What must be reached. `ProtocolError`, `DataError` and a few others need what no program has: see the page. */
+/**
+ * What must be reached. `ProtocolError` and `Refused` need a server that speaks nonsense or wants an identity, `DataError`
+ * and `InvalidOption` a mistake, `ForeignOwner` and `UnsupportedAction` a server of another make: no program has these.
+ */
 export const wanted = {
   operations: [
     ...Programs.plainActions.map((action) => `Locker ${action}`),
@@ -57,6 +61,7 @@ export const wanted = {
     ...Programs.ways,
     "holdAll",
     "resume",
+    "resume, of any process",
     "block",
     "fork",
     "timeout",

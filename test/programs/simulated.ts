@@ -111,7 +111,7 @@ class Simulated implements Programs.Opened {
         case "suspend":
           return machine?.suspend(fault.for)
         case "jump":
-          return machine?.setWallClock(fault.for)
+          return machine?.setWallClock(fault.back === true ? -fault.for : fault.for)
         default:
           this.faults.begin(fault)
           this.sim.after(fault.for, () => this.faults.end(fault))

@@ -28,6 +28,8 @@ export interface Tenure {
   readonly fence: bigint | undefined
   readonly from: number
   to: number
+  /** When it would have ended by itself. */
+  until: number
   /** Whether it was given back. */
   isFreed: boolean
   /** Whether the server forgot it. */
@@ -67,7 +69,7 @@ export class History {
     this.shared = new Set(ids)
     this.slack = trace.slack
     this.seesStore = trace.events.some(({ _tag }) => _tag === "Held")
-    const present = new Map<string, Tenure & { until: number }>()
+    const present = new Map<string, Tenure>()
     for (const event of trace.events) {
       this.ofOperation(event)
       this.ofRequest(event)
@@ -113,7 +115,7 @@ export class History {
     }
   }
 
-  private ofStore(event: Event, present: Map<string, Tenure & { until: number }>): void {
+  private ofStore(event: Event, present: Map<string, Tenure>): void {
     if (event._tag === "Forgot") {
       this.forgotten.push(event.at)
       for (const tenure of present.values()) {

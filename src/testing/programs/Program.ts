@@ -27,6 +27,9 @@ export const plainActions = [
   "cellSet",
   "cellGet",
   "cellUpdate",
+  "cellErase",
+  "id",
+  "isDlm",
   "print"
 ] as const
 /** A plain operation of a Locker. */
@@ -74,11 +77,13 @@ export type Step =
     readonly wait?: number
     readonly margin?: number
     readonly maxHold?: number
+    /** How often it asks a server that has no queue, in milliseconds. */
+    readonly poll?: number
     readonly body: Steps
   }
   | { readonly op: "holdAll"; readonly lockers: ReadonlyArray<number>; readonly wait?: number; readonly body: Steps }
-  /** Takes up the lease that was detached last in this process. */
-  | { readonly op: "resume"; readonly once: boolean; readonly body: Steps }
+  /** Takes up the lease that was detached last, in this process or in any. */
+  | { readonly op: "resume"; readonly once: boolean; readonly ofAny?: boolean; readonly body: Steps }
   /** In a fiber of its own, which is waited for at the end of these steps, or left behind. */
   | { readonly op: "fork"; readonly leftBehind: boolean; readonly body: Steps }
   /** Interrupted after this time. */
@@ -114,7 +119,7 @@ export const faultKinds = [
   "restart",
   /** The machine of a process is suspended. */
   "suspend",
-  /** The wall clock of a process jumps. */
+  /** The wall clock of a process jumps, by `for`: forwards, or `back`. */
   "jump"
 ] as const
 /** Something that can go wrong. */
@@ -127,6 +132,7 @@ export interface Fault {
   readonly for: number
   /** All where there is none. */
   readonly process?: number
+  readonly back?: boolean
 }
 
 /** A process, with a Talker of its own. */

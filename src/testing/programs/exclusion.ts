@@ -110,8 +110,16 @@ const wasForgotten = (history: History, operation: Operation, tenure: Tenure): b
     tenure.to + longestTtl(history.trace.program) + afterSuspension + history.slack +
       history.stillWithin(operation.process, tenure.to, operation.left)
 
+// Where the server cannot be told that a tenure is only to be renewed, it grants anew what it has forgotten.
+const regained = ({ tenures }: History, { isForgotten, name, owner, to, until }: Tenure): Tenure | undefined =>
+  isForgotten
+    ? tenures.find((other) => other.name === name && other.owner === owner && to <= other.from && other.from <= until)
+    : undefined
+
 const overrun = (history: History, operation: Operation, tenure: Tenure): ReadonlyArray<Violation> => {
   const { left, outcome, step } = operation
+  const again = regained(history, tenure)
+  if (again !== undefined) return overrun(history, operation, again)
   if (left <= tenure.to + history.slack || wasForgotten(history, operation, tenure)) {
     return []
   }

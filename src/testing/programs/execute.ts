@@ -21,8 +21,9 @@ export const execute = (given: Program, world: World): Effect.Effect<Trace> =>
     const recorder = new Recorder(world.now)
     const opened = yield* world.open(program, recorder)
     yield* Effect.forkScoped(strike(program, opened, recorder, world))
+    const whole = { prefix: world.prefix, handedOn: { token: undefined } }
     const shared = yield* Effect.forEach(program.processes, (process, index) =>
-      start(index, process, opened.processes[index]!, recorder, world.prefix))
+      start(index, process, opened.processes[index]!, recorder, whole))
     yield* finish(shared, recorder, world)
     const lastFault = Math.max(
       0,

@@ -64,7 +64,7 @@ class Composer {
       [deep * (depth === 0 ? 6 : 2), () => this.hold(depth)],
       [deep * 0.4, () => this.holdAll(depth)],
       [deep * (depth === 0 ? 0.7 : 0.15), () => this.handedOn(depth)],
-      [deep * 0.5, () => ({ op: "resume", once: draw.chance(0.7), body: this.body(depth) })],
+      [deep * 0.5, () => this.resume(depth)],
       [deep * 1.2, () => ({ op: "fork", leftBehind: draw.chance(0.5), body: this.body(depth) })],
       [deep, () => ({ op: "timeout", millis: this.millis(), body: this.body(depth) })],
       [deep * 0.4, () => ({ op: "interrupt", yields: draw.below(30), body: this.body(depth) })],
@@ -109,6 +109,7 @@ class Composer {
       ...(wait === undefined ? {} : { wait }),
       ...(draw.chance(0.2) ? { margin: Math.floor(ttl * draw.pick(ttl < 4000 ? [0, 0.3] : [0, 0.3, 0.9])) } : {}),
       ...(draw.chance(0.1) ? { maxHold: 1 + draw.below(2 * ttl) } : {}),
+      ...(draw.chance(0.2) ? { poll: draw.pick([5, 70, 400]) } : {}),
       body: [
         ...draw.chance(0.2) ? [{ op: "lease", action: "changes" } as const] : [],
         ...draw.chance(0.15) ? this.behind(depth, locker) : this.body(depth)
@@ -131,9 +132,17 @@ class Composer {
     const { draw } = this
     const held: Steps = [...this.body(depth), { op: "lease", action: "detach" }]
     const hold: Step = { op: "hold", way: "acquire", locker: this.locker(), wait: 3_000, body: held }
-    const resume: Step = { op: "resume", once: draw.chance(0.7), body: this.body(depth) }
     const millis = this.millis()
-    return { op: "repeat", times: 1 + draw.below(2), body: [hold, { op: "timeout", millis, body: [resume] }] }
+    return {
+      op: "repeat",
+      times: 1 + draw.below(2),
+      body: [hold, { op: "timeout", millis, body: [this.resume(depth)] }]
+    }
+  }
+
+  private resume(depth: number): Step {
+    const { draw } = this
+    return { op: "resume", once: draw.chance(0.7), ofAny: draw.chance(0.5), body: this.body(depth) }
   }
 
   private finalizer(depth: number): Step {
@@ -173,12 +182,19 @@ const kinds: ReadonlyArray<readonly [number, FaultKind]> = [
   [1, "jump"]
 ]
 
+const faults = (draw: Draw, processes: number): ReadonlyArray<Fault> => {
+  const one = fault(draw, processes)
+  // One that starts anew may do so as the reference, which knows no extension.
+  return one.kind === "restart" && draw.chance(0.5) ? [one, { kind: "plain", at: one.at, for: 20_000 }] : [one]
+}
+
 const fault = (draw: Draw, processes: number): Fault => {
   const kind = draw.weighed(kinds)
   return {
     kind,
     at: draw.below(draw.chance(0.5) ? 500 : 5000),
     for: draw.weighed([[3, draw.below(500)], [2, draw.below(5000)]]),
+    ...(kind === "jump" && draw.chance(0.5) ? { back: true } : {}),
     // Clocks are those of one process, always.
     ...(draw.chance(0.5) || kind === "suspend" || kind === "jump" ? { process: draw.below(processes) } : {})
   }
@@ -191,12 +207,12 @@ export const generate = (seed: number): Program => {
   const hasIds = draw.chance(0.15)
   const count = draw.weighed([[2, 1], [4, 2], [1, 3]])
   const processes = Array.from({ length: count }, () => process(draw, few, hasIds))
-  const faults = draw.chance(0.3) ? 0 : 1 + draw.below(4)
+  const failures = draw.chance(0.3) ? 0 : 1 + draw.below(4)
   return {
     seed,
     extensions: draw.chance(0.85),
     latency: draw.pick([1, 5, 30]),
     processes,
-    faults: Array.from({ length: faults }, () => fault(draw, count))
+    faults: Array.from({ length: failures }, () => faults(draw, count)).flat()
   }
 }

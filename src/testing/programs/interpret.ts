@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Cell from "../../client/Cell.ts"
@@ -33,6 +34,13 @@ export interface Shared {
   readonly holders: Map<Lease.Lease, number>
   token: Lease.Token | undefined
   lastLease: Lease.Lease | undefined
+  /** What all processes share: a token is data, which may be sent to another. */
+  readonly handedOn: HandedOn
+}
+
+/** The lease that was detached last in any process. */
+export interface HandedOn {
+  token: Lease.Token | undefined
 }
 
 /** Where a fiber is. */
@@ -147,8 +155,10 @@ const perform = (at: At, step: Step, forked: Array<Fiber.Fiber<unknown, unknown>
         (id) => Lease.withLocks(inside(at, id, undefined, step.body), lockers, { wait: step.wait })
       )
     }
-    case "resume":
-      return shared.token === undefined ? Effect.void : resume(at, step, shared.token)
+    case "resume": {
+      const { token } = step.ofAny === true ? shared.handedOn : shared
+      return token === undefined ? Effect.void : resume(at, step, token)
+    }
     default:
       return operation(at, step, [], (id) => around(at, step, id, forked))
   }
@@ -157,7 +167,8 @@ const perform = (at: At, step: Step, forked: Array<Fiber.Fiber<unknown, unknown>
 type Hold = Extract<Step, { readonly op: "hold" }>
 
 const hold = (at: At, step: Hold, locker: Locker.Locker, id: number): Doing => {
-  const options = { wait: step.wait, margin: step.margin, maxHold: step.maxHold }
+  const poll = step.poll === undefined ? undefined : Schedule.spaced(Duration.millis(step.poll))
+  const options = { wait: step.wait, margin: step.margin, maxHold: step.maxHold, poll }
   switch (step.way) {
     case "withLock":
       return Lease.withLock(inside(at, id, undefined, step.body), locker, options)
@@ -255,7 +266,9 @@ const plain = (at: At, locker: Locker.Locker, action: PlainAction, id: number): 
     case "cellSet":
       return cell.set(put(at, locker.name, id))
     case "cellGet":
-      return Effect.tap(Effect.asVoid(cell.get), Effect.void)
+      return Effect.flatMap(cell.get, (text) => got(at, locker.name, text))
+    case "cellErase":
+      return cell.erase
     case "cellUpdate":
       return cell.update(() => put(at, locker.name, id))
     case "print":
@@ -273,7 +286,11 @@ const onLease = (at: At, lease: Lease.Lease, action: LeaseAction, id: number): D
   const cell = lease.cell(Schema.String)
   switch (action) {
     case "detach":
-      return Effect.tap(lease.detach, (token) => Effect.sync(() => void (at.shared.token = token)))
+      return Effect.tap(lease.detach, (token) =>
+        Effect.sync(() => {
+          at.shared.token = token
+          at.shared.handedOn.token = token
+        }))
     case "put":
       return cell.set(put(at, lease.name, id))
     case "get":
@@ -324,7 +341,7 @@ export const start = (
   { fibers, lockers }: Process,
   runner: Runner,
   recorder: Recorder,
-  prefix: string
+  { handedOn, prefix }: { readonly prefix: string; readonly handedOn: HandedOn }
 ): Effect.Effect<Shared> => {
   const made = Effect.forEach(
     lockers,
@@ -333,7 +350,7 @@ export const start = (
   return Effect.map(Effect.provideContext(Effect.orDie(made), runner.context), (lockers) => {
     const leftBehind = new Array<Fiber.Fiber<unknown, unknown>>()
     const noLease = { holders: new Map<Lease.Lease, number>(), token: undefined, lastLease: undefined }
-    const shared: Shared = { process, runner, recorder, lockers, leftBehind, ...noLease }
+    const shared: Shared = { process, runner, recorder, lockers, leftBehind, handedOn, ...noLease }
     for (const steps of fibers) {
       leftBehind.push(Effect.runForkWith(runner.context)(run({ shared, within: [], lease: undefined }, steps)))
     }
