@@ -2,8 +2,14 @@
  * Everything that can go wrong, as tagged errors.
  *
  * Each carries the name that it is about, says in its message what to do, and
- * says in `retryable` whether trying the same again soon makes sense.
+ * says in `isRetryable` whether trying the same again soon makes sense.
+ *
+ * What `Lease` does fails with one of three: `AcquireTimeout`, `LeaseLost` and
+ * `LockUnavailable`. The last two have a `reason`, for `Effect.catchReason`,
+ * `catchReasons` and `unwrapReason`. What asks a server once fails with the
+ * reasons of `LockUnavailable` themselves.
  */
+import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import { Action } from "./protocol/Protocol.ts"
@@ -20,16 +26,17 @@ const about = { name: Schema.String, action: Action }
  */
 export class TransportError extends Schema.TaggedError<TransportError>()("TransportError", {
   ...about,
-  reason: Schema.Literals(["OpenFailed", "OpenTimeout", "AnswerTimeout", "Closed", "Released"]),
+  /** How far it came. */
+  phase: Schema.Literals(["OpenFailed", "OpenTimeout", "AnswerTimeout", "Closed", "Released"]),
   /** What was read of an answer before the connection closed, at most 200 characters. */
   received: Schema.optionalKey(Schema.String),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
-  get retryable(): boolean {
-    return this.reason !== "Released"
+  get isRetryable(): boolean {
+    return this.phase !== "Released"
   }
   override get message(): string {
-    switch (this.reason) {
+    switch (this.phase) {
       case "OpenFailed":
         return `${subject(this)}: no lock server can be reached` +
           `${detail(this.cause)}. Check that it runs, and the host and port`
@@ -60,24 +67,39 @@ export class ProtocolError extends Schema.TaggedError<ProtocolError>()("Protocol
   ...about,
   received: Schema.String
 }) {
-  readonly retryable = false
+  readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}: the answer is not in the JackrabbitDLM protocol: ` +
       `${JSON.stringify(this.received)}. Check that the host and port are those of a lock server`
   }
 }
 
-/** Another owner holds the name. */
-export class NotOwner extends Schema.TaggedError<NotOwner>()("NotOwner", about) {
-  readonly retryable = false
+/** Who holds a name, as far as it is public. The owner is never told. */
+export const Holder = Schema.Struct({
+  /** What the holder says of itself. */
+  label: Schema.optionalKey(Schema.String),
+  since: Schema.DateTimeUtc,
+  /** After how long it ends unless it is renewed. */
+  expiresIn: Schema.Duration
+})
+
+/** Who holds a name, as far as it is public. */
+export type Holder = typeof Holder.Type
+
+/** On a server that says so: who holds a name, and how many wait for it. */
+const busy = { holder: Schema.optionalKey(Holder), waiting: Schema.optionalKey(Schema.Int) }
+
+/** Another owner holds the name. A server that knows `busy` says who, since when, and how many wait for it. */
+export class NotOwner extends Schema.TaggedError<NotOwner>()("NotOwner", { ...about, ...busy }) {
+  readonly isRetryable = false
   override get message(): string {
-    return `${subject(this)}: held by another owner. Wait for its release or its expiry`
+    return `${subject(this)}: held by ${holding(this) ?? "another owner"}. Wait for its release or its expiry`
   }
 }
 
 /** Nothing of that name exists: it was never put, was erased or unlocked, or has expired. */
 export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", about) {
-  readonly retryable = false
+  readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}: there is nothing of that name. Put it first; it may have expired`
   }
@@ -85,7 +107,7 @@ export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", about) 
 
 /** The lock is the caller's, and has no data. */
 export class NoData extends Schema.TaggedError<NoData>()("NoData", about) {
-  readonly retryable = false
+  readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}: the lock holds no data. Put some first`
   }
@@ -96,7 +118,7 @@ export class NoData extends Schema.TaggedError<NoData>()("NoData", about) {
  * has no data, and drops that lock.
  */
 export class Corruption extends Schema.TaggedError<Corruption>()("Corruption", about) {
-  readonly retryable = false
+  readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}: the entry held no readable data, and was dropped. ` +
       "To free a lock use unlock"
@@ -105,7 +127,7 @@ export class Corruption extends Schema.TaggedError<Corruption>()("Corruption", a
 
 /** The server refused the request as malformed, over a limit, or not authenticated: it never says which. */
 export class Refused extends Schema.TaggedError<Refused>()("Refused", about) {
-  readonly retryable = false
+  readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}: refused (BadPayload). Check the time to live (3543 s without an ` +
       "identity), the size of the data (16384 characters without one), and the identity's name and secret"
@@ -114,22 +136,29 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", about) {
 
 /** The server does not know the action. */
 export class UnsupportedAction extends Schema.TaggedError<UnsupportedAction>()("UnsupportedAction", about) {
-  readonly retryable = false
+  readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}: the server does not know this action. Update the server`
   }
 }
 
 /**
- * The server cannot do it now: it is short of memory, or its store is down.
+ * The server cannot do it now: it is short of memory, or its store is down. Of a server in the same process `cause` is
+ * what its store failed with.
  *
  * The request may have been carried out. Asking again is safe, and may succeed later.
  */
-export class ServerBusy extends Schema.TaggedError<ServerBusy>()("ServerBusy", about) {
-  readonly retryable = true
+export class ServerBusy extends Schema.TaggedError<ServerBusy>()("ServerBusy", {
+  ...about,
+  cause: Schema.optionalKey(Schema.Defect())
+}) {
+  readonly isRetryable = true
   override get message(): string {
-    return `${subject(this)}: the lock server cannot do it now: it is short of memory, or its store is down. ` +
-      "Try again later; the server's log says more"
+    const why = this.cause instanceof Error ? this.cause.message : ""
+    return why !== ""
+      ? `${subject(this)}: it cannot be done now: ${why}`
+      : `${subject(this)}: the lock server cannot do it now: it is short of memory, or its store is down. ` +
+        "Try again later; the server's log says more"
   }
 }
 
@@ -138,7 +167,7 @@ export class ServerBusy extends Schema.TaggedError<ServerBusy>()("ServerBusy", a
  * answers were mixed up, so the caller does not know that it holds the lock.
  */
 export class ForeignOwner extends Schema.TaggedError<ForeignOwner>()("ForeignOwner", about) {
-  readonly retryable = false
+  readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}: the answer names another owner, so the lock is not taken to be ` +
       "held. Something between client and server mixes up answers"
@@ -148,50 +177,125 @@ export class ForeignOwner extends Schema.TaggedError<ForeignOwner>()("ForeignOwn
 /** Others held the lock for all of the time that the caller would wait. */
 export class AcquireTimeout extends Schema.TaggedError<AcquireTimeout>()("AcquireTimeout", {
   name: Schema.String,
-  waited: Schema.Duration
+  waited: Schema.Duration,
+  ...busy
 }) {
-  readonly retryable = false
+  readonly isRetryable = true
   override get message(): string {
-    return `${quote(this.name)} was held by others for all of ${
-      Duration.format(Duration.millis(Math.round(Duration.toMillis(this.waited))))
-    }. Wait longer, or later`
+    const others = this.waiting === undefined || this.waiting === 0 ? "" : `, and ${this.waiting} wait for it`
+    const holder = holding(this) ?? "others"
+    return `${quote(this.name)} was not free within ${
+      shown(this.waited)
+    }: held by ${holder}${others}. Wait longer, or later`
   }
 }
 
+/** No renewal was confirmed before the local deadline: `cause` is what the last one failed with, if it did. */
+export class Expired extends Schema.TaggedError<Expired>()("Expired", { cause: Schema.optionalKey(Schema.Defect()) }) {
+  override get message(): string {
+    return `no renewal was confirmed before its deadline${detail(this.cause)}`
+  }
+}
+
+/** The server says that it is not ours any more. */
+export class TakenAway extends Schema.TaggedError<TakenAway>()("TakenAway", {}) {
+  override get message(): string {
+    return "the server no longer holds it for us"
+  }
+}
+
+/** It was held for as long as `maxHold` allows. */
+export class MaxHold extends Schema.TaggedError<MaxHold>()("MaxHold", {}) {
+  override get message(): string {
+    return "it was held for as long as maxHold allows"
+  }
+}
+
+/** It was given back, or handed on: a call that goes on used the lease of a `withLock` or a scope that has ended. */
+export class Released extends Schema.TaggedError<Released>()("Released", {}) {
+  override get message(): string {
+    return "the withLock or the scope that held it has ended"
+  }
+}
+
+/** Somebody who may has taken it away. */
+export class Revoked extends Schema.TaggedError<Revoked>()("Revoked", { why: Schema.optionalKey(Schema.String) }) {
+  override get message(): string {
+    return `it was revoked${this.why === undefined ? "" : ` (${this.why})`}`
+  }
+}
+
+/** Why a lease is lost. */
+export const LossReason = Schema.Union([Expired, TakenAway, MaxHold, Released, Revoked])
+
+/** Why a lease is lost. */
+export type LossReason = typeof LossReason.Type
+
 /**
- * A held lock is no longer safe to rely on.
+ * A held lock is no longer safe to rely on: `reason` is one of `Expired`, `TakenAway`, `MaxHold`, `Released` and
+ * `Revoked`.
  *
- * - `Expired` no renewal was confirmed before the local deadline
- * - `Refused` the server says that it is not ours any more
- * - `MaxHold` it was held for as long as was allowed
- * - `Released` a nested call used the lease of the `withLock` around it, which ended before that call did
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lease } from "effect-dlm"
+ *
+ * const program = Effect.log("alone").pipe(
+ *   Lease.withLock("orders", { maxHold: "1 minute" }),
+ *   Effect.catchReason("LeaseLost", "MaxHold", () => Effect.log("that took too long"))
+ * )
+ * ```
  */
 export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
   name: Schema.String,
-  reason: Schema.Literals(["Expired", "Refused", "MaxHold", "Released"]),
-  cause: Schema.optionalKey(Schema.Defect())
+  reason: LossReason
 }) {
-  readonly retryable = false
+  override readonly cause = this.reason
+  readonly isRetryable = false
   override get message(): string {
-    const why = {
-      Expired: "no renewal was confirmed before its deadline",
-      Refused: "the server no longer holds it for us",
-      MaxHold: "it was held for as long as maxHold allows",
-      Released: "the withLock around it has ended"
-    }[this.reason]
-    return `the lock on ${quote(this.name)} is lost: ${why}. What it protects may be in other hands`
+    return `the lock on ${quote(this.name)} is lost: ${this.reason.message}. What it protects may be in other hands`
   }
 }
 
 /** The server does not know an extension of the protocol without which what was asked cannot be promised. */
 export class FeatureMissing extends Schema.TaggedError<FeatureMissing>()("FeatureMissing", {
   name: Schema.String,
-  feature: Schema.String
+  feature: Schema.String,
+  /** What the server calls itself; empty where it did not say. */
+  server: Schema.String
 }) {
-  readonly retryable = false
+  readonly isRetryable = false
   override get message(): string {
-    return `${quote(this.name)}: this lock server does not know "${this.feature}". ` +
+    const server = this.server === "" ? "this lock server" : `the lock server (${this.server})`
+    return `${quote(this.name)}: ${server} does not know "${this.feature}". ` +
       "Use one that does, such as dlm serve, or ask for what it can do without"
+  }
+}
+
+/** The name is held in another way than it was asked for, such as with another number of permits. */
+export class Conflict extends Schema.TaggedError<Conflict>()("Conflict", {
+  name: Schema.String,
+  asked: Schema.String,
+  present: Schema.String
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return `${quote(this.name)} was asked for with ${this.asked}, and is held with ${this.present}. ` +
+      "All that use a name must agree on how"
+  }
+}
+
+/** Waiting would never end: those who wait hold what the others wait for. */
+export class Deadlock extends Schema.TaggedError<Deadlock>()("Deadlock", {
+  name: Schema.String,
+  /** The names that are waited for in turn, each with the label of its holder. */
+  cycle: Schema.Array(Schema.Struct({ name: Schema.String, label: Schema.optionalKey(Schema.String) }))
+}) {
+  readonly isRetryable = true
+  override get message(): string {
+    const cycle = this.cycle.map(({ label, name }) => label === undefined ? quote(name) : `${quote(name)} (${label})`)
+    return `waiting for ${quote(this.name)} would never end: ${cycle.join(" → ")}. ` +
+      "Take them in one order, as Lease.withLocks does"
   }
 }
 
@@ -201,9 +305,10 @@ export class InvalidOption extends Schema.TaggedError<InvalidOption>()("InvalidO
   option: Schema.String,
   problem: Schema.String
 }) {
-  readonly retryable = false
+  readonly isRetryable = false
   override get message(): string {
-    return `${quote(this.name)}: the option ${this.option} ${this.problem}`
+    const name = this.name === "" ? "" : `${quote(this.name)}: `
+    return `${name}the option ${this.option} ${this.problem}`
   }
 }
 
@@ -215,11 +320,66 @@ export class DataError extends Schema.TaggedError<DataError>()("DataError", {
   problem: Schema.String,
   cause: Schema.optionalKey(Schema.Defect())
 }) {
-  readonly retryable = false
+  readonly isRetryable = false
   override get message(): string {
     return `the data of ${quote(this.name)} could not be ${this.phase}d (${this.codec}): ${this.problem}`
   }
 }
+
+/** Why a lock can neither be had nor be said to be another's. */
+export const UnavailableReason = Schema.Union([
+  TransportError,
+  ProtocolError,
+  ServerBusy,
+  Refused,
+  UnsupportedAction,
+  ForeignOwner,
+  InvalidOption,
+  FeatureMissing,
+  Conflict,
+  Deadlock
+])
+
+/** Why a lock can neither be had nor be said to be another's. */
+export type UnavailableReason = typeof UnavailableReason.Type
+
+/**
+ * The lock can neither be had nor be said to be another's. `reason` is one of the errors that a request can fail with,
+ * `InvalidOption`, `FeatureMissing`, `Conflict` and `Deadlock`.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lease } from "effect-dlm"
+ *
+ * const program = Effect.log("alone").pipe(
+ *   Lease.withLock("orders", { wait: "2 seconds" }),
+ *   Effect.catchReason("LockUnavailable", "TransportError", ({ phase }) => Effect.log("no server:", phase))
+ * )
+ * ```
+ */
+export class LockUnavailable extends Schema.TaggedError<LockUnavailable>()("LockUnavailable", {
+  name: Schema.String,
+  reason: UnavailableReason
+}) {
+  override readonly cause = this.reason
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+  // The reason names what was asked for itself.
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+// Who holds it, as the server says.
+const holding = ({ holder }: { readonly holder?: Holder }): string | undefined =>
+  holder === undefined
+    ? undefined
+    : `${holder.label === undefined ? "another" : quote(holder.label)} since ${DateTime.formatIso(holder.since)}`
+
+const shown = (duration: Duration.Duration): string =>
+  Duration.format(Duration.millis(Math.round(Duration.toMillis(duration))))
 
 // A request for `Version` is about no name.
 const subject = ({ action, name }: { readonly action: Action; readonly name: string }): string =>
@@ -229,8 +389,8 @@ const quote = (name: string): string => JSON.stringify(name)
 
 const detail = (cause: unknown): string => cause instanceof Error && cause.message !== "" ? ` (${cause.message})` : ""
 
-/** What every Talker can fail with. */
-export type TalkError = TransportError | ProtocolError
+/** What every Talker can fail with: with `ServerBusy` where the server is in the same process, and says why. */
+export type TalkError = TransportError | ProtocolError | ServerBusy
 
 /** What every request of a Locker can fail with, whatever it asks. */
-export type RequestError = TalkError | Refused | UnsupportedAction | ServerBusy
+export type RequestError = TalkError | Refused | UnsupportedAction

@@ -21,7 +21,7 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
     // Or one without a name would have that of its class, as every `Error` has.
     Object.defineProperty(this.prototype, "name", { value: undefined, writable: true, configurable: true })
   }
-  readonly retryable = true
+  readonly isRetryable = true
   override get message(): string {
     const about = this.name === undefined ? "" : `${quote(this.name)}: `
     switch (this.reason) {
@@ -30,7 +30,8 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
       case "Full":
         return `${about}the ${this.store} store is full. Give back what is held, wait for its end, or raise maxStoredBytes`
       case "Failed":
-        return `${about}the ${this.store} store failed${detail(this.cause)}. Check that it is there, and can be used`
+        return `${about}the ${this.store} store ${isUnreachable(this.cause) ? "cannot be reached" : "failed"}` +
+          `${detail(this.cause)}. Check that it is there, and can be used`
     }
   }
 }
@@ -48,11 +49,16 @@ export class StoreUrlError extends Schema.TaggedError<StoreUrlError>()("StoreUrl
   /** How it is written, such as `redis://USER:PASSWORD@HOST:PORT/NUMBER`. */
   form: Schema.String
 }) {
-  readonly retryable = false
+  readonly isRetryable = false
   override get message(): string {
     return `the ${this.option} of the ${this.store} store cannot be read. Write it as ${this.form}`
   }
 }
+
+const unreachable = new Set(["ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "ETIMEDOUT"])
+
+const isUnreachable = (cause: unknown): boolean =>
+  cause instanceof Error && "code" in cause && unreachable.has(String(cause.code))
 
 const quote = (name: string): string => JSON.stringify(name)
 

@@ -102,7 +102,7 @@ const runUnder = Effect.fnUntraced(function*(
   const stop = (loss: LeaseLost) =>
     child.kill({
       killSignal: "SIGTERM",
-      forceKillAfter: loss.reason === "Refused" ? killAfterRefusal(ttl) : killAfter(ttl)
+      forceKillAfter: loss.reason._tag === "TakenAway" ? killAfterRefusal(ttl) : killAfter(ttl)
     }).pipe(
       Effect.ignore,
       Effect.andThen(Effect.fail(

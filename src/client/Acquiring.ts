@@ -18,7 +18,9 @@ import * as Schedule from "effect/Schedule"
 import { AcquireTimeout, type NotOwner, TransportError } from "../DlmError.ts"
 import * as Alarms from "../lib/Alarms.ts"
 import type { AgeClock } from "../lib/monotonic.ts"
+import { event } from "../lib/tracing.ts"
 import * as Background from "./Background.ts"
+import type { Busy } from "./Busy.ts"
 import type { Terms } from "./Claim.ts"
 import { QueuePlace } from "./NameQueue.ts"
 import * as NameQueue from "./NameQueue.ts"
@@ -73,8 +75,8 @@ class Attempt {
   /** When the last request for the lock left, and for how many milliseconds it queues at the server, if it does. */
   askedAt = 0
   queuesFor: number | undefined
-  /** Whether an answer said, in this wait, that another holds the name. */
-  wasTaken = false
+  /** What an answer said last, in this wait, of another that holds the name. */
+  taken: Busy | undefined
   lastFailure: LockerError | undefined
 
   constructor(terms: Terms, waiting: Waiting) {
@@ -103,14 +105,14 @@ class Attempt {
     const { clock, startedAt } = this.waiting
     const { queue } = this.place
     // mutant: taken-was-heard
-    if (this.wasTaken || (!this.place.isInside && queue.wasTakenSince(startedAt))) {
-      return Effect.fail(
-        new AcquireTimeout({ name: this.terms.name, waited: Duration.millis(clock.now() - startedAt) })
-      )
+    if (this.taken !== undefined || (!this.place.isInside && queue.wasTakenSince(startedAt))) {
+      const waited = Duration.millis(clock.now() - startedAt)
+      const busy = this.taken ?? (queue.isHeld ? undefined : queue.taken)
+      return Effect.fail(new AcquireTimeout({ name: this.terms.name, waited, ...busy }))
     }
     return Effect.fail(
       this.lastFailure ?? queue.lastFailure ??
-        new TransportError({ name: this.terms.name, action: "Lock", reason: "AnswerTimeout" })
+        new TransportError({ name: this.terms.name, action: "Lock", phase: "AnswerTimeout" })
     )
   })
 }
@@ -244,6 +246,16 @@ const withdrawShared = (terms: Terms, owner: string, granted: Tenure | undefined
     return Requests.unlock(terms, owner, granted?.fence._tag === "Some" ? granted.fence.value : 0n)
   })
 
+const busyOf = ({ holder, waiting }: NotOwner): Busy => ({
+  ...(holder === undefined ? {} : { holder }),
+  ...(waiting === undefined ? {} : { waiting })
+})
+
+const attributesOf = ({ holder, waiting }: NotOwner) => ({
+  ...(holder?.label === undefined ? {} : { holder: holder.label }),
+  ...(waiting === undefined ? {} : { waiting })
+})
+
 const ask = Effect.fnUntraced(function*(attempt: Attempt) {
   const { place, waiting: { clock } } = attempt
   const pause = yield* makePause(attempt)
@@ -258,13 +270,14 @@ const ask = Effect.fnUntraced(function*(attempt: Attempt) {
     }
     const error = result.failure
     if (error._tag === "NotOwner") {
-      attempt.wasTaken = true
-      place.queue.sawTaken(clock.now())
+      if (attempt.taken === undefined) yield* event("dlm.taken", () => attributesOf(error))
+      attempt.taken = busyOf(error)
+      place.queue.sawTaken(clock.now(), attempt.taken)
       if (attempt.left() === 0) return yield* attempt.timedOut
     } else {
       attempt.lastFailure = error
       place.queue.sawFailure(error)
-      if (!error.retryable) return yield* Effect.fail(error)
+      if (!error.isRetryable) return yield* Effect.fail(error)
     }
     yield* pause(error)
   }

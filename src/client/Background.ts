@@ -48,7 +48,7 @@ export const insist = (
         if (Result.isSuccess(result) && Option.isSome(result.success)) return undefined
         const error = Result.isFailure(result) ? result.failure : undefined
         // mutant: insist
-        if (error?.retryable === false || clock.now() + delay >= until) return error
+        if (error?.isRetryable === false || clock.now() + delay >= until) return error
         yield* Effect.sleep(Duration.millis(delay))
       }
     })

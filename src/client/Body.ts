@@ -7,9 +7,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import { LeaseLost } from "../DlmError.ts"
+import type { LeaseLost } from "../DlmError.ts"
 import { Place } from "../lib/Mutex.ts"
 import type { HeldLease } from "./HeldLease.ts"
+import { lost } from "./Loss.ts"
 import { Section } from "./Section.ts"
 import { Within } from "./Within.ts"
 
@@ -78,7 +79,7 @@ const lossOf = (lease: HeldLease, exit: Exit.Exit<unknown, unknown>, wasTold: bo
   // mutant: end-is-looked-at
   if (lease.isLost) return lease.loss
   return wasTold && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
-    ? new LeaseLost({ name: lease.name, reason: "Released" })
+    ? lost(lease.name, "Released")
     : undefined
 }
 

@@ -31,6 +31,10 @@ export interface Terms<out M extends Mode = Mode> {
   readonly talker: Talker["Service"]
   readonly ttl: Duration.Duration
   readonly ttlSeconds: number
+  /** Whether the maker of the claim said it; else it is a default, and gives way to the user's own. */
+  readonly isTtlGiven: boolean
+  /** What the holder says of itself to all who ask. */
+  readonly label: string | undefined
   /** The owner, where the user gave one: others may have it too. */
   readonly sharedOwner: string | undefined
   /** A new owner, which nobody else has. */
@@ -38,6 +42,8 @@ export interface Terms<out M extends Mode = Mode> {
   readonly identity: Required<Pick<Request, "Name" | "Identity">> | undefined
   readonly retry: Schedule.Schedule<unknown>
   readonly codec: DataCodec
+  /** The claim that these are of, whatever a call changes in them. */
+  readonly origin: object
 }
 
 /** The terms of a claim. */

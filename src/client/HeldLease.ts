@@ -21,7 +21,7 @@ import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { LeaseLost, type NotOwner } from "../DlmError.ts"
+import type { LeaseLost, NotOwner } from "../DlmError.ts"
 import * as Alarms from "../lib/Alarms.ts"
 import { apart } from "../lib/apart.ts"
 import { type AgeClock, ageClockOf } from "../lib/monotonic.ts"
@@ -31,6 +31,7 @@ import * as Background from "./Background.ts"
 import * as Cell from "./Cell.ts"
 import type { Mode, Terms } from "./Claim.ts"
 import * as Machine from "./LeaseMachine.ts"
+import { lost } from "./Loss.ts"
 import * as Metrics from "./Metrics.ts"
 import type { QueuePlace } from "./NameQueue.ts"
 import type { LockerError } from "./Requests.ts"
@@ -144,6 +145,8 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   private jumped = 0
   private onCertain: Array<() => void> | undefined
   private cause: unknown
+  /** How long it was waited for, in milliseconds. */
+  waited = 0
   /** Why it was lost, if it was. */
   loss: LeaseLost | undefined
   private lossListeners: Set<LossListener> | undefined
@@ -275,11 +278,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
     if (phase === "Lost") {
       this.becameCertain()
       Metrics.lostLeases(reason!).updateUnsafe(1, this.context)
-      this.loss = new LeaseLost({
-        name: this.name,
-        reason: reason!,
-        ...(this.cause === undefined ? {} : { cause: this.cause })
-      })
+      this.loss = lost(this.name, reason!, this.cause)
     }
     this.observers?.forEach((observer) => this.isolate(() => Queue.offerUnsafe(observer, phase)))
     if (this.loss !== undefined) this.tell(this.loss)
@@ -372,7 +371,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
     if (this.loss !== undefined) return this.loss
     // mutant: over-owns-nothing
     return this.isOver || !Machine.isOpen(this.machine)
-      ? new LeaseLost({ name: this.name, reason: "Released" })
+      ? lost(this.name, "Released")
       : undefined
   }
 
@@ -447,7 +446,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
       ))
     const { id, terms } = this
     // A Talker may not listen to an interruption; the caller need not wait for it.
-    const asked = <A, E extends { readonly retryable: boolean }>(self: Effect.Effect<A, E>) =>
+    const asked = <A, E extends { readonly isRetryable: boolean }>(self: Effect.Effect<A, E>) =>
       apart(Requests.retrying(terms, self), () => {})
     return {
       name: this.name,
@@ -486,7 +485,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   }
 
   private tellReleased(): void {
-    this.tell(new LeaseLost({ name: this.name, reason: "Released" }))
+    this.tell(lost(this.name, "Released"))
   }
 
   private get release(): Effect.Effect<void> {
@@ -555,7 +554,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
 
   private get giveBack(): Effect.Effect<void> {
     const { loss, terms } = this
-    if (this.tenure.isShared && loss !== undefined && loss.reason !== "MaxHold") return Effect.void
+    if (this.tenure.isShared && loss !== undefined && loss.reason._tag !== "MaxHold") return Effect.void
     const until = this.endsAtServer
     // mutant: give-back
     const unlock = this.tenure.isShared ? this.unlockShared : Background.insist(Requests.unlock(terms, this.id), until)

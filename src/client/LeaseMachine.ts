@@ -14,7 +14,7 @@
  * | `Alarm` | begins or gives up a renewal that is due | as before | - |
  * | `Confirmed` | `Held`, with a later deadline | a later deadline | - |
  * | `Failed` | `Suspect`, asks again soon | asks again soon | - |
- * | `Refused` | `Lost` (`Refused`) | `Lost` (`Refused`) | - |
+ * | `Refused` | `Lost` (`TakenAway`) | `Lost` (`TakenAway`) | - |
  * | `Jumped` | `Suspect`, asks at once; `Lost` (`Expired`) where no answer could confirm it | the same | - |
  * | `Ended` | `Ending` | - | - |
  * | `Quiet` | - | relied on no more: no renewal, no deadline | - |
@@ -32,7 +32,7 @@
 export type Phase = "Held" | "Suspect" | "Ending" | "Lost" | "Released"
 
 /** Why a lease was lost. */
-export type Reason = "Expired" | "Refused" | "MaxHold"
+export type Reason = "Expired" | "TakenAway" | "MaxHold"
 
 /** What holds for all of a lease's life. */
 export interface Settings {
@@ -188,7 +188,7 @@ const relied = (settings: Settings, state: State, event: Event, now: number): St
       return state.giveUpAt === Infinity ? { state, actions: none } : retry(state, now, none)
     case "Refused":
       // mutant: refused-is-lost
-      return lose(state, "Refused")
+      return lose(state, "TakenAway")
     case "Jumped":
       if (event.left <= 0) return lose(state, "Expired")
       // What is under way left before the jump, so its answer says nothing about it.

@@ -10,21 +10,20 @@
  * operation renews it, takes it away or gives it back. Only within it, in the fiber tree of its body,
  * `holder`, `isLocked`, `put` and `get` of the Locker that holds it are about it.
  */
-import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Base64Url from "effect/encoding/Base64Url"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import {
   type Corruption,
   type DataError,
   InvalidOption,
+  type LeaseLost,
+  LockUnavailable,
   type NoData,
   type NotFound,
   NotOwner,
@@ -41,14 +40,20 @@ import { type Claim, ClaimTypeId, type Terms } from "./Claim.ts"
 import * as DataCodec from "./DataCodec.ts"
 import type { HeldLease } from "./HeldLease.ts"
 import * as Lease from "./Lease.ts"
+import { identityProblem, labelProblem, resolve, shownIdentity, ttlOf } from "./Options.ts"
+import * as Owners from "./Owners.ts"
 import type { Holder, LockerError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
 import { resumeLease } from "./Resuming.ts"
 import type { Tenure } from "./Tenure.ts"
+import { defaultRetry, defaultTtl, invalidName } from "./Terms.ts"
 import * as Within from "./Within.ts"
 
 /** Who holds a name, and what any request can fail with. */
 export type { Holder, LockerError } from "./Requests.ts"
+
+/** When to ask again after an error that can pass, unless it is said. */
+export { defaultRetry } from "./Terms.ts"
 
 /** A lock that the server has granted. */
 export interface Grant {
@@ -116,16 +121,19 @@ export interface Locker extends Claim<"exclusive"> {
 }
 
 /** How a Locker behaves. */
-export interface Options {
+export interface Options extends Pick<Lease.HoldOptions, "label"> {
   /**
    * The owner. By default 128 random bits, with a number for each tenure. All who use one `id` are one owner: it
    * excludes none of them, and a release by one ends the hold of all.
    */
   readonly id?: string | undefined
-  /** How long a lock or datum lives. By default 30 seconds; at most 3543 without an identity. */
+  /**
+   * How long a lock or datum lives. By default what `Lease.Defaults` says, or 30 seconds; at most 3543 without an
+   * identity.
+   */
   readonly ttl?: Duration.Input | undefined
-  /** A named identity that the server knows, for longer holds and more data. */
-  readonly identity?: { readonly name: string; readonly secret: Redacted.Redacted<string> } | undefined
+  /** A named identity that the server knows, for longer holds and more data. By default what `Lease.Defaults` says. */
+  readonly identity?: Lease.Identity | undefined
   /**
    * When to ask again after an error that can pass. By default `defaultRetry`. What waits for a lease goes on after its
    * end, each second, for as long as it may wait.
@@ -135,26 +143,8 @@ export interface Options {
   readonly codec?: DataCodec.DataCodec | undefined
 }
 
-/**
- * Asks again 7 times, after delays that double from 50 ms, jittered, up to 1 s.
- */
-export const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("50 millis").pipe(
-  Schedule.jittered,
-  Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(1)))),
-  Schedule.upTo({ times: 7 })
-)
-
-const idBytes = 16
-
-const defaultTtl = Duration.seconds(30)
-
 /** How long the next operation waits, in milliseconds, for what gives back what the one before may have been granted. */
 const withdrawPatience = 2_000
-
-const freshId = Effect.map(
-  SecureRandom.SecureRandom.use((random) => random.randomBytes(idBytes)),
-  Base64Url.encode
-).pipe(Effect.provide(SecureRandom.layerWebCrypto))
 
 // A class, and its Effects made when they are asked for, so that a process can have very many of them. It is its own terms.
 class PlainLocker implements Locker, Terms<"exclusive"> {
@@ -163,6 +153,8 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
   readonly talker: Talker["Service"]
   readonly ttl: Duration.Duration
   readonly ttlSeconds: number
+  readonly isTtlGiven: boolean
+  readonly label: string | undefined
   readonly sharedOwner: string | undefined
   readonly identity: Terms["identity"]
   readonly retry: Schedule.Schedule<unknown>
@@ -186,13 +178,19 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
     this.base = base
     this.ttl = ttl
     this.ttlSeconds = Duration.toSeconds(ttl)
+    this.isTtlGiven = options.ttl !== undefined
+    this.label = options.label
     this.sharedOwner = options.id
-    this.identity = options.identity && { Name: options.identity.name, Identity: options.identity.secret }
+    this.identity = options.identity && shownIdentity(options.identity)
     this.retry = (options.retry ?? defaultRetry) as Schedule.Schedule<unknown>
     this.codec = options.codec ?? DataCodec.wire
   }
 
   get [ClaimTypeId](): Terms<"exclusive"> {
+    return this
+  }
+
+  get origin(): this {
     return this
   }
 
@@ -379,7 +377,7 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
   /** The lease of this Locker that the present fiber is within. */
   private within(fiber: Fiber.Fiber<unknown, unknown>): HeldLease | undefined {
     const lease = Within.find(fiber, this.talker, this.name)?.lease as HeldLease | undefined
-    return lease?.terms === this ? lease : undefined
+    return lease?.terms.origin === this ? lease : undefined
   }
 
   get holder() {
@@ -475,7 +473,7 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
   }
 
   get acquire() {
-    return (options?: Lease.AcquireOptions) => Lease.acquire(this, options)
+    return (options?: Lease.AcquireOptions) => Lease.acquire<Locker>(this, options)
   }
 }
 
@@ -483,17 +481,34 @@ const grantOf = ({ fence, owner, sentAt }: Tenure): Grant => ({ id: owner, fence
 
 const nothing = () => Effect.void
 
-const makePlain = Effect.fnUntraced(function*(name: string, options: Options) {
-  const talker = yield* Talker
-  const ttl = options.ttl === undefined ? defaultTtl : Duration.fromInputUnsafe(options.ttl)
-  const invalid = (option: string, problem: string) => new InvalidOption({ name, option, problem })
-  if (name === "") return yield* invalid("name", "must not be empty: all that is called nothing would be one lock")
-  if (options.id === "") return yield* invalid("id", "must not be empty. Leave it out for an owner of its own")
-  if (!(Duration.toSeconds(ttl) > 0 && Duration.isFinite(ttl))) {
-    return yield* invalid("ttl", "must be greater than zero, and finite")
-  }
-  return new PlainLocker(name, talker, options.id ?? (yield* freshId), ttl, options)
-})
+const makePlain = (name: string, options: Options): Effect.Effect<PlainLocker, InvalidOption, Talker> =>
+  Effect.flatMap(Talker, (talker) =>
+    Effect.withFiber((fiber) => {
+      const nothing = invalidName(name)
+      if (nothing !== undefined) return Effect.fail(nothing)
+      const invalid = (option: string, problem: string) => new InvalidOption({ name, option, problem })
+      if (options.id !== undefined) {
+        const problem = idProblem(options.id)
+        if (problem !== undefined) return Effect.fail(invalid("id", problem))
+      }
+      const defaults = fiber.getRef(Lease.Defaults)
+      const ttl = ttlOf(options.ttl ?? defaults.ttl ?? defaultTtl, invalid)
+      if (ttl instanceof InvalidOption) return Effect.fail(ttl)
+      const identity = options.identity ?? defaults.identity
+      const problem = identity && identityProblem(identity)
+      if (problem !== undefined) return Effect.fail(invalid("identity", problem))
+      const label = options.label === undefined ? undefined : labelProblem(options.label)
+      if (label !== undefined) return Effect.fail(invalid("label", label))
+      const base = options.id ?? Owners.of(fiber).next()
+      return Effect.succeed(
+        new PlainLocker(name, talker, base, ttl, { ...options, identity, label: options.label ?? defaults.label })
+      )
+    }))
+
+const idProblem = (id: unknown): string | undefined => {
+  if (typeof id !== "string") return "must be a string"
+  return id === "" ? "must not be empty. Leave it out for an owner of its own" : undefined
+}
 
 /**
  * Makes a Locker for a name.
@@ -517,7 +532,7 @@ export const make = Effect.fnUntraced(function*(name: string, options: Options =
 })
 
 /** How to take up a lease. */
-export interface ResumeOptions extends Omit<Options, "id">, Lease.HoldOptions {
+export interface ResumeOptions extends Omit<Options, "id">, Omit<Lease.HoldOptions, keyof Options> {
   /**
    * Whether the token is to work once only, which needs a server that knows `heir`; by default it is. Where it is not,
    * two that have the token may both take up the lease, and are one owner.
@@ -530,9 +545,9 @@ export interface ResumeOptions extends Omit<Options, "id">, Lease.HoldOptions {
  * detached: the tenure passes to a new owner, with a new fence, and the token
  * is used up.
  *
- * Fails with `LeaseLost` where it is no longer held, with `FeatureMissing`
- * where the server cannot make a token work once (see `once`). On a server that
- * gives no fences, a lock that was lost and is free can't always be told from it.
+ * Fails with `LeaseLost` where it is no longer held, and with `LockUnavailable`,
+ * of the reason `FeatureMissing` where the server cannot make a token work once
+ * (see `once`). On a server that gives no fences, a lock that was lost and is free can't always be told from it.
  *
  * @example
  * ```ts
@@ -546,17 +561,21 @@ export interface ResumeOptions extends Omit<Options, "id">, Lease.HoldOptions {
  *   }).pipe(Effect.scoped)
  * ```
  */
-export const resume = Effect.fnUntraced(function*(token: Lease.Token, options: ResumeOptions = {}) {
-  if (token.id === "") {
-    return yield* new InvalidOption({
-      name: token.name,
-      option: "token",
-      problem: "names no owner: it is none of a lease"
-    })
-  }
-  const terms: Terms<"exclusive"> = yield* makePlain(token.name, options)
-  const settings = Lease.holdSettings(terms, options)
-  if (settings instanceof InvalidOption) return yield* settings
-  const lease: Lease.Lease<"exclusive"> = yield* resumeLease(terms, token, settings, options.once ?? true)
-  return lease
-})
+export const resume = (
+  token: Lease.Token,
+  options: ResumeOptions = {}
+): Effect.Effect<Lease.Lease<"exclusive">, LeaseLost | LockUnavailable, Talker | Scope.Scope> =>
+  Effect.gen(function*() {
+    if (token.id === "") {
+      const problem = "names no owner: it is none of a lease"
+      return yield* new InvalidOption({ name: token.name, option: "token", problem })
+    }
+    const locker: Terms<"exclusive"> = yield* makePlain(token.name, options)
+    const asked = resolve(locker, options, yield* Lease.Defaults)
+    if (asked instanceof InvalidOption) return yield* asked
+    return yield* resumeLease(asked.terms, token, asked.settings, options.once ?? true)
+  }).pipe(
+    Effect.mapError((error) =>
+      error._tag === "LeaseLost" ? error : new LockUnavailable({ name: token.name, reason: error })
+    )
+  )

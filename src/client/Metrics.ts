@@ -2,7 +2,7 @@
  * The metrics of the client. Labels are outcomes, never names or owners.
  */
 import * as Metric from "effect/Metric"
-import type { LeaseLost } from "../DlmError.ts"
+import type { LossReason } from "../DlmError.ts"
 
 /** From a millisecond to about a quarter of an hour, in seconds. */
 const seconds = Metric.exponentialBoundaries({ start: 0.001, factor: 4, count: 11 })
@@ -50,7 +50,7 @@ export const heldLeases: Metric.Gauge<number> = Metric.gauge("dlm_leases_held", 
 })
 
 /** Leases that were lost, by why. */
-export const lostLeases: (reason: LeaseLost["reason"]) => Metric.Counter<number> = oneEach((reason) =>
+export const lostLeases: (reason: LossReason["_tag"]) => Metric.Counter<number> = oneEach((reason) =>
   Metric.counter("dlm_leases_lost_total", {
     description: "Leases that were lost, by why",
     incremental: true,

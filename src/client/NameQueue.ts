@@ -7,6 +7,7 @@
  */
 import { Mutex, Place } from "../lib/Mutex.ts"
 import type { Talker } from "../transport/Talker.ts"
+import type { Busy } from "./Busy.ts"
 import type { LockerError } from "./Requests.ts"
 
 /** A fiber's place in the line. */
@@ -25,6 +26,7 @@ export class QueuePlace extends Place {
     if (!this.isInside || !this.queue.isHeld) return
     this.queue.isHeld = false
     this.queue.takenAt = now
+    this.queue.taken = undefined
   }
 
   /** Leaves the line, or lets the next one ask. May be called again. */
@@ -43,8 +45,9 @@ export class NameQueue extends Mutex {
   /** Whether the head holds the name, and what runs under it. */
   isHeld = false
   holder: unknown
-  /** When an answer last said that another holds the name, if one has. */
+  /** When an answer last said that another holds the name, if one has, and what it said of that. */
   takenAt: number | undefined
+  taken: Busy | undefined
   /** What the head failed with last, if it has been answered nothing since. */
   lastFailure: LockerError | undefined
   /** Places whose time is over, that wait for what they can be told. */
@@ -64,8 +67,9 @@ export class NameQueue extends Mutex {
   }
 
   /** The head was told that another holds the name. */
-  sawTaken(now: number): void {
+  sawTaken(now: number, taken?: Busy): void {
     this.takenAt = now
+    this.taken = taken
     this.lastFailure = undefined
     this.tell()
   }

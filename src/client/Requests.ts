@@ -26,6 +26,7 @@ import type { Action, Feature, Request, Response } from "../protocol/Protocol.ts
 import { excerpt } from "../protocol/Protocol.ts"
 import { decodeUtf8 } from "../protocol/Wire.ts"
 import { notOfTheProtocol } from "../transport/failure.ts"
+import * as Busy from "./Busy.ts"
 import type { Terms } from "./Claim.ts"
 import type { Tenure } from "./Tenure.ts"
 
@@ -33,7 +34,7 @@ import type { Tenure } from "./Tenure.ts"
 export type LockerError = RequestError | ForeignOwner
 
 /** Fields of extensions that a request may have. */
-type Extras = Pick<Request, "Wait" | "Fence" | "Heir" | "DataStore">
+type Extras = Pick<Request, "Wait" | "Fence" | "Heir" | "DataStore" | "Label">
 
 const noFeatures: Effect.Effect<ReadonlySet<Feature>> = Effect.succeed(new Set<Feature>())
 
@@ -81,7 +82,8 @@ const errorOf = (terms: Terms, request: Request, response: Response): LockerErro
   }
 }
 
-const notOwner = (terms: Terms, action: Action) => Effect.fail(new NotOwner(about(terms, action)))
+const notOwner = (terms: Terms, action: Action, response?: Extract<Response, { readonly Status: "NotOwner" }>) =>
+  Effect.fail(new NotOwner({ ...about(terms, action), ...(response === undefined ? undefined : Busy.of(response)) }))
 
 /** For whom a lock is asked, and how. */
 export interface LockOptions {
@@ -99,14 +101,25 @@ export const lock = (
   owner: string,
   options?: LockOptions
 ): Effect.Effect<Tenure, NotOwner | LockerError> =>
+  terms.label === undefined ? lockAs(terms, owner, undefined, options) : Effect.flatMap(
+    features(terms),
+    (features) => lockAs(terms, owner, features.has("label") ? terms.label : undefined, options)
+  )
+
+const lockAs = (
+  terms: Terms,
+  owner: string,
+  label: string | undefined,
+  options: LockOptions | undefined
+): Effect.Effect<Tenure, NotOwner | LockerError> =>
   Effect.withFiber((fiber) => {
     const clock = ageClockOf(fiber.context)
     // What was slept through before is not of its age.
     clock.look()
     const sentAt = clock.now()
     const sentAtWall = clock.wall()
-    return ask(terms, requestOf(terms, owner, "Lock", options && extrasOf(options)), (response) => {
-      if (response.Status === "NotOwner") return notOwner(terms, "Lock")
+    return ask(terms, requestOf(terms, owner, "Lock", extrasOf(label, options)), (response) => {
+      if (response.Status === "NotOwner") return notOwner(terms, "Lock", response)
       if (response.Status === "Unlocked" && options?.fence !== undefined) return notOwner(terms, "Lock")
       if (response.Status !== "Locked") return undefined
       return Effect.succeed<Tenure>({
@@ -121,11 +134,16 @@ export const lock = (
     })
   })
 
-const extrasOf = ({ fence, heir, wait }: LockOptions): Extras => ({
-  ...(wait === undefined ? undefined : { Wait: wait }),
-  ...(fence === undefined ? undefined : { Fence: String(fence) }),
-  ...(heir === undefined ? undefined : { Heir: heir })
-})
+const extrasOf = (label: string | undefined, options: LockOptions | undefined): Extras | undefined => {
+  if (options === undefined) return label === undefined ? undefined : { Label: label }
+  const { fence, heir, wait } = options
+  return {
+    ...(wait === undefined ? undefined : { Wait: wait }),
+    ...(fence === undefined ? undefined : { Fence: String(fence) }),
+    ...(heir === undefined ? undefined : { Heir: heir }),
+    ...(label === undefined ? undefined : { Label: label })
+  }
+}
 
 const fenced = (fence: bigint | undefined): Extras | undefined =>
   fence === undefined ? undefined : { Fence: String(fence) }
@@ -248,18 +266,18 @@ export const version = (terms: Terms, owner: string): Effect.Effect<string, Lock
   )
 
 /** Asks again by the retry schedule of the claim, while that makes sense. The schedule is set up at the first error. */
-export const retrying = <A, E extends { readonly retryable: boolean }>(
+export const retrying = <A, E extends { readonly isRetryable: boolean }>(
   { retry }: Terms,
   self: Effect.Effect<A, E>
 ): Effect.Effect<A, E> => Effect.catch(self, (error) => retryAfter(self, error, retry))
 
-const retryAfter = Effect.fnUntraced(function*<A, E extends { readonly retryable: boolean }>(
+const retryAfter = Effect.fnUntraced(function*<A, E extends { readonly isRetryable: boolean }>(
   self: Effect.Effect<A, E>,
   error: E,
   schedule: Schedule.Schedule<unknown>
 ) {
   const next = yield* Schedule.toStepWithSleep(schedule)
-  while (error.retryable && (yield* Effect.isSuccess(next(error)))) {
+  while (error.isRetryable && (yield* Effect.isSuccess(next(error)))) {
     const result = yield* Effect.result(self)
     if (Result.isSuccess(result)) return result.success
     error = result.failure

@@ -10,12 +10,13 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { FeatureMissing, LeaseLost, type NotOwner } from "../DlmError.ts"
+import { FeatureMissing, type LeaseLost, type NotOwner } from "../DlmError.ts"
 import { apart } from "../lib/apart.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import * as Background from "./Background.ts"
 import type { Mode, Terms } from "./Claim.ts"
 import { HeldLease, type HoldSettings, type Lease } from "./HeldLease.ts"
+import { lost } from "./Loss.ts"
 import type { LockerError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
 import type { Tenure } from "./Tenure.ts"
@@ -31,21 +32,28 @@ export const resumeLease = <M extends Mode>(
   settings: HoldSettings,
   once: boolean
 ): Effect.Effect<Lease<M>, LeaseLost | FeatureMissing | LockerError, Scope.Scope> => {
-  const lost = new LeaseLost({ name: token.name, reason: "Refused" })
+  const gone = lost(token.name, "TakenAway")
   const resumed = Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       const features = yield* restore(apart(Requests.retrying(terms, Requests.features(terms)), () => {}))
       const resuming = features.has("heir") && token.fence !== undefined
         ? asHeir(terms, token, token.fence, restore)
         : once
-        ? Effect.fail(new FeatureMissing({ name: token.name, feature: "heir" }))
-        : restore(apart(asOwner(terms, token, lost), () => {}))
-      const tenure = yield* Effect.catchTag(resuming, "NotOwner", () => Effect.fail(lost))
+        ? restore(apart(heirMissing(terms), () => {}))
+        : restore(apart(asOwner(terms, token, gone), () => {}))
+      const tenure = yield* Effect.catchTag(resuming, "NotOwner", () => Effect.fail(gone))
       return yield* hold(terms, tenure, settings)
     })
   )
   return Effect.map(Within.staying(resumed), (lease) => lease as Lease as Lease<M>)
 }
+
+// Says which server it is: that is what its user can change.
+const heirMissing = (terms: Terms) =>
+  Effect.flatMap(
+    Effect.orElseSucceed(Requests.version(terms, ""), () => ""),
+    (server) => Effect.fail(new FeatureMissing({ name: terms.name, feature: "heir", server }))
+  )
 
 const hold = <M extends Mode>(terms: Terms<M>, tenure: Tenure, settings: HoldSettings) =>
   Effect.withFiber((fiber) => {
@@ -81,13 +89,13 @@ const asHeir = (
     )
   })
 
-const asOwner = (terms: Terms, token: Token, lost: LeaseLost): Resuming =>
+const asOwner = (terms: Terms, token: Token, gone: LeaseLost): Resuming =>
   Effect.gen(function*() {
-    const asked = <A, E extends { readonly retryable: boolean }>(self: Effect.Effect<A, E>) =>
+    const asked = <A, E extends { readonly isRetryable: boolean }>(self: Effect.Effect<A, E>) =>
       Requests.retrying(terms, self)
     // Asking for the lock would take it anew, where it is not held any more.
-    if ((yield* asked(Requests.testLock(terms, token.id))) !== "Me") return yield* lost
+    if ((yield* asked(Requests.testLock(terms, token.id))) !== "Me") return yield* gone
     const tenure = yield* asked(Requests.lock(terms, token.id))
     const isAnother = Option.isSome(tenure.fence) && token.fence !== undefined && tenure.fence.value !== token.fence
-    return isAnother ? yield* lost : { ...tenure, isShared: true }
+    return isAnother ? yield* gone : { ...tenure, isShared: true }
   })

@@ -22,7 +22,7 @@ export class StaleFence extends Schema.TaggedError<StaleFence>()("StaleFence", {
   /** The newest fence that the resource has seen, where it is known. */
   newest: Schema.optionalKey(Schema.BigInt)
 }) {
-  readonly retryable = false
+  readonly isRetryable = false
   override get message(): string {
     return `${JSON.stringify(this.name)}: the lock was granted anew after this holder's tenure ` +
       `(fence ${this.fence}), so its write is refused. Acquire the lock again`
@@ -31,7 +31,7 @@ export class StaleFence extends Schema.TaggedError<StaleFence>()("StaleFence", {
 
 /** The server gives no fences (the reference does not), so nothing can be guarded by them. */
 export class NoFence extends Schema.TaggedError<NoFence>()("NoFence", { name: Schema.String }) {
-  readonly retryable = false
+  readonly isRetryable = false
   override get message(): string {
     return `${JSON.stringify(this.name)}: this lock server gives no fences. Use one that does, such as dlm serve`
   }

@@ -1,6 +1,7 @@
 /**
  * Spans that cost nothing where no tracer looks at them.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Tracer from "effect/Tracer"
@@ -9,6 +10,20 @@ import * as Tracer from "effect/Tracer"
 const isTraced = (context: Context.Context<never>): boolean =>
   Context.getOrUndefined(context, Tracer.Tracer) !== undefined ||
   Context.getOrUndefined(context, Tracer.ParentSpan) !== undefined
+
+/** Tells the present span more, if there is one. */
+export const annotate = (attributes: () => Readonly<Record<string, unknown>>): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => isTraced(fiber.context) ? Effect.annotateCurrentSpan(attributes()) : Effect.void)
+
+/** Notes in the present span, if there is one, that something usual has happened. */
+export const event = (name: string, attributes: () => Readonly<Record<string, unknown>>): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+    if (span?._tag === "Span") {
+      span.event(name, fiber.getRef(Clock.Clock).currentTimeNanosUnsafe(), attributes())
+    }
+    return Effect.void
+  })
 
 /** A span around what is asked of a name, if a tracer was installed or there is a span that it would be a part of. */
 export const withSpan = (span: string, { name }: { readonly name: string }) =>

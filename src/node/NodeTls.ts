@@ -25,7 +25,7 @@ export class TlsError extends Schema.TaggedError<TlsError>()("TlsError", {
   file: Schema.String,
   problem: Schema.String
 }) {
-  readonly retryable = false
+  readonly isRetryable = false
   override get message(): string {
     return `${this.file} cannot be used for TLS: ${this.problem}`
   }

@@ -33,7 +33,7 @@ const decodeResponseValue = Schema.decodeUnknownResult(Response)
  * a test compares the two.
  */
 export const stringifyRequest = (
-  { Action, DataStore, Expire, Fence, FileName, Heir, ID, Identity, Name, Seq, Session, Wait }: Request
+  { Action, DataStore, Expire, Fence, FileName, Heir, ID, Identity, Label, Name, Seq, Session, Wait }: Request
 ): string =>
   JSON.stringify({
     Seq,
@@ -47,6 +47,7 @@ export const stringifyRequest = (
     Wait: Wait === undefined ? undefined : String(Wait),
     Fence,
     Heir,
+    Label,
     Session
   })
 
@@ -120,7 +121,7 @@ export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result
   )
 }
 
-/** A request has at most twelve values of its own; the rest are unknown fields, which are ignored up to this number. */
+/** A request has at most thirteen values of its own; the rest are unknown fields, which are ignored up to this number. */
 const maxValues = 1000
 
 const isTooComplex = (json: string, maxDepth: number): boolean => {

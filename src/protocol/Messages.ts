@@ -10,6 +10,12 @@ export const defaultPort = 37373
 /** The name and version that the reference server gives in the `ID` of its answer to `Version`. */
 export const serverName = "JackrabbitDLM/0.0.0.2.855"
 
+/** The longest name, in bytes of UTF-8, unless a server says otherwise. */
+export const maxNameBytes = 512
+
+/** The longest label, in bytes of UTF-8. */
+export const maxLabelBytes = 256
+
 /** What can be asked of the server. The wire takes any case. */
 export const Action = Schema.Literals(["Lock", "Unlock", "TestLock", "Put", "Get", "Erase", "Version"])
 
@@ -41,7 +47,7 @@ const Milliseconds = Schema.String.check(Schema.isPattern(numeric)).pipe(
 const text = Schema.optionalKey(Schema.String)
 
 /** What a server can do beyond the reference, as its answer to `Version` names it. */
-export type Feature = "seq" | "wait" | "fence" | "session" | "release" | "heir"
+export type Feature = "seq" | "wait" | "fence" | "session" | "release" | "heir" | "label" | "busy"
 
 /** What our server can do beyond the reference. */
 export const features: ReadonlyArray<Feature> = ["seq", "wait", "fence", "session", "release", "heir"]
@@ -86,6 +92,8 @@ export const Request = Schema.Struct({
   Fence: Schema.optionalKey(Fence),
   /** An extension (`heir`), for `Lock` with `Fence`: the owner that the tenure passes to, with a new fence. */
   Heir: text,
+  /** An extension (`label`), for `Lock`: what the holder says of itself to all who ask. */
+  Label: text,
   /** An extension (`session`), for `Version`: secret bits of the client's, which end its earlier connection. */
   Session: text,
   /** What is asked. */
@@ -99,6 +107,24 @@ const answer = <const Status extends string, const Fields extends Schema.Struct.
   status: Status,
   fields: Fields
 ) => Schema.Struct({ Status: Schema.tag(status), ...fields, Seq: Schema.optionalKey(Seq) })
+
+/** A whole number, as a decimal string. */
+const Count = Schema.String.check(Schema.isPattern(/^\d{1,15}$/))
+
+/** An extension (`busy`): who holds a name, as far as it is public, and when that ends unless it is renewed. */
+export const Holder = Schema.Struct({
+  Label: text,
+  /** Milliseconds since 1970. */
+  Since: Count,
+  /** In milliseconds. */
+  ExpiresIn: Count
+})
+
+/** An extension (`busy`): who holds a name, as far as it is public, and when that ends unless it is renewed. */
+export type Holder = typeof Holder.Type
+
+/** An extension (`busy`): how many wait for a name. */
+const Waiting = Schema.optionalKey(Count)
 
 /**
  * An answer of the server, a union by `Status`:
@@ -116,12 +142,13 @@ const answer = <const Status extends string, const Fields extends Schema.Struct.
  * - `Version` the server's name in `ID`
  *
  * With `Seq` in the request each echoes it; then `Locked` has a `Fence`, and
- * `Version` the `Features`, a list with commas between.
+ * `Version` the `Features`, a list with commas between. A server that knows
+ * `busy` says in `NotOwner` who holds the name, and how many wait for it.
  */
 export const Response = Schema.Union([
-  answer("Locked", { ID: Schema.String, Fence: Schema.optionalKey(Fence) }),
+  answer("Locked", { ID: Schema.String, Fence: Schema.optionalKey(Fence), Waiting }),
   answer("Unlocked", { ID: text }),
-  answer("NotOwner", {}),
+  answer("NotOwner", { Holder: Schema.optionalKey(Holder), Waiting }),
   answer("NO", {}),
   answer("Done", { ID: text, DataStore: text }),
   answer("NoData", { ID: text }),

@@ -4,6 +4,7 @@
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Layer from "effect/Layer"
+import { maxNameBytes } from "../protocol/Protocol.ts"
 
 /** The bounds of a LockServer, and of the sockets before it. Sizes are in bytes unless they say characters. */
 export interface Limits {
@@ -64,7 +65,7 @@ export interface Limits {
 /** The bounds that hold where nothing else is said. */
 export const defaults: Limits = {
   maxTtl: Duration.seconds(3543),
-  maxNameBytes: 512,
+  maxNameBytes,
   maxDataCharacters: 16384,
   minIdentityCharacters: 1023,
   maxJsonDepth: 32,

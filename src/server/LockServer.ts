@@ -7,13 +7,16 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
+import { ServerBusy } from "../DlmError.ts"
 import { KeyedMutex } from "../lib/KeyedMutex.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import type { Guarantee } from "../store/Guarantees.ts"
 import { layerMemory as layerStoreMemory, type Store } from "../store/Store.ts"
+import { StoreError } from "../StoreError.ts"
 import * as Background from "../transport/Background.ts"
 import { Talker } from "../transport/Talker.ts"
+import { causeOf } from "./Busy.ts"
 import { Identities, layerNone, type Principal } from "./Identities.ts"
 import { Limits } from "./Limits.ts"
 import * as Metrics from "./Metrics.ts"
@@ -109,7 +112,22 @@ export const make = Effect.gen(function*() {
   })
 })
 
-/** Talks to a LockServer in the same process, with no network between. */
+// Where the server is in the same process, it can say why it cannot do it now.
+const orBusy = (request: Request) => (response: Response): Effect.Effect<Response, ServerBusy> => {
+  const cause = response.Status === "NO" ? causeOf(response) : undefined
+  return cause === undefined
+    ? Effect.succeed(response)
+    : Effect.fail(new ServerBusy({ name: request.FileName, action: request.Action, cause: unnamed(cause) }))
+}
+
+// The error that it is the cause of has the name.
+const unnamed = (cause: unknown): unknown => {
+  if (!(cause instanceof StoreError)) return cause
+  const { name: _, ...fields } = cause
+  return new StoreError(fields)
+}
+
+/** Talks to a LockServer in the same process, with no network between. What its store fails with is told. */
 export const layerTalker: Layer.Layer<Talker, never, LockServer> = Layer.effect(
   Talker,
   Effect.gen(function*() {
@@ -117,7 +135,7 @@ export const layerTalker: Layer.Layer<Talker, never, LockServer> = Layer.effect(
     const sender = new Sender()
     return Talker.of({
       // With a Seq, so that it is told the fence.
-      talk: (request) => lockServer.handle({ ...request, Seq: "" }, sender),
+      talk: (request) => Effect.flatMap(lockServer.handle({ ...request, Seq: "" }, sender), orBusy(request)),
       features: Effect.succeed(new Set(Protocol.features)),
       background: yield* Background.make
     })

@@ -10,6 +10,7 @@ import { KeyedMutex } from "../lib/KeyedMutex.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import { type Outcome, Store } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
+import { because, busy } from "./Busy.ts"
 import * as Mutex from "./Mutex.ts"
 import type { Sender } from "./Sender.ts"
 import { StoreHealth } from "./StoreHealth.ts"
@@ -27,8 +28,6 @@ export interface QueuedStore {
   /** Whether what is asked for first is done first. */
   readonly isInOrder: boolean
 }
-
-const busy: Response = { Status: "NO" }
 
 /** The key of the requests of one owner for one name, which are done in the order of their coming. */
 export const orderKey = ({ FileName, ID }: Request): string => `${FileName}\0${ID}`
@@ -123,7 +122,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   }
 
   const toAnswer = {
-    onFailure: (error: StoreError) => Effect.as(health.noteFailure(error), busy),
+    onFailure: (error: StoreError) => Effect.as(health.noteFailure(error), because(error)),
     onSuccess: ({ answer }: Outcome<Response>) =>
       health.isBack ? Effect.as(health.noteSuccess, answer) : Effect.succeed(answer)
   }

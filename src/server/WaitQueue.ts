@@ -25,6 +25,7 @@ import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import type { Outcome, Sharing } from "../store/Store.ts"
 import type { StoreError } from "../StoreError.ts"
+import { because, busy } from "./Busy.ts"
 import * as Metrics from "./Metrics.ts"
 import { isWithdrawal } from "./Mutex.ts"
 import type { Sender } from "./Sender.ts"
@@ -55,8 +56,8 @@ interface Queue {
   inARow: number
   /** The claim for which the store is asked now. */
   granting: Claim | undefined
-  /** Whether the store failed when it was last asked. */
-  failing: boolean
+  /** What the store failed with when it was last asked, if it did. */
+  failure: Cause.Cause<StoreError> | undefined
 }
 
 /** What the queues work with. */
@@ -76,7 +77,6 @@ export interface Options {
 const ownerOf = (request: Request, identity = "") => `${identity}\0${request.ID}`
 
 const notOwner: Response = { Status: "NotOwner" }
-const busy: Response = { Status: "NO" }
 
 /** After this many grants in a row the other servers over the same store go first, ... */
 const maxInARow = 8
@@ -189,7 +189,7 @@ export class WaitQueue {
       granted: undefined,
       inARow: 0,
       granting: undefined,
-      failing: false
+      failure: undefined
     }
     this.queues.set(name, queue)
     return queue
@@ -210,13 +210,14 @@ export class WaitQueue {
 
   /** What a claim is told that is not granted. */
   private refusal(queue: Queue, claim: Claim): Response {
-    return queue.failing || queue.granting === claim ? busy : notOwner
+    if (queue.failure !== undefined) return because(Cause.squash(queue.failure))
+    return queue.granting === claim ? busy : notOwner
   }
 
   // Until the name may be free. A store that failed does not say when it is back, so it is asked now and then.
   private waitForChange(queue: Queue, expiresIn: number): Effect.Effect<unknown> {
     return Effect.flatMap(
-      this.options.sharing !== undefined || queue.failing
+      this.options.sharing !== undefined || queue.failure !== undefined
         ? Random.nextBetween(this.pollMillis / 2, this.pollMillis * 1.5)
         : Effect.succeed(Infinity),
       (poll) => Effect.timeoutOption(queue.changed.await, Duration.millis(Math.ceil(Math.min(expiresIn, poll))))
@@ -252,7 +253,7 @@ export class WaitQueue {
       queue.changed.closeUnsafe()
       // A defect of the store is a failure too: the queue must outlive it.
       const tried = yield* Effect.exit(this.grant(queue, first))
-      queue.failing = Exit.isFailure(tried)
+      queue.failure = Exit.isFailure(tried) ? tried.cause : undefined
       if (Exit.isFailure(tried)) {
         if (Cause.hasDies(tried.cause)) yield* Effect.logError("The store died while it granted a lock", tried.cause)
         yield* this.waitForChange(queue, Infinity)

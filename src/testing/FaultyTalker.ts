@@ -52,7 +52,7 @@ export const layer = (policy: Policy): Layer.Layer<Talker, never, Talker> =>
       const maxDelay = Duration.toMillis(policy.maxDelay ?? "100 millis")
       const happens = (rate: number | undefined) => seeded.nextDoubleUnsafe() < (rate ?? 0)
       const lost = (request: Request) =>
-        Effect.fail(new TransportError({ name: request.FileName, action: request.Action, reason: "Closed" }))
+        Effect.fail(new TransportError({ name: request.FileName, action: request.Action, phase: "Closed" }))
 
       return Talker.of({
         ...talker,

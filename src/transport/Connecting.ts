@@ -25,9 +25,11 @@ import * as Handshake from "./Handshake.ts"
 
 // The attempt to connect was another's.
 const about = (request: Request, error: TalkError): TalkError =>
-  error._tag === "ProtocolError"
+  error._tag === "TransportError"
+    ? failure(request, error.phase, { cause: error.cause, received: error.received })
+    : error._tag === "ProtocolError"
     ? notOfTheProtocol(request, error.received)
-    : failure(request, error.reason, { cause: error.cause, received: error.received })
+    : error
 
 type Connected = Connection | undefined
 

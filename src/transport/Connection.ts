@@ -72,7 +72,7 @@ export class Connection {
   /** When a sign of life was asked for, if nothing has been heard since. */
   private pingedAt: number | undefined
   private wakeWatch: (() => void) | undefined
-  private endedBy: TransportError["reason"] = "Closed"
+  private endedBy: TransportError["phase"] = "Closed"
   /** False once nothing can be asked any more. */
   open = true
   /** What the server named on this connection. */
@@ -182,9 +182,9 @@ export class Connection {
   }
 
   // Reset before anybody is told, and may ask again: what is unsent must not come after the repeat.
-  private giveUp(reason: TransportError["reason"]): void {
+  private giveUp(phase: TransportError["phase"]): void {
     this.opened.reset()
-    this.end(reason)
+    this.end(phase)
   }
 
   /** Ends it because the Talker is released. What has not left by now has no time left to. */
@@ -196,7 +196,7 @@ export class Connection {
   }
 
   /** Fails the requests that wait, and lets nobody ask any more. */
-  private end(reason: TransportError["reason"], cause?: unknown): void {
+  private end(reason: TransportError["phase"], cause?: unknown): void {
     this.open = false
     const read = this.opened.framer.pending()
     const received = read.length === 0 ? undefined : Protocol.excerpt(read)
@@ -206,7 +206,7 @@ export class Connection {
     for (const one of waiting) this.fail(one, reason, { cause, received })
   }
 
-  private fail({ request, resume }: Unanswered, ...about: [TransportError["reason"], details?: object]): void {
+  private fail({ request, resume }: Unanswered, ...about: [TransportError["phase"], details?: object]): void {
     if (resume !== undefined) tell(this.context, resume, Effect.fail(failure(request, ...about)))
   }
 

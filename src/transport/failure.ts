@@ -7,13 +7,13 @@ import { type Request, withoutSecrets } from "../protocol/Protocol.ts"
 /** No answer came to this request. `received` is an excerpt of what did. */
 export const failure = (
   request: Request,
-  reason: TransportError["reason"],
+  phase: TransportError["phase"],
   { cause, received }: { readonly cause?: unknown; readonly received?: string | undefined } = {}
 ): TransportError =>
   new TransportError({
     name: request.FileName,
     action: request.Action,
-    reason,
+    phase,
     ...(cause === undefined ? {} : { cause }),
     ...(received === undefined ? {} : { received: withoutSecrets(received, request) })
   })

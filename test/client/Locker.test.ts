@@ -10,7 +10,7 @@ const name = "orders.csv"
 const make = Locker.make(name, { id: "me" })
 
 const closed = ({ Action, FileName }: Protocol.Request) =>
-  new DlmError.TransportError({ name: FileName, action: Action, reason: "Closed" })
+  new DlmError.TransportError({ name: FileName, action: Action, phase: "Closed" })
 
 /** A Talker that keeps what it is asked, and answers by the function. */
 const recording = (answer: (request: Protocol.Request, nth: number) => Protocol.Response | DlmError.TalkError) => {
@@ -217,7 +217,7 @@ describe("Locker", () => {
         () => Effect.flatMap(Locker.make(name), (locker) => locker.id)
       )
       assert.strictEqual(new Set(ids).size, 100)
-      for (const id of ids) assert.match(id, /^[A-Za-z0-9_-]{22}$/)
+      for (const id of ids) assert.match(id, /^[A-Za-z0-9_-]{24}$/)
     }).pipe(Effect.provide(MockTalker.layer([]))))
 
   it.effect("asks again while the transport fails: 7 times by default, after growing delays of at most 1 s", () =>
@@ -503,7 +503,7 @@ describe("a release that may still be on its way", () => {
       const talker = MockTalker.layer((request) => {
         owners.push([request.Action, request.ID])
         if (down) {
-          return Effect.fail(new DlmError.TransportError({ name: "f", action: request.Action, reason: "Closed" }))
+          return Effect.fail(new DlmError.TransportError({ name: "f", action: request.Action, phase: "Closed" }))
         }
         return Effect.succeed(
           request.Action === "Lock"

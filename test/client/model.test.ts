@@ -159,7 +159,7 @@ describe("a token", () => {
       const other = yield* start(resumed(network, token, 5_000))
       yield* Network.settle
       assert.isTrue(goesOn(one))
-      assert.strictEqual(lossOf(yield* ending(other)), "Refused")
+      assert.strictEqual(lossOf(yield* ending(other)), "TakenAway")
       yield* TestClock.adjust("6 seconds")
       const fence = Exit.getSuccess(yield* ending(one))
       assert.isTrue(fence._tag === "Some" && fence.value._tag === "Some" && fence.value.value > token.fence!)
@@ -167,7 +167,7 @@ describe("a token", () => {
       // It is used up.
       const late = yield* start(resumed(network, token))
       yield* Network.settle
-      assert.strictEqual(lossOf(yield* ending(late)), "Refused")
+      assert.strictEqual(lossOf(yield* ending(late)), "TakenAway")
       assert.isTrue(yield* network.isFree(name))
     }))
 
@@ -178,7 +178,7 @@ describe("a token", () => {
       yield* TestClock.adjust("30 seconds")
       const late = yield* start(resumed(network, token, 5_000))
       yield* Network.settle
-      assert.strictEqual(lossOf(yield* ending(late)), "Refused")
+      assert.strictEqual(lossOf(yield* ending(late)), "TakenAway")
       assert.isTrue(yield* network.isFree(name))
     }))
 })
@@ -225,7 +225,7 @@ describe("an id that others have too", () => {
       const stranger = yield* network.byHand
       Network.fenceOf(yield* stranger.ask(request("Lock", "stranger")))
       yield* TestClock.adjust("15 seconds")
-      assert.strictEqual(lossOf(yield* ending(other)), "Refused")
+      assert.strictEqual(lossOf(yield* ending(other)), "TakenAway")
       assert.strictEqual((yield* stranger.ask(request("TestLock", "stranger")))?.Status, "Locked")
     }))
 
@@ -265,7 +265,7 @@ describe("a server that has lost its memory", () => {
         const [owner] = of(network, "Lock").map(({ ID }) => ID)
         yield* network.repeat(request("Unlock", owner!))
         yield* TestClock.adjust("15 seconds")
-        assert.strictEqual(lossOf(yield* ending(fiber)), "Refused")
+        assert.strictEqual(lossOf(yield* ending(fiber)), "TakenAway")
         assert.isTrue(yield* network.isFree(name))
       }).pipe(Effect.provide(network.talker))
     }))

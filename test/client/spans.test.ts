@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Option, Redacted, Tracer } from "effect"
+import { Effect, Fiber, Layer, Option, Redacted, Tracer } from "effect"
 import { Lease, Locker } from "effect-dlm"
 import { Identities, LockServer, Store } from "effect-dlm/server"
+import { TestClock } from "effect/testing"
 
 const secret = Redacted.make("canary".padEnd(1023, "7"))
 
@@ -53,10 +54,34 @@ describe("spans", () => {
       }
       assert.deepStrictEqual(parentOf("Lease.release"), Option.some("Lease.withLock"))
       for (const span of spans) {
-        assert.deepStrictEqual(Object.fromEntries(span.attributes), { name: "orders" })
+        const { fence, waited, ...attributes } = Object.fromEntries(span.attributes)
+        assert.deepStrictEqual(attributes, { name: "orders" })
+        const isOfLease = span.name === "Lease.withLock"
+        assert.strictEqual(typeof fence, isOfLease ? "string" : "undefined")
+        assert.strictEqual(waited, isOfLease ? 0 : undefined)
         assert.strictEqual(span.status._tag, "Ended")
         assert.notInclude(JSON.stringify([...span.attributes, ...span.events]), "canary")
       }
+    }).pipe(Effect.provide(inProcess)))
+
+  it.effect("take that another holds a lock for the usual: an event, and no failure", () =>
+    Effect.gen(function*() {
+      const other = yield* Locker.make("orders")
+      yield* other.lock
+      const fiber = yield* Effect.forkChild(traced(Effect.gen(function*() {
+        assert.deepStrictEqual(yield* Lease.withLockIfAvailable(Effect.void, "orders"), Option.none())
+        yield* Lease.withLock(Effect.void, "orders", { wait: "10 seconds" })
+      })))
+      yield* TestClock.adjust("3 seconds")
+      yield* other.unlock
+      yield* TestClock.adjust("3 seconds")
+      const spans = yield* Fiber.join(fiber)
+      for (const { status } of spans) assert(status._tag === "Ended" && status.exit._tag === "Success")
+      const ofWaiting = spans.findLast(({ name }) => name === "Lease.withLock")!
+      const waited = ofWaiting.attributes.get("waited")
+      assert(typeof waited === "number" && waited >= 3_000 && waited < 3_600)
+      const events = spans.flatMap(({ events, name }) => events.map(([event]) => `${name}: ${event}`))
+      assert.deepStrictEqual([...new Set(events)], ["Lease.acquire: dlm.taken"])
     }).pipe(Effect.provide(inProcess)))
 
   it.effect("cost nothing where nobody looks: there are none", () =>

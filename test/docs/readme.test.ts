@@ -27,10 +27,12 @@ describe("the tables are whole", () => {
     const source = ["DlmError.ts", "StoreError.ts"]
       .map((file) => fs.readFileSync(path.join(project, "src", file), "utf8")).join("\n")
     const classes = Array.from(
-      source.matchAll(/^export class (\w+) [\s\S]*?(?:readonly retryable = (true|false)|get retryable\(\))/gm),
-      ([, tag, retryable]) => `${tag} ${retryable === "false" ? "no" : "yes"}`
+      source.matchAll(
+        /^export class (\w+) (?:(?!^export class )[\s\S])*?(?:readonly isRetryable = (true|false)|get isRetryable\(\))/gm
+      ),
+      ([, tag, isRetryable]) => `${tag} ${isRetryable === "false" ? "no" : "yes"}`
     )
-    const rows = table("tag").map(([tag, , retryable]) => `${tag!.replaceAll("`", "")} ${retryable!.split(",")[0]}`)
+    const rows = table("tag").map(([tag, , isRetryable]) => `${tag!.replaceAll("`", "")} ${isRetryable!.split(",")[0]}`)
     assert.deepStrictEqual(rows.toSorted(), classes.toSorted())
   })
 

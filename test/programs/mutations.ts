@@ -8,7 +8,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "time that is over means that another holds it",
     mark: "taken-was-heard",
-    part: "this.wasTaken ||",
+    part: "this.taken !== undefined ||",
     by: `this.owner !== "" ||`
   },
   { name: "a wait ends when the Talker does", mark: "bounded-wait", by: "" },
@@ -60,7 +60,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     part: "() => Effect.sleep(Duration.millis(patientDelay))",
     by: "() => Effect.andThen(attempt.timedOut, Effect.void)"
   },
-  { name: "a release is tried once", mark: "insist", part: "error?.retryable === false", by: "clock.now() > 0" },
+  { name: "a release is tried once", mark: "insist", part: "error?.isRetryable === false", by: "clock.now() > 0" },
   {
     name: "a lease shows its owner",
     mark: "owner-is-secret",

@@ -75,7 +75,7 @@ export const wanted = {
   errors: [
     "AcquireTimeout",
     "LeaseLost:Expired",
-    "LeaseLost:Refused",
+    "LeaseLost:TakenAway",
     "LeaseLost:MaxHold",
     "LeaseLost:Released",
     "TransportError:OpenFailed",

@@ -203,7 +203,7 @@ describe("a modify", () => {
     Effect.gen(function*() {
       const store = yield* buildWith(() => () => Effect.fail(new Error("READONLY")))
       const error = yield* Effect.flip(take(store, "me"))
-      assert.isTrue(error.retryable)
+      assert.isTrue(error.isRetryable)
       assert.include(error.message, "\"f\": the test store failed (READONLY)")
     }))
 })

@@ -75,7 +75,7 @@ describe("a URL of a store", () => {
       it(`is refused by the ${store} store: ${url}`, () => {
         const error = Result.getOrThrow(Result.flip(at(parse, url)))
         assert.strictEqual(error.store, store)
-        assert.isFalse(error.retryable)
+        assert.isFalse(error.isRetryable)
         assert.include(error.message, `the url of the ${store} store cannot be read. Write it as ${store}`)
         assert.notMatch(JSON.stringify(error) + String(error.stack), /canary|ca@nary/)
       })

@@ -185,7 +185,7 @@ export const storeSuite = (options: Options): void => {
         yield* harness.kill
         const error = yield* Effect.flip(locker.lock)
         assert.strictEqual(error._tag, "ServerBusy")
-        assert.isTrue(error.retryable)
+        assert.isTrue(error.isRetryable)
         yield* harness.start
         const after = yield* Effect.retry(locker.lock, { schedule: patient })
         const [earlier, later] = [Option.getOrThrow(before.fence), Option.getOrThrow(after.fence)]

@@ -128,7 +128,7 @@ describe("a server that is killed, and comes back with nothing remembered", () =
       yield* server.kill
       yield* Processes.serve(server.port)
       const error = yield* Fiber.join(held.losing)
-      assert.strictEqual(error._tag === "LeaseLost" && error.reason, "Refused")
+      assert.strictEqual(error._tag === "LeaseLost" && error.reason._tag, "TakenAway")
       assert.strictEqual(yield* locker.holder, "Nobody")
       yield* Effect.scoped(Effect.map(locker.acquire(), (lease) => assert.isTrue(fence(lease) > held.fence)))
     }))
@@ -171,7 +171,7 @@ describe("a server that is killed, and comes back with nothing remembered", () =
       assert.strictEqual(fences.length, 4)
       for (let i = 1; i < fences.length; i++) assert.isTrue(fences[i]! > fences[i - 1]!, String(fences))
       const error = yield* Fiber.join(held.losing)
-      assert.strictEqual(error._tag === "LeaseLost" && error.reason, "Refused")
+      assert.strictEqual(error._tag === "LeaseLost" && error.reason._tag, "TakenAway")
     }))
 
   it.live("costs its holder the lease, at its deadline, where it does not come back", () =>
@@ -180,6 +180,6 @@ describe("a server that is killed, and comes back with nothing remembered", () =
       const held = yield* holdUntilLost(yield* lockerOf(server.port, "1500 millis"))
       yield* server.kill
       const error = yield* Fiber.join(held.losing)
-      assert.strictEqual(error._tag === "LeaseLost" && error.reason, "Expired")
+      assert.strictEqual(error._tag === "LeaseLost" && error.reason._tag, "Expired")
     }))
 })

@@ -20,7 +20,7 @@ const ours = Double.naming("seq,wait,fence")
 
 /** What it fails with, in one word. */
 const failing = <A>(self: Effect.Effect<A, DlmError.TalkError>) =>
-  Effect.map(Effect.flip(self), (error) => error._tag === "TransportError" ? error.reason : error._tag)
+  Effect.map(Effect.flip(self), (error) => error._tag === "TransportError" ? error.phase : error._tag)
 
 const begun = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
 
@@ -75,7 +75,7 @@ describe("what a server is", () => {
           ),
           ["Lock a", "Lock b"]
         )
-        for (const one of errors) assert.strictEqual(one._tag === "TransportError" ? one.reason : one._tag, error)
+        for (const one of errors) assert.strictEqual(one._tag === "TransportError" ? one.phase : one._tag, error)
         assert.strictEqual(server.peers.length, 1)
         assert.strictEqual((yield* server.accept).left(), "reset")
 

@@ -19,7 +19,7 @@ const all = "seq,wait,fence,session,release,heir"
 
 /** What it fails with, in one word. */
 const failing = <A>(self: Effect.Effect<A, DlmError.TalkError>) =>
-  Effect.map(Effect.flip(self), (error) => error._tag === "TransportError" ? error.reason : error._tag)
+  Effect.map(Effect.flip(self), (error) => error._tag === "TransportError" ? error.phase : error._tag)
 
 const begun = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
 

@@ -48,9 +48,9 @@ export class Faults {
   }
 }
 
-const failed = ({ Action, FileName }: Request, reason: TransportError["reason"], after = 0) =>
+const failed = ({ Action, FileName }: Request, phase: TransportError["phase"], after = 0) =>
   Effect.delay(
-    Effect.fail(new TransportError({ name: FileName, action: Action, reason })),
+    Effect.fail(new TransportError({ name: FileName, action: Action, phase })),
     Duration.millis(after)
   )
 

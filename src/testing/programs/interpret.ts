@@ -54,15 +54,26 @@ type Doing<A = unknown> = Effect.Effect<A, unknown, Talker>
 
 const Held = Lease.tag("effect-dlm/testing/programs")
 
+/** What an error is called: by its tag, and what it tells beside it. */
+interface Named {
+  readonly _tag: string
+  readonly reason?: Named
+  readonly phase?: string
+}
+
+// What stands between a lease and the server is told as the server's Lockers are told it.
+const nameOf = ({ _tag, phase, reason }: Named): string => {
+  if (_tag === "LockUnavailable" && reason !== undefined) return nameOf(reason)
+  const detail = reason?._tag ?? (_tag === "TransportError" ? phase : undefined)
+  return detail === undefined ? _tag : `${_tag}:${detail}`
+}
+
 /** The errors of an outcome, each by its tag and its reason. */
 export const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Ended => {
   if (Exit.isSuccess(exit)) {
     return { kind: Option.isOption(exit.value) && Option.isNone(exit.value) ? "None" : "Done", errors: [] }
   }
-  const errors = exit.cause.reasons.filter(Cause.isFailReason).map(({ error }) => {
-    const { _tag, reason } = error as { readonly _tag?: string; readonly reason?: unknown }
-    return reason === undefined ? String(_tag) : `${_tag}:${String(reason)}`
-  })
+  const errors = exit.cause.reasons.filter(Cause.isFailReason).map(({ error }) => nameOf(error as Named))
   return {
     kind: errors.length > 0 ? "Failed" : Exit.hasDies(exit) ? "Died" : "Interrupted",
     errors
@@ -308,7 +319,7 @@ const onLease = (at: At, lease: Lease.Lease, action: LeaseAction, id: number): D
         at,
         Effect.catch(lease.lost, ({ reason }) =>
           Effect.map(lease.state, (state) => {
-            if (reason !== "Released") recorder.note({ _tag: "StateAtLoss", state })
+            if (reason._tag !== "Released") recorder.note({ _tag: "StateAtLoss", state })
           }))
       )
     case "changes":

@@ -101,7 +101,7 @@ const failure = (history: History, operation: Operation): ReadonlyArray<Violatio
     // The lease may have been lost by a pause before.
     (error === "LeaseLost:Expired" && (step.op === "lease" || holdsBefore(history, operation)) &&
       history.stillOf(process).length > 0) ||
-    (error === "LeaseLost:Refused" && (step.op === "resume" || history.shared.size > 0))
+    (error === "LeaseLost:TakenAway" && (step.op === "resume" || history.shared.size > 0))
   return outcome.errors.filter((error) => !may(error)).map((error): Violation => ({
     rule: "failure",
     at: ended,

@@ -20,12 +20,12 @@ const acquire = Effect.fnUntraced(function*(options?: Lease.AcquireOptions) {
 
 /** What ends a lease: until when it is over, and why. */
 const losses: ReadonlyArray<{
-  readonly reason: DlmError.LeaseLost["reason"]
+  readonly reason: DlmError.LossReason["_tag"]
   readonly options: Lease.AcquireOptions
   readonly fate: World.Fate
 }> = [
   { reason: "MaxHold", options: { maxHold: "5 seconds" }, fate: World.served },
-  { reason: "Refused", options: {}, fate: World.only(["Lock"], World.answered({ Status: "NotOwner" })) },
+  { reason: "TakenAway", options: {}, fate: World.only(["Lock"], World.answered({ Status: "NotOwner" })) },
   { reason: "Expired", options: {}, fate: World.only(["Lock"], World.timesOut("2 seconds")) }
 ]
 

@@ -532,7 +532,7 @@ describe("C20: without fences as well, another's tenure ends a lease", () => {
           yield* stranger.lock
           yield* Effect.exit(Effect.asVoid(access === "get" ? cell.get : cell.set("text")))
           assert.strictEqual(yield* lease.state, "Lost")
-          assert.strictEqual(lossOf(yield* ending(yield* start(lease.lost))), "Refused")
+          assert.strictEqual(lossOf(yield* ending(yield* start(lease.lost))), "TakenAway")
         }), withoutFences))
   }
 

@@ -22,8 +22,8 @@ type Answer = Effect.Effect<Protocol.Response, DlmError.TransportError | DlmErro
 /** What becomes of a request. To run `serve` is to let it arrive: it is carried out then, whatever becomes of its asker. */
 export type Fate = (request: Protocol.Request, serve: Effect.Effect<Protocol.Response>) => Answer
 
-const failed = (request: Protocol.Request, reason: DlmError.TransportError["reason"]) =>
-  Effect.fail(new DlmError.TransportError({ name: request.FileName, action: request.Action, reason }))
+const failed = (request: Protocol.Request, phase: DlmError.TransportError["phase"]) =>
+  Effect.fail(new DlmError.TransportError({ name: request.FileName, action: request.Action, phase }))
 
 /** It is carried out, and answered at once. */
 export const served: Fate = (_, serve) => serve
@@ -161,7 +161,7 @@ export const outcomeOf = (fiber: Fiber.Fiber<unknown, unknown>, what?: string) =
 /** With which reason the lease was lost; undefined where it ended otherwise. */
 export const lossOf = (exit: Exit.Exit<unknown, unknown>): string | undefined => {
   const error = Option.getOrUndefined(Exit.findErrorOption(exit))
-  return error instanceof DlmError.LeaseLost ? error.reason : undefined
+  return error instanceof DlmError.LeaseLost ? error.reason._tag : undefined
 }
 
 /** The states that a lease goes through from now on. */

@@ -235,8 +235,8 @@ const endingOf = (exit: Exit.Exit<Protocol.Response, DlmError.TalkError>): Endin
   const error = Option.getOrUndefined(Exit.findErrorOption(exit))
   // Its asker was interrupted.
   if (error === undefined) return "givenUp"
-  if (error._tag === "ProtocolError") return "cutOff"
-  if (error.reason === "AnswerTimeout" || error.reason === "OpenTimeout") return "timedOut"
+  if (error._tag !== "TransportError") return "cutOff"
+  if (error.phase === "AnswerTimeout" || error.phase === "OpenTimeout") return "timedOut"
   return (error.cause as NodeJS.ErrnoException | undefined)?.code === "ECONNREFUSED" ? "refused" : "cutOff"
 }
 

@@ -465,7 +465,7 @@ describe("fault 9: the client raises on garbage, loops for ever, and takes anoth
         if (error._tag !== "ProtocolError") return
         assert.include(error.received, received)
         assert.isAtMost(error.received.length, 201)
-        assert.isFalse(error.retryable)
+        assert.isFalse(error.isRetryable)
       }))
   }
 
@@ -483,7 +483,7 @@ describe("fault 9: the client raises on garbage, loops for ever, and takes anoth
       for (const bytes of ["", line({ Status: "Locked", ID: "me" }).subarray(0, -1)]) {
         const error = yield* lockOver(yield* serveBytes(bytes))
         assert.strictEqual(error._tag, "TransportError")
-        if (error._tag === "TransportError") assert.strictEqual(error.reason, "Closed")
+        if (error._tag === "TransportError") assert.strictEqual(error.phase, "Closed")
       }
     }))
 
@@ -492,6 +492,6 @@ describe("fault 9: the client raises on garbage, loops for ever, and takes anoth
       const port = yield* Effect.scoped(serveBytes(""))
       const error = yield* lockOver(port)
       assert.strictEqual(error._tag, "TransportError")
-      if (error._tag === "TransportError") assert.strictEqual(error.reason, "OpenFailed")
+      if (error._tag === "TransportError") assert.strictEqual(error.phase, "OpenFailed")
     }))
 })

@@ -166,7 +166,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "that a name is taken is told whatever was heard",
     mark: "taken-was-heard",
-    part: "this.wasTaken || (!this.place.isInside && queue.wasTakenSince(startedAt))",
+    part: "this.taken !== undefined || (!this.place.isInside && queue.wasTakenSince(startedAt))",
     by: "true"
   },
   { name: "the last that asks in a process comes first", mark: "line-in-order", part: "this.first", by: "this.last" },

@@ -88,8 +88,8 @@ const watched = ({ violate }: World, machine: Machine, lease: Lease.Lease) =>
   Effect.flip(lease.lost).pipe(
     Effect.flatMap(({ reason }) =>
       Effect.map(lease.state, (state) => {
-        if (reason === "Released" || (state !== "Held" && state !== "Suspect")) return
-        violate(`${machine.name} was told of the loss of ${lease.name} (${reason}), which is ${state}`)
+        if (reason._tag === "Released" || (state !== "Held" && state !== "Suspect")) return
+        violate(`${machine.name} was told of the loss of ${lease.name} (${reason._tag}), which is ${state}`)
       })
     ),
     Effect.forkDetach({ startImmediately: true })

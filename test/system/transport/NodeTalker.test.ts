@@ -90,7 +90,7 @@ describe("NodeTalker", () => {
       yield* server.asked
       yield* close
       const error = yield* Fiber.join(asking)
-      assert.strictEqual(error._tag === "TransportError" && error.reason, "Released")
+      assert.strictEqual(error._tag === "TransportError" && error.phase, "Released")
       assert.strictEqual(yield* server.ended, "end")
     }))
 
@@ -110,7 +110,7 @@ describe("NodeTalker", () => {
       yield* close
       for (const one of asking) {
         const error = yield* Fiber.join(one)
-        assert.strictEqual(error._tag === "TransportError" && error.reason, "Released")
+        assert.strictEqual(error._tag === "TransportError" && error.phase, "Released")
       }
       for (const socket of server.sockets) socket.resume()
       assert.strictEqual(yield* server.ended, "ECONNRESET")

@@ -333,8 +333,8 @@ describe("the server, to requests with a Seq", () => {
 /** What a client fails with, in one word. */
 const failing = <A>(self: Effect.Effect<A, DlmError.TalkError>) =>
   Effect.map(Effect.flip(self), (error) => {
-    assert.strictEqual(error.retryable, error._tag === "TransportError")
-    return error._tag === "TransportError" ? error.reason : error._tag
+    assert.strictEqual(error.isRetryable, error._tag === "TransportError")
+    return error._tag === "TransportError" ? error.phase : error._tag
   })
 
 const locked: Protocol.Response = { Status: "Locked", ID: "me" }

@@ -1,0 +1,255 @@
+/**
+ * Getting a lease for what a call asks, and running something under it.
+ *
+ * Where the fiber tree holds the name already, by whatever target of the same Talker, it is the same lease; where it does
+ * not, a new one is waited for.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Metric from "effect/Metric"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import { AcquireTimeout, InvalidOption, type LeaseLost, LockUnavailable } from "../DlmError.ts"
+import { ageClockOf } from "../lib/monotonic.ts"
+import { Place } from "../lib/Mutex.ts"
+import { annotate, withSpan } from "../lib/tracing.ts"
+import * as Acquiring from "./Acquiring.ts"
+import * as Body from "./Body.ts"
+import type { Terms } from "./Claim.ts"
+import { HeldLease, type HoldSettings, type Lease } from "./HeldLease.ts"
+import * as Metrics from "./Metrics.ts"
+import { type AcquireOptions, Defaults, resolve, type Resolved, type Settings } from "./Options.ts"
+import type { LockerError } from "./Requests.ts"
+import { Section } from "./Section.ts"
+import { type Needs, type Target, termsFor } from "./Target.ts"
+import * as Within from "./Within.ts"
+
+/** What waiting for a lock can fail with. */
+export type AcquireError = AcquireTimeout | LockUnavailable
+
+/** What waiting for a lock and holding it can fail with. */
+export type WithLockError = AcquireError | LeaseLost
+
+/** What a call says: its options, and whether what it got is given back behind it. */
+export type Given = AcquireOptions & Pick<HoldSettings, "isHurried">
+
+type LeaseSection = Section<HeldLease>
+type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** Whether a lock that another holds is an error, or the usual case. */
+export type Kind = "Required" | "IfAvailable"
+
+/** The error of a call whose options cannot be used. */
+export const unavailable = (reason: InvalidOption): LockUnavailable =>
+  new LockUnavailable({ name: reason.name, reason })
+
+// What a call asks for, by the fiber that calls.
+const resolved = (fiber: Fiber.Fiber<unknown, unknown>, target: Target, given: Given): Resolved | InvalidOption => {
+  const terms = termsFor(fiber, target)
+  return terms instanceof InvalidOption ? terms : resolve(terms, given, fiber.getRef(Defaults))
+}
+
+const outcomeOf = (exit: Exit.Exit<HeldLease | undefined, AcquireError>): Metrics.Acquisition => {
+  if (Exit.isSuccess(exit)) return exit.value === undefined ? "Taken" : "Granted"
+  if (Exit.hasInterrupts(exit)) return "Interrupted"
+  const error = Exit.findErrorOption(exit)
+  return Option.isSome(error) && error.value._tag === "AcquireTimeout" ? "Timeout" : "Failed"
+}
+
+// A request for `Version` is about no name, so the error is not asked for it.
+const asUnavailable = (name: string) => (error: AcquireTimeout | LockerError): AcquireError =>
+  error._tag === "AcquireTimeout" ? error : new LockUnavailable({ name, reason: error })
+
+/** What one call asks for, with what only its caller knows. */
+interface Request extends Resolved {
+  readonly isHurried: HoldSettings["isHurried"]
+}
+
+// Waits for a tenure, and makes it a lease; none where it is taken, and that is the usual case.
+const acquireLease = (
+  { isHurried, settings, terms }: Request,
+  kind: Kind,
+  restore: Restore
+): Effect.Effect<HeldLease | undefined, AcquireError> =>
+  Effect.withFiber((fiber): Effect.Effect<HeldLease | undefined, AcquireTimeout | LockerError> => {
+    const clock = ageClockOf(fiber.context)
+    // What was slept through before is no part of the wait.
+    clock.look()
+    const startedAt = clock.now()
+    // A renewal must be possible before its end, and come no later than the first would.
+    const ttl = Duration.toMillis(terms.ttl)
+    const maxAge = Math.min(ttl / 3, (ttl - settings.margin) / 2)
+    const waiting = { clock, startedAt, until: startedAt + settings.wait, maxAge, poll: settings.poll }
+    const context = Within.contextOf(fiber)
+    const { id } = fiber
+    return Effect.map(Acquiring.acquire(terms, waiting, restore), ({ place, tenure }): HeldLease | undefined => {
+      const lease = new HeldLease(terms, tenure, { ...settings, isHurried }, context, id, place)
+      lease.waited = clock.now() - startedAt
+      Metrics.waits.updateUnsafe(lease.waited / 1000, context)
+      place.queue.holder = lease.root
+      return lease
+    })
+  }).pipe(
+    Effect.mapError(asUnavailable(terms.name)),
+    (acquired) => kind === "Required" ? acquired : Effect.catchTag(acquired, "AcquireTimeout", () => Effect.undefined),
+    Effect.onExit((exit) => Metric.update(Metrics.acquisitions(outcomeOf(exit)), 1)),
+    withSpan("Lease.acquire", terms)
+  )
+
+/** A lease for what a call asks, until the scope around it closes. */
+export const acquire = <T extends Target>(
+  target: T,
+  given: Given
+): Effect.Effect<HeldLease, AcquireError | LeaseLost, Scope.Scope | Needs<T>> =>
+  Within.staying(acquireSection(target, given))
+
+const acquireSection = (
+  target: Target,
+  given: Given
+): Effect.Effect<LeaseSection, AcquireError | LeaseLost, Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.withFiber((fiber) => {
+      const asked = resolved(fiber, target, given)
+      if (asked instanceof InvalidOption) return Effect.fail(unavailable(asked))
+      const { settings, terms } = asked
+      const outer = sectionOf(fiber, terms)
+      const request = { ...asked, isHurried: given.isHurried }
+      return outer === undefined
+        ? Effect.flatMap(acquireLease(request, "Required", restore), (lease) => Within.untilClosed(lease!.root))
+        : acquireWithin(
+          outer,
+          settings,
+          restore,
+          withRest(fiber, settings, given, (rest) => acquireSection(target, rest))
+        )
+    })
+  )
+
+// With what is left of the wait when it is run.
+const withRest = <A, E, R>(
+  { context }: Fiber.Fiber<unknown, unknown>,
+  { wait }: Settings,
+  given: Given,
+  self: (given: Given) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => {
+  if (wait === Infinity) return Effect.suspend(() => self(given))
+  const clock = ageClockOf(context)
+  const until = clock.now() + wait
+  return Effect.suspend(() => self({ ...given, wait: Math.max(0, until - clock.now()) }))
+}
+
+// All sections are of leases.
+const sectionOf = (fiber: Fiber.Fiber<unknown, unknown>, { name, talker }: Terms): LeaseSection | undefined =>
+  Within.find(fiber, talker, name) as LeaseSection | undefined
+
+// For as long as its scope lasts, should that close after what is around it.
+const acquireWithin = (
+  outer: LeaseSection,
+  settings: Settings,
+  restore: Restore,
+  anew: Effect.Effect<LeaseSection, AcquireError | LeaseLost, Scope.Scope>
+): Effect.Effect<LeaseSection, AcquireError | LeaseLost, Scope.Scope> =>
+  Effect.suspend(() => {
+    const { lease } = outer
+    const place = new Place()
+    const leave = Effect.sync(() => outer.mutex.leave(place))
+    const entered = restore(enterInTime(outer, place, settings))
+    return Effect.flatMap(Effect.onError(entered, () => leave), (entered) => {
+      if (entered === "Entered") return Within.untilClosed(new Section(lease, outer, place))
+      return Effect.andThen(
+        leave,
+        entered === "Taken" ? Effect.fail(heldWithin(lease, settings)) : overOr(lease, restore(anew))
+      )
+    })
+  })
+
+// Where what is around it is over, it is for another lease; where that is lost, there is none.
+const overOr = <A, E, R>(lease: HeldLease, anew: Effect.Effect<A, E, R>): Effect.Effect<A, E | LeaseLost, R> =>
+  lease.loss === undefined || lease.isOver ? anew : Effect.fail(lease.loss)
+
+const heldWithin = ({ name }: HeldLease, { wait }: Settings) =>
+  new AcquireTimeout({ name, waited: Duration.millis(wait) })
+
+// Waits until a section may begin within another. Another fiber of the same tree may be in one: then the name is taken.
+const enterInTime = (outer: LeaseSection, place: Place, { wait }: Settings): Effect.Effect<Body.Entered> => {
+  const entered = Body.enter(outer, place)
+  return wait === Infinity || outer.mutex.isIdle
+    ? entered
+    : Effect.timeoutOrElse(entered, { duration: Duration.millis(wait), orElse: () => Effect.succeed("Taken" as const) })
+}
+
+/** What comes of a body, or none where the lock is taken. */
+export type Holding<A, E, R> = Effect.Effect<Option.Option<A>, E | WithLockError, R>
+
+/** Runs under the lease that this fiber tree has already, or under a new one; none where it is taken. */
+export const holding = <A, E, R>(
+  target: Target,
+  given: Given,
+  kind: Kind,
+  body: (lease: Lease) => Effect.Effect<A, E, R>
+): Holding<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    const asked = resolved(fiber, target, given)
+    if (asked instanceof InvalidOption) return Effect.fail(unavailable(asked))
+    const { settings, terms } = asked
+    const outer = sectionOf(fiber, terms)
+    if (outer === undefined) {
+      return withSpan("Lease.withLock", terms)(outermost({ ...asked, isHurried: given.isHurried }, kind, body))
+    }
+    const anew = withRest(fiber, settings, given, (rest) => holding(target, rest, kind, body))
+    return nested(outer, settings, kind, body, anew)
+  })
+
+const bodyIn = <A, E, R>(
+  section: LeaseSection,
+  body: (lease: Lease) => Effect.Effect<A, E, R>,
+  restore: Restore
+): Holding<A, E, R> => Effect.map(Body.run(section, Effect.suspend(() => body(section.lease)), restore), Option.some)
+
+const outermost = <A, E, R>(
+  request: Request,
+  kind: Kind,
+  body: (lease: Lease) => Effect.Effect<A, E, R>
+): Holding<A, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(
+      acquireLease(request, kind, restore),
+      (lease): Holding<A, E, R> =>
+        lease === undefined
+          ? Effect.succeedNone
+          : Effect.andThen(annotate(attributesOf(lease)), bodyIn(lease.root, body, restore))
+    )
+  )
+
+const nested = <A, E, R>(
+  outer: LeaseSection,
+  settings: Settings,
+  kind: Kind,
+  body: (lease: Lease) => Effect.Effect<A, E, R>,
+  anew: Holding<A, E, R>
+): Holding<A, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.suspend((): Holding<A, E, R> => {
+      const { lease } = outer
+      const place = new Place()
+      const leave = Effect.sync(() => outer.mutex.leave(place))
+      const entered = Effect.onError(restore(enterInTime(outer, place, settings)), () => leave)
+      return Effect.flatMap(entered, (entered): Holding<A, E, R> => {
+        if (entered === "Entered") return bodyIn(new Section(lease, outer, place), body, restore)
+        const taken = kind === "IfAvailable" ? Effect.succeedNone : Effect.fail(heldWithin(lease, settings))
+        return Effect.andThen(leave, entered === "Taken" ? taken : overOr(lease, restore(anew)))
+      })
+    })
+  )
+
+// What a span of a body under a lease tells of it, beside its name.
+const attributesOf = ({ fence, waited }: HeldLease) => () => ({
+  waited: Math.round(waited),
+  ...(Option.isSome(fence) ? { fence: String(fence.value) } : {})
+})
+
+/** As it is where it must be had. */
+export const required = <A, E, R>(held: Holding<A, E, R>): Effect.Effect<A, E | WithLockError, R> =>
+  Effect.map(held, Option.getOrThrow)

@@ -1,0 +1,150 @@
+/**
+ * The terms of a bare name, and what a call may change in those of any claim.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import { InvalidOption } from "../DlmError.ts"
+import { maxNameBytes } from "../protocol/Protocol.ts"
+import type { Talker } from "../transport/Talker.ts"
+import type { Mode, Terms } from "./Claim.ts"
+import * as DataCodec from "./DataCodec.ts"
+import type { Owners } from "./Owners.ts"
+
+/** How long a lock or datum lives, unless it is said. */
+export const defaultTtl = Duration.seconds(30)
+
+/**
+ * Asks again 7 times, after delays that double from 50 ms, jittered, up to 1 s.
+ */
+export const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("50 millis").pipe(
+  Schedule.jittered,
+  Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(1)))),
+  Schedule.upTo({ times: 7 })
+)
+
+const utf8 = new TextEncoder()
+
+const nameProblem = (name: unknown): string | undefined => {
+  if (typeof name !== "string") return `must be a string, and is ${name === null ? "null" : typeof name}`
+  if (name === "") return "must not be empty: all that is called nothing would be one lock"
+  if (!name.isWellFormed()) return "must be whole text: half of a character stands alone in it"
+  // No text takes more than three bytes for each of its UTF-16 units.
+  if (name.length * 3 > maxNameBytes && utf8.encode(name).length > maxNameBytes) {
+    return `must have at most ${maxNameBytes} bytes of UTF-8. A digest of what is longer will do`
+  }
+  return undefined
+}
+
+/** What is wrong with a name. */
+export const invalidName = (name: unknown): InvalidOption | undefined => {
+  const problem = nameProblem(name)
+  return problem === undefined
+    ? undefined
+    : new InvalidOption({ name: typeof name === "string" ? name.slice(0, 64) : "", option: "name", problem })
+}
+
+/** The terms of a name that is held by an owner of its own. */
+export class NameTerms implements Terms<"exclusive"> {
+  readonly mode = "exclusive"
+  readonly name: string
+  readonly talker: Talker["Service"]
+  private readonly owners: Owners
+
+  constructor(name: string, talker: Talker["Service"], owners: Owners) {
+    this.name = name
+    this.talker = talker
+    this.owners = owners
+  }
+
+  get ttl(): Duration.Duration {
+    return defaultTtl
+  }
+  get ttlSeconds(): number {
+    return Duration.toSeconds(defaultTtl)
+  }
+  get isTtlGiven(): boolean {
+    return false
+  }
+  get label(): undefined {
+    return undefined
+  }
+  get sharedOwner(): undefined {
+    return undefined
+  }
+  get identity(): undefined {
+    return undefined
+  }
+  get retry(): Schedule.Schedule<unknown> {
+    return defaultRetry
+  }
+  get codec(): DataCodec.DataCodec {
+    return DataCodec.wire
+  }
+  get origin(): object {
+    return this
+  }
+
+  freshOwner(): string {
+    return this.owners.next()
+  }
+}
+
+/** What a call may change. */
+export interface Changes {
+  readonly ttl: Duration.Duration
+  readonly label: string | undefined
+  readonly identity: Terms["identity"]
+}
+
+/** Terms of a claim, with what a call has changed. */
+class ChangedTerms<M extends Mode> implements Terms<M> {
+  private readonly of: Terms<M>
+  readonly ttl: Duration.Duration
+  readonly label: string | undefined
+  readonly identity: Terms["identity"]
+
+  constructor(of: Terms<M>, { identity, label, ttl }: Changes) {
+    this.of = of
+    this.ttl = ttl
+    this.label = label
+    this.identity = identity
+  }
+
+  get mode(): M {
+    return this.of.mode
+  }
+  get name(): string {
+    return this.of.name
+  }
+  get talker(): Talker["Service"] {
+    return this.of.talker
+  }
+  get ttlSeconds(): number {
+    return Duration.toSeconds(this.ttl)
+  }
+  get isTtlGiven(): boolean {
+    return true
+  }
+  get sharedOwner(): string | undefined {
+    return this.of.sharedOwner
+  }
+  get retry(): Schedule.Schedule<unknown> {
+    return this.of.retry
+  }
+  get codec(): DataCodec.DataCodec {
+    return this.of.codec
+  }
+  get origin(): object {
+    return this.of.origin
+  }
+  freshOwner(): string {
+    return this.of.freshOwner()
+  }
+}
+
+/** The same terms, but for what is changed. */
+export const changed = <M extends Mode>(terms: Terms<M>, changes: Changes): Terms<M> =>
+  changes.ttl === terms.ttl && changes.label === terms.label && changes.identity === terms.identity
+    ? terms
+    : new ChangedTerms(terms, changes)
