@@ -35,6 +35,8 @@ export { check } from "./programs/check.ts"
 export { execute as run } from "./programs/execute.ts"
 /** The fate of each request, by the faults that are active: for a world of one's own. */
 export { Faults, faulty } from "./programs/faults.ts"
+/** Counts the fibers of a process, to see that none is left: for a world of one's own. */
+export { Fibers } from "./programs/Fibers.ts"
 /** The program of a seed. */
 export { generate } from "./programs/generate.ts"
 /** What a program is: data, that can be printed, kept and changed. */

@@ -38,7 +38,9 @@ describe("programs", () => {
 
   for (const { program, why } of regressions as unknown as ReadonlyArray<Regression>) {
     it(`show no more: ${why}`, () => {
-      assert.deepStrictEqual(Programs.check(simulate(program)).map(({ rule }) => rule), [])
+      for (const hasBackground of [false, true]) {
+        assert.deepStrictEqual(Programs.check(simulate(program, hasBackground)).map(({ rule }) => rule), [])
+      }
     })
   }
 })

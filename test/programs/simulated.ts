@@ -3,13 +3,17 @@
  * moment is drawn by the seed. Between the processes and a server in memory are the faults of the program.
  */
 import { Context, Duration, Effect, Exit, Fiber, Layer, Scope } from "effect"
-import { Talker } from "effect-dlm"
+import { DlmError, Talker } from "effect-dlm"
 import { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, Store } from "effect-dlm/server"
 import { Programs } from "effect-dlm/testing"
 import { SuspendAwareMillis } from "../../src/lib/monotonic.ts"
+import * as Background from "../../src/transport/Background.ts"
 import { Seeded } from "../support/random.ts"
 import { type Machine, Simulator } from "../system/simulation/Simulator.ts"
+
+/** After how long a server that died is given up, in milliseconds, as by `Talker.makeSocket`. */
+const silence = 4_000
 
 type Answer = (request: Protocol.Request) => Effect.Effect<Protocol.Response>
 
@@ -20,6 +24,8 @@ class Server {
   private machine!: Machine
   private handle!: Answer
   private wall = 1.7e12
+  /** Who waits for an answer of it, as it is now. */
+  private asking = new Set<() => void>()
 
   constructor(sim: Simulator, recorder: Programs.Recorder) {
     this.sim = sim
@@ -44,16 +50,35 @@ class Server {
     this.wall = this.machine.wallClock + 1
     this.machine.kill()
     this.recorder.note({ _tag: "Forgot" })
+    const { asking } = this
+    this.asking = new Set()
+    this.sim.after(silence, () => asking.forEach((giveUp) => giveUp()))
     this.boot()
   }
 
-  /** Carries it out, and answers on the machine of the one who asks, unless the server dies meanwhile. */
-  ask(request: Protocol.Request, latency: number, answer: (response: Protocol.Response) => void): void {
+  /**
+   * Carries it out, and answers on the machine of the one who asks. If the server dies meanwhile, that is noticed by its
+   * silence.
+   */
+  ask(
+    request: Protocol.Request,
+    latency: number,
+    answer: (response: Effect.Effect<Protocol.Response, DlmError.TransportError>) => void
+  ): void {
+    const giveUp = () =>
+      answer(
+        Effect.fail(
+          new DlmError.TransportError({ name: request.FileName, action: request.Action, reason: "AnswerTimeout" })
+        )
+      )
     this.sim.after(latency, () => {
-      const { machine } = this
+      const { asking, machine } = this
+      asking.add(giveUp)
       machine.enqueue(() => {
         machine.fork(this.handle(request)).addObserver((exit) => {
-          if (Exit.isSuccess(exit)) this.sim.after(latency, () => answer(exit.value))
+          if (Exit.isFailure(exit)) return
+          asking.delete(giveUp)
+          this.sim.after(latency, () => answer(exit))
         })
       })
     })
@@ -69,42 +94,65 @@ const talkerTo = (
   talk: (request) =>
     Effect.callback((resume) => {
       const sent = extensions && (request.Action !== "Version") ? { ...request, Seq: "" } : request
-      server.ask(sent, latency, (response) => machine.enqueue(() => resume(Effect.succeed(response))))
+      server.ask(sent, latency, (response) => machine.enqueue(() => resume(response)))
     })
 })
 
+/** A process: a machine, and the scope of its Talker. */
+interface Process extends Programs.Runner {
+  readonly machine: Machine
+  readonly fibers: Programs.Fibers
+  readonly close: Effect.Effect<void>
+}
+
+const openProcess = (
+  machine: Machine,
+  hasBackground: boolean,
+  wrap: (talker: Talker.Talker["Service"]) => Talker.Talker["Service"],
+  talker: Talker.Talker["Service"]
+): Effect.Effect<Process> =>
+  Effect.gen(function*() {
+    const fibers = new Programs.Fibers()
+    const context = fibers.countedIn(Context.add(machine.context, SuspendAwareMillis, () => machine.boottime))
+    const scope = yield* Scope.make()
+    const background = Effect.provideContext(Background.make, Context.add(context, Scope.Scope, scope))
+    const whole = hasBackground ? { ...talker, background: yield* background } : talker
+    return {
+      machine,
+      fibers,
+      context: Context.add(context, Talker.Talker, wrap(whole)),
+      block: (millis) =>
+        Effect.uninterruptible(
+          Effect.callback<void>((resume) => machine.standStill(millis, () => resume(Effect.void)))
+        ),
+      close: Effect.suspend(() => Fiber.join(machine.fork(Scope.close(scope, Exit.void))))
+    }
+  })
+
 class Simulated implements Programs.Opened {
-  readonly processes: ReadonlyArray<Programs.Runner>
-  readonly machines: ReadonlyArray<Machine>
+  readonly processes: ReadonlyArray<Process>
   private readonly sim: Simulator
   private readonly server: Server
   private readonly observer: Talker.Talker["Service"]
   private readonly faults: Programs.Faults
 
-  constructor(program: Programs.Program, recorder: Programs.Recorder, sim: Simulator, observing: Machine) {
+  constructor(
+    sim: Simulator,
+    server: Server,
+    observer: Talker.Talker["Service"],
+    faults: Programs.Faults,
+    processes: ReadonlyArray<Process>
+  ) {
     this.sim = sim
-    this.faults = new Programs.Faults(program)
-    this.server = new Server(sim, recorder)
-    this.observer = talkerTo(this.server, observing, program)
-    this.machines = program.processes.map((_, i) => sim.machine(`process ${i}`, { rate: 1, wall: 1.7e12 }))
-    this.processes = this.machines.map((machine, i) => {
-      const talker = Programs.faulty(talkerTo(this.server, machine, program), this.faults, i)
-      return {
-        context: machine.context.pipe(
-          Context.add(Talker.Talker, Programs.watchTalker(talker, recorder, i)),
-          Context.add(SuspendAwareMillis, () => machine.boottime)
-        ),
-        block: (millis) =>
-          Effect.uninterruptible(
-            Effect.callback<void>((resume) => machine.standStill(millis, () => resume(Effect.void)))
-          )
-      }
-    })
+    this.server = server
+    this.observer = observer
+    this.faults = faults
+    this.processes = processes
   }
 
   strike(fault: Programs.Fault): Effect.Effect<void> {
     return Effect.sync(() => {
-      const machine = this.machines[fault.process ?? 0]
+      const machine = this.processes[fault.process ?? 0]?.machine
       switch (fault.kind) {
         case "restart":
           return this.server.restart()
@@ -119,30 +167,47 @@ class Simulated implements Programs.Opened {
     })
   }
 
-  readonly close = Effect.void
+  get close(): Effect.Effect<void> {
+    return Effect.forEach(this.processes, ({ close }) => close, { concurrency: "unbounded", discard: true })
+  }
 
   isFree(name: string): Effect.Effect<boolean> {
     return Programs.isFree(this.observer, name)
   }
 
   readonly leftovers = Effect.sync(() =>
-    this.machines.filter(({ sleeping }) => sleeping.size > 0).map(({ name, sleeping }) =>
-      `${name} has ${sleeping.size} timers`
-    )
+    this.processes.flatMap(({ fibers, machine: { name, sleeping } }) => [
+      ...fibers.live === 0 ? [] : [`${name} has ${fibers.live} fibers`],
+      ...sleeping.size === 0 ? [] : [`${name} has ${sleeping.size} timers`]
+    ])
   )
 }
 
-/** Runs a program in virtual time, at once. The same program does the same again. */
-export const simulate = (program: Programs.Program): Programs.Trace => {
+/**
+ * Runs a program in virtual time, at once. The same program does the same again. A Talker may have a background, which its
+ * processes wait for as they close, or none: by default that is the seed's.
+ */
+export const simulate = (program: Programs.Program, hasBackground = program.seed % 2 === 0): Programs.Trace => {
   const sim = new Simulator(new Seeded(program.seed))
   const observing = sim.machine("observer", { rate: 1, wall: 1.7e12 })
+  const open = (program: Programs.Program, recorder: Programs.Recorder) =>
+    Effect.gen(function*() {
+      const faults = new Programs.Faults(program)
+      const server = new Server(sim, recorder)
+      const processes = yield* Effect.forEach(program.processes, (_, i) => {
+        const machine = sim.machine(`process ${i}`, { rate: 1, wall: 1.7e12 })
+        const wrap = (talker: Talker.Talker["Service"]) =>
+          Programs.watchTalker(Programs.faulty(talker, faults, i), recorder, i)
+        return openProcess(machine, hasBackground, wrap, talkerTo(server, machine, program))
+      })
+      return new Simulated(sim, server, talkerTo(server, observing, program), faults, processes)
+    })
   const world: Programs.World = {
     now: () => sim.now,
     patience: Duration.toMillis("2 minutes"),
     prefix: "",
     slack: 5,
-    settles: 25_000,
-    open: (program, recorder) => Effect.sync(() => new Simulated(program, recorder, sim, observing))
+    open
   }
   const fiber = observing.fork(Programs.run(program, world))
   fiber.addObserver(() => sim.stop())

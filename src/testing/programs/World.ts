@@ -1,6 +1,7 @@
 /**
  * Where programs run: processes with a Talker each, faults that strike them, and a look from outside.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -13,6 +14,7 @@ import { monotonicMillisUnsafe } from "../../lib/monotonic.ts"
 import type { Change, Store } from "../../store/Store.ts"
 import { Talker } from "../../transport/Talker.ts"
 import { Faults, faulty } from "./faults.ts"
+import { Fibers } from "./Fibers.ts"
 import { type Fault, type FaultKind, longestTtl, type Program } from "./Program.ts"
 import type { Recorder } from "./Trace.ts"
 
@@ -45,8 +47,6 @@ export interface World {
   readonly patience: number
   /** By how much timers may be late here, in milliseconds. */
   readonly slack: number
-  /** How long after the processes were closed something of them may be left, in milliseconds. */
-  readonly settles: number
   /** What the names of a program are called in this world. */
   readonly prefix: string
   /** Faults that cannot strike here. They are left out of the trace: what did not happen explains nothing. */
@@ -127,6 +127,8 @@ export interface Options {
   readonly slack?: Duration.Input | undefined
   /** What all names begin with: other runs may use the same server. */
   readonly prefix?: string | undefined
+  /** For how long after all has ended the way to the server may repeat what was asked. By default it never does. */
+  readonly repeats?: Duration.Input | undefined
 }
 
 /**
@@ -145,7 +147,6 @@ export const make = (options: Options): Effect.Effect<World> =>
         now,
         patience: Duration.toMillis(options.patience ?? "2 minutes"),
         slack: Duration.toMillis(options.slack ?? 5),
-        settles: 0,
         prefix: options.prefix ?? "",
         cannot: new Set(["restart", "suspend", "jump"]),
         open: (program, recorder) => open(program, recorder, options)
@@ -153,22 +154,51 @@ export const make = (options: Options): Effect.Effect<World> =>
     })
   )
 
+// A clock that is another, as an object of its own: the alarms of a process are kept by its clock, and are rung by a fiber
+// of whoever set the first.
+const ownClock = (clock: Clock.Clock): Clock.Clock => ({
+  currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe(),
+  currentTimeMillis: clock.currentTimeMillis,
+  currentTimeNanosUnsafe: () => clock.currentTimeNanosUnsafe(),
+  currentTimeNanos: clock.currentTimeNanos,
+  monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe(),
+  monotonicTimeNanos: clock.monotonicTimeNanos,
+  sleep: (duration) => clock.sleep(duration)
+})
+
+const openProcess = Effect.fnUntraced(function*(
+  talker: Options["talker"],
+  world: Scope.Scope,
+  watch: (talker: Talker["Service"]) => Talker["Service"]
+) {
+  const fibers = new Fibers()
+  const scope = yield* Scope.fork(world)
+  const around = yield* Effect.context<never>()
+  const context = fibers.countedIn(
+    Context.add(around, Clock.Clock, ownClock(Context.get(around, Clock.Clock)))
+  )
+  // The Talker's own fibers are the process's as well.
+  const own = yield* Effect.provideContext(Scope.provide(talker, scope), context)
+  const runner: Runner = {
+    context: Context.add(context, Talker, watch(own)),
+    block: (millis) => Effect.uninterruptible(Effect.sleep(Duration.millis(millis)))
+  }
+  return { runner, fibers }
+})
+
 const open = Effect.fnUntraced(function*(program: Program, recorder: Recorder, options: Options) {
   const faults = new Faults(program)
   const scope = yield* Effect.scope
-  const context = yield* Effect.context<never>()
   const observer = yield* options.talker
-  const own = yield* Scope.fork(scope)
+  const own = yield* Scope.fork(scope, "parallel")
   const processes = yield* Effect.forEach(
     program.processes,
     (_, index) =>
-      Effect.map(Scope.provide(options.talker, own), (talker): Runner => ({
-        context: Context.add(context, Talker, watchTalker(faulty(talker, faults, index), recorder, index)),
-        block: (millis) => Effect.uninterruptible(Effect.sleep(Duration.millis(millis)))
-      }))
+      openProcess(options.talker, own, (talker) => watchTalker(faulty(talker, faults, index), recorder, index))
   )
+  const repeats = Duration.toMillis(options.repeats ?? 0)
   return {
-    processes,
+    processes: processes.map(({ runner }) => runner),
     strike: (fault) =>
       Effect.suspend(() => {
         faults.begin(fault)
@@ -176,16 +206,18 @@ const open = Effect.fnUntraced(function*(program: Program, recorder: Recorder, o
         return Effect.asVoid(Effect.forkIn(over, scope))
       }),
     close: Scope.close(own, Exit.void),
-    // What the way to the server has repeated late ends by itself.
+    // What the way to the server repeats late ends by itself.
     isFree: (name) =>
-      Effect.repeat(isFree(observer, name), {
+      repeats === 0 ? isFree(observer, name) : Effect.repeat(isFree(observer, name), {
         until: (free) => free,
         schedule: Schedule.spaced("200 millis")
       }).pipe(
-        Effect.timeoutOption(Duration.millis(longestTtl(program) + 11_000)),
+        Effect.timeoutOption(Duration.millis(repeats + longestTtl(program))),
         Effect.map(Option.isSome)
       ),
-    leftovers: Effect.succeed([])
+    leftovers: Effect.sync(() =>
+      processes.flatMap(({ fibers }, index) => fibers.live === 0 ? [] : [`process ${index} has ${fibers.live} fibers`])
+    )
   } satisfies Opened
 })
 

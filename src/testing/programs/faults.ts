@@ -12,7 +12,7 @@ import type { Fault, FaultKind, Program } from "./Program.ts"
 const answerTimeout = 2_000
 
 /** The same of a Talker that does not listen to interruption. */
-const deafTimeout = 20_000
+export const deafTimeout = 20_000
 
 /** The most that a late answer is late, in milliseconds: not too much for every lease. */
 const lateness = [200, 900, 1_700]

@@ -30,6 +30,8 @@ export interface Shared {
   readonly lockers: ReadonlyArray<Locker.Locker>
   /** Fibers that nobody waits for but the end of the run. */
   readonly leftBehind: Array<Fiber.Fiber<unknown, unknown>>
+  /** Fibers that end when the lease does that they listen to. */
+  readonly listeners: Array<{ readonly fiber: Fiber.Fiber<unknown, unknown>; readonly to: string }>
   /** Which operation holds a lease. */
   readonly holders: Map<Lease.Lease, number>
   token: Lease.Token | undefined
@@ -315,16 +317,18 @@ const onLease = (at: At, lease: Lease.Lease, action: LeaseAction, id: number): D
     case "print":
       return printed(at, lease)
     case "lost":
-      return left(
+      return listen(
         at,
+        `lost of ${id}`,
         Effect.catch(lease.lost, ({ reason }) =>
           Effect.map(lease.state, (state) => {
             if (reason._tag !== "Released") recorder.note({ _tag: "StateAtLoss", state })
           }))
       )
     case "changes":
-      return left(
+      return listen(
         at,
+        `changes of ${id}`,
         Stream.runForEach(
           lease.changes,
           (state) => Effect.sync(() => recorder.note({ _tag: "State", lease: id, state }))
@@ -343,8 +347,11 @@ const onLease = (at: At, lease: Lease.Lease, action: LeaseAction, id: number): D
   }
 }
 
-const left = (at: At, self: Effect.Effect<unknown, unknown>): Doing =>
-  Effect.map(Effect.forkDetach(self, { startImmediately: true }), (fiber) => void at.shared.leftBehind.push(fiber))
+const listen = (at: At, to: string, self: Effect.Effect<unknown, unknown>): Doing =>
+  Effect.map(
+    Effect.forkDetach(self, { startImmediately: true }),
+    (fiber) => void at.shared.listeners.push({ fiber, to })
+  )
 
 /** The fibers of a process, started. */
 export const start = (
@@ -360,8 +367,9 @@ export const start = (
   )
   return Effect.map(Effect.provideContext(Effect.orDie(made), runner.context), (lockers) => {
     const leftBehind = new Array<Fiber.Fiber<unknown, unknown>>()
+    const listeners: Shared["listeners"] = []
     const noLease = { holders: new Map<Lease.Lease, number>(), token: undefined, lastLease: undefined }
-    const shared: Shared = { process, runner, recorder, lockers, leftBehind, handedOn, ...noLease }
+    const shared: Shared = { process, runner, recorder, lockers, leftBehind, listeners, handedOn, ...noLease }
     for (const steps of fibers) {
       leftBehind.push(Effect.runForkWith(runner.context)(run({ shared, within: [], lease: undefined }, steps)))
     }

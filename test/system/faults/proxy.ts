@@ -371,6 +371,11 @@ class Gate {
     this.nemesis.later(between(20, 120), () => this.listen(onceListening))
   }
 
+  /** How many connections of clients are open. */
+  get open(): number {
+    return this.near.size
+  }
+
   close(): void {
     this.listening.close()
     this.near.forEach((socket) => socket.resetAndDestroy())
@@ -393,6 +398,8 @@ export const proxy = Effect.fnUntraced(function*(options: Options) {
     ports: gates.map(({ port }) => port),
     /** How often each fault has happened. */
     fired: nemesis.fired as Readonly<Record<Fault, number>>,
+    /** How many connections of clients are open, or not noticed to be closed. */
+    open: () => gates.reduce((sum, { open }) => sum + open, 0),
     /** From now on nothing more goes wrong. */
     calm: () => void (nemesis.calm = true)
   }

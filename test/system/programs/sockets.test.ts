@@ -5,7 +5,7 @@
  * programs themselves say.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Logger } from "effect"
+import { Effect, Exit, Logger, Schedule, Scope } from "effect"
 import { Programs } from "effect-dlm/testing"
 import * as Reach from "../../programs/reach.ts"
 import { simulate } from "../../programs/simulated.ts"
@@ -42,17 +42,21 @@ const chosen = (): ReadonlyArray<Programs.Program> => {
   return found
 }
 
+const network = { ttl: 4_000, patience: 4_000 }
+
+/** Whether no connection is open, but for those that the network has not noticed to be closed at once. */
+const allClosed = (open: () => number) =>
+  Effect.repeat(Effect.sync(() => open() === 0), {
+    until: (closed) => closed,
+    schedule: Schedule.spaced("50 millis"),
+    times: 40
+  })
+
 describe("random programs over sockets", () => {
   it.live(`show no promise broken, ${programs} of them`, () =>
     Effect.gen(function*() {
       const server = yield* Effect.acquireRelease(serve(), ({ kill }) => kill)
-      const { ports } = yield* proxy({
-        gates: 4,
-        servers: () => [server.port],
-        likelihood: 0.01,
-        ttl: 4_000,
-        patience: 4_000
-      })
+      const { open, ports } = yield* proxy({ ...network, gates: 4, servers: () => [server.port], likelihood: 0.01 })
       const reach = Reach.empty()
       const broken = yield* Effect.forEach(chosen(), (program) =>
         Effect.gen(function*() {
@@ -60,6 +64,8 @@ describe("random programs over sockets", () => {
             talker: Effect.orDie(talker({ host: "127.0.0.1", port: ports[program.seed % ports.length]! })),
             patience: "30 seconds",
             slack: "1 second",
+            // A late duplicate of the proxy's.
+            repeats: "10 seconds",
             prefix: `${program.seed}/`
           })
           const trace = yield* Effect.provide(Programs.run(program, world), Logger.layer([]))
@@ -76,5 +82,18 @@ describe("random programs over sockets", () => {
         goal: "0 broken"
       }])
       assert.deepStrictEqual(broken.flat(), [])
+      assert.isTrue(yield* allClosed(open), "connections are left when all Talkers are closed")
     }), { timeout: 60_000 + programs * 2_000 })
+
+  it.live("count the connections of a Talker until it is closed", () =>
+    Effect.gen(function*() {
+      const server = yield* Effect.acquireRelease(serve(), ({ kill }) => kill)
+      const { open, ports } = yield* proxy({ ...network, gates: 1, servers: () => [server.port], likelihood: 0 })
+      const scope = yield* Scope.make()
+      const opened = yield* Scope.provide(talker({ host: "127.0.0.1", port: ports[0]! }), scope)
+      assert.isTrue(yield* Programs.isFree(opened, "a"))
+      assert.isFalse(yield* allClosed(open))
+      yield* Scope.close(scope, Exit.void)
+      assert.isTrue(yield* allClosed(open))
+    }))
 })
