@@ -262,6 +262,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
       if (action === "Renew") this.renew()
       else this.giveUpRenewal()
     }
+    // mutant: over-has-no-alarm
     const at = Machine.alarmAt(this.machine)
     const isSetTo = this.place === -1 ? Infinity : this.dueAt
     if (at === isSetTo) return
@@ -470,6 +471,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
       this.isOver = true
       this.place_?.ending(this.clock.now())
       // An error takes long to make, and most often nobody listens.
+      // mutant: over-is-told
       if (this.isListenedTo) this.tellReleased()
     })
   }
@@ -478,6 +480,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   get finish(): Effect.Effect<void> {
     return Effect.flatMap(this.ending, () => {
       // Those that wait for its loss have waited for as long as there was somebody to hold it.
+      // mutant: detached-is-told
       if (this.isDetached) return Effect.sync(() => this.isListenedTo ? this.tellReleased() : undefined)
       this.send({ _tag: "Quiet" })
       return this.release

@@ -68,6 +68,7 @@ export class Alarms {
     sleeper.place = -1
     const last = this.heap.pop()!
     // Sleeping on for nobody would keep the process alive.
+    // mutant: nobody-sleeps
     if (this.heap.length === 0) this.rouse?.()
     if (last === sleeper) return
     this.put(last, place)

@@ -46,6 +46,7 @@ export const make: Effect.Effect<Background, never, Scope.Scope> = Effect.gen(fu
         )
         running.add(fiber)
         fiber.addObserver(() => {
+          // mutant: what-ended-is-not-waited-for
           running.delete(fiber)
           if (running.size === 0) tellIdle()
         })

@@ -1,6 +1,6 @@
 /**
  * Faults put into the client on purpose, one at a time, as in test/system/simulation/mutations.ts: each stands for a kind of
- * fault that the client once had, and must be seen by programs.
+ * fault that the client once had, or that a promise excludes, and must be seen by programs.
  */
 import type { Mutation } from "../system/simulation/mutations.ts"
 
@@ -66,5 +66,21 @@ export const mutations: ReadonlyArray<Mutation> = [
     mark: "owner-is-secret",
     part: "name: this.name,",
     by: "name: this.name, id: this.id,"
-  }
+  },
+  { name: "those who wait for a loss are not told that the lease is over", mark: "over-is-told", by: "" },
+  {
+    name: "those who wait for the loss of a lease that was detached are not told",
+    mark: "detached-is-told",
+    part: "this.isListenedTo ? this.tellReleased() : undefined",
+    by: "undefined"
+  },
+  {
+    name: "a lease that is over looks at the clocks on",
+    mark: "over-has-no-alarm",
+    part: "Machine.alarmAt(this.machine)",
+    by: "Math.min(Machine.alarmAt(this.machine), now + lookEvery)"
+  },
+  { name: "alarms sleep on when the last was taken away", mark: "nobody-sleeps", by: "" },
+  { name: "a release is tried for ever", mark: "insist", part: "clock.now() + delay >= until", by: "until < 0" },
+  { name: "a Talker waits for what has ended behind it", mark: "what-ended-is-not-waited-for", by: "" }
 ]

@@ -11,6 +11,11 @@ export interface Outcome {
   readonly broken?: { readonly seed: number; readonly rule: string; readonly what: string; readonly text: string }
 }
 
+/** A run that was stopped, and the seed that it was at. */
+export interface Stopped {
+  readonly stoppedAt: number
+}
+
 /** How many processes run at a time. */
 export const workers = 2
 
@@ -19,7 +24,7 @@ process.once("exit", () => running.forEach((child) => child.kill("SIGKILL")))
 
 const here = (file: string) => path.join(import.meta.dirname, file)
 
-/** Runs seeds until one shows a promise broken. A fault may make one hang: then it is stopped, which shows it too. */
+/** Runs seeds until one shows a promise broken. A fault may make one hang: it is stopped when its time is over. */
 export const run = (
   from: number,
   to: number,
@@ -28,7 +33,7 @@ export const run = (
     readonly mutation?: string
     readonly stopAfter?: number
   } = {}
-): Promise<Outcome | "Stopped"> =>
+): Promise<Outcome | Stopped> =>
   new Promise((resolve, reject) => {
     const args = ["--max-semi-space-size=64", "--import", here("../simulation/hooks.ts"), here("run.ts")]
     const child = spawn(process.execPath, [...args, String(from), String(to), String(step)], {
@@ -48,8 +53,21 @@ export const run = (
     child.once("error", reject).once("close", (code) => {
       clearTimeout(stop)
       running.delete(child)
-      if (isStopped) return resolve("Stopped")
-      if (code !== 0) return reject(new Error(`the programs ended with ${code}: ${problems}`))
-      resolve(JSON.parse(output.trim().split("\n").at(-1)!) as Outcome)
+      const line = output.trim().split("\n").at(-1)!
+      if (line === "" || (code !== 0 && !isStopped)) {
+        return reject(new Error(`the programs ended with ${code}: ${problems}`))
+      }
+      const last = JSON.parse(line) as Outcome | number
+      resolve(typeof last === "number" ? { stoppedAt: last } : last)
     })
   })
+
+/** How long one program may take, in milliseconds. Most take a few. */
+const patience = 20_000
+
+/** Whether the program of a seed does not end by itself with a fault in the client, and does without. */
+export const hangs = async (seed: number, mutation: string): Promise<boolean> => {
+  const sound = await run(seed, seed, { stopAfter: patience })
+  if ("stoppedAt" in sound) return false
+  return "stoppedAt" in await run(seed, seed, { mutation, stopAfter: patience })
+}

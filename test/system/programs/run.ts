@@ -1,6 +1,7 @@
 /**
  * A process that runs programs of seeds one after another, and prints what came of them as a line of JSON: it stops at the
- * first promise that is seen broken. Its arguments are the first seed, the last, and the step between.
+ * first promise that is seen broken. Before, it prints each seed as it begins with it. Its arguments are the first seed, the
+ * last, and the step between.
  */
 import { Programs } from "effect-dlm/testing"
 import { explain, look } from "../../programs/look.ts"
@@ -12,6 +13,7 @@ let broken: { readonly seed: number; readonly rule: string; readonly what: strin
 
 for (let seed = from; seed <= to && broken === undefined; seed += step) {
   const program = Programs.generate(seed)
+  console.log(seed)
   try {
     const [violation] = look(program, reach)
     if (violation === undefined) continue
