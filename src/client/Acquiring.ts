@@ -145,11 +145,18 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerEr
   return Effect.contextWith((context) =>
     Effect.callback<void, AcquireTimeout | LockerError>((resume) => {
       const alarms = Alarms.of(clock.clock)
-      const giveUp = () => {
+      let isOver = false
+      let asking: Fiber.Fiber<unknown> | undefined
+      // What it asked is of no use to anybody once it waits no more.
+      const stop = () => {
         alarms.clear(sleeper)
+        // mutant: waiter-asks-no-more
+        asking?.interruptUnsafe()
+      }
+      const giveUp = () => {
+        stop()
         resume(attempt.timedOut)
       }
-      let isOver = false
       const sleeper: Alarms.Sleeper = {
         dueAt: 0,
         place: -1,
@@ -157,7 +164,7 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerEr
           if (isOver || queue.wasTakenSince(startedAt)) return giveUp()
           // Nothing is known yet that could be told: it asks, and may wait for that a little longer.
           isOver = true
-          Effect.runForkWith(context)(Effect.ignore(Effect.tap(
+          asking = Effect.runForkWith(context)(Effect.ignore(Effect.tap(
             Requests.testLock(attempt.terms, attempt.owner),
             (holder) => Effect.sync(() => holder === "Another" ? queue.sawTaken(clock.now()) : undefined)
           )))
@@ -168,13 +175,13 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerEr
       }
       place.resume = () => {
         queue.watchers?.delete(place)
-        alarms.clear(sleeper)
+        stop()
         resume(Effect.void)
       }
       if (place.isInside) return place.resume()
       if (attempt.left() > 0) alarms.set(sleeper, Alarms.dueIn(clock.clock, attempt.left()), context)
       else sleeper.wake()
-      return Effect.sync(() => alarms.clear(sleeper))
+      return Effect.sync(stop)
     })
   )
 }

@@ -281,6 +281,8 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
       Metrics.lostLeases(reason!).updateUnsafe(1, this.context)
       this.loss = lost(this.name, reason!, this.cause)
     }
+    // mutant: released-renews-no-more
+    if (phase === "Released") this.forgetRenewal()
     this.observers?.forEach((observer) => this.isolate(() => Queue.offerUnsafe(observer, phase)))
     if (this.loss !== undefined) this.tell(this.loss)
   }
@@ -348,9 +350,13 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   }
 
   private giveUpRenewal(): void {
+    this.count("Failed")
+    this.forgetRenewal()
+  }
+
+  private forgetRenewal(): void {
     const { renewal } = this
     this.renewal = undefined
-    this.count("Failed")
     renewal?.interruptUnsafe()
   }
 

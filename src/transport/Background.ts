@@ -29,9 +29,11 @@ export const make: Effect.Effect<Background, never, Scope.Scope> = Effect.gen(fu
     tellIdle = () => resume(Effect.void)
   })
   yield* Effect.addFinalizer(() =>
+    // mutant: closing-waits
     Effect.interruptible(Effect.raceFirst(idle, Effect.sleep(drainFor))).pipe(
       Effect.andThen(Effect.sync(() => {
         closed = true
+        // mutant: closing-ends-all
         for (const fiber of Array.from(running)) fiber.interruptUnsafe()
       }))
     )

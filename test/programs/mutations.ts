@@ -81,6 +81,21 @@ export const mutations: ReadonlyArray<Mutation> = [
     by: "Math.min(Machine.alarmAt(this.machine), now + lookEvery)"
   },
   { name: "alarms sleep on when the last was taken away", mark: "nobody-sleeps", by: "" },
+  { name: "what a waiter has asked goes on when it waits no more", mark: "waiter-asks-no-more", by: "" },
+  { name: "a renewal goes on when its lease was given back", mark: "released-renews-no-more", by: "" },
   { name: "a release is tried for ever", mark: "insist", part: "clock.now() + delay >= until", by: "until < 0" },
+  {
+    name: "a Talker that closes waits for nothing",
+    mark: "closing-waits",
+    part: "Effect.raceFirst(idle, Effect.sleep(drainFor))",
+    by: "Effect.void"
+  },
+  {
+    name: "a Talker that closes waits for all",
+    mark: "closing-waits",
+    part: "Effect.sleep(drainFor)",
+    by: "Effect.never"
+  },
+  { name: "what goes on behind a Talker outlives it", mark: "closing-ends-all", by: "" },
   { name: "a Talker waits for what has ended behind it", mark: "what-ended-is-not-waited-for", by: "" }
 ]

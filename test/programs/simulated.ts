@@ -15,6 +15,9 @@ import { type Machine, Simulator } from "../system/simulation/Simulator.ts"
 /** After how long a server that died is given up, in milliseconds, as by `Talker.makeSocket`. */
 const silence = 4_000
 
+const failed = ({ Action, FileName }: Protocol.Request, reason: DlmError.TransportError["reason"]) =>
+  Effect.fail(new DlmError.TransportError({ name: FileName, action: Action, reason }))
+
 type Answer = (request: Protocol.Request) => Effect.Effect<Protocol.Response>
 
 /** A server in memory, on a machine of its own. Nothing is left of it when it starts anew. */
@@ -65,12 +68,7 @@ class Server {
     latency: number,
     answer: (response: Effect.Effect<Protocol.Response, DlmError.TransportError>) => void
   ): void {
-    const giveUp = () =>
-      answer(
-        Effect.fail(
-          new DlmError.TransportError({ name: request.FileName, action: request.Action, reason: "AnswerTimeout" })
-        )
-      )
+    const giveUp = () => answer(failed(request, "AnswerTimeout"))
     this.sim.after(latency, () => {
       const { asking, machine } = this
       asking.add(giveUp)
@@ -85,47 +83,78 @@ class Server {
   }
 }
 
+/** The requests of a Talker that are under way. As it closes they fail, and so do all later ones. */
+class Requests {
+  private isClosed = false
+  private readonly underWay = new Set<() => void>()
+
+  begin(release: () => void): void {
+    if (this.isClosed) return release()
+    this.underWay.add(release)
+  }
+
+  end(release: () => void): void {
+    this.underWay.delete(release)
+  }
+
+  close(): void {
+    this.isClosed = true
+    this.underWay.forEach((release) => release())
+  }
+}
+
 const talkerTo = (
   server: Server,
   machine: Machine,
-  { extensions, latency }: Programs.Program
+  { extensions, latency }: Programs.Program,
+  requests = new Requests()
 ): Talker.Talker["Service"] => ({
   ...(extensions ? { features: Effect.succeed(new Set(Protocol.features)) } : {}),
   talk: (request) =>
     Effect.callback((resume) => {
+      const release = () => resume(failed(request, "Released"))
+      requests.begin(release)
       const sent = extensions && (request.Action !== "Version") ? { ...request, Seq: "" } : request
-      server.ask(sent, latency, (response) => machine.enqueue(() => resume(response)))
+      server.ask(sent, latency, (response) =>
+        machine.enqueue(() => {
+          requests.end(release)
+          resume(response)
+        }))
+      return Effect.sync(() => requests.end(release))
     })
 })
 
 /** A process: a machine, and the scope of its Talker. */
 interface Process extends Programs.Runner {
   readonly machine: Machine
-  readonly fibers: Programs.Fibers
-  readonly close: Effect.Effect<void>
 }
 
 const openProcess = (
   machine: Machine,
   hasBackground: boolean,
-  wrap: (talker: Talker.Talker["Service"]) => Talker.Talker["Service"],
-  talker: Talker.Talker["Service"]
+  talker: (requests: Requests) => Talker.Talker["Service"],
+  wrap: (talker: Talker.Talker["Service"]) => Talker.Talker["Service"]
 ): Effect.Effect<Process> =>
   Effect.gen(function*() {
     const fibers = new Programs.Fibers()
     const context = fibers.countedIn(Context.add(machine.context, SuspendAwareMillis, () => machine.boottime))
+    const requests = new Requests()
     const scope = yield* Scope.make()
+    yield* Scope.addFinalizer(scope, Effect.sync(() => requests.close()))
     const background = Effect.provideContext(Background.make, Context.add(context, Scope.Scope, scope))
-    const whole = hasBackground ? { ...talker, background: yield* background } : talker
+    const own = hasBackground ? { ...talker(requests), background: yield* background } : talker(requests)
     return {
       machine,
-      fibers,
-      context: Context.add(context, Talker.Talker, wrap(whole)),
+      context: Context.add(context, Talker.Talker, wrap(own)),
       block: (millis) =>
         Effect.uninterruptible(
           Effect.callback<void>((resume) => machine.standStill(millis, () => resume(Effect.void)))
         ),
-      close: Effect.suspend(() => Fiber.join(machine.fork(Scope.close(scope, Exit.void))))
+      close: Effect.suspend(() => Fiber.join(machine.fork(Scope.close(scope, Exit.void)))),
+      leftovers: Effect.sync(() => [
+        ...fibers.live === 0 ? [] : [`${fibers.live} fibers`],
+        ...machine.sleeping.size === 0 ? [] : [`${machine.sleeping.size} timers`]
+      ])
     }
   })
 
@@ -167,20 +196,9 @@ class Simulated implements Programs.Opened {
     })
   }
 
-  get close(): Effect.Effect<void> {
-    return Effect.forEach(this.processes, ({ close }) => close, { concurrency: "unbounded", discard: true })
-  }
-
   isFree(name: string): Effect.Effect<boolean> {
     return Programs.isFree(this.observer, name)
   }
-
-  readonly leftovers = Effect.sync(() =>
-    this.processes.flatMap(({ fibers, machine: { name, sleeping } }) => [
-      ...fibers.live === 0 ? [] : [`${name} has ${fibers.live} fibers`],
-      ...sleeping.size === 0 ? [] : [`${name} has ${sleeping.size} timers`]
-    ])
-  )
 }
 
 /**
@@ -198,7 +216,8 @@ export const simulate = (program: Programs.Program, hasBackground = program.seed
         const machine = sim.machine(`process ${i}`, { rate: 1, wall: 1.7e12 })
         const wrap = (talker: Talker.Talker["Service"]) =>
           Programs.watchTalker(Programs.faulty(talker, faults, i), recorder, i)
-        return openProcess(machine, hasBackground, wrap, talkerTo(server, machine, program))
+        const talker = (requests: Requests) => talkerTo(server, machine, program, requests)
+        return openProcess(machine, hasBackground, talker, wrap)
       })
       return new Simulated(sim, server, talkerTo(server, observing, program), faults, processes)
     })

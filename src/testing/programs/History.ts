@@ -182,6 +182,11 @@ export class History {
     )
   }
 
+  /** When a process had closed. */
+  closed(process: number): number {
+    return this.trace.events.find((event) => event._tag === "Closed" && event.process === process)?.at ?? Infinity
+  }
+
   /** When faults of a kind lasted that strike a process. */
   faults(kind: FaultKind, process: number): ReadonlyArray<Span> {
     return this.trace.events.flatMap((event) =>

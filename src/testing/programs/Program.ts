@@ -151,6 +151,8 @@ export interface Program {
   readonly latency: number
   readonly processes: ReadonlyArray<Process>
   readonly faults: ReadonlyArray<Fault>
+  /** Whether a process closes as soon as its fibers have ended, as most do, or only when nothing of them is held. */
+  readonly closesAtOnce?: boolean
 }
 
 /** The steps within a step. */

@@ -69,6 +69,9 @@ export type Event =
     /** The server has forgotten all. */
     | { readonly _tag: "Forgot" }
     | { readonly _tag: "Fault"; readonly kind: FaultKind; readonly process: number | undefined; readonly until: number }
+    /** A process closes, or has closed: what goes on behind is waited for. */
+    | { readonly _tag: "Closing"; readonly process: number }
+    | { readonly _tag: "Closed"; readonly process: number }
     /** All programs have come to their end, and all faults; and one time to live later. */
     | { readonly _tag: "Over" }
     /** What was there still at the end. */

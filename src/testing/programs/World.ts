@@ -24,6 +24,10 @@ export interface Runner {
   readonly context: Context.Context<Talker>
   /** Stands still for so many milliseconds, without giving way to any other fiber of the process. */
   readonly block: (millis: number) => Effect.Effect<void>
+  /** Ends it, as its user would, by closing its scope. */
+  readonly close: Effect.Effect<void>
+  /** What of it is still there, such as fibers and timers. */
+  readonly leftovers: Effect.Effect<ReadonlyArray<string>>
 }
 
 /** A world that has been opened for a program. */
@@ -31,12 +35,8 @@ export interface Opened {
   readonly processes: ReadonlyArray<Runner>
   /** Lets a fault strike. It heals by itself, when its time is over. */
   readonly strike: (fault: Fault) => Effect.Effect<void>
-  /** Ends all processes, as their users would, by closing their scopes. */
-  readonly close: Effect.Effect<void>
   /** Whether nobody holds a name. */
   readonly isFree: (name: string) => Effect.Effect<boolean>
-  /** What is still there of the processes once they are closed, such as timers and connections. */
-  readonly leftovers: Effect.Effect<ReadonlyArray<string>>
 }
 
 /** Where programs run. */
@@ -179,33 +179,32 @@ const openProcess = Effect.fnUntraced(function*(
   )
   // The Talker's own fibers are the process's as well.
   const own = yield* Effect.provideContext(Scope.provide(talker, scope), context)
-  const runner: Runner = {
+  return {
     context: Context.add(context, Talker, watch(own)),
-    block: (millis) => Effect.uninterruptible(Effect.sleep(Duration.millis(millis)))
-  }
-  return { runner, fibers }
+    block: (millis) => Effect.uninterruptible(Effect.sleep(Duration.millis(millis))),
+    close: Scope.close(scope, Exit.void),
+    leftovers: Effect.sync(() => fibers.live === 0 ? [] : [`${fibers.live} fibers`])
+  } satisfies Runner
 })
 
 const open = Effect.fnUntraced(function*(program: Program, recorder: Recorder, options: Options) {
   const faults = new Faults(program)
   const scope = yield* Effect.scope
   const observer = yield* options.talker
-  const own = yield* Scope.fork(scope, "parallel")
   const processes = yield* Effect.forEach(
     program.processes,
     (_, index) =>
-      openProcess(options.talker, own, (talker) => watchTalker(faulty(talker, faults, index), recorder, index))
+      openProcess(options.talker, scope, (talker) => watchTalker(faulty(talker, faults, index), recorder, index))
   )
   const repeats = Duration.toMillis(options.repeats ?? 0)
   return {
-    processes: processes.map(({ runner }) => runner),
+    processes,
     strike: (fault) =>
       Effect.suspend(() => {
         faults.begin(fault)
         const over = Effect.andThen(Effect.sleep(Duration.millis(fault.for)), Effect.sync(() => faults.end(fault)))
         return Effect.asVoid(Effect.forkIn(over, scope))
       }),
-    close: Scope.close(own, Exit.void),
     // What the way to the server repeats late ends by itself.
     isFree: (name) =>
       repeats === 0 ? isFree(observer, name) : Effect.repeat(isFree(observer, name), {
@@ -214,10 +213,7 @@ const open = Effect.fnUntraced(function*(program: Program, recorder: Recorder, o
       }).pipe(
         Effect.timeoutOption(Duration.millis(repeats + longestTtl(program))),
         Effect.map(Option.isSome)
-      ),
-    leftovers: Effect.sync(() =>
-      processes.flatMap(({ fibers }, index) => fibers.live === 0 ? [] : [`process ${index} has ${fibers.live} fibers`])
-    )
+      )
   } satisfies Opened
 })
 

@@ -6,6 +6,7 @@ import type { Violation } from "./Violation.ts"
 
 export const ending = (history: History): ReadonlyArray<Violation> => [
   ...leftovers(history),
+  ...closing(history),
   ...Array.from(history.operations.values()).flatMap((operation) => release(history, operation)),
   ...Array.from(history.operations.values()).flatMap((operation) => after(history, operation)),
   ...shared(history),
@@ -18,6 +19,31 @@ const leftovers = ({ trace: { events } }: History): ReadonlyArray<Violation> =>
   events.flatMap((event) =>
     event._tag === "Leftover" ? [{ rule: "leftovers", at: event.at, what: `at the end: ${event.what}` }] : []
   )
+
+/** How long a process that closes waits for what goes on behind, in milliseconds. */
+const drain = 5_000
+
+// One time to live after all there is nothing to wait for, but what does not listen to an interruption.
+const closing = (history: History): ReadonlyArray<Violation> => {
+  const { events, program: { closesAtOnce, faults } } = history.trace
+  const most = closesAtOnce === true || faults.some(({ kind }) => kind === "deaf") ? drain : 0
+  return events.flatMap((event) => {
+    if (event._tag !== "Closing") return []
+    const { at, process } = event
+    const closed = history.closed(process)
+    const took = closed - at - history.stillWithin(process, at, closed)
+    return took <= most + history.slack
+      ? []
+      : [{ rule: "bounds", at, what: `process ${process} took ${took.toFixed(1)} ms to close, and not ${most}` }]
+  })
+}
+
+// When a process that closed had waited for as long as it does: what went on behind was interrupted then.
+const gaveUpAt = (history: History, process: number): number => {
+  const closed = history.closed(process)
+  const began = history.trace.events.find((event) => event._tag === "Closing" && event.process === process)?.at
+  return began !== undefined && closed - began >= drain - history.slack ? closed : Infinity
+}
 
 /** How long after all faults what is tried again may still be there: between two tries are five seconds at the most. */
 const insists = 8_000
@@ -59,9 +85,11 @@ const release = (history: History, operation: Operation): ReadonlyArray<Violatio
     ? history.slack
     : history.slack + latency * 4
   const late = faults.length === 0 ? prompt : Math.max(0, history.faultsEnd - ended) + insists
+  // Nobody gives back any more what a process that closed had no time for.
+  const gaveUp = gaveUpAt(history, process)
   return history.tenures.filter((tenure) =>
     history.askersOf(tenure).has(id) && !history.isShared(tenure.owner) &&
-    tenure.to > ended + late
+    tenure.to > ended + late && gaveUp > ended + late
   ).map((tenure): Violation => ({
     rule: "release",
     at: ended,

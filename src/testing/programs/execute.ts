@@ -1,11 +1,13 @@
 /**
  * A run of a program in a world: from its first step until all has ended, and one time to live more.
  */
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { apart } from "../../lib/apart.ts"
+import { Talker } from "../../transport/Talker.ts"
 import { deafTimeout } from "./faults.ts"
 import { type Shared, start } from "./interpret.ts"
 import { longestTtl, type Program } from "./Program.ts"
@@ -21,9 +23,6 @@ const interrupted = 30_000
  */
 const onItsWay = 500
 
-/** How long a Talker that closes waits for what goes on behind, in milliseconds. */
-const drain = 5_000
-
 /** Runs a program, and gives what happened. */
 export const execute = (given: Program, world: World): Effect.Effect<Trace> =>
   Effect.scoped(Effect.gen(function*() {
@@ -35,26 +34,30 @@ export const execute = (given: Program, world: World): Effect.Effect<Trace> =>
     const whole = { prefix: world.prefix, handedOn: { token: undefined } }
     const shared = yield* Effect.forEach(program.processes, (process, index) =>
       start(index, process, opened.processes[index]!, recorder, whole))
+    const closing = program.closesAtOnce === true
+      ? yield* Effect.forEach(shared, (one) =>
+        Effect.forkScoped(closeAtOnce(one, program, world)))
+      : []
     yield* finish(shared, recorder, world)
+    yield* Effect.timeoutOption(Fiber.awaitAll(closing), Duration.millis(interrupted))
     const faultsEnd = yield* Fiber.join(striking)
     yield* Effect.sleep(Duration.millis(longestTtl(program) + onItsWay))
     recorder.note({ _tag: "Over" })
     yield* listeners(shared, recorder)
-    const names = new Set(program.processes.flatMap(({ lockers }) =>
-      lockers.map(({ name }) => name)
-    ))
+    const names = new Set(program.processes.flatMap(({ lockers }) => lockers.map(({ name }) => name)))
     for (const name of names) {
       const free = yield* opened.isFree(world.prefix + name)
       if (!free) recorder.note({ _tag: "Leftover", what: `${name} is held` })
     }
+    if (program.closesAtOnce !== true) yield* Effect.forEach(shared, close, { concurrency: "unbounded", discard: true })
     // A request that cannot be interrupted may be there until its Talker gives it up.
-    const isDeaf = program.faults.some(({ kind }) => kind === "deaf")
-    yield* close(opened, recorder, world, isDeaf ? drain : 0)
-    const settled = Math.max(world.now(), isDeaf ? faultsEnd + deafTimeout : 0) + world.slack
+    const settled = Math.max(world.now(), isDeaf(program) ? faultsEnd + deafTimeout : 0) + world.slack
     yield* Effect.sleep(Duration.millis(settled - world.now()))
-    for (const what of yield* opened.leftovers) recorder.note({ _tag: "Leftover", what })
+    for (const one of shared) yield* leftovers(one)
     return { program, slack: world.slack, events: recorder.events }
   }))
+
+const isDeaf = ({ faults }: Program): boolean => faults.some(({ kind }) => kind === "deaf")
 
 // Ends when all faults have healed, and says when that was.
 const strike = (program: Program, opened: Opened, recorder: Recorder, { now }: World) =>
@@ -73,20 +76,18 @@ const strike = (program: Program, opened: Opened, recorder: Recorder, { now }: W
   })
 
 // Fibers may be left behind as long as others go on.
+const ended = ({ leftBehind }: Shared) =>
+  Effect.gen(function*() {
+    for (let at = 0; at < leftBehind.length; at++) yield* Fiber.await(leftBehind[at]!)
+  })
+
 const finish = (shared: ReadonlyArray<Shared>, recorder: Recorder, { patience }: World) =>
   Effect.gen(function*() {
-    const ended = Effect.gen(function*() {
-      for (let at = 0; shared.some(({ leftBehind }) => at < leftBehind.length); at++) {
-        for (const { leftBehind } of shared) {
-          const fiber = leftBehind[at]
-          if (fiber !== undefined) yield* Fiber.await(fiber)
-        }
-      }
-    })
-    if (Option.isSome(yield* Effect.timeoutOption(ended, Duration.millis(patience)))) return
+    const allEnded = Effect.forEach(shared, ended, { discard: true })
+    if (Option.isSome(yield* Effect.timeoutOption(allEnded, Duration.millis(patience)))) return
     recorder.note({ _tag: "Interrupted", id: 0 })
     for (const { leftBehind } of shared) for (const fiber of leftBehind) fiber.interruptUnsafe()
-    if (Option.isSome(yield* Effect.timeoutOption(ended, Duration.millis(interrupted)))) return
+    if (Option.isSome(yield* Effect.timeoutOption(allEnded, Duration.millis(interrupted)))) return
     recorder.note({ _tag: "Leftover", what: "a fiber that was interrupted goes on" })
   })
 
@@ -101,9 +102,24 @@ const listeners = (shared: ReadonlyArray<Shared>, recorder: Recorder) =>
     }
   })
 
-// Nothing goes on behind any more that could be waited for, but what cannot be interrupted.
-const close = (opened: Opened, recorder: Recorder, { slack }: World, most: number) =>
+const close = ({ process, recorder, runner }: Shared) =>
   Effect.gen(function*() {
-    const closed = yield* Effect.timeoutOption(apart(opened.close, () => {}), Duration.millis(most + slack))
-    if (Option.isNone(closed)) recorder.note({ _tag: "Leftover", what: `a process has not closed in ${most} ms` })
+    recorder.note({ _tag: "Closing", process })
+    const closed = yield* Effect.timeoutOption(apart(runner.close, () => {}), Duration.millis(interrupted))
+    if (Option.isSome(closed)) recorder.note({ _tag: "Closed", process })
+  })
+
+// As a program that ends: what goes on behind is waited for, and then is over. Only a background makes it so.
+const closeAtOnce = (shared: Shared, program: Program, { slack }: World) =>
+  Effect.gen(function*() {
+    yield* ended(shared)
+    yield* close(shared)
+    if (isDeaf(program) || Context.get(shared.runner.context, Talker).background === undefined) return
+    yield* Effect.sleep(Duration.millis(slack))
+    yield* leftovers(shared)
+  })
+
+const leftovers = ({ process, recorder, runner }: Shared) =>
+  Effect.map(runner.leftovers, (all) => {
+    for (const what of all) recorder.note({ _tag: "Leftover", what: `process ${process} has ${what}` })
   })

@@ -207,12 +207,14 @@ export const generate = (seed: number): Program => {
   const hasIds = draw.chance(0.15)
   const count = draw.weighed([[2, 1], [4, 2], [1, 3]])
   const processes = Array.from({ length: count }, () => process(draw, few, hasIds))
-  const failures = draw.chance(0.3) ? 0 : 1 + draw.below(4)
-  return {
-    seed,
-    extensions: draw.chance(0.85),
-    latency: draw.pick([1, 5, 30]),
-    processes,
-    faults: Array.from({ length: failures }, () => faults(draw, count)).flat()
-  }
+  const some = draw.chance(0.3) ? 0 : 1 + draw.below(4)
+  const extensions = draw.chance(0.85)
+  const latency = draw.pick([1, 5, 30])
+  const drawn = Array.from({ length: some }, () => faults(draw, count)).flat()
+  const closesAtOnce = draw.chance(0.5)
+  // So that a Talker that closes waits in vain, perhaps.
+  const lasting = closesAtOnce && draw.chance(0.15)
+    ? drawn.map((fault) => ({ ...fault, for: fault.for + 10_000 }))
+    : drawn
+  return { seed, extensions, latency, processes, faults: lasting, closesAtOnce }
 }
