@@ -164,13 +164,14 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerEr
           if (isOver || queue.wasTakenSince(startedAt)) return giveUp()
           // Nothing is known yet that could be told: it asks, and may wait for that a little longer.
           isOver = true
+          queue.watchers = (queue.watchers ?? new Set()).add(place)
+          place.onTaken = giveUp
+          alarms.set(sleeper, Alarms.dueIn(clock.clock, attempt.leftInAll()), context)
+          // Last: a server in the same process has answered before this comes back.
           asking = Effect.runForkWith(context)(Effect.ignore(Effect.tap(
             Requests.testLock(attempt.terms, attempt.owner),
             (holder) => Effect.sync(() => holder === "Another" ? queue.sawTaken(clock.now()) : undefined)
           )))
-          queue.watchers = (queue.watchers ?? new Set()).add(place)
-          place.onTaken = giveUp
-          alarms.set(sleeper, Alarms.dueIn(clock.clock, attempt.leftInAll()), context)
         }
       }
       place.resume = () => {

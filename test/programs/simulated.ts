@@ -15,8 +15,8 @@ import { type Machine, Simulator } from "../system/simulation/Simulator.ts"
 /** After how long a server that died is given up, in milliseconds, as by `Talker.makeSocket`. */
 const silence = 4_000
 
-const failed = ({ Action, FileName }: Protocol.Request, reason: DlmError.TransportError["reason"]) =>
-  Effect.fail(new DlmError.TransportError({ name: FileName, action: Action, reason }))
+const failed = ({ Action, FileName }: Protocol.Request, phase: DlmError.TransportError["phase"]) =>
+  Effect.fail(new DlmError.TransportError({ name: FileName, action: Action, phase }))
 
 type Answer = (request: Protocol.Request) => Effect.Effect<Protocol.Response>
 

@@ -1,6 +1,7 @@
 /**
  * What is left when an operation has ended, and when all has; and what is said on the way.
  */
+import { deafTimeout } from "./faults.ts"
 import type { History, Operation } from "./History.ts"
 import type { Violation } from "./Violation.ts"
 
@@ -84,7 +85,9 @@ const release = (history: History, operation: Operation): ReadonlyArray<Violatio
   const prompt = operation.entered !== undefined && operation.outcome?.kind === "Done"
     ? history.slack
     : history.slack + latency * 4
-  const late = faults.length === 0 ? prompt : Math.max(0, history.faultsEnd - ended) + insists
+  // What takes a request back does not overtake it, and a Talker that does not listen has it for long.
+  const deaf = history.faults("deaf", process).length > 0 ? deafTimeout : 0
+  const late = faults.length === 0 ? prompt : Math.max(0, history.faultsEnd - ended) + insists + deaf
   // Nobody gives back any more what a process that closed had no time for.
   const gaveUp = gaveUpAt(history, process)
   return history.tenures.filter((tenure) =>

@@ -60,6 +60,21 @@ describe("a wait ends within two seconds of its time, whenever it comes to the h
     ))
 })
 
+describe("one that does not wait, in a line whose head waits for another process", () => {
+  it.effect("is told at once that the name is taken", () =>
+    inWorld(() =>
+      Effect.gen(function*() {
+        const other = yield* Locker.make(name)
+        yield* other.lock
+        const head = yield* start(Lease.withLock(Effect.void, name, { wait: "20 seconds" }))
+        yield* TestClock.adjust("1 second")
+        const one = yield* start(Lease.withLockIfAvailable(Effect.void, name))
+        assert.deepStrictEqual(yield* ending(one), Exit.succeed(Option.none()))
+        yield* Fiber.interrupt(head)
+      })
+    ))
+})
+
 describe("detach by a fiber that is not within the body", () => {
   it.effect("interrupts the body, which has lost its lease, before the token is there to take up", () =>
     inWorld((world) =>

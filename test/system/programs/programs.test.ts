@@ -19,7 +19,7 @@ const seeds = Number(process.env["DLM_PROGRAM_SEEDS"] ?? (isLong ? 20_000 : 2_00
 const from = { section: "Simulation", file: import.meta.filename } as const
 
 /** A fault must be seen within this many seeds. */
-const enough = 2_000
+const enough = 5_000
 
 describe.runIf(seed !== undefined)("a program of one seed", () => {
   it("is shown", { timeout: 600_000 }, () => {
