@@ -3,7 +3,6 @@
  */
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
-import * as Option from "effect/Option"
 import type { AcquireTimeout, Holder } from "../DlmError.ts"
 import type { Holder as OnWire, Response } from "../protocol/Protocol.ts"
 
@@ -12,19 +11,15 @@ export type Busy = Pick<AcquireTimeout, "holder" | "waiting">
 
 /** What an answer says of a name that another holds; nothing on a server that does not. */
 export const of = ({ Holder, Waiting }: Extract<Response, { readonly Status: "NotOwner" }>): Busy => {
-  const holder = Holder && holderOf(Holder)
   return {
-    ...(holder === undefined ? {} : { holder }),
+    ...(Holder === undefined ? {} : { holder: holderOf(Holder) }),
     ...(Waiting === undefined ? {} : { waiting: Number(Waiting) })
   }
 }
 
-// A time that no calendar has is none.
-const holderOf = ({ ExpiresIn, Label, Since }: OnWire): Holder | undefined => {
-  const since = DateTime.make(Number(Since))
-  return Option.isNone(since) ? undefined : {
-    ...(Label === undefined ? {} : { label: Label }),
-    since: since.value,
-    expiresIn: Duration.millis(Number(ExpiresIn))
-  }
-}
+// The calendar has more than the fifteen digits that a number of the wire may have.
+const holderOf = ({ ExpiresIn, Label, Since }: OnWire): Holder => ({
+  ...(Label === undefined ? {} : { label: Label }),
+  since: DateTime.makeUnsafe(Number(Since)),
+  expiresIn: Duration.millis(Number(ExpiresIn))
+})

@@ -123,8 +123,8 @@ const orBusy = (request: Request) => (response: Response): Effect.Effect<Respons
 // The error that it is the cause of has the name.
 const unnamed = (cause: unknown): unknown => {
   if (!(cause instanceof StoreError)) return cause
-  const { name: _, ...fields } = cause
-  return new StoreError(fields)
+  const { cause: root, reason, store } = cause
+  return new StoreError({ store, reason, ...(root === undefined ? {} : { cause: root }) })
 }
 
 /** Talks to a LockServer in the same process, with no network between. What its store fails with is told. */
@@ -172,3 +172,6 @@ export const layerOver = <G extends Guarantee>(): Layer.Layer<LockServer, never,
  * ```
  */
 export const layerMemory: Layer.Layer<LockServer> = layer.pipe(Layer.provide([layerStoreMemory, layerNone]))
+
+/** A Talker to a LockServer of its own, in memory, in the same process: all that most tests need. */
+export const layerTalkerMemory: Layer.Layer<Talker> = layerTalker.pipe(Layer.provide(layerMemory))

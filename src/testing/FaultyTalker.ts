@@ -1,21 +1,26 @@
 /**
- * A Talker made unreliable, by a seeded policy.
+ * A Talker made unreliable: by a policy, seeded, and by faults that a test switches on and off.
  */
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import { ProtocolError, TransportError } from "../DlmError.ts"
-import type { Request } from "../protocol/Protocol.ts"
+import type { Request, Response } from "../protocol/Protocol.ts"
 import { Talker } from "../transport/Talker.ts"
 
-/** What goes wrong, and how often. Each rate is a probability from 0 to 1, of each request. */
-export interface Policy {
-  /** The same seed gives the same faults. */
-  readonly seed: string | number
-  /** The request never arrives. */
+/** How often what goes wrong. Each rate is a probability from 0 to 1, of each request; by default 0. */
+export interface Rates {
+  /** Nobody listens: the request fails with `OpenFailed`. */
+  readonly refuse?: number | undefined
+  /** The request never arrives, and nobody hears of that: it has no end but an interruption. */
+  readonly hang?: number | undefined
+  /** The server answers that it cannot do it now. */
+  readonly busy?: number | undefined
+  /** The request never arrives: it fails with `Closed`. */
   readonly dropRequest?: number | undefined
-  /** The request is carried out, and its answer never arrives. */
+  /** The request is carried out, and its answer never arrives: it fails with `Closed`. */
   readonly dropAnswer?: number | undefined
   /** The request is carried out, and garbage comes back. */
   readonly garbage?: number | undefined
@@ -27,8 +32,83 @@ export interface Policy {
   readonly maxDelay?: Duration.Input | undefined
 }
 
+/** What goes wrong, and how often, by a seed. */
+export interface Policy extends Rates {
+  /** The same seed gives the same faults. */
+  readonly seed: string | number
+}
+
 /**
- * Wraps whatever Talker is provided, and lets things go wrong.
+ * The faults of a FaultyTalker, which a test switches on and off while a program runs.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lease } from "effect-dlm"
+ * import { LockServer } from "effect-dlm/server"
+ * import { FaultyTalker } from "effect-dlm/testing"
+ *
+ * const test = Effect.gen(function*() {
+ *   const faults = yield* FaultyTalker.Faults
+ *   yield* Effect.log("paid").pipe(Lease.withLock("order/7"))
+ *   yield* faults.set({ refuse: 1 }) // from now on nobody listens
+ *   const error = yield* Effect.flip(Effect.log("paid").pipe(Lease.withLock("order/7", { wait: 0 })))
+ *   yield* Effect.log(error._tag) // LockUnavailable
+ *   yield* faults.clear
+ * }).pipe(Effect.provide(FaultyTalker.layerOver(LockServer.layerTalkerMemory)))
+ * ```
+ */
+export class Faults extends Context.Service<Faults, {
+  /** From now on these faults, in place of those before. */
+  readonly set: (rates: Rates) => Effect.Effect<void>
+  /** From now on no faults. */
+  readonly clear: Effect.Effect<void>
+  /** These faults while an Effect runs, and those before again once it has ended. */
+  readonly during: (rates: Rates) => <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+}>()("effect-dlm/testing/FaultyTalker/Faults") {}
+
+type Seeded = Context.Service.Shape<typeof Random.Random>
+
+/** What becomes of one request. All is drawn for each, so that one rate does not change which requests another meets. */
+const drawn = (random: Seeded, rates: Rates) => {
+  const happens = (rate: number | undefined) => random.nextDoubleUnsafe() < (rate ?? 0)
+  return {
+    dropRequest: happens(rates.dropRequest),
+    dropAnswer: happens(rates.dropAnswer),
+    garbage: happens(rates.garbage),
+    duplicate: happens(rates.duplicate),
+    isLate: happens(rates.delay),
+    lateness: random.nextDoubleUnsafe() * Duration.toMillis(rates.maxDelay ?? "100 millis"),
+    refuse: happens(rates.refuse),
+    hang: happens(rates.hang),
+    busy: happens(rates.busy)
+  }
+}
+
+const failed = ({ Action, FileName }: Request, phase: TransportError["phase"]) =>
+  Effect.fail(new TransportError({ name: FileName, action: Action, phase }))
+
+const garbage = ({ Action, FileName }: Request) =>
+  Effect.fail(new ProtocolError({ name: FileName, action: Action, received: "garbage" }))
+
+const faulty =
+  ({ talk }: Talker["Service"], random: Seeded, rates: () => Rates): Talker["Service"]["talk"] => (request) =>
+    Effect.suspend((): ReturnType<typeof talk> => {
+      const fate = drawn(random, rates())
+      if (fate.refuse) return failed(request, "OpenFailed")
+      if (fate.hang) return Effect.never
+      if (fate.busy) return Effect.succeed<Response>({ Status: "NO" })
+      if (fate.dropRequest) return failed(request, "Closed")
+      let answer = talk(request)
+      if (fate.duplicate) answer = Effect.tap(answer, Effect.exit(talk(request)))
+      if (fate.isLate && fate.lateness > 0) answer = Effect.tap(answer, Effect.sleep(Duration.millis(fate.lateness)))
+      if (fate.dropAnswer) return Effect.andThen(answer, failed(request, "Closed"))
+      return fate.garbage ? Effect.andThen(answer, garbage(request)) : answer
+    })
+
+/**
+ * Wraps whatever Talker is provided, and lets things go wrong: by the rates of the policy until a test sets others, by the
+ * `Faults` that it gives. Without a policy nothing goes wrong by itself.
  *
  * @example
  * ```ts
@@ -37,50 +117,36 @@ export interface Policy {
  * import { FaultyTalker } from "effect-dlm/testing"
  *
  * const unreliable = FaultyTalker.layer({ seed: 1, dropAnswer: 0.2 }).pipe(
- *   Layer.provide(LockServer.layerTalker),
- *   Layer.provide(LockServer.layerMemory)
+ *   Layer.provide(LockServer.layerTalkerMemory)
  * )
  * ```
  */
-export const layer = (policy: Policy): Layer.Layer<Talker, never, Talker> =>
-  Layer.effect(
-    Talker,
-    Effect.gen(function*() {
-      const talker = yield* Talker
-      const { talk } = talker
-      const seeded = yield* Random.Random.pipe(Random.withSeed(policy.seed))
-      const maxDelay = Duration.toMillis(policy.maxDelay ?? "100 millis")
-      const happens = (rate: number | undefined) => seeded.nextDoubleUnsafe() < (rate ?? 0)
-      const lost = (request: Request) =>
-        Effect.fail(new TransportError({ name: request.FileName, action: request.Action, phase: "Closed" }))
-
-      return Talker.of({
-        ...talker,
-        talk: (request) =>
-          Effect.suspend(() => {
-            // All are drawn for each request, so that one rate does not change which requests get the faults of another.
-            const dropRequest = happens(policy.dropRequest)
-            const dropAnswer = happens(policy.dropAnswer)
-            const garbage = happens(policy.garbage)
-            const duplicate = happens(policy.duplicate)
-            const isLate = happens(policy.delay)
-            const lateness = seeded.nextDoubleUnsafe() * maxDelay
-            const delay = isLate ? lateness : 0
-            if (dropRequest) return lost(request)
-            let answer = talk(request)
-            if (duplicate) answer = Effect.tap(answer, Effect.exit(talk(request)))
-            if (delay > 0) answer = Effect.tap(answer, Effect.sleep(Duration.millis(delay)))
-            if (dropAnswer) return Effect.andThen(answer, lost(request))
-            if (garbage) {
-              return Effect.andThen(
-                answer,
-                Effect.fail(
-                  new ProtocolError({ name: request.FileName, action: request.Action, received: "garbage" })
-                )
-              )
-            }
-            return answer
-          })
+export const layer = (policy: Policy = { seed: 0 }): Layer.Layer<Talker | Faults, never, Talker> =>
+  Layer.effectContext(Effect.gen(function*() {
+    const talker = yield* Talker
+    const random = yield* Random.Random.pipe(Random.withSeed(policy.seed))
+    let rates: Rates = policy
+    const set = (next: Rates) => Effect.sync(() => void (rates = next))
+    return Context.make(Talker, { ...talker, talk: faulty(talker, random, () => rates) }).pipe(
+      Context.add(Faults, {
+        set,
+        clear: set({}),
+        during: (next) => (self) =>
+          Effect.acquireUseRelease(
+            Effect.sync(() => {
+              const before = rates
+              rates = next
+              return before
+            }),
+            () => self,
+            set
+          )
       })
-    })
-  )
+    )
+  }))
+
+/** As `layer`, over a Talker. */
+export const layerOver = <E, R>(
+  talker: Layer.Layer<Talker, E, R>,
+  policy?: Policy
+): Layer.Layer<Talker | Faults, E, R> => layer(policy).pipe(Layer.provide(talker))
