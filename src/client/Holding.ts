@@ -102,7 +102,7 @@ const acquireLease = (
 export const acquire = <T extends Target>(
   target: T,
   given: Given
-): Effect.Effect<HeldLease, AcquireError | LeaseLost, Scope.Scope | Needs<T>> =>
+): Effect.Effect<Lease, AcquireError | LeaseLost, Scope.Scope | Needs<T>> =>
   Within.staying(acquireSection(target, given))
 
 const acquireSection = (

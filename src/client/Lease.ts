@@ -93,7 +93,7 @@ export const acquire = <const T extends Target>(
   target: T,
   options?: AcquireOptions
 ): Effect.Effect<Lease<ModeOf<T>>, AcquireError | LeaseLost, Scope.Scope | Needs<T>> =>
-  Effect.map(Holding.acquire(target, options ?? {}), (lease) => lease as Lease as Lease<ModeOf<T>>)
+  Effect.map(Holding.acquire(target, options ?? {}), (lease) => lease as Lease<ModeOf<T>>)
 
 type Body<A, E, R> = Effect.Effect<A, E, R>
 type Locked<A, E, R, T> = Effect.Effect<A, E | WithLockError, R | Needs<T>>
