@@ -2,10 +2,11 @@
  * Packs the package as it would be published, and checks what a user gets: the
  * manifest, the types, and that it installs and runs.
  */
-import { execFileSync } from "node:child_process"
+import { execFileSync, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { bad, diagnosticsOf, mistakes, othersIn, problemOf } from "../test/api/mistakes.ts"
 import { ofDocComments, ofMarkdown, project, sources } from "../test/docs/blocks.ts"
 
 const bin = path.join(project, "node_modules", ".bin")
@@ -112,23 +113,31 @@ try {
   for (const { name, code } of blocks) {
     fs.writeFileSync(path.join(user, `${name.replace(/[/.:]/g, "-")}.ts`), code)
   }
-  fs.writeFileSync(
-    path.join(user, "tsconfig.json"),
-    JSON.stringify({
-      compilerOptions: {
-        target: "ES2024",
-        lib: ["ES2024", "DOM"],
-        module: "NodeNext",
-        typeRoots: [path.join(project, "node_modules", "@types")],
-        types: ["node"],
-        noEmit: true,
-        strict: true,
-        exactOptionalPropertyTypes: true
-      },
-      include: ["*.ts"]
-    })
-  )
+  const tsconfig = JSON.stringify({
+    compilerOptions: {
+      target: "ES2024",
+      lib: ["ES2024", "DOM"],
+      module: "NodeNext",
+      typeRoots: [path.join(project, "node_modules", "@types")],
+      types: ["node"],
+      noEmit: true,
+      strict: true,
+      exactOptionalPropertyTypes: true
+    },
+    include: ["*.ts"]
+  })
+  fs.writeFileSync(path.join(user, "tsconfig.json"), tsconfig)
   run(`${blocks.length} examples against the published types`, user, path.join(bin, "tsc"), ["-p", user])
+
+  console.log(`-- usage.ts, and ${mistakes.length} mistakes, against the published types`)
+  const api = path.join(user, "api")
+  fs.mkdirSync(api)
+  fs.writeFileSync(path.join(api, "tsconfig.json"), tsconfig)
+  for (const file of ["usage.ts", "bad.ts"]) fs.copyFileSync(path.join(path.dirname(bad), file), path.join(api, file))
+  const { stdout } = spawnSync(path.join(bin, "tsc"), ["-p", api, "--pretty", "false"], { cwd: user, encoding: "utf8" })
+  const diagnostics = diagnosticsOf(stdout)
+  const problems = [...mistakes.flatMap((mistake) => problemOf(mistake, diagnostics) ?? []), ...othersIn(diagnostics)]
+  if (problems.length > 0) throw new Error(problems.join("\n\n"))
 } finally {
   fs.rmSync(temporary, { recursive: true, force: true })
 }

@@ -95,9 +95,17 @@ export const acquire = <const T extends Target>(
 ): Effect.Effect<Lease<ModeOf<T>>, AcquireError | LeaseLost, Scope.Scope | Needs<T>> =>
   Effect.map(Holding.acquire(target, options ?? {}), (lease) => lease as Lease<ModeOf<T>>)
 
-type Body<A, E, R> = Effect.Effect<A, E, R>
-type Locked<A, E, R, T> = Effect.Effect<A, E | WithLockError, R | Needs<T>>
-type LockedIfFree<A, E, R, T> = Effect.Effect<Option.Option<A>, E | LockUnavailable | LeaseLost, R | Needs<T>>
+type AnyEffect = Effect.Effect<unknown, unknown, unknown>
+
+/**
+ * An overload for its message alone. Of a call that fits none the compiler tells what is wrong with the last one: this one
+ * names the argument, whether data-last or data-first was meant. What fits it fits one of those two. Data-last is the first
+ * one, because a call that fits none is taken to give what the first gives: then `pipe` adds no error of its own.
+ */
+type Explained<T, Options> = <const F>(
+  first: [F] extends [AnyEffect] ? F : T,
+  second: [F] extends [AnyEffect] ? T : Options
+) => unknown
 
 const isDataFirst = (args: IArguments): boolean => Effect.isEffect(args[0])
 
@@ -129,15 +137,20 @@ const isDataFirst = (args: IArguments): boolean => Effect.isEffect(args[0])
  * ```
  */
 export const withLock: {
-  <const T extends Target>(target: T, options?: AcquireOptions): <A, E, R>(self: Body<A, E, R>) => Locked<A, E, R, T>
-  <A, E, R, const T extends Target>(self: Body<A, E, R>, target: T, options?: AcquireOptions): Locked<A, E, R, T>
-  // Last as well, so that of a misspelt option the compiler says its name.
-  <const T extends Target>(target: T, options?: AcquireOptions): <A, E, R>(self: Body<A, E, R>) => Locked<A, E, R, T>
-} = dual(
+  <const T extends Target>(
+    target: T,
+    options?: AcquireOptions
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | WithLockError, R | Needs<T>>
+  <A, E, R, const T extends Target>(
+    self: Effect.Effect<A, E, R>,
+    target: T,
+    options?: AcquireOptions
+  ): Effect.Effect<A, E | WithLockError, R | Needs<T>>
+} & Explained<Target, AcquireOptions> = dual(
   isDataFirst,
-  <A, E, R, const T extends Target>(self: Body<A, E, R>, target: T, options?: AcquireOptions): Locked<A, E, R, T> =>
+  <A, E, R>(self: Effect.Effect<A, E, R>, target: Target, options?: AcquireOptions) =>
     Holding.required(Holding.holding(target, options ?? {}, "Required", () => self))
-)
+) as never
 
 /**
  * As `withLock`, but without waiting: none where another holds the lock.
@@ -154,21 +167,34 @@ export const withLock: {
  * ```
  */
 export const withLockIfAvailable: {
-  <A, E, R, const T extends Target>(self: Body<A, E, R>, target: T, options?: HoldOptions): LockedIfFree<A, E, R, T>
-  <const T extends Target>(target: T, options?: HoldOptions): <A, E, R>(self: Body<A, E, R>) => LockedIfFree<A, E, R, T>
-} = dual(
+  <const T extends Target>(
+    target: T,
+    options?: HoldOptions
+  ): <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<Option.Option<A>, E | LockUnavailable | LeaseLost, R | Needs<T>>
+  <A, E, R, const T extends Target>(
+    self: Effect.Effect<A, E, R>,
+    target: T,
+    options?: HoldOptions
+  ): Effect.Effect<Option.Option<A>, E | LockUnavailable | LeaseLost, R | Needs<T>>
+} & Explained<Target, HoldOptions> = dual(
   isDataFirst,
-  <A, E, R, const T extends Target>(self: Body<A, E, R>, target: T, options?: HoldOptions): LockedIfFree<A, E, R, T> =>
+  <A, E, R>(self: Effect.Effect<A, E, R>, target: Target, options?: HoldOptions) =>
     ifAvailable(target, options, () => self)
-)
+) as never
 
 // Without an AcquireTimeout of its own: where the lock is taken there is none.
-const ifAvailable = <A, E, R, T extends Target>(
-  target: T,
+const ifAvailable = <A, E, R>(
+  target: Target,
   options: HoldOptions | undefined,
-  body: (lease: Lease) => Body<A, E, R>
-): LockedIfFree<A, E, R, T> =>
-  Holding.holding(target, { ...options, wait: 0 }, "IfAvailable", body) as LockedIfFree<A, E, R, T>
+  body: (lease: Lease) => Effect.Effect<A, E, R>
+) =>
+  Holding.holding(target, { ...options, wait: 0 }, "IfAvailable", body) as Effect.Effect<
+    Option.Option<A>,
+    E | LockUnavailable | LeaseLost,
+    R
+  >
 
 /** A list of names and claims. A string is iterable too: its characters would be locked. */
 export type Targets<T extends Target> = Iterable<T> & { readonly length?: number; readonly charAt?: never }
@@ -191,16 +217,16 @@ export type Targets<T extends Target> = Iterable<T> & { readonly length?: number
  * ```
  */
 export const withLocks: {
-  <A, E, R, const T extends Target>(
-    self: Body<A, E, R>,
-    targets: Targets<T>,
-    options?: AcquireOptions
-  ): Locked<A, E, R, T>
   <const T extends Target>(
     targets: Targets<T>,
     options?: AcquireOptions
-  ): <A, E, R>(self: Body<A, E, R>) => Locked<A, E, R, T>
-} = ((...args: ReadonlyArray<unknown>) => {
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | WithLockError, R | Needs<T>>
+  <A, E, R, const T extends Target>(
+    self: Effect.Effect<A, E, R>,
+    targets: Targets<T>,
+    options?: AcquireOptions
+  ): Effect.Effect<A, E | WithLockError, R | Needs<T>>
+} & Explained<Targets<Target>, AcquireOptions> = ((...args: ReadonlyArray<unknown>) => {
   // Now, and not when it is run: what can be gone through once is empty the second time.
   if (!Effect.isEffect(args[0])) {
     const all = listed(args[0])
@@ -219,7 +245,7 @@ const listed = (targets: unknown): ReadonlyArray<Several.One> | InvalidOption =>
     })
 
 const allOf = <A, E, R>(
-  self: Body<A, E, R>,
+  self: Effect.Effect<A, E, R>,
   all: ReadonlyArray<Several.One> | InvalidOption,
   options: AcquireOptions | undefined
 ): Effect.Effect<A, E | WithLockError, R> =>
@@ -239,34 +265,44 @@ const allOf = <A, E, R>(
  * ```
  */
 export const use: {
-  <const T extends Target, A, E, R>(target: T, evaluate: (lease: Lease<ModeOf<T>>) => Body<A, E, R>): Locked<A, E, R, T>
+  <const T extends Target, A, E, R>(
+    target: T,
+    evaluate: (lease: Lease<ModeOf<T>>) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | WithLockError, R | Needs<T>>
   <const T extends Target, A, E, R>(
     target: T,
     options: AcquireOptions,
-    evaluate: (lease: Lease<ModeOf<T>>) => Body<A, E, R>
-  ): Locked<A, E, R, T>
+    evaluate: (lease: Lease<ModeOf<T>>) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | WithLockError, R | Needs<T>>
 } = (<A, E, R>(
   target: Target,
-  ...rest: readonly [(lease: Lease) => Body<A, E, R>] | readonly [AcquireOptions, (lease: Lease) => Body<A, E, R>]
+  ...rest:
+    | readonly [(lease: Lease) => Effect.Effect<A, E, R>]
+    | readonly [AcquireOptions, (lease: Lease) => Effect.Effect<A, E, R>]
 ) => {
   const [options, evaluate] = rest.length === 1 ? [{}, rest[0]] : rest
   return Holding.required(Holding.holding(target, options, "Required", evaluate))
 }) as never
 
+/** A tag of any name: a proof is of one name exactly, so none is a `Tag<string, M>`. */
+type AnyTag = Tag<any, "exclusive"> | Tag<any, "shared"> | Tag<any, "permit">
+
 /** A target that gives the proofs of a tag: of a name all do. */
 type Proving<T, M extends Mode> = T & (ModeOf<T> extends M ? unknown : never)
 
-type Proved<A, E, R, Name extends string, M extends Mode, T> = Effect.Effect<
-  A,
-  E | WithLockError,
-  Exclude<R, Proves<Name, M>> | Needs<T>
->
+/** As `Explained`, of three arguments, one of which is a tag. */
+type ExplainedProof<Options> = <const F, const S>(
+  first: [F] extends [AnyTag] ? F : AnyEffect,
+  second: [F] extends [AnyTag] ? Target<F["mode"]> : [S] extends [AnyTag] ? S : AnyTag,
+  third: [F] extends [AnyTag] ? Options : [S] extends [AnyTag] ? Target<S["mode"]> : Target
+) => unknown
 
 const isProvedFirst = (args: IArguments): boolean => Context.isKey(args[1])
 
 // Gives an Effect all that its lease proves.
-const prove = (tag: Tag<string, Mode>) => (lease: Lease) => <A, E, R>(self: Body<A, E, R>): Body<A, E, R> =>
-  Effect.provideContext(self, proofs(tag, lease)) as Body<A, E, R>
+const prove =
+  (tag: Tag<string, Mode>) => (lease: Lease) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.provideContext(self, proofs(tag, lease)) as Effect.Effect<A, E, R>
 
 /**
  * As `withLock`, and proves to the Effect that the lock is held. A tag of the
@@ -275,44 +311,55 @@ const prove = (tag: Tag<string, Mode>) => (lease: Lease) => <A, E, R>(self: Body
  * @see {@link tag} for an example
  */
 export const withLockProvided: {
-  <A, E, R, Name extends string, M extends Mode, const T extends Target<M>>(
-    self: Body<A, E, R>,
-    tag: Tag<Name, M>,
-    target: Proving<T, M>,
-    options?: AcquireOptions
-  ): Proved<A, E, R, Name, M, T>
   <Name extends string, M extends Mode, const T extends Target<M>>(
     tag: Tag<Name, M>,
     target: Proving<T, M>,
     options?: AcquireOptions
-  ): <A, E, R>(self: Body<A, E, R>) => Proved<A, E, R, Name, M, T>
-} = dual(
+  ): <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | WithLockError, Exclude<R, Proves<Name, M>> | Needs<T>>
+  <A, E, R, Name extends string, M extends Mode, const T extends Target<M>>(
+    self: Effect.Effect<A, E, R>,
+    tag: Tag<Name, M>,
+    target: Proving<T, M>,
+    options?: AcquireOptions
+  ): Effect.Effect<A, E | WithLockError, Exclude<R, Proves<Name, M>> | Needs<T>>
+} & ExplainedProof<AcquireOptions> = dual(
   // A tag is an Effect too.
   isProvedFirst,
-  <A, E, R>(self: Body<A, E, R>, tag: Tag<string, Mode>, target: Target, options?: AcquireOptions) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>, tag: Tag<string, Mode>, target: Target, options?: AcquireOptions) =>
     Holding.required(Holding.holding(target, options ?? {}, "Required", (lease) => prove(tag)(lease)(self)))
 ) as never
 
 /** As `withLockIfAvailable`, and proves to the Effect that the lock is held. */
 export const withLockProvidedIfAvailable: {
-  <A, E, R, Name extends string, M extends Mode, const T extends Target<M>>(
-    self: Body<A, E, R>,
-    tag: Tag<Name, M>,
-    target: Proving<T, M>,
-    options?: HoldOptions
-  ): LockedIfFree<A, E, Exclude<R, Proves<Name, M>>, T>
   <Name extends string, M extends Mode, const T extends Target<M>>(
     tag: Tag<Name, M>,
     target: Proving<T, M>,
     options?: HoldOptions
-  ): <A, E, R>(self: Body<A, E, R>) => LockedIfFree<A, E, Exclude<R, Proves<Name, M>>, T>
-} = dual(
+  ): <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<
+    Option.Option<A>,
+    E | LockUnavailable | LeaseLost,
+    Exclude<R, Proves<Name, M>> | Needs<T>
+  >
+  <A, E, R, Name extends string, M extends Mode, const T extends Target<M>>(
+    self: Effect.Effect<A, E, R>,
+    tag: Tag<Name, M>,
+    target: Proving<T, M>,
+    options?: HoldOptions
+  ): Effect.Effect<Option.Option<A>, E | LockUnavailable | LeaseLost, Exclude<R, Proves<Name, M>> | Needs<T>>
+} & ExplainedProof<HoldOptions> = dual(
   isProvedFirst,
-  <A, E, R>(self: Body<A, E, R>, tag: Tag<string, Mode>, target: Target, options?: HoldOptions) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>, tag: Tag<string, Mode>, target: Target, options?: HoldOptions) =>
     ifAvailable(target, options, (lease) => prove(tag)(lease)(self))
 ) as never
 
-/** What each pair of a tag and a target proves. */
+/** A tag, and what gives its proof. */
+export type Pair = readonly [tag: Tag<any, "exclusive">, target: Target<"exclusive">]
+
+/** What each pair proves. */
 type ProvedBy<P> = P extends readonly [Tag<infer Name, infer M>, unknown] ? Proves<Name, M> : never
 type TargetIn<P> = P extends readonly [unknown, infer T] ? T : never
 
@@ -332,19 +379,21 @@ type TargetIn<P> = P extends readonly [unknown, infer T] ? T : never
  * ```
  */
 export const withLocksProvided: {
-  <A, E, R, const P extends ReadonlyArray<readonly [Tag<string, "exclusive">, Target<"exclusive">]>>(
-    self: Body<A, E, R>,
-    held: P,
+  <const P extends Pair>(
+    held: ReadonlyArray<P>,
     options?: AcquireOptions
-  ): Locked<A, E, Exclude<R, ProvedBy<P[number]>>, TargetIn<P[number]>>
-  <const P extends ReadonlyArray<readonly [Tag<string, "exclusive">, Target<"exclusive">]>>(
-    held: P,
+  ): <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | WithLockError, Exclude<R, ProvedBy<P>> | Needs<TargetIn<P>>>
+  <A, E, R, const P extends Pair>(
+    self: Effect.Effect<A, E, R>,
+    held: ReadonlyArray<P>,
     options?: AcquireOptions
-  ): <A, E, R>(self: Body<A, E, R>) => Locked<A, E, Exclude<R, ProvedBy<P[number]>>, TargetIn<P[number]>>
-} = dual(
+  ): Effect.Effect<A, E | WithLockError, Exclude<R, ProvedBy<P>> | Needs<TargetIn<P>>>
+} & Explained<ReadonlyArray<Pair>, AcquireOptions> = dual(
   isDataFirst,
   <A, E, R>(
-    self: Body<A, E, R>,
+    self: Effect.Effect<A, E, R>,
     held: ReadonlyArray<readonly [Tag<string, Mode>, Target]>,
     options?: AcquireOptions
   ) => allOf(self, held.map(([tag, target]) => ({ target, use: prove(tag) })), options)
