@@ -275,6 +275,19 @@ export const contract = <E>(
         assert.strictEqual(yield* guarded.pipe(Lease.withLockProvided(Orders, locker)), locker.name)
       }))
 
+    it.effect("proves that each of several locks is held, or of one that is free", () =>
+      Effect.gen(function*() {
+        const Orders = Lease.tag("orders")
+        const Stock = Lease.tag("stock")
+        const guarded = Effect.all([Orders, Stock]).pipe(Effect.map((leases) => leases.map(({ name }) => name)))
+        const orders = yield* Locker.make(freshName())
+        const stock = freshName()
+        const program = guarded.pipe(Lease.withLocksProvided([[Orders, orders], [Stock, stock]]))
+        assert.deepStrictEqual(yield* program, [orders.name, stock])
+        const ifFree = Effect.map(Orders, ({ name }) => name).pipe(Lease.withLockProvidedIfAvailable(Orders, orders))
+        assert.deepStrictEqual(yield* ifFree, Option.some(orders.name))
+      }))
+
     it.effect("keeps data with a lease", () =>
       Effect.gen(function*() {
         const locker = yield* Locker.make(freshName())
