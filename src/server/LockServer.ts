@@ -99,16 +99,18 @@ export const make = Effect.gen(function*() {
   }
 
   return LockServer.of({
-    handle: (request, sender) => {
-      const [mutex, key] = sender === undefined
-        ? [order, QueuedStore.orderKey(request)]
-        : [sender.order, request.FileName]
-      // Over a store that answers at once nothing can be overtaken, except by the proof of an identity.
-      const isAtOnce = isInOrder && request.Name === undefined && !mutex.isBusy(key)
-      return isAtOnce || request.Action === "Version"
-        ? prove(request, (principal) => decide(request, principal, sender, () => {}))
-        : mutex.runPassing(key, (pass) => prove(request, (principal) => decide(request, principal, sender, pass)))
-    }
+    // What it does, it does when it is run: it may be run later, or again.
+    handle: (request, sender) =>
+      Effect.suspend(() => {
+        const [mutex, key] = sender === undefined
+          ? [order, QueuedStore.orderKey(request)]
+          : [sender.order, request.FileName]
+        // Over a store that answers at once nothing can be overtaken, except by the proof of an identity.
+        const isAtOnce = isInOrder && request.Name === undefined && !mutex.isBusy(key)
+        return isAtOnce || request.Action === "Version"
+          ? prove(request, (principal) => decide(request, principal, sender, () => {}))
+          : mutex.runPassing(key, (pass) => prove(request, (principal) => decide(request, principal, sender, pass)))
+      })
   })
 })
 

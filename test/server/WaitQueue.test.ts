@@ -207,6 +207,21 @@ describe("the queue of a name", () => {
       assert.strictEqual((yield* ask("TestLock", "holder")).Status, "Unlocked")
     }).pipe(Effect.provide(inMemory)))
 
+  it.effect("is left by an Unlock when that is carried out, and not when it is made", () =>
+    Effect.gen(function*() {
+      yield* ask("Lock", "a")
+      const leaving = yield* Effect.map(
+        LockServer.LockServer,
+        ({ handle }) => Effect.delay(handle(request("Unlock", "b")), "1 second")
+      )
+      const left = yield* Effect.forkChild(leaving, { startImmediately: true })
+      const b = yield* queue("b")
+      assert.isUndefined(yield* answer(b))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(left)
+      assert.strictEqual(yield* answer(b), "NotOwner")
+    }).pipe(Effect.provide(inMemory)))
+
   it.effect("keeps the place of an owner that asks again, and answers both of its requests", () =>
     Effect.gen(function*() {
       yield* ask("Lock", "holder")
