@@ -43,6 +43,8 @@ export { generate } from "./programs/generate.ts"
 export * from "./programs/Program.ts"
 /** Makes a program smaller, as long as it shows the same. */
 export { shrink } from "./programs/shrink.ts"
+/** Where programs run over a store. */
+export { makeStore, type StoreOptions, watchStore } from "./programs/StoreWorld.ts"
 /** What happened, as events and as text. */
 export { type Event, Recorder, show, type Trace } from "./programs/Trace.ts"
 /** The promises that are looked at. */
@@ -54,7 +56,7 @@ export {
   type Opened,
   type Options,
   type Runner,
-  watchStore,
+  type Settings,
   watchTalker,
   type World
 } from "./programs/World.ts"

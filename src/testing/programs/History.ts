@@ -49,6 +49,14 @@ export interface Span {
   readonly to: number
 }
 
+/** Whether it was said later than what came after it, as a store across a network may say it. */
+const isOvertaken = (
+  event: Extract<Event, { readonly _tag: "Held" | "Freed" }>,
+  present: Tenure | undefined
+): boolean =>
+  present !== undefined && event.owner !== present.owner &&
+  (event._tag === "Freed" || (event.fence ?? 0n) < (present.fence ?? 0n))
+
 export class History {
   readonly trace: Trace
   readonly operations = new Map<number, Operation>()
@@ -126,6 +134,7 @@ export class History {
     }
     if (event._tag !== "Held" && event._tag !== "Freed") return
     const before = present.get(event.name)
+    if (isOvertaken(event, before)) return
     if (event._tag === "Held" && before?.owner === event.owner && before.fence === event.fence) {
       if (event.at < before.until) return void (before.until = event.until)
     }

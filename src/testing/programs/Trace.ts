@@ -65,7 +65,7 @@ export type Event =
       readonly fence: bigint | undefined
       readonly until: number
     }
-    | { readonly _tag: "Freed"; readonly name: string }
+    | { readonly _tag: "Freed"; readonly name: string; readonly owner: string }
     /** The server has forgotten all. */
     | { readonly _tag: "Forgot" }
     | { readonly _tag: "Fault"; readonly kind: FaultKind; readonly process: number | undefined; readonly until: number }

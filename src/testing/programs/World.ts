@@ -11,7 +11,6 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { apart } from "../../lib/apart.ts"
 import { monotonicMillisUnsafe } from "../../lib/monotonic.ts"
-import type { Change, Store } from "../../store/Store.ts"
 import { Talker } from "../../transport/Talker.ts"
 import { Faults, faulty } from "./faults.ts"
 import { Fibers } from "./Fibers.ts"
@@ -93,34 +92,8 @@ export const watchTalker = (
     })
 })
 
-/** A store whose every change is written down: it is the one that says who holds a name. */
-export const watchStore = (store: Store["Service"], recorder: Recorder, now: () => number): Store["Service"] => ({
-  ...store,
-  modify: (name, decide, asker) =>
-    Effect.suspend(() => {
-      let wasThere = false
-      let change: Change = { _tag: "Keep" }
-      const outcome = store.modify(name, (entry, ...given) => {
-        const decision = decide(entry, ...given)
-        wasThere = entry !== undefined
-        change = decision.change
-        return decision
-      }, asker)
-      return Effect.tap(outcome, ({ fence }) =>
-        Effect.sync(() => {
-          if (change._tag === "Remove" && wasThere) recorder.note({ _tag: "Freed", name })
-          if (change._tag === "Write") {
-            const { entry: { owner }, ttlMillis } = change
-            recorder.note({ _tag: "Held", name, owner, fence, until: now() + ttlMillis })
-          }
-        }))
-    })
-})
-
-/** How to make a world. */
-export interface Options {
-  /** Makes the Talker of one process. */
-  readonly talker: Effect.Effect<Talker["Service"], never, Scope.Scope>
+/** How a world is. */
+export interface Settings {
   /** By default two minutes. */
   readonly patience?: Duration.Input | undefined
   /** By how much timers may be late. By default 5 ms, as they are by a test's clock. */
@@ -131,6 +104,12 @@ export interface Options {
   readonly repeats?: Duration.Input | undefined
 }
 
+/** How to make a world over a Talker. */
+export interface Options extends Settings {
+  /** Makes the Talker of one process. */
+  readonly talker: Effect.Effect<Talker["Service"], never, Scope.Scope>
+}
+
 /**
  * A world over any Talker, of any server: each process has one of its own, which the faults of the program make
  * unreliable. All run by the clock of the one who runs it, be that a test's.
@@ -139,18 +118,23 @@ export interface Options {
  * these faults of a program are left out, and a body that would block sleeps, and cannot be interrupted. A request takes as
  * long as the Talker takes, whatever the program's `latency`.
  */
-export const make = (options: Options): Effect.Effect<World> =>
+export const make = ({ talker, ...settings }: Options): Effect.Effect<World> =>
+  makeOver(settings, () => Effect.succeed(talker))
+
+/** A world over what makes the Talkers of a program, each for one process, once that is opened. */
+export const makeOver = (
+  settings: Settings,
+  talkers: (program: Program, recorder: Recorder) => Effect.Effect<Options["talker"], never, Scope.Scope>
+): Effect.Effect<World> =>
   Effect.clockWith((clock) =>
-    Effect.sync((): World => {
-      const now = () => monotonicMillisUnsafe(clock)
-      return {
-        now,
-        patience: Duration.toMillis(options.patience ?? "2 minutes"),
-        slack: Duration.toMillis(options.slack ?? 5),
-        prefix: options.prefix ?? "",
-        cannot: new Set(["restart", "suspend", "jump"]),
-        open: (program, recorder) => open(program, recorder, options)
-      }
+    Effect.succeed({
+      now: () => monotonicMillisUnsafe(clock),
+      patience: Duration.toMillis(settings.patience ?? "2 minutes"),
+      slack: Duration.toMillis(settings.slack ?? 5),
+      prefix: settings.prefix ?? "",
+      cannot: new Set<FaultKind>(["restart", "suspend", "jump"]),
+      open: (program, recorder) =>
+        Effect.flatMap(talkers(program, recorder), (talker) => open(program, recorder, { ...settings, talker }))
     })
   )
 
