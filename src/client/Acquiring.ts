@@ -1,8 +1,8 @@
 /**
  * Waiting for a tenure.
  *
- * - "Another holds it" needs an answer that said so in this very wait; where there was none, the last failure is the
- *   error, whatever the time says.
+ * - "Another holds it" needs an answer that said so, to what was asked in this very wait; where there was none, the last
+ *   failure is the error, whatever the time says.
  * - A wait ends within two seconds of its time, whatever the Talker does, and an interruption at once. What may have been
  *   granted or claimed by then is given back behind it.
  * - While there is time, an error that can pass ends no wait.
@@ -129,7 +129,9 @@ export const acquire = (
     const asked = Effect.flatMap(bounded(attempt, ask(attempt), restore), (tenure) =>
       Effect.sync((): Acquired => {
         attempt.isPending = false
-        place.queue.sawGranted()
+        // What has ended on its way, as in a pause of the process, is nobody's by now.
+        waiting.clock.look()
+        if (waiting.clock.now() < tenure.sentAt + Duration.toMillis(terms.ttl)) place.queue.sawGranted()
         return { tenure, place }
       }))
     return (place.queue.join(place) ? asked : Effect.andThen(restore(inLine(attempt)), asked)).pipe(
@@ -165,12 +167,13 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerEr
           // Nothing is known yet that could be told: it asks, and may wait for that a little longer.
           isOver = true
           queue.watchers = (queue.watchers ?? new Set()).add(place)
-          place.onTaken = giveUp
+          place.onTaken = () => queue.wasTakenSince(startedAt) ? giveUp() : undefined
           alarms.set(sleeper, Alarms.dueIn(clock.clock, attempt.leftInAll()), context)
+          const askedAt = clock.now()
           // Last: a server in the same process has answered before this comes back.
           asking = Effect.runForkWith(context)(Effect.ignore(Effect.tap(
             Requests.testLock(attempt.terms, attempt.owner),
-            (holder) => Effect.sync(() => holder === "Another" ? queue.sawTaken(clock.now()) : undefined)
+            (holder) => Effect.sync(() => holder === "Another" ? queue.sawTaken(askedAt) : undefined)
           )))
         }
       }
@@ -280,7 +283,7 @@ const ask = Effect.fnUntraced(function*(attempt: Attempt) {
     if (error._tag === "NotOwner") {
       if (attempt.taken === undefined) yield* event("dlm.taken", () => attributesOf(error))
       attempt.taken = busyOf(error)
-      place.queue.sawTaken(clock.now(), attempt.taken)
+      place.queue.sawTaken(attempt.askedAt, attempt.taken)
       if (attempt.left() === 0) return yield* attempt.timedOut
     } else {
       attempt.lastFailure = error

@@ -13,7 +13,7 @@ import type { LockerError } from "./Requests.ts"
 /** A fiber's place in the line. */
 export class QueuePlace extends Place {
   readonly queue: NameQueue
-  /** Called when the head comes to know that the name is taken, once this place cares. */
+  /** Called when more is known of whether the name is taken, once this place cares. */
   onTaken: (() => void) | undefined
 
   constructor(queue: NameQueue) {
@@ -45,7 +45,7 @@ export class NameQueue extends Mutex {
   /** Whether the head holds the name, and what runs under it. */
   isHeld = false
   holder: unknown
-  /** When an answer last said that another holds the name, if one has, and what it said of that. */
+  /** When the last was asked that was answered that another holds the name, if one was, and what that answer said. */
   takenAt: number | undefined
   taken: Busy | undefined
   /** What the head failed with last, if it has been answered nothing since. */
@@ -66,10 +66,12 @@ export class NameQueue extends Mutex {
     return this.isHeld || (this.takenAt !== undefined && this.takenAt >= time)
   }
 
-  /** The head was told that another holds the name. */
-  sawTaken(now: number, taken?: Busy): void {
-    this.takenAt = now
-    this.taken = taken
+  /** An answer to what was asked at a time said that another holds the name, at some time since. What is older says less. */
+  sawTaken(askedAt: number, taken?: Busy): void {
+    if (this.takenAt === undefined || askedAt >= this.takenAt) {
+      this.takenAt = askedAt
+      this.taken = taken
+    }
     this.lastFailure = undefined
     this.tell()
   }

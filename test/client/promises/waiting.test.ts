@@ -97,6 +97,40 @@ describe("C1: only an answer that says so means that another holds the lock", ()
       )
   )
 
+  it.effect(
+    "C1 an answer to what was asked before a wait says nothing of it, though it comes in that wait",
+    () =>
+      inWorld((world) =>
+        Effect.gen(function*() {
+          yield* stranger.lock
+          yield* world.decide(World.late("1 second"))
+          const locker = yield* Locker.make(name)
+          yield* start(Lease.withLock(Effect.void, locker, { wait: "20 seconds" }))
+          yield* stranger.unlock
+          yield* TestClock.adjust("900 millis")
+          yield* world.decide(World.silent)
+          const fiber = yield* start(Lease.withLock(Effect.void, locker, { wait: 0 }))
+          yield* TestClock.adjust("1 minute")
+          assert.strictEqual(yield* outcomeOf(fiber), "TransportError")
+        }), { extensions: false })
+  )
+
+  it.effect(
+    "C1 a grant that is over when its answer comes says nothing of a wait that began later",
+    () =>
+      World.inSkewedWorld((world, skew) =>
+        Effect.gen(function*() {
+          yield* world.decide(World.late("1 second"))
+          const locker = yield* Locker.make(name, { ttl: "2 seconds" })
+          yield* start(Lease.withLock(Effect.void, locker))
+          skew.stall(5_000)
+          yield* world.decide(World.silent)
+          const fiber = yield* start(Lease.withLock(Effect.void, locker, { wait: 0 }))
+          yield* TestClock.adjust("1 minute")
+          assert.strictEqual(yield* outcomeOf(fiber), "TransportError")
+        }), { extensions: false })
+  )
+
   it.effect("C1 where another holds it: AcquireTimeout, and none", () =>
     inWorld(() =>
       Effect.gen(function*() {
