@@ -46,9 +46,11 @@ const evidence = (history: History, operation: Operation): ReadonlyArray<Violati
   if (says !== true && isLock !== true) return []
   if (operation.entered !== undefined || step.op === "lease") return []
   const wasTaken = history.tenures.some((tenure) => {
-    if (!names.includes(tenure.name) || tenure.to < began || tenure.from > ended) return false
     const askers = history.askersOf(tenure)
-    if (askers.has(operation.id)) return false
+    // What the server forgot is its process's, as far as that knows.
+    const isOwn = Array.from(askers).some((id) => history.operations.get(id)!.process === operation.process)
+    const to = tenure.isForgotten && isOwn ? tenure.until : tenure.to
+    if (!names.includes(tenure.name) || to < began || tenure.from > ended || askers.has(operation.id)) return false
     // What a body around it holds is its own, until that is over. A plain operation is another owner always.
     return step.op === "plain" || isHandedOn(history, operation, tenure.from) ||
       !history.around(operation).some(({ id, left }) => askers.has(id) && left > ended + history.slack)
@@ -60,13 +62,14 @@ const evidence = (history: History, operation: Operation): ReadonlyArray<Violati
     (!operation.within.includes(other.id) || other.left <= ended + history.slack) &&
     other.names.some((name) => names.includes(name)) && (other.entered ?? other.began) <= ended && other.ended >= began
   )
-  // One of the same process heard so in that time, or does not know whether it has given back what all of an id hold.
+  // Whether all of an id have given back is not known while that is in doubt. Where the store is not seen, an answer that
+  // one of the same process was given is all there is, to what was asked in that wait: what is older says nothing of it.
   const wasTold = Array.from(history.exchanges.values()).some(({ answered, asked, status }) => {
     if (asked.process !== operation.process || !names.includes(asked.name)) return false
     const isInDoubt = asked.action === "Unlock" && history.isShared(asked.owner) && status !== "Unlocked"
     if (isInDoubt) return asked.at <= ended && answered >= began - insists
     const isEvidence = status === "NotOwner" || status === "Locked"
-    return isEvidence && (asked.by !== operation.id || !history.seesStore) && began <= answered && answered <= ended
+    return isEvidence && !history.seesStore && began - history.slack <= asked.at && answered <= ended
   })
   return wasTaken || another || wasTold ? [] : [{
     rule: "evidence",
