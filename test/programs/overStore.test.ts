@@ -2,8 +2,9 @@
  * Programs over a store, by a test's clock, as those who write one try theirs.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Logger } from "effect"
-import { Store } from "effect-dlm/server"
+import { Context, Effect, Layer, Logger } from "effect"
+import { Talker } from "effect-dlm"
+import { Identities, LockServer, Store } from "effect-dlm/server"
 import { Programs } from "effect-dlm/testing"
 import { passTime } from "../support/passTime.ts"
 
@@ -47,5 +48,47 @@ describe("programs over a store", () => {
         change._tag === "Write" ? { ...change, ttlMillis: change.ttlMillis / 4 } : change
       )
       assert.include((yield* broken(early)).map(({ rule }) => rule), "exclusion")
+    }))
+})
+
+describe("programs over a Talker alone", () => {
+  const holding: Programs.Step = { op: "hold", way: "withLock", locker: 0, body: [{ op: "sleep", millis: 5_000 }] }
+  const lockers = [{ name: "a", ttl: 1_500 }]
+  const program: Programs.Program = {
+    seed: 0,
+    extensions: true,
+    latency: 0,
+    processes: [
+      { lockers, fibers: [[holding]] },
+      { lockers, fibers: [[{ op: "sleep", millis: 100 }, holding]] }
+    ],
+    faults: []
+  }
+
+  // Whoever asks has it: the renewal of the one who had it before is refused.
+  const taking = Effect.map(Store.makeMemory(), (store): AStore => ({
+    ...store,
+    modify: (name, decide, asker) =>
+      store.modify(
+        name,
+        (entry, ...given) => decide(entry?.owner === asker?.owner ? entry : undefined, ...given),
+        asker
+      )
+  }))
+
+  it.effect("show a server that takes a lock from its owner, though that says so when it comes to know", () =>
+    Effect.gen(function*() {
+      const server = yield* Layer.build(
+        LockServer.layer.pipe(Layer.provide([Layer.effect(Store.Store, taking), Identities.layerNone]))
+      )
+      const talker = Layer.build(Layer.fresh(LockServer.layerTalker)).pipe(
+        Effect.map((context) => Context.get(context, Talker.Talker)),
+        Effect.provideContext(server)
+      )
+      const world = yield* Programs.make({ talker })
+      const trace = yield* passTime(Programs.run(program, world))
+      const outcomes = trace.events.flatMap((event) => event._tag === "Ended" ? event.outcome.errors : [])
+      assert.deepStrictEqual(outcomes, ["LeaseLost:TakenAway"])
+      assert.include(Programs.check(trace).map(({ rule }) => rule), "exclusion")
     }))
 })

@@ -116,8 +116,13 @@ const regained = ({ tenures }: History, { isForgotten, name, owner, to, until }:
     ? tenures.find((other) => other.name === name && other.owner === owner && to <= other.from && other.from <= until)
     : undefined
 
+// Whoever has a lease in hand is raced against its loss, which may be interrupted by that of the body around.
+const isReported = ({ outcome, step }: Operation): boolean =>
+  outcome === undefined || outcome.errors.some((error) => error.startsWith("LeaseLost")) ||
+  ((step.op === "resume" || (step.op === "hold" && step.way === "acquire")) && outcome.kind !== "Done")
+
 const overrun = (history: History, operation: Operation, tenure: Tenure): ReadonlyArray<Violation> => {
-  const { left, outcome, step } = operation
+  const { left, outcome } = operation
   const again = regained(history, tenure)
   if (again !== undefined) return overrun(history, operation, again)
   if (left <= tenure.to + history.slack || wasForgotten(history, operation, tenure)) {
@@ -128,13 +133,10 @@ const overrun = (history: History, operation: Operation, tenure: Tenure): Readon
   if (tenure.isFreed || !isExplained(history, operation, tenure.to)) {
     return [{ rule: "exclusion", at: tenure.to, what: `${show(operation)} ran ${when}` }]
   }
-  const isInHand = step.op === "resume" || (step.op === "hold" && step.way === "acquire")
-  const isReported = outcome === undefined || outcome.errors.some((error) => error.startsWith("LeaseLost")) ||
-    (isInHand && outcome.kind !== "Done")
-  return isReported ? [] : [{
+  return isReported(operation) ? [] : [{
     rule: "loss",
     at: left,
-    what: `${show(operation)} ran ${when}, and came to ${outcome.kind} ${outcome.errors.join(" ")}`
+    what: `${show(operation)} ran ${when}, and came to ${outcome!.kind} ${outcome!.errors.join(" ")}`
   }]
 }
 
@@ -153,10 +155,12 @@ const tooLong = (history: History, operation: Operation, tenure: Tenure): Readon
     }]
 }
 
-// Where the store is not seen: two processes are never inside at once, unless one of them says that it was lost.
+// Where the store is not seen: two processes are never inside at once, unless one of them says that it was lost, and was on
+// its way out, or a pause or what cannot be interrupted explains that it was not.
 const unseen = (history: History, holders: ReadonlyArray<Operation>): ReadonlyArray<Violation> => {
-  const tells = ({ outcome }: Operation) => outcome?.errors.some((error) => error.startsWith("LeaseLost")) === true
-  const sure = holders.filter((operation) => !tells(operation) && !wasDetached(history, operation, Infinity))
+  const sure = holders.filter((operation) => !wasDetached(history, operation, Infinity))
+  const isExcused = (operation: Operation, from: number, to: number) =>
+    isReported(operation) && (to - from <= history.slack || isExplained(history, operation, from))
   return history.shared.size > 0 || history.forgotten.length > 0 ?
     [] :
     sure.flatMap((one, i) =>
@@ -165,7 +169,7 @@ const unseen = (history: History, holders: ReadonlyArray<Operation>): ReadonlyAr
         const to = Math.min(one.left, other.left)
         const isTogether = one.process !== other.process && from < to &&
           one.names.some((name) => other.names.includes(name))
-        return isTogether
+        return isTogether && !isExcused(one, from, to) && !isExcused(other, from, to)
           ? [{ rule: "exclusion", at: from, what: `${show(one)} and ${show(other)} were inside at once` }]
           : []
       })

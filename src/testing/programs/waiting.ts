@@ -56,12 +56,13 @@ const evidence = (history: History, operation: Operation): ReadonlyArray<Violati
       !history.around(operation).some(({ id, left }) => askers.has(id) && left > ended + history.slack)
   })
   // One of the same process has it, or is giving it back; one that this is within only where its body is over.
-  const another = Array.from(history.operations.values()).some((other) =>
-    (other.entered !== undefined || mayHoldPart(history, other)) && other.process === operation.process &&
-    other.id !== operation.id &&
-    (!operation.within.includes(other.id) || other.left <= ended + history.slack) &&
-    other.names.some((name) => names.includes(name)) && (other.entered ?? other.began) <= ended && other.ended >= began
-  )
+  const another = Array.from(history.operations.values()).some((other) => {
+    const from = mayHoldPart(history, other) ? other.began : other.entered
+    return from !== undefined && from <= ended && other.ended >= began &&
+      other.process === operation.process && other.id !== operation.id &&
+      (!operation.within.includes(other.id) || other.left <= ended + history.slack) &&
+      other.names.some((name) => names.includes(name))
+  }) || (!history.seesStore && isHandedOn(history, operation, began))
   // Whether all of an id have given back is not known while that is in doubt. Where the store is not seen, an answer that
   // one of the same process was given is all there is, to what was asked in that wait: what is older says nothing of it.
   const wasTold = Array.from(history.exchanges.values()).some(({ answered, asked, status }) => {
