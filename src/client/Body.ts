@@ -100,6 +100,7 @@ export type Entered = "Entered" | "Over" | "Taken"
 export const enter = (outer: LeaseSection, place: Place): Effect.Effect<Entered> =>
   Effect.suspend(() => {
     if (outer.isOver || !outer.lease.isOpen) return Effect.succeed("Over")
+    // mutant: one-section-at-a-time
     if (outer.mutex.join(place)) return Effect.succeed("Entered")
     // The sibling before it may have left since what is around them is over.
     const entered = Effect.sync((): Entered => outer.isOver || !outer.lease.isOpen ? "Over" : "Entered")

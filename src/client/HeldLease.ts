@@ -464,6 +464,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
       put: (text) =>
         Effect.flatMap(
           Requests.encodeText(terms, text),
+          // mutant: put-is-asked
           (data) => asked(during((fence) => Requests.put(terms, id, data, fence)))
         )
     }

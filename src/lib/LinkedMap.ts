@@ -18,6 +18,7 @@ export class LinkedMap<A> {
 
   /** The value that was added first, of the values that are still there. */
   get first(): A | undefined {
+    // mutant: first-come-first-served
     return this.head?.value
   }
 

@@ -1,6 +1,6 @@
 /**
- * Faults put into the client on purpose, one at a time, as in test/system/simulation/mutations.ts: each stands for a kind of
- * fault that the client once had, or that a promise excludes, and must be seen by programs.
+ * Faults put into client and server on purpose, one at a time, as in test/system/simulation/mutations.ts: each must be seen by
+ * programs. Most stand for a kind of fault that the client once had.
  */
 import type { Mutation } from "../system/simulation/mutations.ts"
 
@@ -97,5 +97,29 @@ export const mutations: ReadonlyArray<Mutation> = [
     by: "Effect.never"
   },
   { name: "what goes on behind a Talker outlives it", mark: "closing-ends-all", by: "" },
-  { name: "a Talker waits for what has ended behind it", mark: "what-ended-is-not-waited-for", by: "" }
+  { name: "a Talker waits for what has ended behind it", mark: "what-ended-is-not-waited-for", by: "" },
+  {
+    name: "sections of one lease do not take turns",
+    mark: "one-section-at-a-time",
+    part: "outer.mutex.join(place)",
+    by: "outer.mutex.join(place) || true"
+  },
+  {
+    name: "what is put under a lease is not sent",
+    mark: "put-is-asked",
+    part: "Requests.put(terms, id, data, fence)",
+    by: "Effect.void"
+  },
+  {
+    name: "the server forgets the data at a renewal",
+    mark: "renewal-keeps-data",
+    part: "entry?.data",
+    by: "undefined"
+  },
+  {
+    name: "the server serves first who came last",
+    mark: "first-come-first-served",
+    part: "this.head",
+    by: "this.tail"
+  }
 ]

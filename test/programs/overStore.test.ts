@@ -49,6 +49,14 @@ describe("programs over a store", () => {
       )
       assert.include((yield* broken(early)).map(({ rule }) => rule), "exclusion")
     }))
+
+  it.effect("show a store that loses what was put", () =>
+    Effect.gen(function*() {
+      const losing = changing((change) =>
+        change._tag === "Write" ? { ...change, entry: { ...change.entry, data: undefined } } : change
+      )
+      assert.include((yield* broken(losing)).map(({ rule }) => rule), "data")
+    }))
 })
 
 describe("programs over a Talker alone", () => {

@@ -40,8 +40,20 @@ export type Event =
     | { readonly _tag: "State"; readonly lease: number; readonly state: string }
     | { readonly _tag: "StateAtLoss"; readonly state: string }
     | { readonly _tag: "Printed"; readonly text: string }
-    | { readonly _tag: "Put"; readonly process: number; readonly name: string; readonly text: string }
-    | { readonly _tag: "Got"; readonly process: number; readonly name: string; readonly text: string }
+    | {
+      readonly _tag: "Put"
+      readonly id: number
+      readonly process: number
+      readonly name: string
+      readonly text: string
+    }
+    | {
+      readonly _tag: "Got"
+      readonly id: number
+      readonly process: number
+      readonly name: string
+      readonly text: string
+    }
     /** A request left, on behalf of an operation. */
     | {
       readonly _tag: "Asked"

@@ -1,6 +1,7 @@
 /**
  * A trace, held against what is promised.
  */
+import { data } from "./data.ts"
 import { ending } from "./ending.ts"
 import { exclusion } from "./exclusion.ts"
 import { History } from "./History.ts"
@@ -11,5 +12,7 @@ import { waiting } from "./waiting.ts"
 /** What a trace shows to be broken, in the order of its happening. */
 export const check = (trace: Trace): ReadonlyArray<Violation> => {
   const history = new History(trace)
-  return [...exclusion(history), ...waiting(history), ...ending(history)].toSorted((a, b) => a.at - b.at)
+  return [...exclusion(history), ...waiting(history), ...ending(history), ...data(history)].toSorted((a, b) =>
+    a.at - b.at
+  )
 }

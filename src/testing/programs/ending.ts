@@ -12,8 +12,7 @@ export const ending = (history: History): ReadonlyArray<Violation> => [
   ...Array.from(history.operations.values()).flatMap((operation) => after(history, operation)),
   ...shared(history),
   ...words(history),
-  ...secrets(history),
-  ...data(history)
+  ...secrets(history)
 ]
 
 const leftovers = ({ trace: { events } }: History): ReadonlyArray<Violation> =>
@@ -154,14 +153,4 @@ const secrets = (history: History): ReadonlyArray<Violation> => {
       ? [{ rule: "secrets", at: event.at, what: `an owner is printed: ${event.text}` }]
       : []
   )
-}
-
-const data = ({ trace: { events } }: History): ReadonlyArray<Violation> => {
-  const written = new Set<string>()
-  return events.flatMap((event): ReadonlyArray<Violation> => {
-    if (event._tag === "Put") written.add(`${event.name} ${event.text}`)
-    return event._tag === "Got" && !written.has(`${event.name} ${event.text}`)
-      ? [{ rule: "data", at: event.at, what: `${event.name} has the text ${event.text}, which nobody has put` }]
-      : []
-  })
 }

@@ -255,22 +255,22 @@ const around = (at: At, step: Around, id: number, forked: Array<Fiber.Fiber<unkn
   }
 }
 
-const got = (at: At, name: string, text: Option.Option<string>) =>
+const got = (at: At, name: string, text: Option.Option<string>, id: number) =>
   Effect.sync(() => {
     const { process, recorder } = at.shared
-    if (Option.isSome(text)) recorder.note({ _tag: "Got", process, name, text: text.value })
+    if (Option.isSome(text)) recorder.note({ _tag: "Got", id, process, name, text: text.value })
   })
 
 const put = (at: At, name: string, id: number) => {
   const { process, recorder } = at.shared
   const text = `text of ${id}`
-  recorder.note({ _tag: "Put", process, name, text })
+  recorder.note({ _tag: "Put", id, process, name, text })
   return text
 }
 
 const plain = (at: At, locker: Locker.Locker, action: PlainAction, id: number): Doing => {
   const cell = Cell.make(locker, Schema.String)
-  const seen = (text: string) => got(at, locker.name, Option.some(text))
+  const seen = (text: string) => got(at, locker.name, Option.some(text), id)
   switch (action) {
     case "put":
       return locker.put(JSON.stringify(put(at, locker.name, id)))
@@ -279,7 +279,7 @@ const plain = (at: At, locker: Locker.Locker, action: PlainAction, id: number): 
     case "cellSet":
       return cell.set(put(at, locker.name, id))
     case "cellGet":
-      return Effect.flatMap(cell.get, (text) => got(at, locker.name, text))
+      return Effect.flatMap(cell.get, (text) => got(at, locker.name, text, id))
     case "cellErase":
       return cell.erase
     case "cellUpdate":
@@ -307,7 +307,7 @@ const onLease = (at: At, lease: Lease.Lease, action: LeaseAction, id: number): D
     case "put":
       return cell.set(put(at, lease.name, id))
     case "get":
-      return Effect.flatMap(cell.get, (text) => got(at, lease.name, text))
+      return Effect.flatMap(cell.get, (text) => got(at, lease.name, text, id))
     case "update":
       return cell.update(() => put(at, lease.name, id))
     case "state":
