@@ -46,9 +46,19 @@ export const unavailable = (reason: InvalidOption): LockUnavailable =>
   new LockUnavailable({ name: reason.name, reason })
 
 // What a call asks for, by the fiber that calls.
-const resolved = (fiber: Fiber.Fiber<unknown, unknown>, target: Target, given: Given): Resolved | InvalidOption => {
+const resolved = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  target: Target,
+  given: Given,
+  kind: Kind
+): Resolved | InvalidOption => {
   const terms = termsFor(fiber, target)
-  return terms instanceof InvalidOption ? terms : resolve(terms, given, fiber.getRef(Defaults))
+  if (terms instanceof InvalidOption) return terms
+  const asked = resolve(terms, given, fiber.getRef(Defaults))
+  // What is wanted only where it is free waits for nothing, whatever the defaults say.
+  return asked instanceof InvalidOption || kind === "Required"
+    ? asked
+    : { ...asked, settings: { ...asked.settings, wait: 0 } }
 }
 
 const outcomeOf = (exit: Exit.Exit<HeldLease | undefined, AcquireError>): Metrics.Acquisition => {
@@ -101,7 +111,7 @@ const acquireLease = (
 /** A lease for what a call asks, until the scope around it closes. */
 export const acquire = <T extends Target>(
   target: T,
-  given: Given
+  given: Given = {}
 ): Effect.Effect<Lease, AcquireError | LeaseLost, Scope.Scope | Needs<T>> =>
   Within.staying(acquireSection(target, given))
 
@@ -111,7 +121,7 @@ const acquireSection = (
 ): Effect.Effect<LeaseSection, AcquireError | LeaseLost, Scope.Scope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.withFiber((fiber) => {
-      const asked = resolved(fiber, target, given)
+      const asked = resolved(fiber, target, given, "Required")
       if (asked instanceof InvalidOption) return Effect.fail(unavailable(asked))
       const { settings, terms } = asked
       const outer = sectionOf(fiber, terms)
@@ -186,12 +196,12 @@ export type Holding<A, E, R> = Effect.Effect<Option.Option<A>, E | WithLockError
 /** Runs under the lease that this fiber tree has already, or under a new one; none where it is taken. */
 export const holding = <A, E, R>(
   target: Target,
-  given: Given,
+  given: Given = {},
   kind: Kind,
   body: (lease: Lease) => Effect.Effect<A, E, R>
 ): Holding<A, E, R> =>
   Effect.withFiber((fiber) => {
-    const asked = resolved(fiber, target, given)
+    const asked = resolved(fiber, target, given, kind)
     if (asked instanceof InvalidOption) return Effect.fail(unavailable(asked))
     const { settings, terms } = asked
     const outer = sectionOf(fiber, terms)

@@ -93,7 +93,7 @@ export const acquire = <const T extends Target>(
   target: T,
   options?: AcquireOptions
 ): Effect.Effect<Lease<ModeOf<T>>, AcquireError | LeaseLost, Scope.Scope | Needs<T>> =>
-  Effect.map(Holding.acquire(target, options ?? {}), (lease) => lease as Lease<ModeOf<T>>)
+  Effect.map(Holding.acquire(target, options), (lease) => lease as Lease<ModeOf<T>>)
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
@@ -149,7 +149,7 @@ export const withLock: {
 } & Explained<Target, AcquireOptions> = dual(
   isDataFirst,
   <A, E, R>(self: Effect.Effect<A, E, R>, target: Target, options?: AcquireOptions) =>
-    Holding.required(Holding.holding(target, options ?? {}, "Required", () => self))
+    Holding.required(Holding.holding(target, options, "Required", () => self))
 ) as never
 
 /**
@@ -190,7 +190,7 @@ const ifAvailable = <A, E, R>(
   options: HoldOptions | undefined,
   body: (lease: Lease) => Effect.Effect<A, E, R>
 ) =>
-  Holding.holding(target, { ...options, wait: 0 }, "IfAvailable", body) as Effect.Effect<
+  Holding.holding(target, options, "IfAvailable", body) as Effect.Effect<
     Option.Option<A>,
     E | LockUnavailable | LeaseLost,
     R
@@ -249,7 +249,7 @@ const allOf = <A, E, R>(
   all: ReadonlyArray<Several.One> | InvalidOption,
   options: AcquireOptions | undefined
 ): Effect.Effect<A, E | WithLockError, R> =>
-  all instanceof InvalidOption ? Effect.fail(Holding.unavailable(all)) : Several.holdingAll(self, all, options ?? {})
+  all instanceof InvalidOption ? Effect.fail(Holding.unavailable(all)) : Several.holdingAll(self, all, options)
 
 /**
  * As `withLock`, with the lease in hand: for its fence, its datum, its loss or
@@ -328,7 +328,7 @@ export const withLockProvided: {
   // A tag is an Effect too.
   isProvedFirst,
   <A, E, R>(self: Effect.Effect<A, E, R>, tag: Tag<string, Mode>, target: Target, options?: AcquireOptions) =>
-    Holding.required(Holding.holding(target, options ?? {}, "Required", (lease) => prove(tag)(lease)(self)))
+    Holding.required(Holding.holding(target, options, "Required", (lease) => prove(tag)(lease)(self)))
 ) as never
 
 /** As `withLockIfAvailable`, and proves to the Effect that the lock is held. */

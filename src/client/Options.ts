@@ -160,12 +160,14 @@ export const shownIdentity = (identity: Identity): NonNullable<Terms["identity"]
 })
 
 /** What is wrong with an identity. */
-export const identityProblem = (identity: Partial<Identity>): string | undefined =>
-  typeof identity.name === "string" && identity.name !== "" && identity.secret !== undefined
+export const identityProblem = (identity: Partial<Identity> | null): string | undefined =>
+  typeof identity?.name === "string" && identity.name !== "" && identity?.secret !== undefined
     ? undefined
     : "must have a name, and a secret (Redacted)"
 
-const isSet = (value: unknown): boolean => value !== undefined
+// Null is a value, and a wrong one.
+const either = <A>(given: A | undefined, otherwise: A | undefined): A | undefined =>
+  given === undefined ? otherwise : given
 
 // A call beats a claim, and that beats the defaults.
 const termsBy = <M extends Mode>(
@@ -174,15 +176,15 @@ const termsBy = <M extends Mode>(
   defaults: HoldOptions,
   invalid: Invalid
 ): Terms<M> | InvalidOption => {
-  const ttlInput = given.ttl ?? (terms.isTtlGiven ? undefined : defaults.ttl)
+  const ttlInput = either(given.ttl, terms.isTtlGiven ? undefined : defaults.ttl)
   const ttl = ttlInput === undefined ? terms.ttl : ttlOf(ttlInput, invalid)
   if (ttl instanceof InvalidOption) return ttl
-  const label = given.label ?? terms.label ?? defaults.label
-  if (isSet(label)) {
+  const label = either(given.label, either(terms.label, defaults.label))
+  if (label !== undefined) {
     const problem = labelProblem(label)
     if (problem !== undefined) return invalid("label", problem)
   }
-  const identity = given.identity ?? (terms.identity === undefined ? defaults.identity : undefined)
+  const identity = either(given.identity, terms.identity === undefined ? defaults.identity : undefined)
   if (identity !== undefined) {
     const problem = identityProblem(identity)
     if (problem !== undefined) return invalid("identity", problem)
@@ -208,12 +210,16 @@ const invalidOf = (name: string): Invalid => (option, problem) => new InvalidOpt
 
 /** How long a call for a name waits, in milliseconds; `Infinity` for ever. */
 export const waitOf = (name: string, given: AcquireOptions, defaults: AcquireOptions): number | InvalidOption => {
-  const input = given.wait ?? defaults.wait
+  const input = either(given.wait, defaults.wait)
   if (input === undefined) return Infinity
   const invalid = invalidOf(name)
   const wait = millisOf(input, "wait", invalid)
   return typeof wait === "number" && wait < 0 ? invalid("wait", "must not be negative") : wait
 }
+
+/** What is wrong with options as a whole. */
+export const optionsProblem = (given: unknown): string | undefined =>
+  typeof given === "object" && given !== null ? undefined : `must be an object, and is ${shown(given)}`
 
 /** What a call asks for, or what is wrong with its options. */
 export const resolve = <M extends Mode>(
@@ -222,20 +228,19 @@ export const resolve = <M extends Mode>(
   defaults: AcquireOptions
 ): Resolved<M> | InvalidOption => {
   const invalid = invalidOf(claimed.name)
-  if (typeof given !== "object" || given === null) {
-    return invalid("options", `must be an object, and is ${shown(given)}`)
-  }
+  const problem = optionsProblem(given)
+  if (problem !== undefined) return invalid("options", problem)
   const terms = termsBy(claimed, given, defaults, invalid)
   if (terms instanceof InvalidOption) return terms
   const hold = holdBy(
     terms,
-    { margin: given.margin ?? defaults.margin, maxHold: given.maxHold ?? defaults.maxHold },
+    { margin: either(given.margin, defaults.margin), maxHold: either(given.maxHold, defaults.maxHold) },
     invalid
   )
   if (hold instanceof InvalidOption) return hold
   const wait = waitOf(claimed.name, given, defaults)
   if (wait instanceof InvalidOption) return wait
-  const poll = given.poll ?? defaults.poll ?? defaultPoll
+  const poll = either(given.poll, either(defaults.poll, defaultPoll))
   if (!Schedule.isSchedule(poll)) return invalid("poll", "must be a Schedule")
   return { terms, settings: { ...hold, wait, poll } }
 }

@@ -9,7 +9,7 @@ import { ageClockOf } from "../lib/monotonic.ts"
 import type { Terms } from "./Claim.ts"
 import type { Lease } from "./HeldLease.ts"
 import { holding, required, unavailable, type WithLockError } from "./Holding.ts"
-import { type AcquireOptions, Defaults, waitOf } from "./Options.ts"
+import { type AcquireOptions, Defaults, optionsProblem, waitOf } from "./Options.ts"
 import { type Target, termsFor } from "./Target.ts"
 
 const numbers = new WeakMap<object, number>()
@@ -48,13 +48,17 @@ const names = (all: ReadonlyArray<One>): string =>
 export const holdingAll = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   all: ReadonlyArray<One>,
-  options: AcquireOptions
+  options: AcquireOptions = {}
 ): Effect.Effect<A, E | WithLockError, R> =>
   Effect.withFiber((fiber) => {
     const ordered = inOrder(fiber, all)
     if (ordered instanceof InvalidOption) return Effect.fail(unavailable(ordered))
     const clock = ageClockOf(fiber.context)
     clock.look()
+    const problem = optionsProblem(options)
+    if (problem !== undefined) {
+      return Effect.fail(unavailable(new InvalidOption({ name: names(all), option: "options", problem })))
+    }
     const wait = waitOf(names(all), options, fiber.getRef(Defaults))
     if (wait instanceof InvalidOption) return Effect.fail(unavailable(wait))
     const until = clock.now() + wait
