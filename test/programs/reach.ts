@@ -28,7 +28,7 @@ const nameOf = (step: Programs.Step): string => {
   if (step.op === "plain") return `Locker ${step.action}`
   if (step.op === "lease") return `Lease ${step.action}`
   if (step.op === "resume" && step.ofAny === true) return "resume, of any process"
-  return step.op === "hold" ? step.way : step.op
+  return step.op === "hold" ? `${step.way}${step.byName === true ? " by name" : ""}` : step.op
 }
 
 /** Counts what a run has reached. */
@@ -58,7 +58,7 @@ export const wanted = {
   operations: [
     ...Programs.plainActions.map((action) => `Locker ${action}`),
     ...Programs.leaseActions.map((action) => `Lease ${action}`),
-    ...Programs.ways,
+    ...Programs.ways.flatMap((way) => [way, `${way} by name`]),
     "holdAll",
     "resume",
     "resume, of any process",

@@ -52,7 +52,7 @@ export const leaseActions = [
 export type LeaseAction = typeof leaseActions[number]
 
 /** How a lock is held around a body. */
-export const ways = ["withLock", "withLockIfAvailable", "withLockProvided", "acquire"] as const
+export const ways = ["withLock", "withLockIfAvailable", "withLockProvided", "acquire", "use"] as const
 /** A way to hold a lock. */
 export type Way = typeof ways[number]
 
@@ -73,6 +73,8 @@ export type Step =
     readonly op: "hold"
     readonly way: Way
     readonly locker: number
+    /** By the name of the Locker alone, with its time to live. */
+    readonly byName?: boolean
     /** For ever where there is none. */
     readonly wait?: number
     readonly margin?: number

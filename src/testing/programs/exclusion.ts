@@ -43,7 +43,7 @@ const unheld = (history: History, operation: Operation, name: string): ReadonlyA
   )
   if (
     !isAwake || maySpeakForOthers(history, operation) || isAfterForgetting(history, operation, at) ||
-    wasDetached(history, operation, at)
+    wasDetached(history, operation, at) || isOfOneResumedTwice(history, operation)
   ) {
     return []
   }
@@ -194,11 +194,21 @@ const together = (history: History, operations: ReadonlyArray<Operation>): Reado
 
 // A program that resumes one token more than once asked for two at once: a server that hands nothing on keeps them one owner.
 const areResumedTwice = (history: History, one: Operation, other: Operation): boolean => {
-  const resumed = (operation: Operation) =>
-    [...history.around(operation), operation].filter(({ step }) => step.op === "resume" && !step.once)
-  const [ofOne, ofOther] = [resumed(one), resumed(other)]
+  const [ofOne, ofOther] = [resumesAround(history, one), resumesAround(history, other)]
   return ofOne.length > 0 && ofOther.length > 0 && !ofOne.some((resume) => ofOther.includes(resume))
 }
+
+const resumesAround = (history: History, operation: Operation): ReadonlyArray<Operation> =>
+  [...history.around(operation), operation].filter(({ step }) => step.op === "resume" && !step.once)
+
+// Of one owner the release by one ends it for all.
+const isOfOneResumedTwice = (history: History, operation: Operation): boolean =>
+  resumesAround(history, operation).some((resume) =>
+    Array.from(history.operations.values()).some((other) =>
+      other.step.op === "resume" && !other.step.once && other.id !== resume.id && other.entered !== undefined &&
+      other.names[0] === resume.names[0]
+    )
+  )
 
 // A scope that has a lease is told of its detachment, and not interrupted, as a body is; the one that detaches goes on.
 const isLetGo = (history: History, operation: Operation, at: number): boolean =>

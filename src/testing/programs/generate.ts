@@ -100,12 +100,20 @@ class Composer {
   private hold(depth: number): Step {
     const { draw } = this
     const locker = this.locker()
-    const { ttl } = this.lockers[locker]!
+    const { id, ttl } = this.lockers[locker]!
     const wait = draw.pick(waits)
     return {
       op: "hold",
-      way: draw.weighed([[4, "withLock"], [1, "withLockIfAvailable"], [3, "withLockProvided"], [2, "acquire"]]),
+      way: draw.weighed([
+        [4, "withLock"],
+        [1, "withLockIfAvailable"],
+        [3, "withLockProvided"],
+        [2, "acquire"],
+        [1, "use"]
+      ]),
       locker,
+      // A name has an owner of its own, always.
+      ...(id === undefined && draw.chance(0.3) ? { byName: true } : {}),
       ...(wait === undefined ? {} : { wait }),
       ...(draw.chance(0.2) ? { margin: Math.floor(ttl * draw.pick(ttl < 4000 ? [0, 0.3] : [0, 0.3, 0.9])) } : {}),
       ...(draw.chance(0.1) ? { maxHold: 1 + draw.below(2 * ttl) } : {}),

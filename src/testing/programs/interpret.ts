@@ -181,18 +181,22 @@ type Hold = Extract<Step, { readonly op: "hold" }>
 
 const hold = (at: At, step: Hold, locker: Locker.Locker, id: number): Doing => {
   const poll = step.poll === undefined ? undefined : Schedule.spaced(Duration.millis(step.poll))
-  const options = { wait: step.wait, margin: step.margin, maxHold: step.maxHold, poll }
+  const ttl = step.byName === true ? locker.ttl : undefined
+  const options = { wait: step.wait, margin: step.margin, maxHold: step.maxHold, poll, ttl }
+  const target: Lease.Target<"exclusive"> = step.byName === true ? locker.name : locker
   switch (step.way) {
     case "withLock":
-      return Lease.withLock(inside(at, id, undefined, step.body), locker, options)
+      return Lease.withLock(inside(at, id, undefined, step.body), target, options)
     case "withLockIfAvailable":
-      return Lease.withLockIfAvailable(inside(at, id, undefined, step.body), locker, options)
+      return Lease.withLockIfAvailable(inside(at, id, undefined, step.body), target, options)
     case "withLockProvided":
       return Effect.flatMap(Held, (lease) => inside(at, id, lease, step.body)).pipe(
-        Lease.withLockProvided(Held, locker, options)
+        Lease.withLockProvided(Held, target, options)
       )
+    case "use":
+      return Lease.use(target, options, (lease) => inside(at, id, lease, step.body))
     case "acquire":
-      return Effect.scoped(Effect.flatMap(locker.acquire(options), (lease) => inHand(at, lease, step.body, id)))
+      return Effect.scoped(Effect.flatMap(Lease.acquire(target, options), (lease) => inHand(at, lease, step.body, id)))
   }
 }
 
