@@ -59,6 +59,13 @@ export const ttl = duration("ttl").pipe(
   Flag.withDefault(Duration.seconds(30))
 )
 
+export const label = Flag.String("label").pipe(
+  Flag.withSchema(someText),
+  Flag.withDescription("What the server may tell of the holder to all who ask: no secret (DLM_LABEL)"),
+  Flag.withFallbackConfig(Config.NonEmptyString("DLM_LABEL")),
+  Flag.optional
+)
+
 export const identity = Flag.File("identity", { mustExist: true }).pipe(
   Flag.withDescription("File of the identity to present, as made by: dlm identity NAME"),
   Flag.optional

@@ -5,6 +5,7 @@ import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import type { LockUnavailable } from "../DlmError.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
 
 /** Exit statuses, named as in sysexits(3). */
@@ -37,8 +38,11 @@ const statusByTag: Record<string, number> = {
   ProtocolError: status.protocol,
   UnsupportedAction: status.protocol,
   ForeignOwner: status.protocol,
+  FeatureMissing: status.protocol,
   Refused: status.refused,
   NotOwner: status.held,
+  Conflict: status.held,
+  Deadlock: status.held,
   AcquireTimeout: status.held,
   LeaseLost: status.lost,
   NotFound: status.notFound,
@@ -51,14 +55,25 @@ const statusByTag: Record<string, number> = {
   TlsError: status.usage
 }
 
-/** The status and the line for any error. */
-export const fromError = (error: { readonly _tag: string; readonly message: string }): Failed =>
-  new Failed({
-    status: statusByTag[error._tag] ?? status.system,
-    error: error._tag,
-    message: (error instanceof Config.ConfigError ? `in the environment: ${error.cause.message}` : error.message)
+interface TaggedError {
+  readonly _tag: string
+  readonly message: string
+}
+
+// That a lock cannot be had says nothing to a script: why it cannot does.
+const whatHappened = (error: TaggedError): TaggedError =>
+  error._tag === "LockUnavailable" ? (error as LockUnavailable).reason : error
+
+/** The status and the line for any error; of `LockUnavailable` those of its reason. */
+export const fromError = (error: TaggedError): Failed => {
+  const { _tag, message } = whatHappened(error)
+  return new Failed({
+    status: statusByTag[_tag] ?? status.system,
+    error: _tag,
+    message: (error instanceof Config.ConfigError ? `in the environment: ${error.cause.message}` : message)
       .replace(/\s+/g, " ")
   })
+}
 
 /** Says why, and sets the exit status. */
 export const report = ({ message, status }: Failed): Effect.Effect<void> =>
@@ -66,7 +81,7 @@ export const report = ({ message, status }: Failed): Effect.Effect<void> =>
 
 /** With `--json` an error is a line of JSON on standard output too, beside the plain one on standard error. */
 export const reporting = (json: boolean) =>
-<A, E extends { readonly _tag: string; readonly message: string }, R>(
+<A, E extends TaggedError, R>(
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, Failed, R> =>
   Effect.mapError(self, (error) => error instanceof Failed ? error : fromError(error)).pipe(

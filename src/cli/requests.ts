@@ -7,7 +7,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
@@ -40,23 +40,33 @@ interface RequestFlags extends Flags.ServerFlags {
   readonly name: string
   readonly id: string
   readonly ttl?: Duration.Duration
+  readonly label?: Option.Option<string>
 }
 
 const locker = Effect.fnUntraced(function*(flags: RequestFlags) {
-  const options = { id: flags.id, ttl: flags.ttl, identity: yield* Flags.presentedIdentity(flags.identity) }
+  const options = {
+    id: flags.id,
+    ttl: flags.ttl,
+    label: flags.label && Option.getOrUndefined(flags.label),
+    identity: yield* Flags.presentedIdentity(flags.identity)
+  }
   return yield* Effect.provideContext(Locker.make(flags.name, options), yield* Flags.talker(flags))
 })
 
 const print = (json: boolean, text: string, fields: object) => Console.log(json ? JSON.stringify(fields) : text)
 
-export const lock = Command.make("lock", { ...common, name, id, ttl: Flags.ttl }, (flags) =>
-  Effect.gen(function*() {
-    const { lock } = yield* locker(flags)
-    yield* lock
-    yield* print(flags.json, "locked", { status: "locked", name: flags.name, id: flags.id })
-  }).pipe(Effect.scoped, reporting(flags.json))).pipe(
-    Command.withDescription("Take a lock, or renew it, without waiting")
-  )
+export const lock = Command.make(
+  "lock",
+  { ...common, name, id, ttl: Flags.ttl, label: Flags.label },
+  (flags) =>
+    Effect.gen(function*() {
+      const { lock } = yield* locker(flags)
+      yield* lock
+      yield* print(flags.json, "locked", { status: "locked", name: flags.name, id: flags.id })
+    }).pipe(Effect.scoped, reporting(flags.json))
+).pipe(
+  Command.withDescription("Take a lock, or renew it, without waiting")
+)
 
 export const unlock = Command.make("unlock", { ...common, name, id }, (flags) =>
   Effect.gen(function*() {

@@ -8,8 +8,9 @@ import * as Flag from "effect/cli/Flag"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
 import * as ChildProcess from "effect/process/ChildProcess"
-import type { Lease } from "../client/Lease.ts"
+import * as Lease from "../client/Lease.ts"
 import * as Locker from "../client/Locker.ts"
 import type { LeaseLost } from "../DlmError.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
@@ -46,22 +47,25 @@ export const run = Command.make("run", {
     Flag.withDescription("How long to wait for the lock, such as 10s (for ever)"),
     Flag.withDefault(Duration.infinity)
   ),
+  label: Flags.label,
   ...Flags.server,
   identity: Flags.identity
 }, (flags) =>
   Effect.gen(function*() {
-    const talker = yield* Flags.talker(flags)
-    const locker = yield* Effect.provideContext(
-      Locker.make(flags.name, { ttl: flags.ttl, identity: yield* Flags.presentedIdentity(flags.identity) }),
-      talker
-    )
-    // A wait for ever goes on through outages; but where there is no server at all, the user wants to hear of it.
-    if (!Duration.isFinite(flags.wait)) yield* locker.version
+    const options = {
+      ttl: flags.ttl,
+      wait: flags.wait,
+      margin: marginOf(flags.ttl),
+      label: Option.getOrUndefined(flags.label),
+      identity: yield* Flags.presentedIdentity(flags.identity)
+    }
     // With what the Talker brings beside it, such as a clock that counts suspension.
-    const lease = yield* Effect.provideContext(
-      locker.acquire({ wait: flags.wait, margin: marginOf(flags.ttl) }),
-      talker
-    )
+    const lease = yield* Effect.gen(function*() {
+      const locker = yield* Locker.make(flags.name, options)
+      // A wait for ever goes on through outages; but where there is no server at all, the user wants to hear of it.
+      if (!Duration.isFinite(flags.wait)) yield* locker.version
+      return yield* Lease.acquire(locker, options)
+    }).pipe(Effect.provideContext(yield* Flags.talker(flags)))
     // Signals to this process go to the command, and this process ends after it.
     yield* runUnder(lease, flags.ttl, flags.command[0]!, flags.command.slice(1)).pipe(
       // Reported in here: outside, an interruption that came meanwhile would replace the failure.
@@ -80,7 +84,7 @@ export const run = Command.make("run", {
   )
 
 const runUnder = Effect.fnUntraced(function*(
-  lease: Lease,
+  lease: Lease.Lease,
   ttl: Duration.Duration,
   command: string,
   args: ReadonlyArray<string>

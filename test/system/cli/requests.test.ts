@@ -172,6 +172,7 @@ describe("dlm identity", () => {
       // Another's name to one's own secret.
       yield* fs.rename(`${at}/bob.cfg`, file)
       assertFails(yield* server.dlm([...lock, "--identity", file]), 77, /refused/)
+      assertFails(yield* server.dlm(["run", "c", "--identity", file, "--", "echo", "ran"]), 77, /refused/)
     }).pipe(Effect.provide(NodeServices.layer)), 120_000)
 })
 
@@ -216,7 +217,17 @@ describe.concurrent("dlm, asked about itself", () => {
       assertPrints(yield* dlm([]), stdout)
       const run = yield* dlm(["run", "--help"])
       assert.strictEqual(run.status, 0)
-      for (const part of ["dlm run [flags] <name> <command...>", "--ttl", "--wait", "--host", "--port", "--identity"]) {
+      for (
+        const part of [
+          "dlm run [flags] <name> <command...>",
+          "--ttl",
+          "--wait",
+          "--host",
+          "--port",
+          "--identity",
+          "--label"
+        ]
+      ) {
         assert.include(run.stdout, part)
       }
     }))

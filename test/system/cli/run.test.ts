@@ -193,7 +193,7 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
         assertFails(
           yield* server.dlm(["run", "held", "--wait", wait, ...sh("echo ran")]),
           75,
-          /"held" was held by others/
+          /"held" was not free within \S+: held by others\. Wait longer/
         )
       }
       yield* another.unlock
@@ -226,7 +226,29 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
         69,
         /no lock server can be reached \(connect ECONNREFUSED 127\.0\.0\.1:\d+\)/
       )
+      // What it waits for is a server too.
+      assertFails(
+        yield* dlm(["run", "x", "--port", port, "--wait", "300ms", ...sh("echo ran")]),
+        69,
+        /no lock server can be reached/
+      )
     }), timeout)
+
+  it.effect(
+    "ends by why the lock cannot be had: with 77 where the server refuses, with 64 where an option is wrong",
+    () =>
+      Effect.gen(function*() {
+        const server = yield* Server
+        const run = (...flags: ReadonlyArray<string>) => server.dlm(["run", "x", ...flags, ...sh("echo ran")])
+        assertFails(yield* run("--ttl", "2h"), 77, /refused \(BadPayload\).*time to live/)
+        assertFails(yield* run("--label", "x".repeat(257)), 64, /the option label must have at most 256 bytes/)
+        const long = yield* server.dlm(["run", "x".repeat(513), ...sh("echo ran")])
+        assertFails(long, 64, /the option name must have at most 512 bytes/)
+        assertPrints(yield* run("--label", "nightly on host 7"), "ran\n")
+        yield* assertFree("x")
+      }),
+    timeout
+  )
 
   it.effect("ends with 127 or 126 where there is no such command, or it cannot be run", () =>
     Effect.gen(function*() {
@@ -355,7 +377,8 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
         [["run", "x", "--ttl", "0", "--", "true"], /ttl must be greater than zero/],
         [["run", "x", "--ttl", "soon", "--", "true"], /--ttl: "soon"\. Expected a duration such as 500ms/],
         [["run", "x", "--wait", "-1s", "--", "true"], /--wait/],
-        [["run", "x", "--port", "0.5", "--", "true"], /--port/]
+        [["run", "x", "--port", "0.5", "--", "true"], /--port/],
+        [["run", "x", "--label", "", "--", "true"], /--label\. Expected at least one character/]
       ]
       yield* Effect.forEach(
         uses,

@@ -257,7 +257,7 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
       Effect.gen(function*() {
         const port = yield* programs.freePort
         const error = yield* opened(RedisStore.layerUrl({ url: Redacted.make(`redis://127.0.0.1:${port}`) }))
-        assert.include(error.message, `the redis store failed (connect ECONNREFUSED 127.0.0.1:${port})`)
+        assert.include(error.message, `the redis store cannot be reached (connect ECONNREFUSED 127.0.0.1:${port})`)
         assert.isUndefined(error.name)
       }))
 
