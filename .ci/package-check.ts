@@ -55,14 +55,13 @@ const server = NodeLockServer.layer({ port: 0 }).pipe(
 const overTcp = Effect.gen(function*() {
   const { address } = yield* SocketServer.SocketServer
   return yield* Effect.gen(function*() {
-    const locker = yield* Locker.make("a")
-    return yield* Effect.succeed("over TCP").pipe(Lease.withLock(locker))
+    return yield* Effect.succeed("over TCP").pipe(Lease.withLock("a"))
   }).pipe(Effect.provide(NodeTalker.layer({ port: address.port })))
 }).pipe(Effect.provide(server))
-const inProcess = Effect.gen(function*() {
-  const locker = yield* Locker.make("a")
-  return yield* Effect.succeed("in process").pipe(Lease.withLock(locker))
-}).pipe(Effect.provide(LockServer.layerTalker.pipe(Layer.provide(LockServer.layerMemory))))
+const inProcess = Effect.succeed("in process").pipe(
+  Lease.withLock("a"),
+  Effect.provide(LockServer.layerTalker.pipe(Layer.provide(LockServer.layerMemory)))
+)
 const mocked = Effect.gen(function*() {
   const locker = yield* Locker.make("a")
   return yield* locker.holder

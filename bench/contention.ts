@@ -1,8 +1,8 @@
 /**
  * 16 contenders on 16 connections want one lock, each to hold it for a millisecond, again and again.
  */
-import { Context, Effect, Exit, Layer, Scope } from "effect"
-import { Lease, Locker, Talker } from "effect-dlm"
+import { Effect, Exit, Layer, Scope } from "effect"
+import { Lease } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
 import { type Row, serve } from "./harness.ts"
 import { startRedis } from "./servers.ts"
@@ -68,11 +68,9 @@ const holdAlone = async (): Promise<number> => {
 const ours = (port: number) => async (): Promise<Contender> => {
   const scope = Scope.makeUnsafe()
   const context = await Effect.runPromise(Scope.provide(Layer.build(Layer.fresh(NodeTalker.layer({ port }))), scope))
-  const locker = await Effect.runPromise(
-    Effect.provideService(Locker.make("contended"), Talker.Talker, Context.get(context, Talker.Talker))
-  )
+  const run = Effect.runPromiseWith(context)
   return {
-    hold: (body) => Effect.runPromise(Lease.withLock(Effect.promise(body), locker)),
+    hold: (body) => run(Lease.withLock(Effect.promise(body), "contended")),
     stop: () => Effect.runPromise(Scope.close(scope, Exit.void))
   }
 }

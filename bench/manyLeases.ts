@@ -2,7 +2,7 @@
  * 100,000 leases held by one process: what each costs in memory, and whether renewals keep up.
  */
 import { Duration, Effect, Exit, Layer, ManagedRuntime, Scope } from "effect"
-import { type Lease, Locker } from "effect-dlm"
+import { Lease } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
 import { LockServer } from "effect-dlm/server"
 import { type Row, serve } from "./harness.ts"
@@ -51,12 +51,12 @@ export const manyLeases = async (): Promise<ReadonlyArray<Row>> => {
   const scope = Scope.makeUnsafe()
   const before = await heap()
   const leases = await runtime.runPromise(
-    Effect.forEach(Array.from({ length: count }, (_, i) => i), (i) =>
-      Effect.gen(function*() {
-        const locker = yield* Locker.make(`bench/${i}`, { ttl })
-        return yield* Scope.provide(locker.acquire(), scope)
-      }), { concurrency: 256 })
-  ) as Array<Lease.Lease>
+    Effect.forEach(
+      Array.from({ length: count }, (_, i) => i),
+      (i) => Scope.provide(Lease.acquire(`bench/${i}`, { ttl }), scope),
+      { concurrency: 256 }
+    )
+  )
   const perLease = (await heap() - before) / count
   await new Promise((resolve) => setTimeout(resolve, Duration.toMillis(ttl) * 2))
   const states = await Effect.runPromise(Effect.forEach(leases, ({ state }) => state))

@@ -8,7 +8,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Config, Console, Effect, FileSystem, Layer, Stdio, Stream } from "effect"
 // Not "effect-dlm": within the repository that would need a build first.
-import { Lease, Locker } from "../../src/index.ts"
+import { Lease } from "../../src/index.ts"
 import { NodeTalker } from "../../src/node/index.ts"
 
 const settings = Config.all({
@@ -29,7 +29,6 @@ const increment = Effect.fnUntraced(function*(file: string) {
 const worker = Effect.gen(function*() {
   const { folder, increments } = yield* settings
   const { stdin } = yield* Stdio.Stdio
-  const lock = yield* Locker.make("the number", { ttl: "10 seconds" })
 
   yield* Console.log("ready")
   yield* stdin.pipe(
@@ -37,7 +36,7 @@ const worker = Effect.gen(function*() {
     Stream.splitLines,
     Stream.runForEach((round) => {
       const alone = increment(`${folder}/${round}`)
-      return (round === "locked" ? Lease.withLock(alone, lock) : alone).pipe(
+      return (round === "locked" ? Lease.withLock(alone, "the number", { ttl: "10 seconds" }) : alone).pipe(
         Effect.andThen(Console.log("done")),
         Effect.repeat({ times: increments - 1 })
       )

@@ -9,7 +9,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Config, Console, Effect, Layer, Option } from "effect"
 // Not "effect-dlm": within the repository that would need a build first.
 import { NodeEtcdStore } from "../../src/etcd/index.ts"
-import { Locker } from "../../src/index.ts"
+import { Lease } from "../../src/index.ts"
 import { type Guarantees, Identities, LockServer } from "../../src/server/index.ts"
 
 const store = NodeEtcdStore.layerConfig({ url: Config.Redacted("ETCD_URL") })
@@ -21,9 +21,8 @@ const locks = LockServer.layerTalker.pipe(
 )
 
 const program = Effect.gen(function*() {
-  const locker = yield* Locker.make("report")
   yield* Console.log("waiting for the lock")
-  const lease = yield* locker.acquire()
+  const lease = yield* Lease.acquire("report")
   yield* Console.log(`it is ours, with the fence ${Option.getOrThrow(lease.fence)}`)
   yield* Effect.sleep("2 seconds")
   yield* Console.log("done")

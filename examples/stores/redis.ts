@@ -6,7 +6,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Config, Console, Effect, Layer, Option } from "effect"
 // Not "effect-dlm": within the repository that would need a build first.
-import { Locker } from "../../src/index.ts"
+import { Lease } from "../../src/index.ts"
 import { RedisStore } from "../../src/redis/index.ts"
 import { Identities, LockServer } from "../../src/server/index.ts"
 
@@ -18,15 +18,14 @@ const server = LockServer.layerTalker.pipe(
 )
 
 const work = (who: string) =>
-  Effect.gen(function*() {
-    const lock = yield* Locker.make("example")
-    const once = Effect.gen(function*() {
-      const lease = yield* lock.acquire()
+  Lease.use("example", (lease) =>
+    Effect.gen(function*() {
       yield* Console.log(`${who} is alone, with fence ${Option.getOrThrow(lease.fence)}`)
       yield* Effect.sleep("100 millis")
-    })
-    yield* Effect.scoped(once).pipe(Effect.repeat({ times: 2 }))
-    // `local`, so that each has a server of its own, and a connection of its own.
-  }).pipe(Effect.provide(server, { local: true }))
+    })).pipe(
+      Effect.repeat({ times: 2 }),
+      // `local`, so that each has a server of its own, and a connection of its own.
+      Effect.provide(server, { local: true })
+    )
 
 Effect.all([work("one"), work("the other")], { concurrency: "unbounded" }).pipe(NodeRuntime.runMain)

@@ -10,7 +10,7 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Console, Effect, FileSystem, Layer, Option, Stdio } from "effect"
 // Not "effect-dlm": within the repository that would need a build first.
-import { Locker } from "../../src/index.ts"
+import { Lease, Locker } from "../../src/index.ts"
 import { type Guarantees, Identities, LockServer } from "../../src/server/index.ts"
 import { SqliteStore } from "../../src/sqlite/index.ts"
 
@@ -21,13 +21,13 @@ const durable = (file: string) =>
     Layer.provide([SqliteStore.layer({ file, synchronous: "full" }), Identities.layerNone])
   )
 
-const hold = Effect.fnUntraced(function*(who: string) {
-  const locker = yield* Locker.make("orders.csv")
-  const lease = yield* locker.acquire()
-  yield* Console.log(`${who} holds it, with fence ${Option.getOrThrow(lease.fence)}`)
-  yield* Effect.sleep("50 millis")
-  yield* Console.log(`${who} lets go`)
-}, Effect.scoped)
+const hold = (who: string) =>
+  Lease.use("orders.csv", (lease) =>
+    Effect.gen(function*() {
+      yield* Console.log(`${who} holds it, with fence ${Option.getOrThrow(lease.fence)}`)
+      yield* Effect.sleep("50 millis")
+      yield* Console.log(`${who} lets go`)
+    }))
 
 const program = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem

@@ -88,16 +88,14 @@ const orderOf = (store: KeyValueStore.KeyValueStore): Semaphore.Semaphore => {
  * @example
  * ```ts
  * import { Effect } from "effect"
- * import { Locker } from "effect-dlm"
+ * import { Lease } from "effect-dlm"
  * import { Fence } from "effect-dlm/fence"
  * import { KeyValueStore } from "effect/persistence"
  *
  * const program = Effect.gen(function*() {
  *   const store = Fence.keyValueStore(yield* KeyValueStore.KeyValueStore)
- *   const locker = yield* Locker.make("settings")
- *   const lease = yield* locker.acquire()
- *   yield* store.set("theme", "dark", lease)
- * }).pipe(Effect.scoped)
+ *   yield* Lease.use("settings", (lease) => store.set("theme", "dark", lease))
+ * })
  * ```
  */
 export const keyValueStore = (store: KeyValueStore.KeyValueStore): GuardedKeyValueStore => {
@@ -132,16 +130,15 @@ export const keyValueStore = (store: KeyValueStore.KeyValueStore): GuardedKeyVal
  * @example
  * ```ts
  * import { Effect } from "effect"
- * import { Locker } from "effect-dlm"
+ * import { Lease } from "effect-dlm"
  * import { Fence } from "effect-dlm/fence"
  * import { SqlClient } from "effect/sql"
  *
  * const program = Effect.gen(function*() {
  *   const sql = yield* SqlClient.SqlClient
- *   const locker = yield* Locker.make("invoices")
- *   const lease = yield* locker.acquire()
- *   yield* sql`UPDATE invoices SET sent = true`.pipe(Fence.sql(sql, lease))
- * }).pipe(Effect.scoped)
+ *   yield* Lease.use("invoices", (lease) =>
+ *     sql`UPDATE invoices SET sent = true`.pipe(Fence.sql(sql, lease)))
+ * })
  * ```
  */
 export const sql =

@@ -46,13 +46,13 @@ const address = ({ host = "127.0.0.1", port = defaultPort }: Options) =>
  * @example
  * ```ts
  * import { Effect } from "effect"
- * import { Lease, Locker } from "effect-dlm"
+ * import { Lease } from "effect-dlm"
  * import { NodeTalker } from "effect-dlm/node"
  *
- * const program = Effect.gen(function*() {
- *   const orders = yield* Locker.make("orders.csv")
- *   yield* Effect.log("alone with the file").pipe(Lease.withLock(orders))
- * }).pipe(Effect.provide(NodeTalker.layer({ host: "127.0.0.1", port: 37373 })))
+ * const program = Effect.log("alone with the file").pipe(
+ *   Lease.withLock("orders.csv"),
+ *   Effect.provide(NodeTalker.layer({ host: "127.0.0.1", port: 37373 }))
+ * )
  * ```
  */
 export const layer = (options: Options = {}): Layer.Layer<Talker.Talker, InvalidOption> =>
