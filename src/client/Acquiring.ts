@@ -330,7 +330,7 @@ const makePause = Effect.fnUntraced(function*(attempt: Attempt) {
   let poll: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
   let retry: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
   const within = (millis: number, self: Effect.Effect<unknown>) =>
-    millis === Infinity ? self : Effect.timeoutOption(self, Duration.millis(Math.max(0, Math.ceil(millis))))
+    millis === Infinity ? self : Effect.timeoutOption(self, Duration.millis(Math.max(0, millis)))
   return Effect.fnUntraced(function*(error: NotOwner | LockerError) {
     if (error._tag === "NotOwner") {
       if (clock.now() - attempt.askedAt >= maxWait) return

@@ -95,10 +95,13 @@ const acquireLease = (
     const context = Within.contextOf(fiber)
     const { id } = fiber
     return Effect.map(Acquiring.acquire(terms, waiting, restore), ({ place, tenure }): HeldLease | undefined => {
-      const lease = new HeldLease(terms, tenure, { ...settings, isHurried }, context, id, place)
+      // Whoever has permits keeps nobody from having others.
+      const kept = terms.mode === "permit" ? undefined : place
+      if (kept === undefined) place.leave()
+      const lease = new HeldLease(terms, tenure, { ...settings, isHurried }, context, id, kept)
       lease.waited = clock.now() - startedAt
       Metrics.waits.updateUnsafe(lease.waited / 1000, context)
-      place.queue.holder = lease.root
+      if (kept !== undefined) kept.queue.holder = lease.root
       return lease
     })
   }).pipe(
@@ -150,9 +153,9 @@ const withRest = <A, E, R>(
   return Effect.suspend(() => self({ ...given, wait: Math.max(0, until - clock.now()) }))
 }
 
-// All sections are of leases.
-const sectionOf = (fiber: Fiber.Fiber<unknown, unknown>, { name, talker }: Terms): LeaseSection | undefined =>
-  Within.find(fiber, talker, name) as LeaseSection | undefined
+// All sections are of leases. Permits are counted: who has some and asks for more wants more.
+const sectionOf = (fiber: Fiber.Fiber<unknown, unknown>, { mode, name, talker }: Terms): LeaseSection | undefined =>
+  mode === "permit" ? undefined : Within.find(fiber, talker, name) as LeaseSection | undefined
 
 // For as long as its scope lasts, should that close after what is around it.
 const acquireWithin = (

@@ -117,7 +117,7 @@ export interface Locker extends Claim<"exclusive"> {
    */
   readonly acquire: (
     options?: Lease.AcquireOptions
-  ) => Effect.Effect<Lease.Lease, Lease.WithLockError, Scope.Scope>
+  ) => Effect.Effect<Lease.Lease<"exclusive">, Lease.WithLockError, Scope.Scope>
 }
 
 /** How a Locker behaves. */

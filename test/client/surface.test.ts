@@ -8,8 +8,12 @@ import type { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, Store, StoreError } from "effect-dlm/server"
 import { MockTalker } from "effect-dlm/testing"
 import { TestClock } from "effect/testing"
+import { ClaimTypeId, type Terms, termsOf } from "../../src/client/Claim.ts"
 
 const inProcess = LockServer.layerTalkerMemory
+
+const permitsOf = (terms: Terms): Terms<"permit"> =>
+  Object.create(terms, { mode: { value: "permit" } }) as Terms<"permit">
 
 /** Lets time go on until an Effect has ended. */
 const timed = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -83,6 +87,17 @@ describe("a name", () => {
       )
       assert.strictEqual(new Set(fences.map((fence) => String(Option.getOrThrow(fence)))).size, 1)
     }).pipe(Effect.provide(inProcess)))
+
+  it.effect("of permits is asked for again by each that wants some", () => {
+    const { layer, requests } = recorded()
+    return Effect.gen(function*() {
+      const locker = yield* Locker.make("a")
+      // As a semaphore's permits will be.
+      const permits: Lease.Claim<"permit"> = { name: "a", [ClaimTypeId]: permitsOf(termsOf(locker)) }
+      yield* Effect.void.pipe(Lease.withLock(permits), Lease.withLock(permits))
+      assert.strictEqual(new Set(requests.map(({ ID }) => ID)).size, 2)
+    }).pipe(Effect.provide(layer))
+  })
 
   it.effect("is one of each Talker: another's is waited for", () =>
     Effect.gen(function*() {
