@@ -91,8 +91,9 @@ class Attempt {
   }
 
   left(): number {
-    if (this.waiting.until === Infinity) return Infinity
-    return Math.max(0, this.waiting.until - this.waiting.clock.now())
+    const left = this.waiting.until - this.waiting.clock.now()
+    // Less than timers count is nothing left.
+    return left < 1 ? 0 : left
   }
 
   /** How long it may take at the most, in milliseconds, with the grace for an answer. */

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Effect, Fiber, Latch, Layer } from "effect"
-import { DlmError, Lease } from "effect-dlm"
+import { Lease } from "effect-dlm"
 import { LockServer } from "effect-dlm/server"
 import { MockTalker } from "effect-dlm/testing"
 import { HttpServer } from "effect/http"
@@ -13,7 +13,7 @@ import { TestClock } from "effect/testing"
 import { Api } from "../../examples/http-api/Api.ts"
 import * as Orders from "../../examples/http-api/Orders.ts"
 
-const inProcess = LockServer.layerTalker.pipe(Layer.provide(LockServer.layerMemory))
+const inProcess = LockServer.layerTalkerMemory
 
 /** Payments that wait until they are told to go on, and how many there were. */
 const makePayments = Effect.sync(() => {
@@ -79,19 +79,13 @@ describe("the HTTP API of the examples", () => {
     Effect.gen(function*() {
       const { layer } = yield* makePayments
       const since = DateTime.makeUnsafe("2026-01-01T02:00:00Z")
-      const taken = MockTalker.layer(() =>
-        Effect.succeed({
-          Status: "NotOwner",
-          Holder: { Label: "api-2", Since: String(DateTime.toEpochMillis(since)), ExpiresIn: "20000" }
-        })
-      )
+      const taken = MockTalker.layerTaken({ label: "api-2", since: DateTime.toEpochMillis(since) })
       yield* Effect.gen(function*() {
         const { orders } = yield* client
         const paying = yield* Effect.forkChild(Effect.flip(orders.pay({ params: { id: "7" } })), {
           startImmediately: true
         })
-        // It asks again at moments of its own, so its time is over a little later.
-        yield* TestClock.adjust("3 seconds")
+        yield* TestClock.adjust("2 seconds")
         assert.deepInclude(yield* Fiber.join(paying), { _tag: "OrderBusy", order: "7", by: "api-2", since })
       }).pipe(Effect.provide(app(layer).pipe(Layer.provide(taken))))
     }))
@@ -99,9 +93,6 @@ describe("the HTTP API of the examples", () => {
   it.effect("answers 503 where no lock server can be reached", () =>
     Effect.gen(function*() {
       const { charged, layer } = yield* makePayments
-      const down = MockTalker.layer(({ Action, FileName }) =>
-        Effect.fail(new DlmError.TransportError({ name: FileName, action: Action, phase: "OpenFailed" }))
-      )
       yield* Effect.gen(function*() {
         const { orders } = yield* client
         const paying = yield* Effect.forkChild(Effect.flip(orders.pay({ params: { id: "7" } })), {
@@ -110,7 +101,7 @@ describe("the HTTP API of the examples", () => {
         yield* TestClock.adjust("4 seconds")
         assert.strictEqual((yield* Fiber.join(paying))._tag, "Unavailable")
         assert.deepStrictEqual(charged, [])
-      }).pipe(Effect.provide(app(layer).pipe(Layer.provide(down))))
+      }).pipe(Effect.provide(app(layer).pipe(Layer.provide(MockTalker.layerDown))))
     }))
 
   it.effect("holds an order as the defaults of the program say", () =>

@@ -45,7 +45,7 @@ describe("the nightly job of the examples", () => {
       yield* Fiber.join(fiber)
       assert.deepStrictEqual(written, ["1970-01-01"])
     }).pipe(Effect.provide([
-      LockServer.layerTalker.pipe(Layer.provide(LockServer.layerMemory)),
+      LockServer.layerTalkerMemory,
       KeyValueStore.layerMemory
     ])))
 
