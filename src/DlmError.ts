@@ -26,7 +26,10 @@ const about = { name: Schema.String, action: Action }
  */
 export class TransportError extends Schema.TaggedError<TransportError>()("TransportError", {
   ...about,
-  /** How far it came. */
+  /**
+   * How far it came. With `OpenFailed` (nobody listens, or the name is not known) and `OpenTimeout` nothing was sent; with
+   * `AnswerTimeout` and `Closed` it may have been carried out; `Released` is the Talker's own end.
+   */
   phase: Schema.Literals(["OpenFailed", "OpenTimeout", "AnswerTimeout", "Closed", "Released"]),
   /** What was read of an answer before the connection closed, at most 200 characters. */
   received: Schema.optionalKey(Schema.String),
@@ -38,20 +41,20 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
   override get message(): string {
     switch (this.phase) {
       case "OpenFailed":
-        return `${subject(this)}: no lock server can be reached` +
+        return `${subject(this)}no lock server can be reached` +
           `${detail(this.cause)}. Check that it runs, and the host and port`
       case "OpenTimeout":
-        return `${subject(this)}: connecting to the lock server took too long. ` +
+        return `${subject(this)}connecting to the lock server took too long. ` +
           "Check the host and port, and the network between"
       case "AnswerTimeout":
-        return `${subject(this)}: the lock server did not answer in time. ` +
-          "It may have done what was asked; asking again is safe"
+        return `${subject(this)}no answer came in time. ` +
+          "What was asked may have been done; asking again is safe"
       case "Closed":
-        return `${subject(this)}: the connection closed before the answer was whole. ` +
+        return `${subject(this)}the connection closed before the answer was whole. ` +
           "It may have been done; asking again is safe"
       case "Released":
-        return `${subject(this)}: the Talker's layer was released before this was answered. ` +
-          "Provide it to all that uses the Locker, not to its making alone"
+        return `${subject(this)}the Talker's layer was released before this was answered. ` +
+          "Provide it to all that uses the lock, not to a part of it"
     }
   }
 }
@@ -69,7 +72,7 @@ export class ProtocolError extends Schema.TaggedError<ProtocolError>()("Protocol
 }) {
   readonly isRetryable = false
   override get message(): string {
-    return `${subject(this)}: the answer is not in the JackrabbitDLM protocol: ` +
+    return `${subject(this)}the answer is not in the JackrabbitDLM protocol: ` +
       `${JSON.stringify(this.received)}. Check that the host and port are those of a lock server`
   }
 }
@@ -93,7 +96,7 @@ const busy = { holder: Schema.optionalKey(Holder), waiting: Schema.optionalKey(S
 export class NotOwner extends Schema.TaggedError<NotOwner>()("NotOwner", { ...about, ...busy }) {
   readonly isRetryable = false
   override get message(): string {
-    return `${subject(this)}: held by ${holding(this) ?? "another owner"}. Wait for its release or its expiry`
+    return `${subject(this)}held by ${holding(this) ?? "another owner"}. Wait for its release or its expiry`
   }
 }
 
@@ -101,7 +104,7 @@ export class NotOwner extends Schema.TaggedError<NotOwner>()("NotOwner", { ...ab
 export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", about) {
   readonly isRetryable = false
   override get message(): string {
-    return `${subject(this)}: there is nothing of that name. Put it first; it may have expired`
+    return `${subject(this)}there is nothing of that name. Put it first; it may have expired`
   }
 }
 
@@ -109,7 +112,7 @@ export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", about) 
 export class NoData extends Schema.TaggedError<NoData>()("NoData", about) {
   readonly isRetryable = false
   override get message(): string {
-    return `${subject(this)}: the lock holds no data. Put some first`
+    return `${subject(this)}the lock holds no data. Put some first`
   }
 }
 
@@ -120,7 +123,7 @@ export class NoData extends Schema.TaggedError<NoData>()("NoData", about) {
 export class Corruption extends Schema.TaggedError<Corruption>()("Corruption", about) {
   readonly isRetryable = false
   override get message(): string {
-    return `${subject(this)}: the entry held no readable data, and was dropped. ` +
+    return `${subject(this)}the entry held no readable data, and was dropped. ` +
       "To free a lock use unlock"
   }
 }
@@ -129,7 +132,7 @@ export class Corruption extends Schema.TaggedError<Corruption>()("Corruption", a
 export class Refused extends Schema.TaggedError<Refused>()("Refused", about) {
   readonly isRetryable = false
   override get message(): string {
-    return `${subject(this)}: refused (BadPayload). Check the time to live (3543 s without an ` +
+    return `${subject(this)}refused (BadPayload). Check the time to live (3543 s without an ` +
       "identity), the size of the data (16384 characters without one), and the identity's name and secret"
   }
 }
@@ -138,7 +141,7 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", about) {
 export class UnsupportedAction extends Schema.TaggedError<UnsupportedAction>()("UnsupportedAction", about) {
   readonly isRetryable = false
   override get message(): string {
-    return `${subject(this)}: the server does not know this action. Update the server`
+    return `${subject(this)}the server does not know this action. Update the server`
   }
 }
 
@@ -156,8 +159,8 @@ export class ServerBusy extends Schema.TaggedError<ServerBusy>()("ServerBusy", {
   override get message(): string {
     const why = this.cause instanceof Error ? this.cause.message : ""
     return why !== ""
-      ? `${subject(this)}: it cannot be done now: ${why}`
-      : `${subject(this)}: the lock server cannot do it now: it is short of memory, or its store is down. ` +
+      ? `${subject(this)}it cannot be done now: ${why}`
+      : `${subject(this)}the lock server cannot do it now: it is short of memory, or its store is down. ` +
         "Try again later; the server's log says more"
   }
 }
@@ -169,7 +172,7 @@ export class ServerBusy extends Schema.TaggedError<ServerBusy>()("ServerBusy", {
 export class ForeignOwner extends Schema.TaggedError<ForeignOwner>()("ForeignOwner", about) {
   readonly isRetryable = false
   override get message(): string {
-    return `${subject(this)}: the answer names another owner, so the lock is not taken to be ` +
+    return `${subject(this)}the answer names another owner, so the lock is not taken to be ` +
       "held. Something between client and server mixes up answers"
   }
 }
@@ -183,17 +186,16 @@ export class AcquireTimeout extends Schema.TaggedError<AcquireTimeout>()("Acquir
   readonly isRetryable = true
   override get message(): string {
     const others = this.waiting === undefined || this.waiting === 0 ? "" : `, and ${this.waiting} wait for it`
-    const holder = holding(this) ?? "others"
-    return `${quote(this.name)} was not free within ${
-      shown(this.waited)
-    }: held by ${holder}${others}. Wait longer, or later`
+    const holder = holding(this) ?? "another"
+    const within = Duration.toMillis(this.waited) < 1 ? "" : ` within ${shown(this.waited)}`
+    return `${quote(this.name)} was not free${within}: held by ${holder}${others}. Wait longer, or later`
   }
 }
 
 /** No renewal was confirmed before the local deadline: `cause` is what the last one failed with, if it did. */
 export class Expired extends Schema.TaggedError<Expired>()("Expired", { cause: Schema.optionalKey(Schema.Defect()) }) {
   override get message(): string {
-    return `no renewal was confirmed before its deadline${detail(this.cause)}`
+    return `no renewal was confirmed before its deadline${detail(this.cause)}. Check the server, or raise the ttl`
   }
 }
 
@@ -207,7 +209,7 @@ export class TakenAway extends Schema.TaggedError<TakenAway>()("TakenAway", {}) 
 /** It was held for as long as `maxHold` allows. */
 export class MaxHold extends Schema.TaggedError<MaxHold>()("MaxHold", {}) {
   override get message(): string {
-    return "it was held for as long as maxHold allows"
+    return "it was held for as long as maxHold allows. Do less under it, or raise maxHold"
   }
 }
 
@@ -253,7 +255,8 @@ export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
   override readonly cause = this.reason
   readonly isRetryable = false
   override get message(): string {
-    return `the lock on ${quote(this.name)} is lost: ${this.reason.message}. What it protects may be in other hands`
+    return `the lock on ${quote(this.name)} is lost: ${this.reason.message}. ` +
+      "Stop: what it protects may be in other hands"
   }
 }
 
@@ -308,7 +311,7 @@ export class InvalidOption extends Schema.TaggedError<InvalidOption>()("InvalidO
   readonly isRetryable = false
   override get message(): string {
     const name = this.name === "" ? "" : `${quote(this.name)}: `
-    return `${name}the option ${this.option} ${this.problem}`
+    return `${name}${this.option} ${this.problem}`
   }
 }
 
@@ -366,9 +369,10 @@ export class LockUnavailable extends Schema.TaggedError<LockUnavailable>()("Lock
   get isRetryable(): boolean {
     return this.reason.isRetryable
   }
-  // The reason names what was asked for itself.
+  // Most reasons say the name themselves; a request that is about none does not.
   override get message(): string {
-    return this.reason.message
+    const { message, name } = this.reason
+    return name === this.name ? message : `${quote(this.name)}: ${message}`
   }
 }
 
@@ -383,7 +387,7 @@ const shown = (duration: Duration.Duration): string =>
 
 // A request for `Version` is about no name.
 const subject = ({ action, name }: { readonly action: Action; readonly name: string }): string =>
-  action === "Version" ? action : `${action} ${quote(name)}`
+  action === "Version" ? "" : `${action} ${quote(name)}: `
 
 const quote = (name: string): string => JSON.stringify(name)
 

@@ -43,6 +43,10 @@ const forgottenAfter = 60_000
 /** When a client asks again that its retry schedule has given up, while it may still wait, in milliseconds. */
 const patientDelay = 1_000
 
+/** When a wait that only fails is told, and how often then, in milliseconds. */
+const firstWarning = 1_000
+const warnEvery = 60_000
+
 /** How to wait. */
 export interface Waiting {
   readonly clock: AgeClock
@@ -78,6 +82,7 @@ class Attempt {
   /** What an answer said last, in this wait, of another that holds the name. */
   taken: Busy | undefined
   lastFailure: LockerError | undefined
+  private warnsAt = 0
 
   constructor(terms: Terms, waiting: Waiting) {
     this.terms = terms
@@ -88,6 +93,15 @@ class Attempt {
 
   get isShared(): boolean {
     return this.terms.sharedOwner !== undefined
+  }
+
+  // Who waits for long, or for ever, is to see why: once a second of it is over, and each minute then.
+  warn(error: LockerError): Effect.Effect<void> {
+    const now = this.waiting.clock.now()
+    if (now - this.waiting.startedAt < firstWarning || now < this.warnsAt) return Effect.void
+    this.warnsAt = now + warnEvery
+    const name = JSON.stringify(this.terms.name)
+    return Effect.logWarning(`The lock on ${name} cannot be asked for, and is still waited for. ${error.message}`)
   }
 
   left(): number {
@@ -290,6 +304,7 @@ const ask = Effect.fnUntraced(function*(attempt: Attempt) {
       attempt.lastFailure = error
       place.queue.sawFailure(error)
       if (!error.isRetryable) return yield* Effect.fail(error)
+      yield* attempt.warn(error)
     }
     yield* pause(error)
   }
@@ -310,6 +325,7 @@ const waitAtServer = (attempt: Attempt): Effect.Effect<number | undefined, Locke
 
 const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenure, NotOwner | LockerError> =>
   Effect.suspend(() => {
+    const wasPending = attempt.isPending
     attempt.isPending = true
     attempt.queuesFor = wait
     attempt.askedAt = attempt.waiting.clock.now()
@@ -318,6 +334,8 @@ const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenu
     return Effect.onExit(asked, (exit) =>
       Effect.sync(() => {
         if (Exit.isSuccess(exit)) attempt.granted = exit.value
+        // What was not sent has changed nothing; an earlier one may have.
+        else if (Requests.isUnsent(exit.cause)) attempt.isPending = wasPending
         else if (!Requests.isInDoubt(exit.cause)) {
           attempt.isPending = false
           attempt.granted = undefined

@@ -24,6 +24,13 @@ export interface Claim<out M extends Mode = Mode> {
   readonly name: string
 }
 
+/** Which of its options a claim says. */
+export interface Given {
+  readonly ttl: boolean
+  readonly label: boolean
+  readonly identity: boolean
+}
+
 /** All that a request needs to know of what it is for. */
 export interface Terms<out M extends Mode = Mode> {
   readonly mode: M
@@ -31,8 +38,8 @@ export interface Terms<out M extends Mode = Mode> {
   readonly talker: Talker["Service"]
   readonly ttl: Duration.Duration
   readonly ttlSeconds: number
-  /** Whether the maker of the claim said it; else it is a default, and gives way to the user's own. */
-  readonly isTtlGiven: boolean
+  /** What the maker of the claim has said; the rest are defaults, and give way to those of each call. */
+  readonly given: Given
   /** What the holder says of itself to all who ask. */
   readonly label: string | undefined
   /** The owner, where the user gave one: others may have it too. */

@@ -28,6 +28,11 @@ export interface DataCodec {
   readonly decode: (text: string, name: string) => Effect.Effect<Uint8Array, DataError>
 }
 
+/** Whether a value is a codec, as far as can be seen. */
+export const isCodec = (value: unknown): value is DataCodec =>
+  typeof value === "object" && value !== null && "encode" in value && typeof value.encode === "function" &&
+  "decode" in value && typeof value.decode === "function"
+
 /**
  * A codec of one's own.
  *

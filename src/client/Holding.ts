@@ -11,13 +11,13 @@ import type * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { AcquireTimeout, InvalidOption, type LeaseLost, LockUnavailable } from "../DlmError.ts"
+import { AcquireTimeout, Conflict, Deadlock, InvalidOption, type LeaseLost, LockUnavailable } from "../DlmError.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import { Place } from "../lib/Mutex.ts"
 import { annotate, withSpan } from "../lib/tracing.ts"
 import * as Acquiring from "./Acquiring.ts"
 import * as Body from "./Body.ts"
-import type { Terms } from "./Claim.ts"
+import type { Mode, Terms } from "./Claim.ts"
 import { HeldLease, type HoldSettings, type Lease } from "./HeldLease.ts"
 import * as Metrics from "./Metrics.ts"
 import { type AcquireOptions, Defaults, resolve, type Resolved, type Settings } from "./Options.ts"
@@ -116,7 +116,8 @@ export const acquire = <T extends Target>(
   target: T,
   given: Given = {}
 ): Effect.Effect<Lease, AcquireError | LeaseLost, Scope.Scope | Needs<T>> =>
-  Within.staying(acquireSection(target, given))
+  // Before the lock: without a scope it would be nobody's to give back.
+  Effect.andThen(Effect.scope, Within.staying(acquireSection(target, given)))
 
 const acquireSection = (
   target: Target,
@@ -128,6 +129,7 @@ const acquireSection = (
       if (asked instanceof InvalidOption) return Effect.fail(unavailable(asked))
       const { settings, terms } = asked
       const outer = sectionOf(fiber, terms)
+      if (outer instanceof LockUnavailable) return Effect.fail(outer)
       const request = { ...asked, isHurried: given.isHurried }
       return outer === undefined
         ? Effect.flatMap(acquireLease(request, "Required", restore), (lease) => Within.untilClosed(lease!.root))
@@ -153,9 +155,28 @@ const withRest = <A, E, R>(
   return Effect.suspend(() => self({ ...given, wait: Math.max(0, until - clock.now()) }))
 }
 
-// All sections are of leases. Permits are counted: who has some and asks for more wants more.
-const sectionOf = (fiber: Fiber.Fiber<unknown, unknown>, { mode, name, talker }: Terms): LeaseSection | undefined =>
-  mode === "permit" ? undefined : Within.find(fiber, talker, name) as LeaseSection | undefined
+// The section of the name that a fiber is in, and may go on in. Whoever has the exclusive side has the shared one; permits
+// are counted: who has some and asks for more wants more. All else would wait for itself.
+const sectionOf = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  { mode, name, talker }: Terms
+): LeaseSection | LockUnavailable | undefined => {
+  // All sections are of leases.
+  const outer = Within.find(fiber, talker, name) as LeaseSection | undefined
+  const has = outer?.lease.mode
+  if (has === undefined || (has === "permit" && mode === "permit")) return undefined
+  if (mode !== "permit" && (has === "exclusive" || has === mode)) return outer
+  const reason = has === "shared" && mode === "exclusive"
+    ? new Deadlock({ name, cycle: [{ name }] })
+    : new Conflict({ name, asked: kinds[mode], present: `${kinds[has]}, by what is around it` })
+  return new LockUnavailable({ name, reason })
+}
+
+const kinds: Readonly<Record<Mode, string>> = {
+  exclusive: "an exclusive lock",
+  shared: "a shared lock",
+  permit: "permits"
+}
 
 // For as long as its scope lasts, should that close after what is around it.
 const acquireWithin = (
@@ -208,6 +229,7 @@ export const holding = <A, E, R>(
     if (asked instanceof InvalidOption) return Effect.fail(unavailable(asked))
     const { settings, terms } = asked
     const outer = sectionOf(fiber, terms)
+    if (outer instanceof LockUnavailable) return Effect.fail(outer)
     if (outer === undefined) {
       return withSpan("Lease.withLock", terms)(outermost({ ...asked, isHurried: given.isHurried }, kind, body))
     }

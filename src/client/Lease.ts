@@ -16,16 +16,17 @@
  * What fails has three tags: `AcquireTimeout` (others held it all the time),
  * `LeaseLost` and `LockUnavailable`, the last two with a `reason`.
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { InvalidOption, type LeaseLost, type LockUnavailable } from "../DlmError.ts"
-import type { Mode } from "./Claim.ts"
+import { type LeaseLost, LockUnavailable } from "../DlmError.ts"
+import { bodyOf, evaluating, isDataFirst, isListSecond, isProvedFirst, listed, pairOf, tagged } from "./Arguments.ts"
+import type { Claim, Mode } from "./Claim.ts"
 import type { Lease } from "./HeldLease.ts"
 import * as Holding from "./Holding.ts"
 import type { AcquireError, WithLockError } from "./Holding.ts"
+import type { Phase } from "./LeaseMachine.ts"
 import type { AcquireOptions, HoldOptions } from "./Options.ts"
 import { proofs, type Proves, type Tag } from "./Proof.ts"
 import * as Several from "./Several.ts"
@@ -64,7 +65,7 @@ export { Token } from "./Token.ts"
  * - `Lost` the deadline has passed, or the server refused: what the lock protects may be in other hands
  * - `Released` it was given back, or detached
  */
-export type State = "Held" | "Suspect" | "Ending" | "Lost" | "Released"
+export type State = Phase
 
 /**
  * Acquires a lock as a scoped Lease: it waits, and holds it, renewed, until the
@@ -107,8 +108,6 @@ type Explained<T, Options> = <const F>(
   second: [F] extends [AnyEffect] ? T : Options
 ) => unknown
 
-const isDataFirst = (args: IArguments): boolean => Effect.isEffect(args[0])
-
 /**
  * Runs an Effect while the lock is held, and gives the lock back whatever
  * comes of it.
@@ -149,7 +148,7 @@ export const withLock: {
 } & Explained<Target, AcquireOptions> = dual(
   isDataFirst,
   <A, E, R>(self: Effect.Effect<A, E, R>, target: Target, options?: AcquireOptions) =>
-    Holding.required(Holding.holding(target, options, "Required", () => self))
+    bodyOf(self, target, () => Holding.required(Holding.holding(target, options, "Required", () => self)))
 ) as never
 
 /**
@@ -181,7 +180,7 @@ export const withLockIfAvailable: {
 } & Explained<Target, HoldOptions> = dual(
   isDataFirst,
   <A, E, R>(self: Effect.Effect<A, E, R>, target: Target, options?: HoldOptions) =>
-    ifAvailable(target, options, () => self)
+    bodyOf(self, target, () => ifAvailable(target, options, () => self))
 ) as never
 
 // Without an AcquireTimeout of its own: where the lock is taken there is none.
@@ -227,29 +226,22 @@ export const withLocks: {
     options?: AcquireOptions
   ): Effect.Effect<A, E | WithLockError, R | Needs<T>>
 } & Explained<Targets<Target>, AcquireOptions> = ((...args: ReadonlyArray<unknown>) => {
+  const isFirst = isListSecond(args)
   // Now, and not when it is run: what can be gone through once is empty the second time.
-  if (!Effect.isEffect(args[0])) {
-    const all = listed(args[0])
-    return (self: Effect.Effect<unknown>) => allOf(self, all, args[1] as AcquireOptions | undefined)
-  }
-  return allOf(args[0] as Effect.Effect<unknown>, listed(args[1]), args[2] as AcquireOptions | undefined)
+  const all = listed(args[isFirst ? 1 : 0], "targets", (target): Several.One => ({ target: target as Target }))
+  const options = args[isFirst ? 2 : 1] as AcquireOptions | undefined
+  const held = (self: Effect.Effect<unknown>) => allOf(self, all, options)
+  return isFirst ? held(args[0] as Effect.Effect<unknown>) : held
 }) as never
-
-const listed = (targets: unknown): ReadonlyArray<Several.One> | InvalidOption =>
-  typeof targets === "object" && targets !== null && Symbol.iterator in targets
-    ? Array.from(targets as Iterable<Target>, (target) => ({ target }))
-    : new InvalidOption({
-      name: typeof targets === "string" ? targets : "",
-      option: "targets",
-      problem: `must be a list of names and claims, and is ${targets === null ? "null" : `a ${typeof targets}`}`
-    })
 
 const allOf = <A, E, R>(
   self: Effect.Effect<A, E, R>,
-  all: ReadonlyArray<Several.One> | InvalidOption,
+  all: ReadonlyArray<Several.One> | LockUnavailable,
   options: AcquireOptions | undefined
 ): Effect.Effect<A, E | WithLockError, R> =>
-  all instanceof InvalidOption ? Effect.fail(Holding.unavailable(all)) : Several.holdingAll(self, all, options)
+  all instanceof LockUnavailable
+    ? Effect.fail(all)
+    : bodyOf(self, undefined, () => Several.holdingAll(self, all, options))
 
 /**
  * As `withLock`, with the lease in hand: for its fence, its datum, its loss or
@@ -271,33 +263,38 @@ export const use: {
   ): Effect.Effect<A, E | WithLockError, R | Needs<T>>
   <const T extends Target, A, E, R>(
     target: T,
-    options: AcquireOptions,
+    options: AcquireOptions | undefined,
     evaluate: (lease: Lease<ModeOf<T>>) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | WithLockError, R | Needs<T>>
 } = (<A, E, R>(
   target: Target,
   ...rest:
     | readonly [(lease: Lease) => Effect.Effect<A, E, R>]
-    | readonly [AcquireOptions, (lease: Lease) => Effect.Effect<A, E, R>]
+    | readonly [AcquireOptions | undefined, (lease: Lease) => Effect.Effect<A, E, R>]
 ) => {
-  const [options, evaluate] = rest.length === 1 ? [{}, rest[0]] : rest
-  return Holding.required(Holding.holding(target, options, "Required", evaluate))
+  const [options, evaluate] = rest.length === 1 ? [undefined, rest[0]] : rest
+  return evaluating(
+    evaluate,
+    target,
+    (body) => Holding.required(Holding.holding(target, options, "Required", body))
+  )
 }) as never
 
 /** A tag of any name: a proof is of one name exactly, so none is a `Tag<string, M>`. */
 type AnyTag = Tag<any, "exclusive"> | Tag<any, "shared"> | Tag<any, "permit">
 
-/** A target that gives the proofs of a tag: of a name all do. */
-type Proving<T, M extends Mode> = T & (ModeOf<T> extends M ? unknown : never)
+/** The ways to hold a lock that give a proof of this mode: who may write may read. */
+type Gives<M extends Mode> = M extends "shared" ? "shared" | "exclusive" : M
+
+/** A target that gives the proofs of a tag. A name is held exclusively. */
+type Proving<T, M extends Mode> = T & (ModeOf<T> extends Gives<M> ? unknown : never)
 
 /** As `Explained`, of three arguments, one of which is a tag. */
 type ExplainedProof<Options> = <const F, const S>(
   first: [F] extends [AnyTag] ? F : AnyEffect,
-  second: [F] extends [AnyTag] ? Target<F["mode"]> : [S] extends [AnyTag] ? S : AnyTag,
-  third: [F] extends [AnyTag] ? Options : [S] extends [AnyTag] ? Target<S["mode"]> : Target
+  second: [F] extends [AnyTag] ? Target<Gives<F["mode"]>> : [S] extends [AnyTag] ? S : AnyTag,
+  third: [F] extends [AnyTag] ? Options : [S] extends [AnyTag] ? Target<Gives<S["mode"]>> : Target
 ) => unknown
-
-const isProvedFirst = (args: IArguments): boolean => Context.isKey(args[1])
 
 // Gives an Effect all that its lease proves.
 const prove =
@@ -311,14 +308,14 @@ const prove =
  * @see {@link tag} for an example
  */
 export const withLockProvided: {
-  <Name extends string, M extends Mode, const T extends Target<M>>(
+  <Name extends string, M extends Mode, const T extends Target<Gives<M>>>(
     tag: Tag<Name, M>,
     target: Proving<T, M>,
     options?: AcquireOptions
   ): <A, E, R>(
     self: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | WithLockError, Exclude<R, Proves<Name, M>> | Needs<T>>
-  <A, E, R, Name extends string, M extends Mode, const T extends Target<M>>(
+  <A, E, R, Name extends string, M extends Mode, const T extends Target<Gives<M>>>(
     self: Effect.Effect<A, E, R>,
     tag: Tag<Name, M>,
     target: Proving<T, M>,
@@ -328,12 +325,19 @@ export const withLockProvided: {
   // A tag is an Effect too.
   isProvedFirst,
   <A, E, R>(self: Effect.Effect<A, E, R>, tag: Tag<string, Mode>, target: Target, options?: AcquireOptions) =>
-    Holding.required(Holding.holding(target, options, "Required", (lease) => prove(tag)(lease)(self)))
+    tagged(
+      tag,
+      target,
+      () =>
+        bodyOf(self, target, () =>
+          Holding.required(Holding.holding(target, options, "Required", (lease) =>
+            prove(tag)(lease)(self))))
+    )
 ) as never
 
 /** As `withLockIfAvailable`, and proves to the Effect that the lock is held. */
 export const withLockProvidedIfAvailable: {
-  <Name extends string, M extends Mode, const T extends Target<M>>(
+  <Name extends string, M extends Mode, const T extends Target<Gives<M>>>(
     tag: Tag<Name, M>,
     target: Proving<T, M>,
     options?: HoldOptions
@@ -344,7 +348,7 @@ export const withLockProvidedIfAvailable: {
     E | LockUnavailable | LeaseLost,
     Exclude<R, Proves<Name, M>> | Needs<T>
   >
-  <A, E, R, Name extends string, M extends Mode, const T extends Target<M>>(
+  <A, E, R, Name extends string, M extends Mode, const T extends Target<Gives<M>>>(
     self: Effect.Effect<A, E, R>,
     tag: Tag<Name, M>,
     target: Proving<T, M>,
@@ -353,15 +357,25 @@ export const withLockProvidedIfAvailable: {
 } & ExplainedProof<HoldOptions> = dual(
   isProvedFirst,
   <A, E, R>(self: Effect.Effect<A, E, R>, tag: Tag<string, Mode>, target: Target, options?: HoldOptions) =>
-    ifAvailable(target, options, (lease) => prove(tag)(lease)(self))
+    tagged(
+      tag,
+      target,
+      () => bodyOf(self, target, () => ifAvailable(target, options, (lease) => prove(tag)(lease)(self)))
+    )
 ) as never
 
-/** A tag, and what gives its proof. */
-export type Pair = readonly [tag: Tag<any, "exclusive">, target: Target<"exclusive">]
+/** A tag, and a target that may give its proof. */
+export type Pair = readonly [tag: AnyTag, target: Target]
+
+/** Pairs each of whose targets gives the proof of its tag. */
+type ProvingAll<P extends ReadonlyArray<Pair>> = {
+  readonly [K in keyof P]: readonly [tag: P[K][0], target: GivesTo<P[K][0]["mode"]>]
+}
+
+type GivesTo<M extends Mode> = M extends "permit" ? Claim<"permit"> : Target<Gives<M>>
 
 /** What each pair proves. */
 type ProvedBy<P> = P extends readonly [Tag<infer Name, infer M>, unknown] ? Proves<Name, M> : never
-type TargetIn<P> = P extends readonly [unknown, infer T] ? T : never
 
 /**
  * As `withLocks`, and proves to the Effect that each lock is held.
@@ -379,22 +393,24 @@ type TargetIn<P> = P extends readonly [unknown, infer T] ? T : never
  * ```
  */
 export const withLocksProvided: {
-  <const P extends Pair>(
-    held: ReadonlyArray<P>,
+  <const P extends ReadonlyArray<Pair>>(
+    held: P & ProvingAll<P>,
     options?: AcquireOptions
   ): <A, E, R>(
     self: Effect.Effect<A, E, R>
-  ) => Effect.Effect<A, E | WithLockError, Exclude<R, ProvedBy<P>> | Needs<TargetIn<P>>>
-  <A, E, R, const P extends Pair>(
+  ) => Effect.Effect<A, E | WithLockError, Exclude<R, ProvedBy<P[number]>> | Needs<P[number][1]>>
+  <A, E, R, const P extends ReadonlyArray<Pair>>(
     self: Effect.Effect<A, E, R>,
-    held: ReadonlyArray<P>,
+    held: P & ProvingAll<P>,
     options?: AcquireOptions
-  ): Effect.Effect<A, E | WithLockError, Exclude<R, ProvedBy<P>> | Needs<TargetIn<P>>>
-} & Explained<ReadonlyArray<Pair>, AcquireOptions> = dual(
-  isDataFirst,
-  <A, E, R>(
-    self: Effect.Effect<A, E, R>,
-    held: ReadonlyArray<readonly [Tag<string, Mode>, Target]>,
-    options?: AcquireOptions
-  ) => allOf(self, held.map(([tag, target]) => ({ target, use: prove(tag) })), options)
-) as never
+  ): Effect.Effect<A, E | WithLockError, Exclude<R, ProvedBy<P[number]>> | Needs<P[number][1]>>
+} & Explained<ReadonlyArray<Pair>, AcquireOptions> = ((...args: ReadonlyArray<unknown>) => {
+  const isFirst = isListSecond(args)
+  const all = listed(args[isFirst ? 1 : 0], "held", (item): Several.One | string => {
+    const pair = pairOf(item)
+    return typeof pair === "string" ? pair : { target: pair[1], use: prove(pair[0]) }
+  })
+  const options = args[isFirst ? 2 : 1] as AcquireOptions | undefined
+  const held = (self: Effect.Effect<unknown>) => allOf(self, all, options)
+  return isFirst ? held(args[0] as Effect.Effect<unknown>) : held
+}) as never

@@ -40,7 +40,7 @@ import { type Claim, ClaimTypeId, type Terms } from "./Claim.ts"
 import * as DataCodec from "./DataCodec.ts"
 import type { HeldLease } from "./HeldLease.ts"
 import * as Lease from "./Lease.ts"
-import { identityProblem, labelProblem, resolve, shownIdentity, ttlOf } from "./Options.ts"
+import { either, identityProblem, labelProblem, optionsProblem, resolve, shownIdentity, ttlOf } from "./Options.ts"
 import * as Owners from "./Owners.ts"
 import type { Holder, LockerError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
@@ -146,6 +146,14 @@ export interface Options extends Pick<Lease.HoldOptions, "label"> {
 /** How long the next operation waits, in milliseconds, for what gives back what the one before may have been granted. */
 const withdrawPatience = 2_000
 
+/** Options, and what they come to. */
+interface Settled {
+  readonly options: Options
+  readonly ttl: Duration.Duration
+  readonly label: string | undefined
+  readonly identity: Lease.Identity | undefined
+}
+
 // A class, and its Effects made when they are asked for, so that a process can have very many of them. It is its own terms.
 class PlainLocker implements Locker, Terms<"exclusive"> {
   readonly mode = "exclusive"
@@ -153,7 +161,7 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
   readonly talker: Talker["Service"]
   readonly ttl: Duration.Duration
   readonly ttlSeconds: number
-  readonly isTtlGiven: boolean
+  readonly given: Terms["given"]
   readonly label: string | undefined
   readonly sharedOwner: string | undefined
   readonly identity: Terms["identity"]
@@ -172,16 +180,21 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
   /** What gives back the last grant in doubt, until that has been tried. */
   private withdrawal: ((done: () => void) => void) | undefined
 
-  constructor(name: string, talker: Talker["Service"], base: string, ttl: Duration.Duration, options: Options) {
+  constructor(name: string, talker: Talker["Service"], base: string, settled: Settled) {
+    const { options } = settled
     this.name = name
     this.talker = talker
     this.base = base
-    this.ttl = ttl
-    this.ttlSeconds = Duration.toSeconds(ttl)
-    this.isTtlGiven = options.ttl !== undefined
-    this.label = options.label
+    this.ttl = settled.ttl
+    this.ttlSeconds = Duration.toSeconds(settled.ttl)
+    this.label = settled.label
+    this.identity = settled.identity && shownIdentity(settled.identity)
+    this.given = {
+      ttl: options.ttl !== undefined,
+      label: options.label !== undefined,
+      identity: options.identity !== undefined
+    }
     this.sharedOwner = options.id
-    this.identity = options.identity && shownIdentity(options.identity)
     this.retry = (options.retry ?? defaultRetry) as Schedule.Schedule<unknown>
     this.codec = options.codec ?? DataCodec.wire
   }
@@ -481,28 +494,34 @@ const grantOf = ({ fence, owner, sentAt }: Tenure): Grant => ({ id: owner, fence
 
 const nothing = () => Effect.void
 
+// What a Locker's options come to, with the defaults around its making.
+const settle = (name: string, options: Options, defaults: Lease.AcquireOptions): Settled | InvalidOption => {
+  const invalid = (option: string, problem: string) => new InvalidOption({ name, option, problem })
+  const ofOptions = optionsProblem(options)
+  if (ofOptions !== undefined) return invalid("options", ofOptions)
+  const ttl = ttlOf(either(options.ttl, either(defaults.ttl, defaultTtl))!, invalid)
+  if (ttl instanceof InvalidOption) return ttl
+  const label = either(options.label, defaults.label)
+  const identity = either(options.identity, defaults.identity)
+  const problems = {
+    id: options.id === undefined ? undefined : idProblem(options.id),
+    label: label === undefined ? undefined : labelProblem(label),
+    identity: identity === undefined ? undefined : identityProblem(identity),
+    retry: options.retry === undefined || Schedule.isSchedule(options.retry) ? undefined : "must be a Schedule",
+    codec: options.codec === undefined || DataCodec.isCodec(options.codec) ? undefined : "must be a DataCodec"
+  }
+  for (const [option, problem] of Object.entries(problems)) {
+    if (problem !== undefined) return invalid(option, problem)
+  }
+  return { options, ttl, label, identity }
+}
+
 const makePlain = (name: string, options: Options): Effect.Effect<PlainLocker, InvalidOption, Talker> =>
   Effect.flatMap(Talker, (talker) =>
     Effect.withFiber((fiber) => {
-      const nothing = invalidName(name)
-      if (nothing !== undefined) return Effect.fail(nothing)
-      const invalid = (option: string, problem: string) => new InvalidOption({ name, option, problem })
-      if (options.id !== undefined) {
-        const problem = idProblem(options.id)
-        if (problem !== undefined) return Effect.fail(invalid("id", problem))
-      }
-      const defaults = fiber.getRef(Lease.Defaults)
-      const ttl = ttlOf(options.ttl ?? defaults.ttl ?? defaultTtl, invalid)
-      if (ttl instanceof InvalidOption) return Effect.fail(ttl)
-      const identity = options.identity ?? defaults.identity
-      const problem = identity && identityProblem(identity)
-      if (problem !== undefined) return Effect.fail(invalid("identity", problem))
-      const label = options.label === undefined ? undefined : labelProblem(options.label)
-      if (label !== undefined) return Effect.fail(invalid("label", label))
-      const base = options.id ?? Owners.of(fiber).next()
-      return Effect.succeed(
-        new PlainLocker(name, talker, base, ttl, { ...options, identity, label: options.label ?? defaults.label })
-      )
+      const settled = invalidName(name) ?? settle(name, options, fiber.getRef(Lease.Defaults))
+      if (settled instanceof InvalidOption) return Effect.fail(settled)
+      return Effect.succeed(new PlainLocker(name, talker, options.id ?? Owners.of(fiber).next(), settled))
     }))
 
 const idProblem = (id: unknown): string | undefined => {
@@ -566,16 +585,17 @@ export const resume = (
   options: ResumeOptions = {}
 ): Effect.Effect<Lease.Lease<"exclusive">, LeaseLost | LockUnavailable, Talker | Scope.Scope> =>
   Effect.gen(function*() {
-    if (token.id === "") {
+    if (typeof token?.id !== "string" || token.id === "") {
       const problem = "names no owner: it is none of a lease"
-      return yield* new InvalidOption({ name: token.name, option: "token", problem })
+      return yield* new InvalidOption({ name: token?.name ?? "", option: "token", problem })
     }
     const locker: Terms<"exclusive"> = yield* makePlain(token.name, options)
-    const asked = resolve(locker, options, yield* Lease.Defaults)
+    const { identity, label, margin, maxHold, ttl } = options
+    const asked = resolve(locker, { identity, label, margin, maxHold, ttl }, yield* Lease.Defaults)
     if (asked instanceof InvalidOption) return yield* asked
     return yield* resumeLease(asked.terms, token, asked.settings, options.once ?? true)
   }).pipe(
     Effect.mapError((error) =>
-      error._tag === "LeaseLost" ? error : new LockUnavailable({ name: token.name, reason: error })
+      error._tag === "LeaseLost" ? error : new LockUnavailable({ name: token?.name ?? "", reason: error })
     )
   )

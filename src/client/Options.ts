@@ -8,12 +8,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import { InvalidOption } from "../DlmError.ts"
 import { maxLabelBytes } from "../protocol/Protocol.ts"
 import type { Mode, Terms } from "./Claim.ts"
 import type { HoldSettings } from "./HeldLease.ts"
+import { kindOf } from "./kindOf.ts"
 import { changed } from "./Terms.ts"
 
 /** A named identity that the server knows, for longer holds and more data. */
@@ -161,12 +162,12 @@ export const shownIdentity = (identity: Identity): NonNullable<Terms["identity"]
 
 /** What is wrong with an identity. */
 export const identityProblem = (identity: Partial<Identity> | null): string | undefined =>
-  typeof identity?.name === "string" && identity.name !== "" && identity?.secret !== undefined
+  typeof identity?.name === "string" && identity.name !== "" && Redacted.isRedacted(identity.secret)
     ? undefined
-    : "must have a name, and a secret (Redacted)"
+    : "must have a name, and a secret that is Redacted"
 
-// Null is a value, and a wrong one.
-const either = <A>(given: A | undefined, otherwise: A | undefined): A | undefined =>
+/** What is said, or else something. Null is a value, and a wrong one. */
+export const either = <A>(given: A | undefined, otherwise: A | undefined): A | undefined =>
   given === undefined ? otherwise : given
 
 // A call beats a claim, and that beats the defaults.
@@ -176,19 +177,15 @@ const termsBy = <M extends Mode>(
   defaults: HoldOptions,
   invalid: Invalid
 ): Terms<M> | InvalidOption => {
-  const ttlInput = either(given.ttl, terms.isTtlGiven ? undefined : defaults.ttl)
+  const ttlInput = either(given.ttl, terms.given.ttl ? undefined : defaults.ttl)
   const ttl = ttlInput === undefined ? terms.ttl : ttlOf(ttlInput, invalid)
   if (ttl instanceof InvalidOption) return ttl
-  const label = either(given.label, either(terms.label, defaults.label))
-  if (label !== undefined) {
-    const problem = labelProblem(label)
-    if (problem !== undefined) return invalid("label", problem)
-  }
-  const identity = either(given.identity, terms.identity === undefined ? defaults.identity : undefined)
-  if (identity !== undefined) {
-    const problem = identityProblem(identity)
-    if (problem !== undefined) return invalid("identity", problem)
-  }
+  const label = either(given.label, terms.given.label ? terms.label : either(defaults.label, terms.label))
+  const labelled = label === undefined ? undefined : labelProblem(label)
+  if (labelled !== undefined) return invalid("label", labelled)
+  const identity = either(given.identity, terms.given.identity ? undefined : defaults.identity)
+  const identified = identity === undefined ? undefined : identityProblem(identity)
+  if (identified !== undefined) return invalid("identity", identified)
   return changed(terms, { ttl, label, identity: identity === undefined ? terms.identity : shownIdentity(identity) })
 }
 
@@ -210,16 +207,41 @@ const invalidOf = (name: string): Invalid => (option, problem) => new InvalidOpt
 
 /** How long a call for a name waits, in milliseconds; `Infinity` for ever. */
 export const waitOf = (name: string, given: AcquireOptions, defaults: AcquireOptions): number | InvalidOption => {
+  const invalid = invalidOf(name)
+  const problem = problemOfAll(given, defaults, invalid)
+  if (problem !== undefined) return problem
   const input = either(given.wait, defaults.wait)
   if (input === undefined) return Infinity
-  const invalid = invalidOf(name)
   const wait = millisOf(input, "wait", invalid)
   return typeof wait === "number" && wait < 0 ? invalid("wait", "must not be negative") : wait
 }
 
 /** What is wrong with options as a whole. */
 export const optionsProblem = (given: unknown): string | undefined =>
-  typeof given === "object" && given !== null ? undefined : `must be an object, and is ${shown(given)}`
+  typeof given === "object" && given !== null ? undefined : `must be an object, and is ${kindOf(given)}`
+
+const known = new Set(["ttl", "wait", "margin", "maxHold", "label", "identity", "poll", "isHurried"])
+
+// A misspelt option would be one that is not said: a wait would be for ever.
+const unknownOf = (given: object): string | undefined => {
+  for (const option in given) if (!known.has(option)) return option
+  return undefined
+}
+
+const problemOfAll = (given: unknown, defaults: unknown, invalid: Invalid): InvalidOption | undefined => {
+  const problem = optionsProblem(given)
+  if (problem !== undefined) return invalid("options", problem)
+  const unknown = unknownOf(given as object)
+  if (unknown !== undefined) {
+    return invalid(unknown, "is none of Lease: ttl, wait, margin, maxHold, label, identity and poll are")
+  }
+  const ofDefaults = optionsProblem(defaults)
+  if (ofDefaults !== undefined) return invalid("Lease.Defaults", ofDefaults)
+  const unknownDefault = unknownOf(defaults as object)
+  return unknownDefault === undefined
+    ? undefined
+    : invalid("Lease.Defaults", `have ${unknownDefault}, which is no option of Lease`)
+}
 
 /** What a call asks for, or what is wrong with its options. */
 export const resolve = <M extends Mode>(
@@ -228,8 +250,9 @@ export const resolve = <M extends Mode>(
   defaults: AcquireOptions
 ): Resolved<M> | InvalidOption => {
   const invalid = invalidOf(claimed.name)
-  const problem = optionsProblem(given)
-  if (problem !== undefined) return invalid("options", problem)
+  // First: it looks at the options as a whole, too.
+  const wait = waitOf(claimed.name, given, defaults)
+  if (wait instanceof InvalidOption) return wait
   const terms = termsBy(claimed, given, defaults, invalid)
   if (terms instanceof InvalidOption) return terms
   const hold = holdBy(
@@ -238,8 +261,6 @@ export const resolve = <M extends Mode>(
     invalid
   )
   if (hold instanceof InvalidOption) return hold
-  const wait = waitOf(claimed.name, given, defaults)
-  if (wait instanceof InvalidOption) return wait
   const poll = either(given.poll, either(defaults.poll, defaultPoll))
   if (!Schedule.isSchedule(poll)) return invalid("poll", "must be a Schedule")
   return { terms, settings: { ...hold, wait, poll } }

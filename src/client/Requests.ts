@@ -285,6 +285,13 @@ const retryAfter = Effect.fnUntraced(function*<A, E extends { readonly isRetryab
   return yield* Effect.fail(error)
 })
 
+/** Whether a request that ended so was never sent. */
+export const isUnsent = ({ reasons }: Cause.Cause<LockerError | NotOwner>): boolean =>
+  reasons.length > 0 && reasons.every((reason) =>
+    reason._tag === "Fail" && reason.error._tag === "TransportError" &&
+    (reason.error.phase === "OpenFailed" || reason.error.phase === "OpenTimeout")
+  )
+
 /** Whether a request that ended so may have been carried out. */
 export const isInDoubt = ({ reasons }: Cause.Cause<{ readonly _tag: string }>): boolean =>
   reasons.some((reason) =>

@@ -9,7 +9,7 @@ import { ageClockOf } from "../lib/monotonic.ts"
 import type { Terms } from "./Claim.ts"
 import type { Lease } from "./HeldLease.ts"
 import { holding, required, unavailable, type WithLockError } from "./Holding.ts"
-import { type AcquireOptions, Defaults, optionsProblem, waitOf } from "./Options.ts"
+import { type AcquireOptions, Defaults, waitOf } from "./Options.ts"
 import { type Target, termsFor } from "./Target.ts"
 
 const numbers = new WeakMap<object, number>()
@@ -36,9 +36,11 @@ const inOrder = (fiber: Fiber.Fiber<unknown, unknown>, all: ReadonlyArray<One>):
     if (terms instanceof InvalidOption) return terms
     placed.push([terms, one])
   }
-  return placed.toSorted(([a], [b]) =>
-    a.name === b.name ? numberOf(a.talker) - numberOf(b.talker) : a.name < b.name ? -1 : 1
-  ).map(([, one]) => one)
+  return placed.toSorted(([a], [b]) => {
+    if (a.name !== b.name) return a.name < b.name ? -1 : 1
+    // Of one name the exclusive side comes first: the shared one is had within it.
+    return numberOf(a.talker) - numberOf(b.talker) || Number(b.mode === "exclusive") - Number(a.mode === "exclusive")
+  }).map(([, one]) => one)
 }
 
 const names = (all: ReadonlyArray<One>): string =>
@@ -55,10 +57,6 @@ export const holdingAll = <A, E, R>(
     if (ordered instanceof InvalidOption) return Effect.fail(unavailable(ordered))
     const clock = ageClockOf(fiber.context)
     clock.look()
-    const problem = optionsProblem(options)
-    if (problem !== undefined) {
-      return Effect.fail(unavailable(new InvalidOption({ name: names(all), option: "options", problem })))
-    }
     const wait = waitOf(names(all), options, fiber.getRef(Defaults))
     if (wait instanceof InvalidOption) return Effect.fail(unavailable(wait))
     const until = clock.now() + wait

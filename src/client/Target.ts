@@ -8,6 +8,7 @@ import type * as Fiber from "effect/Fiber"
 import { InvalidOption } from "../DlmError.ts"
 import { Talker } from "../transport/Talker.ts"
 import { type Claim, ClaimTypeId, type Mode, type Terms, termsOf } from "./Claim.ts"
+import { kindOf } from "./kindOf.ts"
 import * as Owners from "./Owners.ts"
 import { invalidName, NameTerms } from "./Terms.ts"
 
@@ -21,9 +22,7 @@ export type Needs<T> = T extends string ? Talker : never
 export type ModeOf<T> = T extends string ? "exclusive" : T extends Claim<infer M> ? M : never
 
 const noTarget = (target: unknown): InvalidOption => {
-  const is = Effect.isEffect(target)
-    ? "is an Effect: yield* it first"
-    : `is ${target === null ? "null" : typeof target}`
+  const is = Effect.isEffect(target) ? "is an Effect: yield* it first" : `is ${kindOf(target)}`
   return new InvalidOption({
     name: "",
     option: "target",

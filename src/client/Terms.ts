@@ -7,8 +7,9 @@ import * as Schedule from "effect/Schedule"
 import { InvalidOption } from "../DlmError.ts"
 import { maxNameBytes } from "../protocol/Protocol.ts"
 import type { Talker } from "../transport/Talker.ts"
-import type { Mode, Terms } from "./Claim.ts"
+import type { Given, Mode, Terms } from "./Claim.ts"
 import * as DataCodec from "./DataCodec.ts"
+import { kindOf } from "./kindOf.ts"
 import type { Owners } from "./Owners.ts"
 
 /** How long a lock or datum lives, unless it is said. */
@@ -26,7 +27,7 @@ export const defaultRetry: Schedule.Schedule<unknown> = Schedule.exponential("50
 const utf8 = new TextEncoder()
 
 const nameProblem = (name: unknown): string | undefined => {
-  if (typeof name !== "string") return `must be a string, and is ${name === null ? "null" : typeof name}`
+  if (typeof name !== "string") return `must be a string, and is ${kindOf(name)}`
   if (name === "") return "must not be empty: all that is called nothing would be one lock"
   if (!name.isWellFormed()) return "must be whole text: half of a character stands alone in it"
   // No text takes more than three bytes for each of its UTF-16 units.
@@ -43,6 +44,9 @@ export const invalidName = (name: unknown): InvalidOption | undefined => {
     ? undefined
     : new InvalidOption({ name: typeof name === "string" ? name.slice(0, 64) : "", option: "name", problem })
 }
+
+const nothing: Given = { ttl: false, label: false, identity: false }
+const everything: Given = { ttl: true, label: true, identity: true }
 
 /** The terms of a name that is held by an owner of its own. */
 export class NameTerms implements Terms<"exclusive"> {
@@ -63,8 +67,8 @@ export class NameTerms implements Terms<"exclusive"> {
   get ttlSeconds(): number {
     return Duration.toSeconds(defaultTtl)
   }
-  get isTtlGiven(): boolean {
-    return false
+  get given(): Given {
+    return nothing
   }
   get label(): undefined {
     return undefined
@@ -123,8 +127,8 @@ class ChangedTerms<M extends Mode> implements Terms<M> {
   get ttlSeconds(): number {
     return Duration.toSeconds(this.ttl)
   }
-  get isTtlGiven(): boolean {
-    return true
+  get given(): Given {
+    return everything
   }
   get sharedOwner(): string | undefined {
     return this.of.sharedOwner

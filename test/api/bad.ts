@@ -122,7 +122,7 @@ export const bad25 = Lease.withLockProvided(append, "orders", "x")
 export const bad26 = append.pipe(Lease.withLockProvided(Orders))
 
 // 27. The reading side, among several proofs of the writing one.
-// TS2322: 'Claim<"shared">' is not assignable to type 'Target<"exclusive">'
+// TS2322: 'Claim<"shared">' is not assignable to type 'Claim<"shared"> & Target<"exclusive">'
 export const bad27 = append.pipe(Lease.withLocksProvided([[Orders, readWriteLock.read]]))
 
 // 28. A misspelt option, with several proofs.

@@ -180,6 +180,12 @@ export const proved = append.pipe(Lease.withLockProvided(Orders, "orders.csv", {
 ok<Eq<typeof proved, Done<Needed>>>()
 export const provedFirst = Lease.withLockProvided(append, Orders, locker)
 ok<Eq<typeof provedFirst, Done>>()
+export const provedSharedByName = readAll.pipe(Lease.withLockProvided(OrdersRead, "orders"))
+export const provedSharedByWrite = readAll.pipe(Lease.withLockProvided(OrdersRead, write))
+export const provedMixed = Effect.all([readAll, geocode]).pipe(
+  Lease.withLocksProvided([[OrdersRead, read], [ApiPermit, permit]])
+)
+export const optional = (options: Lease.AcquireOptions | undefined) => Lease.use("x", options, () => Effect.void)
 export const provedShared = readAll.pipe(Lease.withLockProvided(OrdersRead, read))
 ok<Eq<typeof provedShared, Done>>()
 export const provedByWriting = readAll.pipe(Lease.withLockProvided(Orders, write))

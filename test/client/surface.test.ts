@@ -12,8 +12,11 @@ import { ClaimTypeId, type Terms, termsOf } from "../../src/client/Claim.ts"
 
 const inProcess = LockServer.layerTalkerMemory
 
-const permitsOf = (terms: Terms): Terms<"permit"> =>
-  Object.create(terms, { mode: { value: "permit" } }) as Terms<"permit">
+/** A claim as those of semaphores and read-write locks will be. */
+const claimOf = <M extends Lease.Mode>(locker: Locker.Locker, mode: M): Lease.Claim<M> => ({
+  name: locker.name,
+  [ClaimTypeId]: Object.create(termsOf(locker), { mode: { value: mode } }) as Terms<M>
+})
 
 /** Lets time go on until an Effect has ended. */
 const timed = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
@@ -88,16 +91,50 @@ describe("a name", () => {
       assert.strictEqual(new Set(fences.map((fence) => String(Option.getOrThrow(fence)))).size, 1)
     }).pipe(Effect.provide(inProcess)))
 
-  it.effect("of permits is asked for again by each that wants some", () => {
-    const { layer, requests } = recorded()
-    return Effect.gen(function*() {
+  const modes = ["exclusive", "shared", "permit"] as const
+  const within: Readonly<Record<string, string>> = {
+    "exclusive in exclusive": "the same",
+    "shared in exclusive": "the same",
+    "shared in shared": "the same",
+    "exclusive in shared": "Deadlock",
+    "permit in permit": "another",
+    "permit in exclusive": "Conflict",
+    "permit in shared": "Conflict",
+    "exclusive in permit": "Conflict",
+    "shared in permit": "Conflict"
+  }
+  for (const has of modes) {
+    for (const asks of modes) {
+      const what = `${asks} in ${has}`
+      it.effect(`${what} is ${within[what]}`, () =>
+        Effect.gen(function*() {
+          const locker = yield* Locker.make("a")
+          const claim = claimOf(yield* Locker.make("a"), asks)
+          const inner = [
+            Lease.use(claim, ({ fence }) => Effect.succeed(fence)),
+            Effect.scoped(Effect.map(Lease.acquire(claim), ({ fence }) => fence))
+          ]
+          for (const asked of inner) {
+            const seen = yield* Lease.use(
+              claimOf(locker, has),
+              ({ fence }) =>
+                Effect.match(asked, {
+                  onSuccess: (own) => String(own) === String(fence) ? "the same" : "another",
+                  onFailure: (error) => error._tag === "LockUnavailable" ? error.reason._tag : error._tag
+                })
+            )
+            assert.strictEqual(seen, within[what])
+          }
+        }).pipe(Effect.provide(MockTalker.layerFree)))
+    }
+  }
+
+  it.effect("of several, the exclusive side comes first", () =>
+    Effect.gen(function*() {
       const locker = yield* Locker.make("a")
-      // As a semaphore's permits will be.
-      const permits: Lease.Claim<"permit"> = { name: "a", [ClaimTypeId]: permitsOf(termsOf(locker)) }
-      yield* Effect.void.pipe(Lease.withLock(permits), Lease.withLock(permits))
-      assert.strictEqual(new Set(requests.map(({ ID }) => ID)).size, 2)
-    }).pipe(Effect.provide(layer))
-  })
+      const held = Lease.withLocks(Effect.succeed("held"), [claimOf(locker, "shared"), claimOf(locker, "exclusive")])
+      assert.strictEqual(yield* held, "held")
+    }).pipe(Effect.provide(MockTalker.layerFree)))
 
   it.effect("is one of each Talker: another's is waited for", () =>
     Effect.gen(function*() {
@@ -171,6 +208,18 @@ describe("options", () => {
       yield* locker.lock
       assert.deepStrictEqual(expireOf(requests), [3])
     }).pipe(Effect.provide(Lease.layerDefaults({ ttl: "3 seconds" })), Effect.provide(layer))
+  })
+
+  it.effect("are the defaults around the call, and not those around the making of a Locker", () => {
+    const { layer, requests } = recorded(["label"])
+    return Effect.gen(function*() {
+      const by = (name: string) => Lease.layerDefaults({ label: name, identity: { name, secret: Redacted.make(name) } })
+      const locker = yield* Locker.make("a").pipe(Effect.provide(by("maker")))
+      yield* Lease.withLock(Effect.void, locker)
+      yield* Lease.withLock(Effect.void, locker).pipe(Effect.provide(by("caller")))
+      const asked = requests.filter(({ Action }) => Action === "Lock").map(({ Label, Name }) => [Label, Name])
+      assert.deepStrictEqual(asked, [["maker", "maker"], ["caller", "caller"]])
+    }).pipe(Effect.provide(layer))
   })
 
   it.effect("how to wait and to hold have defaults as well, and a lock that is wanted at once has none", () =>
@@ -256,7 +305,7 @@ describe("errors", () => {
       assert.strictEqual(error.waiting, 2)
       assert.strictEqual(
         error.message,
-        "\"order/7\" was not free within 0: held by \"api-3\" since 2023-11-14T22:13:20.000Z, and 2 wait for it. " +
+        "\"order/7\" was not free: held by \"api-3\" since 2023-11-14T22:13:20.000Z, and 2 wait for it. " +
           "Wait longer, or later"
       )
       const locker = yield* Locker.make("order/7")
@@ -274,7 +323,7 @@ describe("errors", () => {
       const error = yield* Effect.flip(Lease.withLock(Effect.void, "a", { wait: 0 }))
       assert(error._tag === "AcquireTimeout")
       assert.deepStrictEqual([error.holder, error.waiting], [undefined, undefined])
-      assert.strictEqual(error.message, "\"a\" was not free within 0: held by others. Wait longer, or later")
+      assert.strictEqual(error.message, "\"a\" was not free: held by another. Wait longer, or later")
     }).pipe(Effect.provide(MockTalker.layer(() => Effect.succeed({ Status: "NotOwner" })))))
 
   it.effect("of the greatest numbers that the wire has are told as well", () =>
@@ -324,6 +373,7 @@ describe("errors", () => {
       const error = yield* timed(Effect.flip(Lease.withLock(Effect.void, "order/7", { wait: 0 })))
       assert(error._tag === "LockUnavailable")
       assert.strictEqual(error.name, "order/7")
+      assert.isTrue(error.message.startsWith("\"order/7\": no lock server can be reached"), error.message)
     }).pipe(Effect.provideService(Talker.Talker, {
       features: Effect.fail(new DlmError.TransportError({ name: "", action: "Version", phase: "OpenFailed" })),
       talk: () => Effect.fail(new DlmError.TransportError({ name: "", action: "Version", phase: "OpenFailed" }))

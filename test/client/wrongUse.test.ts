@@ -4,6 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Redacted } from "effect"
 import { Lease, Locker, Talker } from "effect-dlm"
+import { MockTalker } from "effect-dlm/testing"
 
 /** A Talker that must not be asked. */
 const nobody = Layer.succeed(Talker.Talker, {
@@ -28,8 +29,8 @@ const mistakes: ReadonlyArray<Mistake> = [
   ["half of a character", "name", "must be whole text", {}, "\ud800"],
   ["no target", "target", "must be a name, or a claim such as a Locker, and is undefined", {}, undefined],
   ["null for a target", "target", "and is null", {}, null],
-  ["a number for a target", "target", "and is number", {}, 42],
-  ["options for a target", "target", "and is object", {}, { wait: "1 second" }],
+  ["a number for a target", "target", "and is a number", {}, 42],
+  ["options for a target", "target", "and is an object", {}, { wait: "1 second" }],
   ["a Locker that was not made yet", "target", "is an Effect: yield* it first", {}, Locker.make("a")],
   ["no options but null", "options", "must be an object, and is null", untyped(null)],
   ["a string for options", "options", "must be an object", untyped("2 seconds")],
@@ -47,6 +48,8 @@ const mistakes: ReadonlyArray<Mistake> = [
   ["a label that is no text", "label", "must be whole text", { label: 7 }],
   ["a label that is too long", "label", "must have at most 256 bytes", { label: "ü".repeat(129) }],
   ["an identity without a secret", "identity", "must have a name, and a secret", { identity: { name: "alice" } }],
+  ["an identity whose secret is plain", "identity", "that is Redacted", { identity: { name: "a", secret: "plain" } }],
+  ["an option that is misspelt", "wiat", "wiat is none of Lease", { wiat: "2 seconds" }],
   ["an identity without a name", "identity", "must have a name, and a secret", { identity: { name: "", secret } }],
   ["a poll that is no Schedule", "poll", "must be a Schedule", { poll: "1 second" }]
 ]
@@ -60,7 +63,11 @@ const ways: Readonly<
   withLocks: (target, options) => untyped(Lease.withLocks)(Effect.void, [target], options),
   use: (target, options) => untyped(Lease.use)(target, options, () => Effect.void),
   acquire: (target, options) => Effect.scoped(untyped(Lease.acquire)(target, options)),
-  withLockProvided: (target, options) => untyped(Lease.withLockProvided)(Effect.void, Lease.tag("a"), target, options)
+  withLockProvided: (target, options) => untyped(Lease.withLockProvided)(Effect.void, Lease.tag("a"), target, options),
+  withLockProvidedIfAvailable: (target, options) =>
+    untyped(Lease.withLockProvidedIfAvailable)(Effect.void, Lease.tag("a"), target, options),
+  withLocksProvided: (target, options) =>
+    untyped(Lease.withLocksProvided)(Effect.void, [[Lease.tag("a"), target]], options)
 }
 
 const optionOf = (error: Lease.WithLockError) => {
@@ -74,14 +81,14 @@ describe("a mistake is told by its name, and asks nothing of a server:", () => {
     const given = what === "no target" ? undefined : target
     for (const [way, call] of Object.entries(ways)) {
       // What is wanted at once waits for nothing.
-      if (way === "withLockIfAvailable" && option === "wait") continue
+      if (way.endsWith("IfAvailable") && option === "wait") continue
       // As the first argument it is the body: the types alone can tell.
       if (way === "withLock, data-last" && what === "a Locker that was not made yet") continue
       it.effect(`${what}, by ${way}`, () =>
         Effect.gen(function*() {
           const error = yield* Effect.flip(call(given, options))
           assert.strictEqual(optionOf(error), option)
-          assert.include(error.message, `the option ${option} `)
+          assert.include(error.message, `${option} `)
           assert.include(error.message, message)
           if (option !== "name" && option !== "target") assert.include(error.message, "\"order/7\"")
         }).pipe(Effect.provide(nobody)))
@@ -95,9 +102,70 @@ describe("a mistake is told by its name, and asks nothing of a server:", () => {
         const last = yield* Effect.flip(byTypes(Effect.void.pipe(untyped(Lease.withLocks)(targets))))
         for (const error of [first, last]) {
           assert.strictEqual(optionOf(error), "targets")
-          assert.include(error.message, "must be a list of names and claims")
+          assert.include(error.message, "targets must be a list, and is ")
         }
       }).pipe(Effect.provide(nobody)))
+  }
+
+  const tag = Lease.tag("orders")
+  const others: ReadonlyArray<readonly [string, string, string, () => unknown]> = [
+    ["no body", "body", "must be an Effect, and is undefined", () => untyped(Lease.withLock)(undefined, "a")],
+    ["a Promise for a body", "body", "a Promise", () => untyped(Lease.withLock)(Promise.resolve(1), "a", {})],
+    ["no body, piped", "body", "is undefined", () => untyped(Lease.withLock)("a")(undefined)],
+    ["no body of several", "body", "is undefined", () => untyped(Lease.withLocks)(undefined, ["a"])],
+    ["no function", "body", "must be a function of the lease, and is undefined", () => untyped(Lease.use)("a")],
+    ["no function behind options", "body", "is undefined", () => untyped(Lease.use)("a", {}, undefined)],
+    ["an Effect for a function", "body", "is an Effect", () => untyped(Lease.use)("a", Effect.void)],
+    [
+      "no tag",
+      "tag",
+      "must be made by Lease.tag, and is undefined",
+      () => untyped(Lease.withLockProvided)(Effect.void, undefined, "a")
+    ],
+    ["a name for a tag", "tag", "and is a string", () => untyped(Lease.withLockProvided)(Effect.void, "orders", "a")],
+    ["no body under a tag", "body", "is undefined", () => untyped(Lease.withLockProvided)(undefined, tag, "a")],
+    [
+      "no pairs",
+      "held",
+      "must be a list, and is undefined",
+      () => untyped(Lease.withLocksProvided)(Effect.void, undefined)
+    ],
+    ["text for pairs", "held", "and is a string", () => untyped(Lease.withLocksProvided)(Effect.void, "abc")],
+    [
+      "text for a pair",
+      "held",
+      "must each be [tag, target]",
+      () => untyped(Lease.withLocksProvided)(Effect.void, ["abc"])
+    ],
+    [
+      "a pair without a tag",
+      "held",
+      "the tag must be made by Lease.tag",
+      () => untyped(Lease.withLocksProvided)(Effect.void, [[undefined, "a"]])
+    ]
+  ]
+  for (const [what, option, message, call] of others) {
+    it.effect(what, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(byTypes(call() as Effect.Effect<unknown>))
+        assert.strictEqual(optionOf(error), option)
+        assert.include(error.message, message)
+      }).pipe(Effect.provide(nobody)))
+  }
+
+  it.effect("a function that gives no Effect is told where it is run", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(byTypes(untyped(Lease.use)("a", () => Promise.resolve(1))))
+      assert.strictEqual(optionOf(error), "body")
+      assert.include(error.message, "must give an Effect, and gives a Promise: use Effect.promise")
+    }).pipe(Effect.provide(MockTalker.layerFree)))
+
+  for (const defaults of [undefined, null, "2 seconds", { tll: 1 }]) {
+    it.effect(`defaults that are ${JSON.stringify(defaults)}`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Lease.withLock(Effect.void, "order/7"))
+        assert.strictEqual(optionOf(error), "Lease.Defaults")
+      }).pipe(Effect.provide(Lease.layerDefaults(untyped(defaults))), Effect.provide(nobody)))
   }
 
   it.effect("the same mistake in the defaults", () =>
@@ -120,7 +188,13 @@ describe("a mistake is told by its name, and asks nothing of a server:", () => {
     ["a ttl of nothing", "a", { ttl: 0 }, "ttl"],
     ["a ttl that is misspelt", "a", { ttl: "soon" }, "ttl"],
     ["a label that is too long", "a", { label: "x".repeat(257) }, "label"],
-    ["an identity without a secret", "a", { identity: { name: "alice" } }, "identity"]
+    ["an identity without a secret", "a", { identity: { name: "alice" } }, "identity"],
+    ["null for an identity", "a", { identity: null }, "identity"],
+    ["null for a ttl", "a", { ttl: null }, "ttl"],
+    ["a retry that is no Schedule", "a", { retry: "1 second" }, "retry"],
+    ["a codec that is none", "a", { codec: 42 }, "codec"],
+    ["null for options", "a", untyped(null), "options"],
+    ["text for options", "a", untyped("10 seconds"), "options"]
   ]
   for (const [what, name, options, option] of ofLockers) {
     it.effect(`${what}, of a Locker`, () =>
@@ -130,12 +204,13 @@ describe("a mistake is told by its name, and asks nothing of a server:", () => {
       }).pipe(Effect.provide(nobody)))
   }
 
-  it.effect("a token of nobody", () =>
-    Effect.gen(function*() {
-      const error = yield* Effect.flip(Effect.scoped(Locker.resume({ name: "a", id: "", expiresAt: 0 })))
-      assert(error._tag === "LockUnavailable" && error.reason._tag === "InvalidOption")
-      assert.strictEqual(error.reason.option, "token")
-    }).pipe(Effect.provide(nobody)))
+  for (const token of [{ name: "a", id: "", expiresAt: 0 }, undefined, null, "token"]) {
+    it.effect(`a token of nobody: ${JSON.stringify(token)}`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Effect.scoped(Locker.resume(untyped(token))))
+        assert.strictEqual(optionOf(error), "token")
+      }).pipe(Effect.provide(nobody)))
+  }
 })
 
 describe("a missing layer", () => {
