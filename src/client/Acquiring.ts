@@ -47,6 +47,9 @@ const patientDelay = 1_000
 const firstWarning = 1_000
 const warnEvery = 60_000
 
+/** From when on it is told in a span that a request has queued at the server, in milliseconds. */
+const noticeable = 50
+
 /** How to wait. */
 export interface Waiting {
   readonly clock: AgeClock
@@ -149,7 +152,8 @@ export const acquire = (
         if (waiting.clock.now() < tenure.sentAt + Duration.toMillis(terms.ttl)) place.queue.sawGranted()
         return { tenure, place }
       }))
-    return (place.queue.join(place) ? asked : Effect.andThen(restore(inLine(attempt)), asked)).pipe(
+    const behind = Effect.andThen(event("dlm.waiting", () => ({ behind: "this process" })), restore(inLine(attempt)))
+    return (place.queue.join(place) ? asked : Effect.andThen(behind, asked)).pipe(
       Effect.onError(() => Effect.sync(() => place.leave()))
     )
   })
@@ -186,10 +190,14 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerEr
           alarms.set(sleeper, Alarms.dueIn(clock.clock, attempt.leftInAll()), context)
           const askedAt = clock.now()
           // Last: a server in the same process has answered before this comes back.
-          asking = Effect.runForkWith(context)(Effect.ignore(Effect.tap(
-            Requests.testLock(attempt.terms, attempt.owner),
-            (holder) => Effect.sync(() => holder === "Another" ? queue.sawTaken(askedAt) : undefined)
-          )))
+          asking = Effect.runForkWith(context)(Effect.match(Requests.testLock(attempt.terms, attempt.owner), {
+            // Where nobody holds it, the head is to ask for it now, whenever it would have done so.
+            onSuccess: (holder) => holder === "Another" ? queue.sawTaken(askedAt) : queue.hurry?.(),
+            onFailure: (error) => {
+              attempt.lastFailure = error
+              giveUp()
+            }
+          }))
         }
       }
       place.resume = () => {
@@ -332,7 +340,7 @@ const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenu
     // mutant: same-owner-asks-again
     const asked = Requests.lock(attempt.terms, attempt.owner, wait === undefined ? undefined : { wait })
     return Effect.onExit(asked, (exit) =>
-      Effect.sync(() => {
+      Effect.suspend(() => {
         if (Exit.isSuccess(exit)) attempt.granted = exit.value
         // What was not sent has changed nothing; an earlier one may have.
         else if (Requests.isUnsent(exit.cause)) attempt.isPending = wasPending
@@ -340,6 +348,10 @@ const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenu
           attempt.isPending = false
           attempt.granted = undefined
         }
+        const waited = attempt.waiting.clock.now() - attempt.askedAt
+        return wait === undefined || waited < noticeable
+          ? Effect.void
+          : event("dlm.waiting", () => ({ behind: "others", waited: Math.round(waited) }))
       }))
   })
 
@@ -356,7 +368,8 @@ const makePause = Effect.fnUntraced(function*(attempt: Attempt) {
       poll ??= yield* Schedule.toStepWithSleep(pollSchedule)
       let isOver = false
       // A schedule that has run out says that waiting is over.
-      yield* within(attempt.left(), Effect.catch(poll(undefined), () => Effect.sync(() => void (isOver = true))))
+      const polled = Effect.catch(poll(undefined), () => Effect.sync(() => void (isOver = true)))
+      yield* within(attempt.left(), Effect.raceFirst(polled, attempt.place.queue.hurried))
       if (isOver) return yield* attempt.timedOut
       return
     }

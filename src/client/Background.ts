@@ -22,7 +22,10 @@ const patience = 5_000
 /** Runs an Effect behind the present fiber, which goes on at once. */
 export const fork = ({ talker }: Terms, self: Effect.Effect<void>): Effect.Effect<void> =>
   talker.background === undefined
-    ? Effect.asVoid(Effect.forkDetach(self, { startImmediately: true }))
+    ? Effect.asVoid(Effect.forkDetach(
+      Effect.catchDefect(self, (defect) => Effect.logError("What goes on behind its caller has failed", defect)),
+      { startImmediately: true }
+    ))
     : talker.background(self)
 
 /**

@@ -31,12 +31,14 @@ export const run = <A, E, R>(
       const why = lease.whyOver
       section.interrupt = nothing
       if (why !== undefined) return Effect.andThen(section.end(false), Effect.fail(why))
-      const within: Within = { section, outer: Context.get(context, Within) }
+      const outer = Context.get(context, Within)
+      const within: Within = { section, outer, depth: depthOf(outer) + 1 }
+      const isDeep = within.depth! % breatherEvery === 0
       let wasTold = false
       return Effect.flatMap(
         // In a fiber of its own, which alone a loss interrupts.
         Effect.forkDetach(Effect.provideService(restore(self), Within, within), {
-          startImmediately: true,
+          startImmediately: !isDeep,
           uninterruptible: true
         }),
         (fiber) => {
@@ -48,7 +50,8 @@ export const run = <A, E, R>(
           const forgetEnd = parent?.onOver(section.interrupt)
           // In its first steps, before anybody could tell it.
           if (lease.isLost || parent?.isOver === true) section.interrupt()
-          return Effect.flatMap(ended(fiber, restore), (exit) => {
+          const turn = isDeep ? Effect.yieldNow : Effect.void
+          return Effect.flatMap(ended(fiber, restore, turn), (exit) => {
             forgetLoss()
             forgetEnd?.()
             return Effect.flatMap(section.end(false), () => settle(exit, lossOf(lease, exit, wasTold)))
@@ -58,17 +61,33 @@ export const run = <A, E, R>(
     })
   )
 
+/**
+ * At every so many bodies within one another, what starts, ends or interrupts one goes on in a turn of its own: each does
+ * it from within the other, and the stack of calls has an end.
+ */
+const breatherEvery = 64
+
+const depthOf = (within: Within | undefined): number => {
+  for (let at = within; at !== undefined; at = at.outer) if (at.depth !== undefined) return at.depth
+  return 0
+}
+
 const nothing = () => {}
 
-// The exit of a fiber; an interruption of the one who waits is its interruption, and is waited for.
-const ended = <A, E>(fiber: Fiber.Fiber<A, E>, restore: Restore): Effect.Effect<Exit.Exit<A, E>> => {
+// The exit of a fiber; an interruption of the one who waits is its interruption, and is waited for. `turn` comes before
+// what is done about either.
+const ended = <A, E>(
+  fiber: Fiber.Fiber<A, E>,
+  restore: Restore,
+  turn: Effect.Effect<void>
+): Effect.Effect<Exit.Exit<A, E>> => {
   const exit = fiber.pollUnsafe()
   if (exit !== undefined) return Effect.succeed(exit)
-  return Effect.flatMap(Effect.exit(restore(Fiber.await(fiber))), (waited) =>
+  return Effect.flatMap(Effect.tap(Effect.exit(restore(Fiber.await(fiber))), turn), (waited) =>
     Exit.isSuccess(waited)
       ? Effect.succeed(waited.value)
       : Effect.map(
-        Effect.andThen(Fiber.interrupt(fiber), Fiber.await(fiber)),
+        Effect.tap(Effect.andThen(Fiber.interrupt(fiber), Fiber.await(fiber)), turn),
         // Its own end first: a finalizer of it may have failed.
         (exit): Exit.Exit<A, E> => Exit.isFailure(exit) ? exit : Exit.failCause(waited.cause)
       ))

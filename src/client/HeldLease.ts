@@ -15,7 +15,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
@@ -25,6 +24,7 @@ import type { LeaseLost, NotOwner } from "../DlmError.ts"
 import * as Alarms from "../lib/Alarms.ts"
 import { apart } from "../lib/apart.ts"
 import { type AgeClock, ageClockOf } from "../lib/monotonic.ts"
+import { Shown } from "../lib/Shown.ts"
 import { withSpan } from "../lib/tracing.ts"
 import type { Talker } from "../transport/Talker.ts"
 import * as Background from "./Background.ts"
@@ -122,7 +122,7 @@ type LossListener = (loss: LeaseLost) => void
  *
  * @internal
  */
-export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
+export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.Sleeper {
   readonly terms: Terms
   /** The fiber that acquired it. */
   readonly fiberId: number
@@ -167,6 +167,7 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
     fiberId: number,
     place: QueuePlace | undefined
   ) {
+    super()
     this.terms = terms
     this.tenure = tenure
     this.context = context
@@ -206,10 +207,6 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
   toJSON(): unknown {
     // mutant: owner-is-secret
     return { _id: "effect-dlm/Lease", name: this.name, state: this.machine.phase }
-  }
-
-  [Inspectable.NodeInspectSymbol](): unknown {
-    return this.toJSON()
   }
 
   get id(): string {
@@ -285,6 +282,8 @@ export class HeldLease implements Lease, Machine.Settings, Alarms.Sleeper {
     if (phase === "Released") this.forgetRenewal()
     this.observers?.forEach((observer) => this.isolate(() => Queue.offerUnsafe(observer, phase)))
     if (this.loss !== undefined) this.tell(this.loss)
+    // Others of this process may ask for it now, as those of other processes may.
+    if (phase === "Lost") this.place_?.leave()
   }
 
   private get isListenedTo(): boolean {

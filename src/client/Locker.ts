@@ -14,7 +14,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -33,6 +32,7 @@ import * as Alarms from "../lib/Alarms.ts"
 import { apart } from "../lib/apart.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import { Mutex, Place } from "../lib/Mutex.ts"
+import { Shown } from "../lib/Shown.ts"
 import { withSpan } from "../lib/tracing.ts"
 import { Talker } from "../transport/Talker.ts"
 import * as Background from "./Background.ts"
@@ -155,7 +155,7 @@ interface Settled {
 }
 
 // A class, and its Effects made when they are asked for, so that a process can have very many of them. It is its own terms.
-class PlainLocker implements Locker, Terms<"exclusive"> {
+class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
   readonly mode = "exclusive"
   readonly name: string
   readonly talker: Talker["Service"]
@@ -181,6 +181,7 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
   private withdrawal: ((done: () => void) => void) | undefined
 
   constructor(name: string, talker: Talker["Service"], base: string, settled: Settled) {
+    super()
     const { options } = settled
     this.name = name
     this.talker = talker
@@ -225,10 +226,6 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
   /** What is shown of it: the owner is a secret. */
   toJSON(): unknown {
     return { _id: "effect-dlm/Locker", name: this.name }
-  }
-
-  [Inspectable.NodeInspectSymbol](): unknown {
-    return this.toJSON()
   }
 
   private nextTenure(): void {
@@ -292,7 +289,7 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
         },
         (exit, asking) => this.lockEnded(exit, owner, wasHeld, asking)
       ),
-      grantOf
+      (tenure): Grant => new LockerGrant(tenure)
     )
   }
 
@@ -490,7 +487,23 @@ class PlainLocker implements Locker, Terms<"exclusive"> {
   }
 }
 
-const grantOf = ({ fence, owner, sentAt }: Tenure): Grant => ({ id: owner, fence, sentAt })
+class LockerGrant extends Shown implements Grant {
+  readonly id: string
+  readonly fence: Option.Option<bigint>
+  readonly sentAt: number
+
+  constructor({ fence, owner, sentAt }: Tenure) {
+    super()
+    this.id = owner
+    this.fence = fence
+    this.sentAt = sentAt
+  }
+
+  /** What is shown of it: the owner is a secret. */
+  toJSON(): unknown {
+    return { _id: "effect-dlm/Grant", fence: Option.map(this.fence, String) }
+  }
+}
 
 const nothing = () => Effect.void
 

@@ -5,6 +5,7 @@
  * A fiber whose time is over while it stands here has asked nobody. So the head shares what it was told: that another
  * holds the name, that it holds it itself now, or why nobody can be asked.
  */
+import * as Effect from "effect/Effect"
 import { Mutex, Place } from "../lib/Mutex.ts"
 import type { Talker } from "../transport/Talker.ts"
 import type { Busy } from "./Busy.ts"
@@ -52,6 +53,13 @@ export class NameQueue extends Mutex {
   lastFailure: LockerError | undefined
   /** Places whose time is over, that wait for what they can be told. */
   watchers: Set<QueuePlace> | undefined
+  /** Lets the head ask at once that would do so later, if it does. */
+  hurry: (() => void) | undefined
+  /** Waits until somebody behind has seen that the name is free. */
+  readonly hurried = Effect.callback<void>((resume) => {
+    this.hurry = () => resume(Effect.void)
+    return Effect.sync(() => void (this.hurry = undefined))
+  })
   private readonly names: Map<string, NameQueue>
   private readonly name: string
 

@@ -15,21 +15,22 @@ const drawnAtOnce = 64
 
 /** Owners that were drawn by a source of random bytes, and not given yet. */
 export class Owners {
-  private readonly crypto: Crypto
-  private drawn = ""
-  private at = 0
+  // Nobody else is to see them: those of locks to come are among them.
+  readonly #crypto: Crypto
+  #drawn = ""
+  #at = 0
 
   constructor(crypto: Crypto) {
-    this.crypto = crypto
+    this.#crypto = crypto
   }
 
   /** A new owner. */
   next(): string {
-    if (this.at === this.drawn.length) {
-      this.drawn = Base64Url.encode(this.crypto.getRandomValues(new Uint8Array(bytes * drawnAtOnce)))
-      this.at = 0
+    if (this.#at === this.#drawn.length) {
+      this.#drawn = Base64Url.encode(this.#crypto.getRandomValues(new Uint8Array(bytes * drawnAtOnce)))
+      this.#at = 0
     }
-    return this.drawn.slice(this.at, this.at += characters)
+    return this.#drawn.slice(this.#at, this.#at += characters)
   }
 }
 

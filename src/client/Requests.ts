@@ -28,7 +28,7 @@ import { decodeUtf8 } from "../protocol/Wire.ts"
 import { notOfTheProtocol } from "../transport/failure.ts"
 import * as Busy from "./Busy.ts"
 import type { Terms } from "./Claim.ts"
-import type { Tenure } from "./Tenure.ts"
+import { Tenure } from "./Tenure.ts"
 
 /** What any request can fail with, a mixed-up answer included. */
 export type LockerError = RequestError | ForeignOwner
@@ -122,15 +122,17 @@ const lockAs = (
       if (response.Status === "NotOwner") return notOwner(terms, "Lock", response)
       if (response.Status === "Unlocked" && options?.fence !== undefined) return notOwner(terms, "Lock")
       if (response.Status !== "Locked") return undefined
-      return Effect.succeed<Tenure>({
-        name: terms.name,
-        // The same text; that of the answer would be kept as well.
-        owner: response.ID === owner ? owner : response.ID,
-        isShared: owner === terms.sharedOwner,
-        fence: response.Fence === undefined ? Option.none() : Option.some(BigInt(response.Fence)),
-        sentAt,
-        sentAtWall
-      })
+      return Effect.succeed(
+        new Tenure({
+          name: terms.name,
+          // The same text; that of the answer would be kept as well.
+          owner: response.ID === owner ? owner : response.ID,
+          isShared: owner === terms.sharedOwner,
+          fence: response.Fence === undefined ? Option.none() : Option.some(BigInt(response.Fence)),
+          sentAt,
+          sentAtWall
+        })
+      )
     })
   })
 

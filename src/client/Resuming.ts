@@ -19,7 +19,7 @@ import { HeldLease, type HoldSettings, type Lease } from "./HeldLease.ts"
 import { lost } from "./Loss.ts"
 import type { LockerError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
-import type { Tenure } from "./Tenure.ts"
+import { Tenure } from "./Tenure.ts"
 import type { Token } from "./Token.ts"
 import * as Within from "./Within.ts"
 
@@ -97,5 +97,5 @@ const asOwner = (terms: Terms, token: Token, gone: LeaseLost): Resuming =>
     if ((yield* asked(Requests.testLock(terms, token.id))) !== "Me") return yield* gone
     const tenure = yield* asked(Requests.lock(terms, token.id))
     const isAnother = Option.isSome(tenure.fence) && token.fence !== undefined && tenure.fence.value !== token.fence
-    return isAnother ? yield* gone : { ...tenure, isShared: true }
+    return isAnother ? yield* gone : new Tenure({ ...tenure, isShared: true })
   })

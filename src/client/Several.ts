@@ -9,7 +9,7 @@ import { ageClockOf } from "../lib/monotonic.ts"
 import type { Terms } from "./Claim.ts"
 import type { Lease } from "./HeldLease.ts"
 import { holding, required, unavailable, type WithLockError } from "./Holding.ts"
-import { type AcquireOptions, Defaults, waitOf } from "./Options.ts"
+import { type AcquireOptions, Defaults, resolve, waitOf } from "./Options.ts"
 import { type Target, termsFor } from "./Target.ts"
 
 const numbers = new WeakMap<object, number>()
@@ -29,11 +29,18 @@ export interface One {
 }
 
 // The same for all that want the same ones: by name, and of one name by Talker.
-const inOrder = (fiber: Fiber.Fiber<unknown, unknown>, all: ReadonlyArray<One>): ReadonlyArray<One> | InvalidOption => {
+const inOrder = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  all: ReadonlyArray<One>,
+  options: AcquireOptions
+): ReadonlyArray<One> | InvalidOption => {
   const placed: Array<readonly [Terms, One]> = []
   for (const one of all) {
     const terms = termsFor(fiber, one.target)
     if (terms instanceof InvalidOption) return terms
+    // Before any is asked for: what cannot be used for one is of no use for all.
+    const asked = resolve(terms, options, fiber.getRef(Defaults))
+    if (asked instanceof InvalidOption) return asked
     placed.push([terms, one])
   }
   return placed.toSorted(([a], [b]) => {
@@ -53,7 +60,7 @@ export const holdingAll = <A, E, R>(
   options: AcquireOptions = {}
 ): Effect.Effect<A, E | WithLockError, R> =>
   Effect.withFiber((fiber) => {
-    const ordered = inOrder(fiber, all)
+    const ordered = inOrder(fiber, all, options)
     if (ordered instanceof InvalidOption) return Effect.fail(unavailable(ordered))
     const clock = ageClockOf(fiber.context)
     clock.look()

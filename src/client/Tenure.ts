@@ -5,9 +5,10 @@
  * under way can come to mean another.
  */
 import * as Option from "effect/Option"
+import { Shown } from "../lib/Shown.ts"
 
-/** One continuous hold of a name. */
-export interface Tenure {
+/** What a tenure is made of. */
+export interface Parts {
   readonly name: string
   /** The `ID` that holds it. */
   readonly owner: string
@@ -22,6 +23,31 @@ export interface Tenure {
   readonly sentAt: number
   /** The same by the wall clock, in milliseconds since 1970. */
   readonly sentAtWall: number
+}
+
+/** One continuous hold of a name. */
+export class Tenure extends Shown implements Parts {
+  readonly name: string
+  readonly owner: string
+  readonly isShared: boolean
+  readonly fence: Option.Option<bigint>
+  readonly sentAt: number
+  readonly sentAtWall: number
+
+  constructor({ fence, isShared, name, owner, sentAt, sentAtWall }: Parts) {
+    super()
+    this.name = name
+    this.owner = owner
+    this.isShared = isShared
+    this.fence = fence
+    this.sentAt = sentAt
+    this.sentAtWall = sentAtWall
+  }
+
+  /** What is shown of it: the owner is a secret. */
+  toJSON(): unknown {
+    return { _id: "effect-dlm/Tenure", name: this.name }
+  }
 }
 
 /**

@@ -5,6 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import { InvalidOption } from "../DlmError.ts"
+import { Shown } from "../lib/Shown.ts"
 import { maxNameBytes } from "../protocol/Protocol.ts"
 import type { Talker } from "../transport/Talker.ts"
 import type { Given, Mode, Terms } from "./Claim.ts"
@@ -49,18 +50,22 @@ const nothing: Given = { ttl: false, label: false, identity: false }
 const everything: Given = { ttl: true, label: true, identity: true }
 
 /** The terms of a name that is held by an owner of its own. */
-export class NameTerms implements Terms<"exclusive"> {
+export class NameTerms extends Shown implements Terms<"exclusive"> {
   readonly mode = "exclusive"
   readonly name: string
   readonly talker: Talker["Service"]
   private readonly owners: Owners
 
   constructor(name: string, talker: Talker["Service"], owners: Owners) {
+    super()
     this.name = name
     this.talker = talker
     this.owners = owners
   }
 
+  toJSON(): unknown {
+    return { _id: "effect-dlm/Terms", name: this.name }
+  }
   get ttl(): Duration.Duration {
     return defaultTtl
   }
@@ -102,19 +107,23 @@ export interface Changes {
 }
 
 /** Terms of a claim, with what a call has changed. */
-class ChangedTerms<M extends Mode> implements Terms<M> {
+class ChangedTerms<M extends Mode> extends Shown implements Terms<M> {
   private readonly of: Terms<M>
   readonly ttl: Duration.Duration
   readonly label: string | undefined
   readonly identity: Terms["identity"]
 
   constructor(of: Terms<M>, { identity, label, ttl }: Changes) {
+    super()
     this.of = of
     this.ttl = ttl
     this.label = label
     this.identity = identity
   }
 
+  toJSON(): unknown {
+    return { _id: "effect-dlm/Terms", name: this.name }
+  }
   get mode(): M {
     return this.of.mode
   }

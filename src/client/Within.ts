@@ -18,6 +18,8 @@ type AnyFiber = Fiber.Fiber<unknown, unknown>
 export interface Within {
   readonly section: Section
   readonly outer: Within | undefined
+  /** How many bodies are around one another there, this one included; 0 where it is a scope's. */
+  readonly depth?: number | undefined
   /** The context without any section that the fiber acquired by itself, and the one with this, as they were then. */
   readonly plain?: Context.Context<never> | undefined
   noted?: Context.Context<never> | undefined

@@ -129,20 +129,19 @@ const unnamed = (cause: unknown): unknown => {
   return new StoreError({ store, reason, ...(root === undefined ? {} : { cause: root }) })
 }
 
-/** Talks to a LockServer in the same process, with no network between. What its store fails with is told. */
-export const layerTalker: Layer.Layer<Talker, never, LockServer> = Layer.effect(
-  Talker,
-  Effect.gen(function*() {
-    const lockServer = yield* LockServer
-    const sender = new Sender()
-    return Talker.of({
-      // With a Seq, so that it is told the fence.
-      talk: (request) => Effect.flatMap(lockServer.handle({ ...request, Seq: "" }, sender), orBusy(request)),
-      features: Effect.succeed(new Set(Protocol.features)),
-      background: yield* Background.make
-    })
+const makeTalker = Effect.fnUntraced(function*(background: typeof Background.make) {
+  const lockServer = yield* LockServer
+  const sender = new Sender()
+  return Talker.of({
+    // With a Seq, so that it is told the fence.
+    talk: (request) => Effect.flatMap(lockServer.handle({ ...request, Seq: "" }, sender), orBusy(request)),
+    features: Effect.succeed(new Set(Protocol.features)),
+    background: yield* background
   })
-)
+})
+
+/** Talks to a LockServer in the same process, with no network between. What its store fails with is told. */
+export const layerTalker: Layer.Layer<Talker, never, LockServer> = Layer.effect(Talker, makeTalker(Background.make))
 
 /** The LockServer over the Store and the Identities that are provided. */
 export const layer: Layer.Layer<LockServer, never, Store | Identities> = Layer.effect(LockServer, make)
@@ -176,4 +175,6 @@ export const layerOver = <G extends Guarantee>(): Layer.Layer<LockServer, never,
 export const layerMemory: Layer.Layer<LockServer> = layer.pipe(Layer.provide([layerStoreMemory, layerNone]))
 
 /** A Talker to a LockServer of its own, in memory, in the same process: all that most tests need. */
-export const layerTalkerMemory: Layer.Layer<Talker> = layerTalker.pipe(Layer.provide(layerMemory))
+export const layerTalkerMemory: Layer.Layer<Talker> = Layer.effect(Talker, makeTalker(Background.makeHasty)).pipe(
+  Layer.provide(layerMemory)
+)

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Redacted, Tracer } from "effect"
-import { Lease, Locker } from "effect-dlm"
+import { Lease, Locker, Talker } from "effect-dlm"
 import { Identities, LockServer, Store } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 
@@ -10,6 +10,11 @@ const inProcess = LockServer.layerTalker.pipe(
   Layer.provide(LockServer.layer),
   Layer.provide([Store.layerMemory, Identities.layer([{ Name: "alice", Identity: secret }])])
 )
+
+const plain = Layer.effect(
+  Talker.Talker,
+  Effect.map(Talker.Talker, ({ talk }): Talker.Talker["Service"] => ({ talk }))
+).pipe(Layer.provide(inProcess))
 
 /** Runs with a tracer, and gives the spans that came up. */
 const traced = <A, E, R>(self: Effect.Effect<A, E, R>) =>
@@ -80,9 +85,34 @@ describe("spans", () => {
       const ofWaiting = spans.findLast(({ name }) => name === "Lease.withLock")!
       const waited = ofWaiting.attributes.get("waited")
       assert(typeof waited === "number" && waited >= 3_000 && waited < 3_600)
-      const events = spans.flatMap(({ events, name }) => events.map(([event]) => `${name}: ${event}`))
-      assert.deepStrictEqual([...new Set(events)], ["Lease.acquire: dlm.taken"])
+      const eventsOf = spans.map(({ events, name }) => [name, ...events.map(([event]) => event)])
+      assert.deepStrictEqual(eventsOf, [
+        ["Lease.withLock"],
+        ["Lease.acquire", "dlm.taken"],
+        ["Lease.withLock"],
+        ["Lease.acquire", "dlm.waiting"],
+        ["Lease.release"]
+      ])
     }).pipe(Effect.provide(inProcess)))
+
+  it.effect("tell of a wait in the line of their process, and at a server that has no queue", () =>
+    Effect.gen(function*() {
+      const other = yield* Locker.make("orders")
+      yield* other.lock
+      const both = Effect.all([1, 2].map(() => Lease.withLock(Effect.void, "orders")), {
+        concurrency: 2,
+        discard: true
+      })
+      const fiber = yield* Effect.forkChild(traced(both))
+      yield* TestClock.adjust("3 seconds")
+      yield* other.unlock
+      yield* TestClock.adjust("3 seconds")
+      const spans = yield* Fiber.join(fiber)
+      const eventsOf = spans.filter(({ name }) => name === "Lease.acquire").map(({ events }) =>
+        events.map(([event]) => event)
+      )
+      assert.deepStrictEqual(eventsOf, [["dlm.taken"], ["dlm.waiting"]])
+    }).pipe(Effect.provide(plain)))
 
   it.effect("cost nothing where nobody looks: there are none", () =>
     Effect.gen(function*() {

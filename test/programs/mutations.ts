@@ -87,13 +87,13 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a Talker that closes waits for nothing",
     mark: "closing-waits",
-    part: "Effect.raceFirst(idle, Effect.sleep(drainFor))",
+    part: "Effect.raceFirst(idle, patience)",
     by: "Effect.void"
   },
   {
     name: "a Talker that closes waits for all",
     mark: "closing-waits",
-    part: "Effect.sleep(drainFor)",
+    part: "patience",
     by: "Effect.never"
   },
   { name: "what goes on behind a Talker outlives it", mark: "closing-ends-all", by: "" },
