@@ -31,6 +31,15 @@ export interface Given {
   readonly identity: boolean
 }
 
+const booleans = [false, true]
+const givens: ReadonlyArray<Given> = booleans.flatMap((ttl) =>
+  booleans.flatMap((label) => booleans.map((identity): Given => ({ ttl, label, identity })))
+)
+
+/** The same value for the same, since a process may have very many claims. */
+export const givenOf = ({ identity, label, ttl }: { readonly [K in keyof Given]?: unknown }): Given =>
+  givens[(ttl === undefined ? 0 : 4) + (label === undefined ? 0 : 2) + (identity === undefined ? 0 : 1)]!
+
 /** All that a request needs to know of what it is for. */
 export interface Terms<out M extends Mode = Mode> {
   readonly mode: M

@@ -20,7 +20,7 @@ import * as Body from "./Body.ts"
 import type { Mode, Terms } from "./Claim.ts"
 import { HeldLease, type HoldSettings, type Lease } from "./HeldLease.ts"
 import * as Metrics from "./Metrics.ts"
-import { type AcquireOptions, Defaults, resolve, type Resolved, type Settings } from "./Options.ts"
+import { type AcquireOptions, Defaults, none, resolve, type Resolved, type Settings } from "./Options.ts"
 import type { LockerError } from "./Requests.ts"
 import { Section } from "./Section.ts"
 import { type Needs, type Target, termsFor } from "./Target.ts"
@@ -114,7 +114,7 @@ const acquireLease = (
 /** A lease for what a call asks, until the scope around it closes. */
 export const acquire = <T extends Target>(
   target: T,
-  given: Given = {}
+  given: Given = none
 ): Effect.Effect<Lease, AcquireError | LeaseLost, Scope.Scope | Needs<T>> =>
   // Before the lock: without a scope it would be nobody's to give back.
   Effect.andThen(Effect.scope, Within.staying(acquireSection(target, given)))
@@ -220,7 +220,7 @@ export type Holding<A, E, R> = Effect.Effect<Option.Option<A>, E | WithLockError
 /** Runs under the lease that this fiber tree has already, or under a new one; none where it is taken. */
 export const holding = <A, E, R>(
   target: Target,
-  given: Given = {},
+  given: Given = none,
   kind: Kind,
   body: (lease: Lease) => Effect.Effect<A, E, R>
 ): Holding<A, E, R> =>

@@ -36,7 +36,7 @@ import { Shown } from "../lib/Shown.ts"
 import { withSpan } from "../lib/tracing.ts"
 import { Talker } from "../transport/Talker.ts"
 import * as Background from "./Background.ts"
-import { type Claim, ClaimTypeId, type Terms } from "./Claim.ts"
+import { type Claim, ClaimTypeId, givenOf, type Terms } from "./Claim.ts"
 import * as DataCodec from "./DataCodec.ts"
 import type { HeldLease } from "./HeldLease.ts"
 import * as Lease from "./Lease.ts"
@@ -190,11 +190,7 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
     this.ttlSeconds = Duration.toSeconds(settled.ttl)
     this.label = settled.label
     this.identity = settled.identity && shownIdentity(settled.identity)
-    this.given = {
-      ttl: options.ttl !== undefined,
-      label: options.label !== undefined,
-      identity: options.identity !== undefined
-    }
+    this.given = givenOf(options)
     this.sharedOwner = options.id
     this.retry = (options.retry ?? defaultRetry) as Schedule.Schedule<unknown>
     this.codec = options.codec ?? DataCodec.wire

@@ -56,10 +56,12 @@ export class NameQueue extends Mutex {
   /** Lets the head ask at once that would do so later, if it does. */
   hurry: (() => void) | undefined
   /** Waits until somebody behind has seen that the name is free. */
-  readonly hurried = Effect.callback<void>((resume) => {
-    this.hurry = () => resume(Effect.void)
-    return Effect.sync(() => void (this.hurry = undefined))
-  })
+  get hurried(): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      this.hurry = () => resume(Effect.void)
+      return Effect.sync(() => void (this.hurry = undefined))
+    })
+  }
   private readonly names: Map<string, NameQueue>
   private readonly name: string
 

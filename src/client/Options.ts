@@ -63,7 +63,8 @@ export const defaultPoll: Schedule.Schedule<unknown> = Schedule.exponential("20 
   Schedule.jittered
 )
 
-const none: AcquireOptions = {}
+/** No options, as the same object always: then there is nothing to look at. */
+export const none: AcquireOptions = {}
 
 /** The options of all calls around which they are provided, where neither the call nor its claim says anything else. */
 export const Defaults: Context.Reference<AcquireOptions> = Context.Reference<AcquireOptions>(
@@ -249,6 +250,10 @@ export const resolve = <M extends Mode>(
   given: AcquireOptions,
   defaults: AcquireOptions
 ): Resolved<M> | InvalidOption => {
+  if (given === none && defaults === none) {
+    const hold = { margin: Duration.toMillis(claimed.ttl) / 10, maxHold: Infinity }
+    return { terms: claimed, settings: { ...hold, wait: Infinity, poll: defaultPoll } }
+  }
   const invalid = invalidOf(claimed.name)
   // First: it looks at the options as a whole, too.
   const wait = waitOf(claimed.name, given, defaults)

@@ -85,7 +85,7 @@ describe("spans", () => {
       const ofWaiting = spans.findLast(({ name }) => name === "Lease.withLock")!
       const waited = ofWaiting.attributes.get("waited")
       assert(typeof waited === "number" && waited >= 3_000 && waited < 3_600)
-      const eventsOf = spans.map(({ events, name }) => [name, ...events.map(([event]) => event)])
+      const eventsOf = spans.map(({ events, name }) => [name].concat(events.map(([event]) => event)))
       assert.deepStrictEqual(eventsOf, [
         ["Lease.withLock"],
         ["Lease.acquire", "dlm.taken"],
