@@ -103,7 +103,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     run(Effect.ignore(Effect.retry(send(name, [removal], undefined), { times: 5, while: passes })))
   })
   yield* Effect.addFinalizer(() => Effect.sync(expiry.clearAll))
-  const send = attempts.makeSend({ expiry, perform, prefix })
+  const send = attempts.makeSend({ clock, expiry, perform, prefix })
   const attempt = attempts.make(clock, makeLeases(client, clock, run), send)
 
   // Asks for a key of the prefix, so as to learn of a wrong address or user now.

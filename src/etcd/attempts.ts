@@ -10,7 +10,7 @@ import type { Tenure } from "../store/Entry.ts"
 import { EtcdError, isLeaseLost } from "./EtcdClient.ts"
 import type { Expiry } from "./Expiry.ts"
 import type { Lease, Leases } from "./Leases.ts"
-import { entryOf, keyOf, operationOf, writtenFence } from "./operations.ts"
+import { isKnown, keyOf, operationOf, type Written, writtenBy, writtenOf } from "./operations.ts"
 import type { Answer, KeyValue, Perform } from "./Transactions.ts"
 
 /** Makes one attempt, without a lease for what it writes or with one. */
@@ -18,70 +18,83 @@ type Send = (name: string, cases: ReadonlyArray<Case>, lease: Lease | undefined)
 
 const isOfLostLease = (error: unknown): boolean => error instanceof EtcdError && isLeaseLost(error)
 
+const untold: Pick<Written, "fence" | "holder"> = { fence: undefined, holder: undefined }
+
 /** What the answers mean. */
 const makeReplies = (expiry: Expiry) => {
-  /** `written` is the fence in the value, if there is one; 0 is that with which the value was written. */
+  /** The fence in the value, if there is one, is that of the tenure; 0 is that with which the value was written. */
   const tenureOf = (
     name: string,
     { create_revision, mod_revision }: KeyValue,
-    written: bigint | undefined
+    { fence, holder }: Pick<Written, "fence" | "holder">
   ): Tenure => ({
-    fence: written === undefined ? create_revision : written === 0n ? mod_revision : written,
+    fence: fence === undefined ? create_revision : fence === 0n ? mod_revision : fence,
     revision: mod_revision,
     expiresIn: expiry.millisLeft(name, mod_revision),
-    inherited: written !== undefined
+    inherited: fence !== undefined,
+    holder
   })
   const made = (
     name: string,
     index: number,
     guess: Case,
+    written: Written | undefined,
     responses: ReadonlyArray<Answer>,
     revision: bigint
-  ): Reply => {
+  ): Result.Result<Reply, unknown> => {
     const { change, expected } = guess
     if (change._tag === "Remove") {
       expiry.clear(name, revision)
-      return { _tag: "Made", index, tenure: undefined }
+      return Result.succeed({ _tag: "Made", index, tenure: undefined })
     }
     if (change._tag === "Write") expiry.set(name, revision, change.ttlMillis)
-    const kv = expected._tag === "Absent"
+    const kv: KeyValue | undefined = expected._tag === "Absent"
       ? { create_revision: revision, mod_revision: revision }
       : responses.at(-1)?.response_range?.kvs?.[0]
-    return { _tag: "Made", index, tenure: kv === undefined ? undefined : tenureOf(name, kv, writtenFence(guess)) }
+    if (kv === undefined) return Result.succeed({ _tag: "Made", index, tenure: undefined })
+    return Result.map(
+      written === undefined && kv.value !== undefined ? writtenOf(kv.value) : Result.succeed(written ?? untold),
+      (known) => ({ _tag: "Made", index, tenure: tenureOf(name, kv, known) })
+    )
   }
   const found = (name: string, kv: KeyValue): Result.Result<Reply, unknown> =>
     Result.map(
-      entryOf(kv.value ?? ""),
-      ({ entry, fence }) => ({ _tag: "Found", entry, tenure: tenureOf(name, kv, fence) })
+      writtenOf(kv.value ?? ""),
+      (written) => ({ _tag: "Found", entry: written.entry, tenure: tenureOf(name, kv, written) })
     )
   return { made, found }
 }
 
 /** Sends one guess, or reads. */
-export const makeSend = ({ expiry, perform, prefix }: {
+export const makeSend = ({ clock, expiry, perform, prefix }: {
+  readonly clock: Clock.Clock
   readonly prefix: string
   readonly perform: Perform
   readonly expiry: Expiry
 }): Send => {
   const { found, made } = makeReplies(expiry)
+  const wall = () => clock.currentTimeMillisUnsafe()
   /** The newest revision of the store that was heard of. */
   let heard = 0n
 
   return (name, cases, lease) =>
     Effect.suspend(() => {
       // To leave a free name alone needs no comparison: nothing is found then.
-      const changing = cases.filter((one) => one.expected._tag !== "Absent" || one.change._tag === "Write")
+      const changing = cases.filter((one) =>
+        (one.expected._tag !== "Absent" || one.change._tag === "Write") && isKnown(one)
+      )
       // The likelier one alone: the gateway reads a case once for each level of its nesting, and data would go twice.
       const guess = changing.find(({ expected }) => (expected._tag === "Absent") !== expiry.has(name)) ?? changing[0]
       const key = keyOf(prefix, name)
-      const json = operationOf(key, guess, lease, heard)
+      const written = guess && writtenBy(guess, wall)
+      const json = operationOf(key, guess, written, lease, heard)
       return Effect.flatten(perform({ key, json }, (answer, revision): Effect.Effect<Reply, unknown> => {
         if (revision > heard) heard = revision
         const { responses = [], succeeded = false } = guess === undefined
           ? { responses: [answer] }
           : answer.response_txn ?? {}
         if (guess !== undefined && succeeded) {
-          return Effect.succeed(made(name, cases.indexOf(guess), guess, responses, revision))
+          return Effect.fromResult(made(name, cases.indexOf(guess), guess, written, responses, revision))
         }
         const kv = responses[0]?.response_range?.kvs?.[0]
         if (kv !== undefined) return Effect.fromResult(found(name, kv))

@@ -48,7 +48,8 @@ export const questionOf = (
       escaped(write?.entry.data),
       write === undefined ? null : String(Math.min(write.ttlMillis, CompareAndSet.maxTtlMillis)),
       owned?.fence === undefined ? null : String(owned.fence),
-      String(write?.begins ?? false)
+      String(write?.begins ?? false),
+      escaped(write?.label)
     ]
   }
 }
@@ -66,14 +67,17 @@ export type Row = readonly [
   identity: string | null,
   data: string | null,
   /** Where something was removed, the mark of the store at which somebody waited for it, or "many". */
-  told: string | null
+  told: string | null,
+  label: string | null,
+  /** In milliseconds since 1970; null where that is not known. */
+  since: number | null
 ]
 
 /** What was done, for the store that marks its waiters so. */
 export const replyOf = (
   mark: string,
   { absent, cases, present }: Question,
-  [made, fence, revision, expiresIn, owner, identity, data, told]: Row
+  [made, fence, revision, expiresIn, owner, identity, data, told, label, since]: Row
 ): CompareAndSet.Reply => {
   const tenure = (millis: number): Tenure => ({
     fence: BigInt(fence ?? revision),
@@ -84,7 +88,10 @@ export const replyOf = (
     return fence === null ? { _tag: "Free" } : {
       _tag: "Found",
       entry: { owner: unescape(owner), identity: unescaped(identity), data: unescaped(data) },
-      tenure: tenure(expiresIn!)
+      tenure: {
+        ...tenure(expiresIn!),
+        holder: since === null ? undefined : { label: unescaped(label), since: Math.floor(since) }
+      }
     }
   }
   const { change } = fence === null ? absent! : present!

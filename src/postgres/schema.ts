@@ -42,27 +42,75 @@ const entries = (name: string, schema: string): ReadonlyArray<string> => [
 ]
 
 // The second version also compares the fence of an owner's entry, and may begin a tenure over an entry.
-const fences = (name: string, schema: string): ReadonlyArray<string> => [
-  attempt(name, schema, "attempt_v2", {
-    parameters: "present_fence bigint, begins boolean,",
-    fits: "AND (present_fence IS NULL OR fence = present_fence)",
-    fence: "CASE WHEN begins THEN revision ELSE coalesce(fence, revision) END"
+const second = {
+  parameters: "present_fence bigint, begins boolean,",
+  fits: "AND (present_fence IS NULL OR fence = present_fence)",
+  fence: "CASE WHEN begins THEN revision ELSE coalesce(fence, revision) END"
+}
+
+const fences = (name: string, schema: string): ReadonlyArray<string> => [attempt(name, schema, "attempt_v2", second)]
+
+// The third version also keeps who has a tenure, and tells it. The older functions leave these columns as they are when
+// they write over an entry, also over one that has expired, so what is there is true of one tenure only.
+const holders = (name: string, schema: string): ReadonlyArray<string> => [
+  `ALTER TABLE ${schema}.entries ADD COLUMN label text, ADD COLUMN since timestamptz, ADD COLUMN holder_fence bigint`,
+  `COMMENT ON COLUMN ${schema}.entries.holder_fence IS
+  'The fence of the tenure that label and since are about. Of any other, neither is known.'`,
+  attempt(name, schema, "attempt_v3", {
+    ...second,
+    parameters: `${second.parameters} new_label text,`,
+    results: ", OUT label text, OUT since float8",
+    variables: `
+  e_label text;
+  e_since timestamptz;`,
+    read: `,
+    CASE WHEN t.holder_fence = t.fence THEN t.label END, CASE WHEN t.holder_fence = t.fence THEN t.since END`,
+    into: ", e_label, e_since",
+    written: `,
+      CASE WHEN begins OR fence IS NULL THEN new_label ELSE coalesce(new_label, e_label) END,
+      CASE WHEN begins OR fence IS NULL THEN clock_timestamp() ELSE e_since END,
+      ${second.fence}`,
+    overwritten: `,
+      label = excluded.label, since = excluded.since, holder_fence = excluded.holder_fence`,
+    told: `
+      label := e_label;
+      since := extract(epoch FROM e_since) * 1000;`
   })
 ]
 
-/** A version of the function: what it is given besides, how an owner's entry must fit, and the fence that is written. */
-const attempt = (
-  name: string,
+/** What a version of the function does besides the first. */
+interface Version {
+  /** What it is given. */
+  readonly parameters: string
+  /** How an owner's entry must fit. */
+  readonly fits: string
+  /** The fence that is written. */
+  readonly fence: string
+  /** What it answers. */
+  readonly results?: string
+  /** What it reads of an entry, and into which variables. */
+  readonly variables?: string
+  readonly read?: string
+  readonly into?: string
+  /** What it writes, for an entry and over one. */
+  readonly written?: string
+  readonly overwritten?: string
+  /** How it tells of an entry. */
+  readonly told?: string
+}
+
+/** What a version is given, what it answers, and its variables. */
+const declared = (
   schema: string,
   version: string,
-  { fence, fits, parameters }: { readonly parameters: string; readonly fits: string; readonly fence: string }
+  { parameters, results = "", variables = "" }: Version
 ): string =>
   `CREATE FUNCTION ${schema}.${version}(
   wanted text, waits text,
   if_absent text, if_present text, present_owner text, present_identity text, present_revision bigint,
   new_owner text, new_identity text, new_data text, ttl float8, ${parameters}
   OUT made text, OUT fence bigint, OUT revision bigint, OUT expires_in float8,
-  OUT owner text, OUT identity text, OUT data text, OUT told text
+  OUT owner text, OUT identity text, OUT data text, OUT told text${results}
 ) LANGUAGE plpgsql AS $function$
 DECLARE
   alone boolean;
@@ -70,12 +118,17 @@ DECLARE
   e_identity text;
   e_data text;
   e_expires_at timestamptz;
-  e_waited text;
-BEGIN
+  e_waited text;${variables}
+`
+
+/** A version of the function. Its text is kept in the database, so that of an older one never changes here. */
+const attempt = (name: string, schema: string, version: string, its: Version): string => {
+  const { fence, fits, into = "", overwritten = "", read = "", told = "", written = "" } = its
+  return `${declared(schema, version, its)}BEGIN
   -- As an expression it costs no query of its own.
   alone := pg_advisory_xact_lock(hashtextextended(wanted, ${changing})) IS NULL;
-  SELECT t.owner, t.identity, t.data, t.fence, t.revision, t.expires_at, t.waited
-    INTO e_owner, e_identity, e_data, fence, revision, e_expires_at, e_waited
+  SELECT t.owner, t.identity, t.data, t.fence, t.revision, t.expires_at, t.waited${read}
+    INTO e_owner, e_identity, e_data, fence, revision, e_expires_at, e_waited${into}
     FROM ${schema}.entries AS t WHERE t.name = wanted AND t.expires_at > clock_timestamp();
   made := CASE
     WHEN NOT FOUND THEN if_absent
@@ -87,10 +140,10 @@ BEGIN
     revision := nextval('${literal(schema)}.revisions');
     INSERT INTO ${schema}.entries AS t VALUES (
       wanted, new_owner, new_identity, new_data, ${fence}, revision,
-      clock_timestamp() + ttl * interval '1 millisecond', e_waited
+      clock_timestamp() + ttl * interval '1 millisecond', e_waited${written}
     ) ON CONFLICT ON CONSTRAINT entries_pkey DO UPDATE SET
       owner = excluded.owner, identity = excluded.identity, data = excluded.data, fence = excluded.fence,
-      revision = excluded.revision, expires_at = excluded.expires_at, waited = excluded.waited;
+      revision = excluded.revision, expires_at = excluded.expires_at, waited = excluded.waited${overwritten};
   ELSIF made = 'Remove' THEN
     DELETE FROM ${schema}.entries AS t WHERE t.name = wanted;
     told := e_waited;
@@ -102,7 +155,7 @@ BEGIN
     IF made IS NULL THEN
       owner := e_owner;
       identity := e_identity;
-      data := e_data;
+      data := e_data;${told}
       IF waits IS NOT NULL AND e_waited IS DISTINCT FROM waits AND e_waited IS DISTINCT FROM 'many' THEN
         UPDATE ${schema}.entries AS t SET waited = CASE WHEN e_waited IS NULL THEN waits ELSE 'many' END
           WHERE t.name = wanted;
@@ -111,6 +164,7 @@ BEGIN
   END IF;
 END
 $function$`
+}
 
 /** The statements of a store, and what makes its schema. */
 export interface Schema {
@@ -136,10 +190,10 @@ export interface Schema {
 export const make = (name: string): Schema => {
   const schema = quoted(name)
   return {
-    attempt: `SELECT * FROM ${schema}.attempt_v2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+    attempt: `SELECT * FROM ${schema}.attempt_v3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
     attempts: `SELECT q.at, a.* FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS q(v, at),
-  LATERAL ${schema}.attempt_v2(v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, (v->>6)::bigint, v->>7, v->>8, v->>9,
-    (v->>10)::float8, (v->>11)::bigint, (v->>12)::boolean) AS a`,
+  LATERAL ${schema}.attempt_v3(v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, (v->>6)::bigint, v->>7, v->>8, v->>9,
+    (v->>10)::float8, (v->>11)::bigint, (v->>12)::boolean, v->>13) AS a`,
     // One that was renewed meanwhile is looked at again before it is deleted, and one that is being changed is left.
     sweep: `WITH swept AS (
   DELETE FROM ${schema}.entries WHERE name = ANY (ARRAY(
@@ -155,7 +209,8 @@ export const make = (name: string): Schema => {
         yield* migrator({
           loader: Migrator.fromRecord({
             "1_entries": Effect.forEach(entries(name, schema), (statement) => sql.unsafe(statement), { discard: true }),
-            "2_fences": Effect.forEach(fences(name, schema), (statement) => sql.unsafe(statement), { discard: true })
+            "2_fences": Effect.forEach(fences(name, schema), (statement) => sql.unsafe(statement), { discard: true }),
+            "3_holders": Effect.forEach(holders(name, schema), (statement) => sql.unsafe(statement), { discard: true })
           }),
           table: `${name}.migrations`
         })

@@ -13,7 +13,8 @@ export type ScriptReply = readonly [
   /** Where something was removed, the mark of the store at which somebody waited for it, or "many". */
   owner?: string,
   identity?: string,
-  data?: string
+  data?: string,
+  label?: string
 ]
 
 /** Text goes as UTF-8, which has no lone surrogates: text with some goes as JSON, which escapes them. None is empty. */
@@ -29,6 +30,7 @@ const changeArgs = (change: Change): ReadonlyArray<string> =>
     change._tag,
     String(Math.min(Math.ceil(change.ttlMillis), CompareAndSet.maxTtlMillis)),
     change.begins === true ? "1" : "",
+    encode(change.label),
     encode(change.entry.owner),
     encode(change.entry.identity),
     encode(change.entry.data)
@@ -62,7 +64,7 @@ export const caseArgs = (cases: ReadonlyArray<CompareAndSet.Case>, index: number
 /** What the script did to a key, for the store that marks its waiters so. */
 export const replyOf = (
   mark: string,
-  [index, fence, revision, expiresIn = 0, owner = "", identity = "", data = ""]: ScriptReply
+  [index, fence, revision, expiresIn = 0, owner = "", identity = "", data = "", label = ""]: ScriptReply
 ): CompareAndSet.Reply => {
   const tenure = typeof fence !== "string" || typeof revision !== "string"
     ? undefined
@@ -70,5 +72,7 @@ export const replyOf = (
   if (index >= 0) return { _tag: "Made", index, tenure, waited: tenure === undefined && owner !== "" && owner !== mark }
   if (tenure === undefined) return { _tag: "Free" }
   const entry: Entry = { owner: decode(owner) ?? "", identity: decode(identity), data: decode(data) }
-  return { _tag: "Found", entry, tenure }
+  // A fence is the time at which its tenure began, in microseconds.
+  const holder = { label: decode(label), since: Number(tenure.fence / 1000n) }
+  return { _tag: "Found", entry, tenure: { ...tenure, holder } }
 }

@@ -8,6 +8,8 @@
  * fits is made, and the answer is its index and the tenure that it left behind, or at which store somebody waited for
  * what it freed; where none fits, it is -1, the tenure, and what is there; and it is -2 and why where the key is
  * nothing of ours.
+ *
+ * An entry that a version without labels wrote has no label.
  */
 export const compareAndSet = `
 local channel, last = ARGV[1], KEYS[#KEYS]
@@ -23,9 +25,9 @@ end
 
 local function attempt(key, from, to)
   local name, waits = ARGV[from], ARGV[from + 1]
-  local found = redis.pcall("HMGET", key, "owner", "identity", "fence", "revision", "waited")
+  local found = redis.pcall("HMGET", key, "owner", "identity", "fence", "revision", "waited", "label")
   if found.err then return { -2, found.err } end
-  local owner, identity, fence, revision, waited = unpack(found)
+  local owner, identity, fence, revision, waited, label = unpack(found)
 
   local function fits(expected, a, b, c)
     if expected == "Absent" then return not owner end
@@ -42,12 +44,13 @@ local function attempt(key, from, to)
     if waited ~= "" then redis.pcall("PUBLISH", channel, name) end
   end
 
-  local function write(ttl, begins, newOwner, newIdentity, data)
+  local function write(ttl, begins, newLabel, newOwner, newIdentity, data)
     revision = nextRevision()
     if owner then redis.call("DEL", key) else waited = "" end
-    if begins == "1" or not owner then fence = revision end
+    if begins == "1" or not owner then fence, label = revision, "" end
+    if newLabel ~= "" then label = newLabel end
     redis.call("HSET", key, "owner", newOwner, "identity", newIdentity, "data", data,
-      "fence", fence, "revision", revision, "waited", waited)
+      "fence", fence, "revision", revision, "waited", waited, "label", label or "")
     redis.call("PEXPIRE", key, ttl)
     return tonumber(ttl)
   end
@@ -58,7 +61,7 @@ local function attempt(key, from, to)
     at = at + 5
     if change == "Write" then
       entry = at
-      at = at + 5
+      at = at + 6
     end
     if fits(expected, a, b, c) then
       if change == "Remove" then
@@ -66,7 +69,7 @@ local function attempt(key, from, to)
         return { index, false, false, false, waited }
       end
       if change == "Keep" then return owner and { index, fence, revision, redis.call("PTTL", key) } or { index } end
-      local ttl = write(unpack(ARGV, entry, entry + 4))
+      local ttl = write(unpack(ARGV, entry, entry + 5))
       return { index, fence, revision, ttl }
     end
     index = index + 1
@@ -76,7 +79,7 @@ local function attempt(key, from, to)
   if waits ~= "" and waited ~= waits and waited ~= "many" then
     redis.call("HSET", key, "waited", waited == "" and waits or "many")
   end
-  return { -1, fence, revision, redis.call("PTTL", key), owner, identity, redis.call("HGET", key, "data") }
+  return { -1, fence, revision, redis.call("PTTL", key), owner, identity, redis.call("HGET", key, "data"), label or "" }
 end
 
 local answers, at = {}, 2

@@ -3,7 +3,15 @@
  */
 import * as Exit from "effect/Exit"
 import type { DatabaseSync } from "node:sqlite"
-import { type Decide, type Decision, type Entry, type Outcome, outcomeOf } from "../store/Entry.ts"
+import {
+  type Decide,
+  type Decision,
+  type Entry,
+  type Holder,
+  holderAfter,
+  type Outcome,
+  outcomeOf
+} from "../store/Entry.ts"
 
 /** What is to become of an entry. */
 export interface Modification {
@@ -13,6 +21,7 @@ export interface Modification {
 
 interface Row {
   readonly entry: Entry
+  readonly holder: Holder | undefined
   readonly fence: bigint
   readonly revision: bigint
   /** In milliseconds of the file's clock. */
@@ -24,11 +33,12 @@ const maxRemembered = 10_000
 const maxRememberedData = 1024
 
 // SQLite's texts are UTF-8, which a JavaScript string need not be. As JSON, all of them are, and stay different.
-const encode = (value: string | Entry): string => JSON.stringify(value)
+const encode = (value: string | (Entry & Partial<Holder>)): string => JSON.stringify(value)
 
-const decode = (text: string): Entry => {
-  const { data, identity, owner } = JSON.parse(text) as Entry
-  return { owner, identity, data }
+// A version that knew no labels wrote neither, and keeps neither when it writes.
+const decode = (text: string): Pick<Row, "entry" | "holder"> => {
+  const { data, identity, label, owner, since } = JSON.parse(text) as Entry & Partial<Holder>
+  return { entry: { owner, identity, data }, holder: since === undefined ? undefined : { label, since } }
 }
 
 /**
@@ -55,7 +65,7 @@ const rowsOf = (database: DatabaseSync) => {
     if (remembered.has(name)) return remembered.get(name)
     const found = read.get(encode(name))
     const row = found === undefined ? undefined : {
-      entry: decode(found["entry"] as string),
+      ...decode(found["entry"] as string),
       fence: found["fence"] as bigint,
       revision: found["revision"] as bigint,
       expiresAt: Number(found["expires_at"])
@@ -67,7 +77,7 @@ const rowsOf = (database: DatabaseSync) => {
   return {
     find,
     write: (name: string, row: Row): void => {
-      write.run(encode(name), encode(row.entry), row.fence, row.revision, row.expiresAt)
+      write.run(encode(name), encode({ ...row.entry, ...row.holder }), row.fence, row.revision, row.expiresAt)
       remember(name, row)
     },
     remove: (name: string): void => {
@@ -79,7 +89,7 @@ const rowsOf = (database: DatabaseSync) => {
 }
 
 /** All entries, and the file's time. Everything here runs in a transaction. */
-export const make = (database: DatabaseSync, monotonic: () => number) => {
+export const make = (database: DatabaseSync, monotonic: () => number, wall: () => number) => {
   const rows = rowsOf(database)
   const readVersion = database.prepare("PRAGMA data_version")
   const readState = database.prepare("SELECT revision, offset FROM state")
@@ -119,7 +129,7 @@ export const make = (database: DatabaseSync, monotonic: () => number) => {
       // The clock is read in whole milliseconds: with one more, and a whole time to live, it never ends early.
       const expiresAt = now + 1 + Math.ceil(change.ttlMillis)
       const fence = change.begins === true ? revision : before?.fence ?? revision
-      after = { entry: change.entry, fence, revision, expiresAt }
+      after = { entry: change.entry, holder: holderAfter(change, before, wall), fence, revision, expiresAt }
       rows.write(name, after)
     } else if (change._tag === "Remove" && before !== undefined) {
       after = undefined

@@ -109,7 +109,7 @@ const make = (database: DatabaseSync, file: string, clock: Clock.Clock): SqliteF
   let undone = (): void => {}
   const transaction = transactionsOf(database, file, () => undone())
   transaction(() => prepare(database, clock, monotonic()))
-  const entries = Entries.make(database, monotonic)
+  const entries = Entries.make(database, monotonic, () => clock.currentTimeMillisUnsafe())
   undone = entries.forget
 
   const sliceEnd = database.prepare(

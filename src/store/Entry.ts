@@ -14,6 +14,25 @@ export interface Entry {
   readonly data: string | undefined
 }
 
+/** What is public of a tenure. It says nothing of the owner. */
+export interface Holder {
+  /** What the holder says of itself, if anything. */
+  readonly label: string | undefined
+  /** When the tenure began, by the wall clock of the store, or of the server where it has none: in ms since 1970. */
+  readonly since: number
+}
+
+/** An entry is to be this from now on, and to end after that time. */
+export interface Write {
+  readonly _tag: "Write"
+  readonly entry: Entry
+  readonly ttlMillis: number
+  /** Whether it begins a tenure where there is an entry, as one of a free name does. */
+  readonly begins?: boolean
+  /** What its holder says of itself. Without it the label of the tenure stays, and a tenure that begins has none. */
+  readonly label?: string | undefined
+}
+
 /**
  * What becomes of an entry. A `Write` onto a free name begins a new tenure; onto an entry it goes on with its own, unless
  * it `begins` another: then its fence is a new one, as on a free name.
@@ -21,7 +40,7 @@ export interface Entry {
 export type Change =
   | { readonly _tag: "Keep" }
   | { readonly _tag: "Remove" }
-  | { readonly _tag: "Write"; readonly entry: Entry; readonly ttlMillis: number; readonly begins?: boolean }
+  | Write
 
 /** What a pure transition decides: the answer, and the change that makes it true. */
 export interface Decision<A> {
@@ -41,6 +60,12 @@ export interface Outcome<A> {
    * the name is free.
    */
   readonly expiresIn: number
+  /**
+   * Who holds the name. A decision is made on guesses too, so it is not told; it is known once the decision was made on
+   * what is there, and keeps it. After any other it may be missing, as it is of a tenure that a version without labels
+   * began.
+   */
+  readonly holder?: Holder | undefined
   /** Whether somebody is known to have waited at another server for the name that this freed. */
   readonly waited?: boolean
 }
@@ -78,6 +103,21 @@ export interface Tenure {
   readonly expiresIn: number
   /** Whether it began over the entry of another. */
   readonly inherited?: boolean
+  /** Who has it, where that is known. */
+  readonly holder?: Holder | undefined
+}
+
+/** Who has the tenure that a write leaves behind. `before` is the tenure that it found, and `now` tells the wall clock. */
+export const holderAfter = (
+  { begins, label }: Write,
+  before: Pick<Tenure, "holder"> | undefined,
+  now: () => number
+): Holder | undefined => {
+  if (before === undefined || begins === true) return { label, since: now() }
+  const { holder } = before
+  return holder === undefined || label === undefined || label === holder.label
+    ? holder
+    : { label, since: holder.since }
 }
 
 /** What a decision comes to, by the tenure that it left behind, if any. */
@@ -86,5 +126,6 @@ export const outcomeOf = <A>(answer: A, tenure: Tenure | undefined, waited = fal
   fence: tenure?.fence,
   revision: tenure?.revision,
   expiresIn: tenure?.expiresIn ?? 0,
+  holder: tenure?.holder,
   waited
 })

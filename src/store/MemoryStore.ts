@@ -6,7 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import { StoreError } from "../StoreError.ts"
-import { type Change, type Entry, type Modify, outcomeOf } from "./Entry.ts"
+import { type Change, type Entry, type Holder, holderAfter, type Modify, outcomeOf, type Write } from "./Entry.ts"
 import { type Timed, TimingWheel } from "./TimingWheel.ts"
 
 /** What memory has of a name: an entry, or for a moment what is left of one that has gone. */
@@ -15,6 +15,8 @@ interface Stored extends Timed<Stored> {
   entry: Entry | undefined
   fence: bigint
   revision: bigint
+  /** Of the last tenure. */
+  holder: Holder | undefined
 }
 
 const sweepInterval = Duration.seconds(1)
@@ -29,7 +31,7 @@ export interface MemoryOptions {
    */
   readonly restartGrace?: Duration.Input | undefined
   /**
-   * How many bytes names, owners and data may need, with two for each character and 256 for each name. What would
+   * How many bytes names, owners, labels and data may need, with two for each character and 256 for each name. What would
    * need more is answered `NO`. By default 512 MiB.
    */
   readonly maxStoredBytes?: number | undefined
@@ -46,10 +48,11 @@ const bytesPerCharacter = 2
 
 const bytesOfName = (name: string) => bytesOfPlace + name.length * bytesPerCharacter
 
-const bytesOf = (entry: Entry | undefined) =>
+const bytesOf = (entry: Entry | undefined, holder: Holder | undefined) =>
   entry === undefined
     ? 0
-    : (entry.owner.length + (entry.identity?.length ?? 0) + (entry.data?.length ?? 0)) * bytesPerCharacter
+    : (entry.owner.length + (entry.identity?.length ?? 0) + (entry.data?.length ?? 0) + (holder?.label?.length ?? 0)) *
+      bytesPerCharacter
 
 /** Forgets what is due and has no entry any more, some of it at a time. */
 const sweeping = (wheel: TimingWheel<Stored>, now: () => number, forget: (stored: Stored) => void) =>
@@ -65,32 +68,45 @@ const sweeping = (wheel: TimingWheel<Stored>, now: () => number, forget: (stored
   })
 
 /** All names, each in the wheel until its time has passed, and the bytes that they need. */
-const makeNames = (clock: Clock.Clock, now: () => number) => {
+const makeNames = (clock: Clock.Clock, now: () => number, maxBytes: number) => {
   const names = new Map<string, Stored>()
   const wheel = new TimingWheel<Stored>(now())
   let storedBytes = 0
   // mutant: fences-go-on
   let lastRevision = clock.currentTimeNanosUnsafe()
 
+  const wall = () => clock.currentTimeMillisUnsafe()
+
   const forget = (stored: Stored) => {
     names.delete(stored.name)
-    storedBytes -= bytesOfName(stored.name) + bytesOf(stored.entry)
+    storedBytes -= bytesOfName(stored.name) + bytesOf(stored.entry, stored.holder)
   }
-
-  /** How many bytes more there would be, with this entry under the name. */
-  const moreBytes = (name: string, stored: Stored | undefined, entry: Entry): number =>
-    bytesOf(entry) + (stored === undefined ? bytesOfName(name) : 0) - bytesOf(stored?.entry)
 
   const write = (
     name: string,
     stored: Stored | undefined,
-    { begins, entry }: Extract<Change, { readonly _tag: "Write" }>,
+    change: Write,
     expiresAt: number
-  ): Stored => {
+  ): Stored | "Full" => {
+    const { begins, entry } = change
+    const holder = holderAfter(change, stored?.entry === undefined ? undefined : stored, wall)
+    const more = bytesOf(entry, holder) +
+      (stored === undefined ? bytesOfName(name) : -bytesOf(stored.entry, stored.holder))
+    if (more > 0 && storedBytes + more > maxBytes) return "Full"
+    storedBytes += more
     const revision = ++lastRevision
-    storedBytes += moreBytes(name, stored, entry)
     if (stored === undefined) {
-      stored = { name, entry, fence: revision, revision, expiresAt, previous: undefined, next: undefined, slot: 0 }
+      stored = {
+        name,
+        entry,
+        fence: revision,
+        revision,
+        holder,
+        expiresAt,
+        previous: undefined,
+        next: undefined,
+        slot: 0
+      }
       names.set(name, stored)
     } else {
       wheel.remove(stored)
@@ -98,6 +114,7 @@ const makeNames = (clock: Clock.Clock, now: () => number) => {
       if (stored.entry === undefined || begins === true) stored.fence = revision
       stored.revision = revision
       stored.entry = entry
+      stored.holder = holder
       // mutant: renewal-extends
       stored.expiresAt = expiresAt
     }
@@ -109,22 +126,14 @@ const makeNames = (clock: Clock.Clock, now: () => number) => {
   // makes V8 walk ever longer chains of deleted places, and lock and unlock do just that.
   const free = (stored: Stored, at: number) => {
     wheel.remove(stored)
-    storedBytes -= bytesOf(stored.entry)
+    storedBytes -= bytesOf(stored.entry, stored.holder)
     stored.entry = undefined
+    stored.holder = undefined
     stored.expiresAt = at
     wheel.add(stored)
   }
 
-  return {
-    find: (name: string) => names.get(name),
-    hasRoom: (name: string, stored: Stored | undefined, entry: Entry, maxBytes: number): boolean => {
-      const more = moreBytes(name, stored, entry)
-      return more <= 0 || storedBytes + more <= maxBytes
-    },
-    write,
-    free,
-    sweep: sweeping(wheel, now, forget)
-  }
+  return { find: (name: string) => names.get(name), write, free, sweep: sweeping(wheel, now, forget) }
 }
 
 /**
@@ -142,14 +151,13 @@ export const make = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
   const { maxStoredBytes = defaultMaxStoredBytes } = options
   // mutant: monotonic-expiry
   const now = () => monotonicMillisUnsafe(clock)
-  const names = makeNames(clock, now)
+  const names = makeNames(clock, now, maxStoredBytes)
   const graceUntil = now() + Duration.toMillis(Duration.fromInputUnsafe(options.restartGrace ?? 0))
   yield* names.sweep.pipe(Effect.delay(sweepInterval), Effect.forever, Effect.forkScoped)
 
   /** Makes the change, and gives what is there then, or `Full`. */
   const apply = (name: string, stored: Stored | undefined, change: Change, at: number): Stored | undefined | "Full" => {
     if (change._tag === "Write") {
-      if (!names.hasRoom(name, stored, change.entry, maxStoredBytes)) return "Full"
       // mutant: entry-lasts
       return names.write(name, stored, change, at + change.ttlMillis)
     }
@@ -181,4 +189,4 @@ export const make = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
 })
 
 const tenureOf = (stored: Stored | undefined, at: number) =>
-  stored && { fence: stored.fence, revision: stored.revision, expiresIn: stored.expiresAt - at }
+  stored && { fence: stored.fence, revision: stored.revision, expiresIn: stored.expiresAt - at, holder: stored.holder }

@@ -91,6 +91,25 @@ const lock = (store: Instance, name: string, owner: string, ttlMillis = long, wa
       }
       : { answer: false, change: keep }, { owner, identity: undefined, waits })
 
+/** As `lock`, with what the owner says of itself, and that of a tenure to begin anew. */
+const label = (
+  store: Instance,
+  name: string,
+  owner: string,
+  label: string | undefined,
+  more: { readonly data?: string; readonly begins?: boolean } = {}
+) =>
+  store.modify(name, (found): Decision<boolean> => ({
+    answer: true,
+    change: {
+      _tag: "Write",
+      entry: { owner, identity: undefined, data: more.data ?? found?.data },
+      ttlMillis: long,
+      label,
+      ...(more.begins === true && found !== undefined ? { begins: true } : {})
+    }
+  }), { owner, identity: undefined, waits: false })
+
 /** As the LockServer does with a request that means one tenure: makes the change if it is that one, and else none. */
 const ofTenure = (store: Instance, name: string, owner: string, wanted: bigint, change: (found: Entry) => Change) =>
   store.modify(
@@ -285,6 +304,111 @@ const askerLaws: ReadonlyArray<Rule> = [
       for (const identity of [undefined, "bob", ""]) {
         const { answer } = yield* read(store, name, { owner: "me", identity, waits: false })
         yield* expect(answer?.identity === "alice", `the identity ${identity} was accepted for alice`)
+      }
+      yield* remove(store, name)
+    }))
+]
+
+/** How much the clock of a store may differ from the one here, in milliseconds. */
+const skew = 60_000
+
+/** Fails unless all who ask are told of this label, and gives since when the tenure is. */
+const expectHolder = (store: Instance, name: string, label: string | undefined, when: string) =>
+  Effect.gen(function*() {
+    const askers: ReadonlyArray<Asker | undefined> = [
+      undefined,
+      { owner: "other", identity: undefined, waits: false },
+      { owner: "other", identity: "identity", waits: false }
+    ]
+    let since = -1
+    for (const asker of askers) {
+      const { holder } = yield* read(store, name, asker)
+      if (holder === undefined) return yield* new Violation({ problem: `${when} nobody knew who held the name` })
+      const now = yield* Clock.currentTimeMillis
+      yield* expect(
+        holder.label === label,
+        `${when} the label was ${JSON.stringify(holder.label)}, and not ${JSON.stringify(label)}`
+      )
+      yield* expect(
+        Number.isInteger(holder.since) && Math.abs(holder.since - now) < skew,
+        `${when} the tenure had begun at ${holder.since}, and now is ${now}`
+      )
+      yield* expect(since === -1 || holder.since === since, `${when} the tenure began at ${since} and ${holder.since}`)
+      since = holder.since
+    }
+    return since
+  })
+
+/** What is public of a tenure. */
+const holderLaws: ReadonlyArray<Rule> = [
+  law("a tenure keeps its label and since when it is", (store, name) =>
+    Effect.gen(function*() {
+      yield* expect((yield* read(store, name)).holder === undefined, "a free name had a holder")
+      let last = -1
+      for (const first of ["first", undefined]) {
+        yield* label(store, name, "me", first)
+        const since = yield* expectHolder(store, name, first, "after a tenure began")
+        yield* expect(since > last, `a tenure is since ${since}, and the one before since ${last}`)
+        last = since
+        const steps: ReadonlyArray<readonly [string | undefined, string | undefined]> = [
+          [first, undefined],
+          [undefined, undefined],
+          ["second", undefined],
+          ["second", undefined],
+          [undefined, "data"],
+          ["third", undefined],
+          [undefined, undefined]
+        ]
+        let shown = first
+        for (const [given, data] of steps) {
+          yield* Effect.sleep("5 millis")
+          const what = `after a renewal with ${JSON.stringify({ label: given, data })}`
+          yield* label(store, name, "me", given, data === undefined ? {} : { data })
+          shown = given ?? shown
+          yield* expect((yield* expectHolder(store, name, shown, what)) === since, `${what} it was since another time`)
+        }
+        yield* remove(store, name)
+        yield* expect((yield* read(store, name)).holder === undefined, "a removed entry had a holder")
+      }
+    })),
+
+  law(
+    "a tenure that begins over another, or after it, has its own label",
+    (store, name, { outlive, ttl }) =>
+      Effect.gen(function*() {
+        for (const data of [undefined, "d"]) {
+          let last = -1
+          yield* label(store, name, "me", "mine", data === undefined ? {} : { data })
+          for (const heirs of ["heir's", undefined]) {
+            yield* Effect.sleep("5 millis")
+            yield* label(store, name, "me", heirs, { begins: true })
+            const since = yield* expectHolder(store, name, heirs, "after another tenure began")
+            yield* expect(since > last, "a tenure that began over another is since as long")
+            last = since
+            yield* label(store, name, "me", undefined)
+            const renewed = yield* expectHolder(store, name, heirs, "after its renewal")
+            yield* expect(renewed === since, "a renewal changed since when a tenure is")
+          }
+          yield* remove(store, name)
+        }
+        yield* store.modify(name, () => ({
+          answer: undefined,
+          change: { _tag: "Write", entry: entryOf("me"), ttlMillis: ttl, label: "mine" }
+        }))
+        yield* outlive
+        yield* lock(store, name, "next")
+        yield* expectHolder(store, name, undefined, "after one with a label had expired")
+        yield* remove(store, name)
+      })
+  ),
+
+  law("a label is told as it was given", (store, name) =>
+    Effect.gen(function*() {
+      for (const text of [...texts.map((text) => text.slice(0, 256)), "\"", "\",\"since\":1,\"a\":\"", "b"]) {
+        for (const asked of [text, text, undefined]) {
+          yield* label(store, name, "me", asked)
+          yield* expectHolder(store, name, text, "of odd text")
+        }
       }
       yield* remove(store, name)
     }))
@@ -507,12 +631,13 @@ export const laws = <E>(layer: Layer.Layer<Store, E>, options: Options = {}): Re
   const freshName = Clock.clockWith((clock) =>
     Effect.sync(() => `contract ${clock.currentTimeNanosUnsafe()}.${names++}`)
   )
-  return [...entryLaws, ...timeLaws, ...askerLaws, ...tenureLaws, ...concurrencyLaws, ...sharingLaws].map((
-    { check, name }
-  ) => ({
-    name,
-    check: Effect.scoped(
-      Effect.flatMap(Effect.all([build, freshName]), ([store, fresh]) => check(store, fresh, given))
-    )
-  }))
+  return [...entryLaws, ...timeLaws, ...askerLaws, ...holderLaws, ...tenureLaws, ...concurrencyLaws, ...sharingLaws]
+    .map((
+      { check, name }
+    ) => ({
+      name,
+      check: Effect.scoped(
+        Effect.flatMap(Effect.all([build, freshName]), ([store, fresh]) => check(store, fresh, given))
+      )
+    }))
 }

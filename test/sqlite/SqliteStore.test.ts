@@ -8,6 +8,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import { goesOn } from "../support/olderEntry.ts"
 import { passTime } from "../support/passTime.ts"
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "dlm-sqlite-"))
@@ -416,6 +417,14 @@ describe("opening", () => {
       withDatabase("PRAGMA user_version = 2")(file)
       const error = yield* failureOf(open(file))
       assert.include(error.message, "newer effect-dlm")
+    }))
+
+  it.effect("goes on with what a version without labels wrote", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      const { fence } = yield* Effect.scoped(Effect.flatMap(open(file), (store) => write(store, "f", "me")))
+      withDatabase("UPDATE entries SET entry = '{\"owner\":\"me\"}'")(file)
+      yield* goesOn(yield* open(file), "f", fence!)
     }))
 
   it.effect("makes files that only their owner can read", () =>

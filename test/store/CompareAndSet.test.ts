@@ -35,8 +35,8 @@ const attemptOver = ({ modify }: Store.Store["Service"]) =>
       change: index === -1 ? { _tag: "Keep" as const } : cases[index]!.change
     }
   })
-  return Effect.map(made, ({ answer: { entry, index }, expiresIn, fence, revision }): CompareAndSet.Reply => {
-    const tenure = fence === undefined || revision === undefined ? undefined : { fence, revision, expiresIn }
+  return Effect.map(made, ({ answer: { entry, index }, expiresIn, fence, holder, revision }): CompareAndSet.Reply => {
+    const tenure = fence === undefined || revision === undefined ? undefined : { fence, revision, expiresIn, holder }
     if (index !== -1) return { _tag: "Made", index, tenure }
     return entry === undefined || tenure === undefined ? { _tag: "Free" } : { _tag: "Found", entry, tenure }
   })

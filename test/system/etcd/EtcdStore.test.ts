@@ -21,6 +21,7 @@ import * as fs from "node:fs"
 import { freshName } from "../../support/contract.ts"
 import * as etcdServer from "../../support/etcdServer.ts"
 import { collected } from "../../support/logs.ts"
+import { goesOn } from "../../support/olderEntry.ts"
 import { describeWith, freePort, temporaryFolder } from "../../support/programs.ts"
 import { hears, instance, lock, read, unlock } from "./instance.ts"
 
@@ -69,11 +70,38 @@ describeWith("the etcd store", etcdServer.needed, () => {
       const before = bodies(transactions).length
       for (const ask of [lock, lock, unlock, lock, unlock, unlock]) yield* ask(store, name, "me")
       assert.strictEqual(bodies(transactions).length - before, 6)
+      // With a label too; only another one cannot be guessed.
+      const others = yield* instance(layer)
+      const trips = Effect.fnUntraced(function*(expected: number, asked: ReturnType<typeof lock>, what: string) {
+        const sent = bodies(transactions).length
+        assert.isTrue((yield* asked).answer, what)
+        assert.strictEqual(bodies(transactions).length - sent, expected, what)
+      })
+      const labelled = (label?: string) => lock(store, name, "me", 60_000, undefined, label)
+      yield* trips(1, labelled("one"), "a lock with a label")
+      yield* trips(1, labelled("one"), "a renewal with the same")
+      yield* trips(1, labelled(), "a renewal with none")
+      yield* trips(2, labelled("two"), "a renewal with another")
+      yield* trips(1, labelled("two"), "a renewal with that")
+      // It has heard of the store since the name was written.
+      yield* read(others, name)
+      yield* trips(1, unlock(others, name, "me"), "an unlock at another instance")
+      const already = bodies(transactions).length
       const many = Array.from({ length: 128 }, (_, i) => `${name}.${i}`)
       const locked = yield* Effect.forEach(many, (one) => lock(store, one, "me"), { concurrency: "unbounded" })
-      assert.isAtMost(bodies(transactions).length - before - 6, 4)
+      assert.isAtMost(bodies(transactions).length - already, 4)
       assert.isTrue(locked.every(({ answer, fence }) => answer && fence !== undefined))
       assert.strictEqual(bodies(grants).length, 1)
+    }).pipe(Effect.scoped))
+
+  it.live("goes on with what a version without labels wrote", () =>
+    Effect.gen(function*() {
+      const { endpoint, layer } = yield* etcdServer.server()
+      const name = freshName()
+      yield* etcdServer.etcdctl(endpoint, "put", `effect-dlm/${name}`, `{"owner":"me"}`)
+      const store = yield* instance(layer)
+      const { fence } = yield* read(store, name)
+      yield* goesOn(store, name, fence!)
     }).pipe(Effect.scoped))
 
   it.live("shares leases among all that is written with the same time to live", () =>

@@ -11,12 +11,19 @@ export const instance = (layer: Layer.Layer<Store.Store, StoreError.StoreError |
   Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Store.Store))
 
 /** As the LockServer does: takes a name that is free or its own. */
-export const lock = (store: Instance, name: string, owner: string, ttlMillis = 60_000, data?: string) =>
+export const lock = (
+  store: Instance,
+  name: string,
+  owner: string,
+  ttlMillis = 60_000,
+  data?: string,
+  label?: string
+) =>
   store.modify(name, (found): Store.Decision<boolean> =>
     found === undefined || found.owner === owner
       ? {
         answer: true,
-        change: { _tag: "Write", entry: { owner, identity: undefined, data: data ?? found?.data }, ttlMillis }
+        change: { _tag: "Write", entry: { owner, identity: undefined, data: data ?? found?.data }, ttlMillis, label }
       }
       : { answer: false, change: { _tag: "Keep" } }, { owner, identity: undefined, waits: false })
 

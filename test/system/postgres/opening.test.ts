@@ -23,6 +23,7 @@ import { createHash } from "node:crypto"
 import * as net from "node:net"
 import { afterAll, beforeAll } from "vitest"
 import { collected } from "../../support/logs.ts"
+import { goesOn } from "../../support/olderEntry.ts"
 import { postgresServer, programs } from "../../support/postgresServer.ts"
 import { describeWith, freePort } from "../../support/programs.ts"
 
@@ -221,6 +222,65 @@ describeWith("the Postgres store", programs, () => {
         waited: null
       }])
     }).pipe(Effect.scoped))
+
+  describe("beside a version without labels", () => {
+    /** As that one asks: a lock of a name that is free, or this owner's without data. */
+    const takeAsOlder = (schema: string, name: string, owner: string, ttl: number) =>
+      withSql((sql) =>
+        sql.unsafe<{ made: string | null; fence: bigint | null; revision: bigint }>(
+          `SELECT * FROM ${schema}.attempt_v2($1, NULL, 'Write', 'Write', $2, NULL, NULL, $2, NULL, NULL, $3, NULL, false)`,
+          [name, owner, ttl]
+        )
+      ).pipe(Effect.map(([row]) => row!))
+
+    it.live("goes on with its tables, and what is in them", () =>
+      Effect.gen(function*() {
+        const layer = PostgresStore.layerUrl({ url: server.url, schema: "older" })
+        yield* Effect.scoped(build(layer))
+        // As it was left by the migrations that there were.
+        yield* withSql((sql) =>
+          Effect.gen(function*() {
+            yield* sql`DROP FUNCTION older.attempt_v3`
+            yield* sql`ALTER TABLE older.entries DROP COLUMN label, DROP COLUMN since, DROP COLUMN holder_fence`
+            yield* sql`DELETE FROM older.migrations WHERE migration_id > 2`
+          })
+        )
+        const { revision } = yield* takeAsOlder("older", "name", "me", 600_000)
+        yield* goesOn(yield* build(layer), "name", BigInt(revision))
+      }).pipe(Effect.scoped))
+
+    it.live("tells no label of a tenure that it did not begin", () =>
+      Effect.gen(function*() {
+        const store = yield* build(PostgresStore.layerUrl({ url: server.url, schema: "beside" }))
+        const begin = (name: string, ttlMillis: number) =>
+          store.modify(name, () => ({
+            answer: undefined,
+            change: {
+              _tag: "Write",
+              entry: { owner: "me", identity: undefined, data: undefined },
+              ttlMillis,
+              label: "mine"
+            }
+          }))
+        const holder = Effect.map(take(store, "name", "stranger"), ({ holder }) => holder)
+        // The other renews what this one began, and all of it stays.
+        yield* begin("name", 600_000)
+        const before = yield* holder
+        assert.strictEqual(before?.label, "mine")
+        yield* takeAsOlder("beside", "name", "me", 1)
+        // That has expired, and its row is still there.
+        yield* Effect.sleep("10 millis")
+        assert.strictEqual((yield* takeAsOlder("beside", "name", "other", 600_000)).made, "Write")
+        assert.isUndefined(yield* holder)
+        yield* takeAsOlder("beside", "name", "other", 600_000)
+        yield* take(store, "name", "other")
+        assert.isUndefined(yield* holder)
+        yield* free(store, "name", "other")
+        yield* begin("name", 600_000)
+        yield* takeAsOlder("beside", "name", "me", 600_000)
+        assert.strictEqual((yield* holder)?.label, "mine")
+      }).pipe(Effect.scoped))
+  })
 
   it.live("marks an entry for those who wait, which is no write of it, and tells them of its release alone", () =>
     Effect.gen(function*() {

@@ -16,6 +16,7 @@ import {
 import { RedisStore } from "effect-dlm/redis"
 import { Store, type StoreError } from "effect-dlm/server"
 import { collected } from "../../support/logs.ts"
+import { goesOn } from "../../support/olderEntry.ts"
 import * as programs from "../../support/programs.ts"
 import * as redisServer from "../../support/redisServer.ts"
 
@@ -100,6 +101,15 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
       assert.isTrue(second.expiresIn > 600_000 && second.fence === first.fence)
       const { answer } = yield* store.modify("name", (found) => ({ answer: found, change: { _tag: "Keep" } }))
       assert.deepStrictEqual(answer, owned("me", "again"))
+    }))
+
+  it.live("goes on with what a version without labels wrote, which began when its fence says", () =>
+    Effect.gen(function*() {
+      const { layer, port } = yield* redisServer.server()
+      const store = yield* build(layer)
+      const fence = yield* take(store, "name")
+      yield* redisServer.ask(port, "HDEL", "dlm=name", "label")
+      yield* goesOn(store, "name", fence!, Number(fence! / 1000n))
     }))
 
   it.live("asks by one command what is asked at one moment, and each for itself", () =>
