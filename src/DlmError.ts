@@ -82,8 +82,8 @@ export const Holder = Schema.Struct({
   /** What the holder says of itself. */
   label: Schema.optionalKey(Schema.String),
   since: Schema.DateTimeUtc,
-  /** After how long it ends unless it is renewed. */
-  expiresIn: Schema.Duration
+  /** After how long it ends unless it is renewed, where the server can tell. */
+  expiresIn: Schema.optionalKey(Schema.Duration)
 })
 
 /** Who holds a name, as far as it is public. */

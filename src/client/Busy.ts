@@ -21,5 +21,5 @@ export const of = ({ Holder, Waiting }: Extract<Response, { readonly Status: "No
 const holderOf = ({ ExpiresIn, Label, Since }: OnWire): Holder => ({
   ...(Label === undefined ? {} : { label: Label }),
   since: DateTime.makeUnsafe(Number(Since)),
-  expiresIn: Duration.millis(Number(ExpiresIn))
+  ...(ExpiresIn === undefined ? {} : { expiresIn: Duration.millis(Number(ExpiresIn)) })
 })

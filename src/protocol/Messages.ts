@@ -50,7 +50,16 @@ const text = Schema.optionalKey(Schema.String)
 export type Feature = "seq" | "wait" | "fence" | "session" | "release" | "heir" | "label" | "busy"
 
 /** What our server can do beyond the reference. */
-export const features: ReadonlyArray<Feature> = ["seq", "wait", "fence", "session", "release", "heir"]
+export const features: ReadonlyArray<Feature> = [
+  "seq",
+  "wait",
+  "fence",
+  "session",
+  "release",
+  "heir",
+  "label",
+  "busy"
+]
 
 /** The number of a request on its connection, echoed in the answer. Any text of up to 32 characters will do. */
 const Seq = Schema.String.check(Schema.isMaxLength(32))
@@ -116,8 +125,8 @@ export const Holder = Schema.Struct({
   Label: text,
   /** Milliseconds since 1970. */
   Since: Count,
-  /** In milliseconds. */
-  ExpiresIn: Count
+  /** In milliseconds. Not there where the store of the server cannot tell. */
+  ExpiresIn: Schema.optionalKey(Count)
 })
 
 /** An extension (`busy`): who holds a name, as far as it is public, and when that ends unless it is renewed. */

@@ -61,6 +61,7 @@ export const make = Effect.gen(function*() {
 
   const isTooMuch = (request: Request, principal: Principal | undefined): boolean =>
     isLonger(request.FileName, limits.maxNameBytes) ||
+    (request.Label !== undefined && isLonger(request.Label, Protocol.maxLabelBytes)) ||
     (principal === undefined && request.Expire > maxTtlSeconds) ||
     (request.DataStore !== undefined &&
       request.DataStore.length > (principal?.maxDataCharacters ?? limits.maxDataCharacters))

@@ -127,5 +127,10 @@ export const takeBack = (revision: bigint | undefined, granted: bigint | undefin
 // A time to live of 0 or less is granted, and holds nothing.
 const hold = (request: Request, identity: string | undefined, data: string | undefined): Change =>
   request.Expire > 0
-    ? { _tag: "Write", entry: { owner: request.ID, identity, data }, ttlMillis: request.Expire * 1000 }
+    ? {
+      _tag: "Write",
+      entry: { owner: request.ID, identity, data },
+      ttlMillis: request.Expire * 1000,
+      label: request.Action === "Lock" ? request.Label : undefined
+    }
     : remove

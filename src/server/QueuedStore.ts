@@ -14,6 +14,7 @@ import { because, busy } from "./Busy.ts"
 import * as Mutex from "./Mutex.ts"
 import type { Sender } from "./Sender.ts"
 import { StoreHealth } from "./StoreHealth.ts"
+import { tell } from "./Telling.ts"
 import { WaitQueue } from "./WaitQueue.ts"
 
 /** A Store with a queue before each of its names. `identity` is whom the caller has proved to be. */
@@ -36,13 +37,6 @@ export const orderKey = ({ FileName, ID }: Request): string => `${FileName}\0${I
 const defectAsError = (name: string) => (cause: unknown): Effect.Effect<never, StoreError> =>
   Effect.fail(new StoreError({ name, store: "given", reason: "Failed", cause }))
 
-// A request that uses an extension of which the answer may say the fence is told it.
-const withFence = (request: Request, outcome: Outcome<Response>): Outcome<Response> =>
-  outcome.answer.Status === "Locked" && request.Action === "Lock" &&
-    (request.Seq !== undefined || request.Fence !== undefined) && outcome.fence !== undefined
-    ? { ...outcome, answer: { ...outcome.answer, Fence: String(outcome.fence) } }
-    : outcome
-
 /** What is done to names, and what their queues hear of it. */
 const applying = (store: Store["Service"], queue: () => WaitQueue) => {
   const apply = (request: Request, identity: string | undefined, queued: boolean) =>
@@ -61,7 +55,10 @@ const applying = (store: Store["Service"], queue: () => WaitQueue) => {
         const renewed = Mutex.mayRenew(request) && outcome.answer.Status !== "NotOwner"
         if (outcome.fence === undefined || renewed) queue().freed(request.FileName)
         if (outcome.waited === true) queue().letOthersGoFirst(request.FileName)
-        return withFence(request, outcome)
+        // The queue tells each of its waiters.
+        if (queued) return outcome
+        const answer = tell(request, outcome.answer, outcome, queue().waitingFor(request.FileName))
+        return answer === outcome.answer ? outcome : { ...outcome, answer }
       }
     )
 

@@ -29,9 +29,11 @@ import { because, busy } from "./Busy.ts"
 import * as Metrics from "./Metrics.ts"
 import { isWithdrawal } from "./Mutex.ts"
 import type { Sender } from "./Sender.ts"
+import { type Known, tell } from "./Telling.ts"
 
 /** A request that waits, until its alarm. */
 interface Waiter extends Alarms.Sleeper {
+  readonly request: Request
   readonly sender: Sender | undefined
   /** Answers it, and lets it leave. */
   answer(response: Response): void
@@ -58,6 +60,11 @@ interface Queue {
   granting: Claim | undefined
   /** What the store failed with when it was last asked, if it did. */
   failure: Cause.Cause<StoreError> | undefined
+  /** How many requests wait, with those of all claims. */
+  waiting: number
+  /** What was last seen of who holds the name, and when, on the monotonic clock, in milliseconds. */
+  seen: Known | undefined
+  seenAt: number
 }
 
 /** What the queues work with. */
@@ -129,6 +136,7 @@ export class WaitQueue {
       const claim = claimIn(queue, request, identity)
       let patience = maxDoubt / doubtStep
       const waiter: Waiter = {
+        request,
         sender,
         dueAt: 0,
         place: -1,
@@ -137,11 +145,12 @@ export class WaitQueue {
           resume(Effect.succeed(response))
         },
         wake: () => {
-          if (queue.granting !== claim || patience-- <= 0) return waiter.answer(this.refusal(queue, claim))
+          if (queue.granting !== claim || patience-- <= 0) return waiter.answer(this.refusal(queue, claim, waiter))
           this.alarms.set(waiter, monotonicMillisUnsafe(this.clock) + doubtStep, context)
         }
       }
       claim.waiters.add(waiter)
+      queue.waiting++
       Metrics.queued.modifyUnsafe(1, context)
       this.alarms.set(waiter, monotonicMillisUnsafe(this.clock) + Duration.toMillis(duration), context)
       if (known === undefined) this.start(this.serve(request.FileName, queue))
@@ -160,10 +169,14 @@ export class WaitQueue {
     const queue = this.queues.get(request.FileName)
     const claim = queue?.claims.get(ownerOf(request, identity))
     if (queue === undefined || claim === undefined) return
-    const refusal = this.refusal(queue, claim)
     for (const waiter of claim.waiters) {
-      if (!isOfSender || waiter.sender === sender) waiter.answer(refusal)
+      if (!isOfSender || waiter.sender === sender) waiter.answer(this.refusal(queue, claim, waiter))
     }
+  }
+
+  /** How many requests wait for a name. */
+  waitingFor(name: string): number {
+    return this.queues.get(name)?.waiting ?? 0
   }
 
   /** Says that a name may be free, or at another time than was known. */
@@ -189,7 +202,10 @@ export class WaitQueue {
       granted: undefined,
       inARow: 0,
       granting: undefined,
-      failure: undefined
+      failure: undefined,
+      waiting: 0,
+      seen: undefined,
+      seenAt: 0
     }
     this.queues.set(name, queue)
     return queue
@@ -203,15 +219,26 @@ export class WaitQueue {
 
   private leave(queue: Queue, claim: Claim, waiter: Waiter): void {
     if (!claim.waiters.delete(waiter)) return
+    queue.waiting--
     Metrics.queued.modifyUnsafe(-1, this.options.context)
     this.alarms.clear(waiter)
     if (claim.waiters.size === 0) drop(queue, claim)
   }
 
-  /** What a claim is told that is not granted. */
-  private refusal(queue: Queue, claim: Claim): Response {
+  /** What a waiter is told whose claim is not granted. */
+  private refusal(queue: Queue, claim: Claim, { request }: Waiter): Response {
     if (queue.failure !== undefined) return because(Cause.squash(queue.failure))
-    return queue.granting === claim ? busy : notOwner
+    return queue.granting === claim ? busy : tell(request, notOwner, this.knownOf(queue), queue.waiting - 1)
+  }
+
+  // What was seen when the name was last looked at. A renewal since then here would have made the queue look anew.
+  private knownOf({ seen, seenAt }: Queue): Known | undefined {
+    return seen && { ...seen, expiresIn: seen.expiresIn - (monotonicMillisUnsafe(this.clock) - seenAt) }
+  }
+
+  /** What a waiter is told whose claim is granted. Those of its own claim do not wait any more. */
+  private grantOf(queue: Queue, claim: Claim, { request }: Waiter, outcome: Outcome<Response>): Response {
+    return tell(request, outcome.answer, outcome, queue.waiting - claim.waiters.size)
   }
 
   // Until the name may be free. A store that failed does not say when it is back, so it is asked now and then.
@@ -235,11 +262,14 @@ export class WaitQueue {
           queue.granting = undefined
         })),
         Effect.tap((outcome) => {
-          if (outcome.answer.Status === "NotOwner") return Effect.void
+          const isGranted = outcome.answer.Status !== "NotOwner"
+          queue.seen = isGranted ? undefined : outcome
+          queue.seenAt = monotonicMillisUnsafe(this.clock)
+          if (!isGranted) return Effect.void
           drop(queue, claim)
           if (claim.waiters.size === 0) return Effect.ignore(this.options.takeBack(claim, outcome))
           // mutant: grant-to-one
-          for (const waiter of claim.waiters) waiter.answer(outcome.answer)
+          for (const waiter of claim.waiters) waiter.answer(this.grantOf(queue, claim, waiter, outcome))
           return Effect.void
         })
       )

@@ -301,7 +301,7 @@ describe("errors", () => {
       assert(error._tag === "AcquireTimeout")
       assert.strictEqual(error.holder?.label, "api-3")
       assert.strictEqual(error.holder?.since.epochMilliseconds, 1_700_000_000_000)
-      assert.strictEqual(Duration.toMillis(error.holder!.expiresIn), 12_000)
+      assert.strictEqual(Duration.toMillis(error.holder!.expiresIn!), 12_000)
       assert.strictEqual(error.waiting, 2)
       assert.strictEqual(
         error.message,

@@ -51,7 +51,7 @@ describe("session: nothing of an earlier connection is carried out after an answ
       const holder = yield* network.byHand
       Network.fenceOf(yield* holder.ask(request("Lock", "holder")))
       const { answer, earlier, later } = yield* withdrawn(network, { Wait: 3_600_000 })
-      assert.deepStrictEqual(answer, { Status: "NotOwner" })
+      assert.strictEqual(answer?.Status, "NotOwner")
       yield* earlier.arrive
       assert.deepStrictEqual(yield* later.ask(request("Unlock", "me", { Fence: "0" })), { Status: "Unlocked" })
       assert.strictEqual((yield* holder.ask(request("Unlock", "holder")))?.Status, "Unlocked")
@@ -93,7 +93,7 @@ describe("release: a request that means a tenure takes and makes none", () => {
         // Nor does it touch the next tenure of the same owner.
         const next = Network.fenceOf(yield* me.ask(request("Lock", "me", { Expire: 10 })))
         const again = yield* network.repeat(request(Action, "me", { ...fields, Fence }))
-        assert.deepStrictEqual(again, { Status: "NotOwner" })
+        assert.strictEqual(again?.Status, "NotOwner")
         yield* TestClock.adjust("9 seconds")
         assert.strictEqual(Network.fenceOf(yield* me.ask(request("Lock", "me", { Fence: next, Expire: 10 }))), next)
       }))
@@ -120,7 +120,7 @@ describe("release: a request that means a tenure takes and makes none", () => {
       assert.deepStrictEqual(yield* one.ask(request("Unlock", "id", { Fence })), { Status: "Unlocked", ID: "id" })
       const strangers = Network.fenceOf(yield* stranger.ask(request("Lock", "stranger")))
       for (const Action of ["Lock", "Unlock"] as const) {
-        assert.deepStrictEqual(yield* other.ask(request(Action, "id", { Fence })), { Status: "NotOwner" }, Action)
+        assert.strictEqual((yield* other.ask(request(Action, "id", { Fence })))?.Status, "NotOwner", Action)
       }
       assert.strictEqual(
         Network.fenceOf(yield* stranger.ask(request("Lock", "stranger", { Fence: strangers }))),
@@ -139,10 +139,10 @@ describe("heir: a tenure passes on once", () => {
       const ones = yield* me.ask(toOne)
       assert.isAbove(Number(BigInt(Network.fenceOf(ones)) - BigInt(Fence)), 0)
       assert.deepStrictEqual(yield* me.ask(toOne), ones)
-      assert.deepStrictEqual(yield* me.ask(request("Lock", "me", { Fence, Heir: "other" })), { Status: "NotOwner" })
+      assert.strictEqual((yield* me.ask(request("Lock", "me", { Fence, Heir: "other" })))?.Status, "NotOwner")
       // The one that handed it on has nothing any more: neither a renewal nor an Unlock of its own is the heir's.
-      assert.deepStrictEqual(yield* me.ask(request("Lock", "me", { Fence })), { Status: "NotOwner" })
-      assert.deepStrictEqual(yield* me.ask(request("Unlock", "me")), { Status: "NotOwner" })
+      assert.strictEqual((yield* me.ask(request("Lock", "me", { Fence })))?.Status, "NotOwner")
+      assert.strictEqual((yield* me.ask(request("Unlock", "me")))?.Status, "NotOwner")
       assert.deepStrictEqual(yield* me.ask(request("Unlock", "one")), { Status: "Unlocked", ID: "one" })
     }))
 
@@ -156,7 +156,7 @@ describe("heir: a tenure passes on once", () => {
       assert.isTrue(yield* network.isFree(name))
       // Nor out of the next tenure of the same owner.
       Network.fenceOf(yield* me.ask(request("Lock", "me")))
-      assert.deepStrictEqual(yield* me.ask(request("Lock", "me", { Fence, Heir: "heir" })), { Status: "NotOwner" })
+      assert.strictEqual((yield* me.ask(request("Lock", "me", { Fence, Heir: "heir" })))?.Status, "NotOwner")
     }))
 })
 
@@ -172,10 +172,10 @@ describe("restart: memory is lost", () => {
       const Fence = Network.fenceOf(yield* (yield* before.byHand).ask(request("Lock", "me")))
       const after = yield* restarted(30_000)
       const [me, other] = [yield* after.byHand, yield* after.byHand]
-      assert.deepStrictEqual(yield* other.ask(request("Lock", "other")), { Status: "NotOwner" })
-      assert.deepStrictEqual(yield* me.ask(request("Lock", "me", { Fence })), { Status: "NotOwner" })
+      assert.strictEqual((yield* other.ask(request("Lock", "other")))?.Status, "NotOwner")
+      assert.strictEqual((yield* me.ask(request("Lock", "me", { Fence })))?.Status, "NotOwner")
       yield* TestClock.adjust(29_999)
-      assert.deepStrictEqual(yield* other.ask(request("Lock", "other")), { Status: "NotOwner" })
+      assert.strictEqual((yield* other.ask(request("Lock", "other")))?.Status, "NotOwner")
       yield* TestClock.adjust(1)
       Network.fenceOf(yield* other.ask(request("Lock", "other")))
     }))
@@ -191,7 +191,7 @@ describe("restart: memory is lost", () => {
       const others = Network.fenceOf(yield* other.ask(request("Lock", "other")))
       assert.isAbove(Number(BigInt(others) - BigInt(Fence)), 0)
       for (const Action of ["Lock", "Unlock"] as const) {
-        assert.deepStrictEqual(yield* me.ask(request(Action, "me", { Fence })), { Status: "NotOwner" }, Action)
+        assert.strictEqual((yield* me.ask(request(Action, "me", { Fence })))?.Status, "NotOwner", Action)
       }
     }))
 })

@@ -26,10 +26,13 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), { excludeTestServices: t
         assertPrints(yield* dlm(["lock", "a", ...mine]), "locked\n")
         assertPrints(yield* dlm(["test", "a", "--id", "me"]), "locked by this id\n")
         assertFails(yield* dlm(["test", "a", "--id", "you"]), 75, /TestLock "a": held by another owner/)
-        assertFails(yield* dlm(["lock", "a", "--id", "you"]), 75, /Lock "a": held by another owner/)
+        assertFails(yield* dlm(["lock", "a", "--id", "you"]), 75, /Lock "a": held by another since 20\S+Z\. Wait for/)
         assertFails(yield* dlm(["unlock", "a", "--id", "you"]), 75, /Unlock "a": held by another owner/)
         assertPrints(yield* dlm(["unlock", "a", "--id", "me"]), "unlocked\n")
         assertPrints(yield* dlm(["unlock", "a", "--id", "me"]), "unlocked: nothing was held\n")
+        assertPrints(yield* dlm(["lock", "a", ...mine, "--label", "ada"]), "locked\n")
+        assertFails(yield* dlm(["lock", "a", "--id", "you"]), 75, /Lock "a": held by "ada" since 20\S+Z\. Wait for/)
+        assertPrints(yield* dlm(["unlock", "a", "--id", "me"]), "unlocked\n")
       }), 120_000)
 
     it.effect("lock, test, unlock --json", () =>

@@ -188,12 +188,12 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
     Effect.gen(function*() {
       const server = yield* Server
       const another = yield* server.locker("held", "another")
-      yield* another.lock
+      assertPrints(yield* server.dlm(["lock", "held", "--id", "another", "--ttl", "10m", "--label", "ada"]), "locked\n")
       for (const wait of ["0", "200ms"]) {
         assertFails(
           yield* server.dlm(["run", "held", "--wait", wait, ...sh("echo ran")]),
           75,
-          /"held" was not free within \S+: held by others\. Wait longer/
+          /"held" was not free within \S+: held by "ada" since 20\S+Z\. Wait longer/
         )
       }
       yield* another.unlock

@@ -189,14 +189,14 @@ describe("those who wait for a lock", () => {
       assert.deepStrictEqual(yield* ask(port, line(honest)), granted)
       const [one, other] = [yield* asking(port), yield* asking(port)]
       one.socket.write(Buffer.concat([waiting("1"), waiting("2"), waiting("3")]))
-      assert.deepStrictEqual(yield* one.answerTo("3"), { Status: "NotOwner", Seq: "3" })
+      assert.strictEqual((yield* one.answerTo("3")).Status, "NotOwner")
       other.socket.write(waiting("4"))
-      assert.deepStrictEqual(yield* other.answerTo("4"), { Status: "NotOwner", Seq: "4" })
+      assert.strictEqual((yield* other.answerTo("4")).Status, "NotOwner")
       // The place of one that has its answer is another's.
       assert.strictEqual(statusOf(yield* ask(port, line({ ...honest, Action: "Unlock" }))), "Unlocked")
       assert.deepInclude(yield* one.answerTo("1"), { Status: "Locked", Seq: "1" })
       other.socket.write(Buffer.concat([waiting("5"), waiting("6")]))
-      assert.deepStrictEqual(yield* other.answerTo("6"), { Status: "NotOwner", Seq: "6" })
+      assert.strictEqual((yield* other.answerTo("6")).Status, "NotOwner")
       one.socket.write(line({ ...honest, ID: "1", Action: "Unlock", Seq: "7" }))
       assert.deepInclude(yield* one.answerTo("7"), { Status: "Unlocked", Seq: "7" })
       assert.deepInclude(yield* one.answerTo("2"), { Status: "Locked", Seq: "2" })
@@ -209,7 +209,7 @@ describe("those who wait for a lock", () => {
       const { answerTo, socket } = yield* asking(port)
       for (let i = 0; i < 2; i++) {
         socket.write(Buffer.concat([waiting("1", 20_000), waiting("2", 20_000), waiting("3", 20_000)]))
-        assert.deepStrictEqual(yield* answerTo("3"), { Status: "NotOwner", Seq: "3" })
+        assert.strictEqual((yield* answerTo("3")).Status, "NotOwner")
         assert.deepStrictEqual(yield* ask(port, line(honest)), granted)
         // Those that wait are served as before, and what they took is free again.
         assert.strictEqual(statusOf(yield* ask(port, line({ ...honest, Action: "Unlock" }))), "Unlocked")

@@ -1,0 +1,32 @@
+/**
+ * What an answer tells beyond the reference: the fence of a tenure, who holds a name, and how many wait for it.
+ *
+ * It tells it only to a request that uses an extension. The owner it never tells: whoever knows the owner is it.
+ */
+import type * as Protocol from "../protocol/Protocol.ts"
+import type { Request, Response } from "../protocol/Protocol.ts"
+import { maxTtlMillis } from "../store/CompareAndSet.ts"
+import type { Outcome } from "../store/Store.ts"
+
+/** What is known of a name: of what became of it, or of when it was last looked at. */
+export type Known = Pick<Outcome<Response>, "fence" | "holder" | "expiresIn">
+
+/** The answer to a request, with what it may be told. `waiting` is how many others wait for the name at this server. */
+export const tell = (request: Request, answer: Response, known: Known | undefined, waiting: number): Response => {
+  if (answer.Status === "NotOwner" && request.Seq !== undefined) {
+    const holder = known && holderOf(known)
+    return { ...answer, ...(holder === undefined ? {} : { Holder: holder }), Waiting: String(waiting) }
+  }
+  if (answer.Status !== "Locked" || (request.Seq === undefined && request.Fence === undefined)) return answer
+  const fence = request.Action === "Lock" ? known?.fence : undefined
+  const told: Response = fence === undefined ? answer : { ...answer, Fence: String(fence) }
+  return waiting === 0 || request.Seq === undefined ? told : { ...told, Waiting: String(waiting) }
+}
+
+// A store in which others write need not know when that ends.
+const holderOf = ({ expiresIn, holder }: Known): Protocol.Holder | undefined =>
+  holder === undefined ? undefined : {
+    ...(holder.label === undefined ? {} : { Label: holder.label }),
+    Since: String(holder.since),
+    ...(expiresIn === Infinity ? {} : { ExpiresIn: String(Math.ceil(Math.min(Math.max(expiresIn, 0), maxTtlMillis))) })
+  }
