@@ -5,7 +5,9 @@
  * An entry is a key, its value the entry as JSON. The fence is the revision
  * that created the key, and the revision that of its last change: both are
  * those of the whole store, and never go back. What is written at one moment
- * under different names may have the same.
+ * under different names may have the same. The value ends with the label of the
+ * tenure, and since when it is: a renewal compares what is before them, and
+ * leaves the value as it is.
  *
  * An attempt is one transaction, which compares, changes, and reads where
  * that does not fit. A name that this instance did not write is guessed to be free.

@@ -6,7 +6,8 @@
  * - Entries end by the clock of Redis's host, which is not to be set by leaps.
  * - A fence is the time at which its tenure began, in microseconds, or one more
  *   than the last if that is later. So fences rise also where Redis forgot
- *   everything, unless that clock was set back by more than Redis was away.
+ *   everything, unless that clock was set back by more than Redis was away. Since
+ *   when a tenure is, is read from it.
  * - What Redis forgets is free. Without persistence that is all that it had, with
  *   `appendfsync everysec` up to about a second of it, with `appendfsync always` nothing.
  * - Across a failover exclusion is best effort, since Redis replicates after it

@@ -147,14 +147,22 @@ export const programSuite = (
       Effect.gen(function*() {
         const name = freshName()
         const [one, other] = yield* Effect.all([serverOver(layer), serverOver(layer)])
-        const holder = yield* lockerAt(one, name, { id: "holder" })
+        const holder = yield* lockerAt(one, name, { id: "holder", label: "host-1" })
         const elsewhere = yield* lockerAt(other, name, { id: "holder" })
         const stranger = yield* lockerAt(other, name)
         const { fence } = yield* holder.lock
         assert.strictEqual(yield* elsewhere.holder, "Me")
         assert.strictEqual(yield* stranger.holder, "Another")
+        const refused = Effect.map(Effect.flip(stranger.lock), (error) =>
+          error._tag === "NotOwner" && error.holder !== undefined ? error.holder : assert.fail(error.message))
+        const told = yield* refused
+        assert.strictEqual(told.label, "host-1")
         yield* elsewhere.put("from there")
         assert.strictEqual(yield* holder.get, "from there")
+        assert.deepStrictEqual(yield* Effect.map(refused, ({ label, since }) => ({ label, since })), {
+          label: "host-1",
+          since: told.since
+        })
         assert.deepStrictEqual((yield* elsewhere.lock).fence, fence)
         const waiting = yield* Effect.forkChild(Effect.scoped(stranger.acquire()), { startImmediately: true })
         assert.isTrue(yield* elsewhere.unlock)
