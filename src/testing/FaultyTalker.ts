@@ -59,11 +59,11 @@ export interface Policy extends Rates {
  * ```
  */
 export class Faults extends Context.Service<Faults, {
-  /** From now on these faults, in place of those before. */
+  /** From now on these faults, in place of those of the policy and of `set` before, wherever no `during` runs. */
   readonly set: (rates: Rates) => Effect.Effect<void>
-  /** From now on no faults. */
+  /** From now on no faults, wherever no `during` runs. */
   readonly clear: Effect.Effect<void>
-  /** These faults while an Effect runs, and those before again once it has ended. */
+  /** These faults while an Effect runs, in place of all others. Of several that run at a time the newest counts. */
   readonly during: (rates: Rates) => <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }>()("effect-dlm/testing/FaultyTalker/Faults") {}
 
@@ -92,19 +92,42 @@ const garbage = ({ Action, FileName }: Request) =>
   Effect.fail(new ProtocolError({ name: FileName, action: Action, received: "garbage" }))
 
 const faulty =
-  ({ talk }: Talker["Service"], random: Seeded, rates: () => Rates): Talker["Service"]["talk"] => (request) =>
-    Effect.suspend((): ReturnType<typeof talk> => {
+  (talker: Talker["Service"], random: Seeded, rates: () => Rates): Talker["Service"]["talk"] => (request) =>
+    Effect.suspend((): ReturnType<typeof talker.talk> => {
       const fate = drawn(random, rates())
       if (fate.refuse) return failed(request, "OpenFailed")
       if (fate.hang) return Effect.never
       if (fate.busy) return Effect.succeed<Response>({ Status: "NO" })
       if (fate.dropRequest) return failed(request, "Closed")
-      let answer = talk(request)
-      if (fate.duplicate) answer = Effect.tap(answer, Effect.exit(talk(request)))
+      let answer = talker.talk(request)
+      if (fate.duplicate) answer = Effect.tap(answer, Effect.exit(talker.talk(request)))
       if (fate.isLate && fate.lateness > 0) answer = Effect.tap(answer, Effect.sleep(Duration.millis(fate.lateness)))
       if (fate.dropAnswer) return Effect.andThen(answer, failed(request, "Closed"))
       return fate.garbage ? Effect.andThen(answer, garbage(request)) : answer
     })
+
+/** What a test switches, and the rates that count now. */
+const switches = (policy: Rates) => {
+  let base = policy
+  // One may end before another that began earlier, so none can put back what it found.
+  const during = new Set<{ readonly rates: Rates }>()
+  const set = (rates: Rates) => Effect.sync(() => void (base = rates))
+  const faults: Faults["Service"] = {
+    set,
+    clear: set({}),
+    during: (rates) => (self) =>
+      Effect.acquireUseRelease(
+        Effect.sync(() => {
+          const own = { rates }
+          during.add(own)
+          return own
+        }),
+        () => self,
+        (own) => Effect.sync(() => during.delete(own))
+      )
+  }
+  return { faults, rates: () => [...during].at(-1)?.rates ?? base }
+}
 
 /**
  * Wraps whatever Talker is provided, and lets things go wrong: by the rates of the policy until a test sets others, by the
@@ -125,24 +148,14 @@ export const layer = (policy: Policy = { seed: 0 }): Layer.Layer<Talker | Faults
   Layer.effectContext(Effect.gen(function*() {
     const talker = yield* Talker
     const random = yield* Random.Random.pipe(Random.withSeed(policy.seed))
-    let rates: Rates = policy
-    const set = (next: Rates) => Effect.sync(() => void (rates = next))
-    return Context.make(Talker, { ...talker, talk: faulty(talker, random, () => rates) }).pipe(
-      Context.add(Faults, {
-        set,
-        clear: set({}),
-        during: (next) => (self) =>
-          Effect.acquireUseRelease(
-            Effect.sync(() => {
-              const before = rates
-              rates = next
-              return before
-            }),
-            () => self,
-            set
-          )
-      })
-    )
+    const { faults, rates } = switches(policy)
+    // A Talker may be an object of a class: a spread would miss what its prototype has, and lose its `this`.
+    const { background, features } = talker
+    return Context.make(Talker, {
+      talk: faulty(talker, random, rates),
+      features,
+      background: background?.bind(talker)
+    }).pipe(Context.add(Faults, faults))
   }))
 
 /** As `layer`, over a Talker. */

@@ -2,8 +2,9 @@
  * What effect-dlm/testing gives for the tests of others.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Option } from "effect"
-import { Lease, Locker } from "effect-dlm"
+import { Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
+import { Lease, Locker, Talker } from "effect-dlm"
+import type { Protocol } from "effect-dlm/protocol"
 import { LockServer } from "effect-dlm/server"
 import { FaultyTalker, MockTalker } from "effect-dlm/testing"
 import { TestClock } from "effect/testing"
@@ -74,6 +75,97 @@ describe("faults that are switched on and off", () => {
         yield* faults.clear
       }).pipe(Effect.provide(FaultyTalker.layerOver(LockServer.layerTalkerMemory)))
     ))
+})
+
+describe("faults during an Effect", () => {
+  /** How one request ends now. */
+  const now = Effect.gen(function*() {
+    const { talk } = yield* Talker.Talker
+    const exit = yield* Effect.exit(talk({ ID: "me", FileName: "a", Action: "Lock", Expire: 30 }))
+    if (Exit.isSuccess(exit)) return exit.value.Status
+    const error = Option.getOrThrow(Exit.findErrorOption(exit))
+    return error._tag === "TransportError" ? error.phase : error._tag
+  })
+
+  /** Faults that are on until they are told to end. */
+  const begin = Effect.fnUntraced(function*(rates: FaultyTalker.Rates) {
+    const faults = yield* FaultyTalker.Faults
+    const end = yield* Deferred.make<void>()
+    const fiber = yield* Effect.forkChild(faults.during(rates)(Deferred.await(end)), { startImmediately: true })
+    return Effect.andThen(Deferred.succeed(end, undefined), Fiber.join(fiber))
+  })
+
+  const over = FaultyTalker.layerOver(LockServer.layerTalkerMemory, { seed: 1, garbage: 1 })
+
+  it.effect("count for as long as it runs, also where another began meanwhile and ends later", () =>
+    Effect.gen(function*() {
+      const endFirst = yield* begin({ refuse: 1 })
+      const endSecond = yield* begin({ busy: 1 })
+      assert.strictEqual(yield* now, "NO")
+      yield* endFirst
+      assert.strictEqual(yield* now, "NO")
+      yield* endSecond
+      assert.strictEqual(yield* now, "ProtocolError")
+    }).pipe(Effect.provide(over)))
+
+  it.effect("are those of the outer one again once an inner one has ended, interrupted or not", () =>
+    Effect.gen(function*() {
+      const faults = yield* FaultyTalker.Faults
+      yield* faults.during({ refuse: 1 })(Effect.gen(function*() {
+        assert.strictEqual(yield* faults.during({ busy: 1 })(now), "NO")
+        const inner = yield* Effect.forkChild(faults.during({ hang: 1 })(Effect.never), { startImmediately: true })
+        yield* Fiber.interrupt(inner)
+        assert.strictEqual(yield* now, "OpenFailed")
+      }))
+      assert.strictEqual(yield* now, "ProtocolError")
+    }).pipe(Effect.provide(over)))
+
+  it.effect("undo nothing that is set or cleared meanwhile", () =>
+    Effect.gen(function*() {
+      const faults = yield* FaultyTalker.Faults
+      yield* faults.during({ busy: 1 })(Effect.gen(function*() {
+        yield* faults.set({ refuse: 1 })
+        assert.strictEqual(yield* now, "NO")
+      }))
+      assert.strictEqual(yield* now, "OpenFailed")
+      yield* faults.during({ busy: 1 })(faults.clear)
+      assert.strictEqual(yield* now, "Locked")
+    }).pipe(Effect.provide(over)))
+})
+
+describe("a Talker that is an object of a class", () => {
+  class OfClass {
+    readonly asked: Array<string> = []
+    private readonly known: ReadonlySet<"wait"> = new Set(["wait"] as const)
+    talk(request: Protocol.Request): Effect.Effect<Protocol.Response> {
+      this.asked.push(request.Action)
+      return Effect.succeed({ Status: "Unlocked" })
+    }
+    get features() {
+      return Effect.succeed(this.known)
+    }
+    background(self: Effect.Effect<void>): Effect.Effect<void> {
+      this.asked.push("background")
+      return self
+    }
+  }
+
+  it.effect("is made unreliable with all that it can", () => {
+    const talker = new OfClass()
+    return Effect.gen(function*() {
+      const faulty = yield* Talker.Talker
+      yield* faulty.talk({ ID: "me", FileName: "a", Action: "Lock", Expire: 30 })
+      assert.deepStrictEqual([...yield* faulty.features!], ["wait"])
+      yield* faulty.background!(Effect.void)
+      assert.deepStrictEqual(talker.asked, ["Lock", "background"])
+    }).pipe(Effect.provide(FaultyTalker.layerOver(Layer.succeed(Talker.Talker, talker))))
+  })
+
+  it.effect("is not said to do what it does not", () =>
+    Effect.gen(function*() {
+      const faulty = yield* Talker.Talker
+      assert.deepStrictEqual([faulty.features, faulty.background], [undefined, undefined])
+    }).pipe(Effect.provide(FaultyTalker.layerOver(MockTalker.layerFree))))
 })
 
 describe("mocks of one line", () => {
