@@ -426,7 +426,7 @@ describe("MockTalker", () => {
       const locker = yield* make
       assert.isTrue(Option.isSome(yield* locker.tryLock))
       const error = yield* Effect.flip(locker.unlock)
-      assert.include(error.message, "the script has 1 answers")
+      assert.include(error.message, "the script has 1 answer, and this is request 2 (Unlock of ")
     }).pipe(Effect.provide(MockTalker.layer([({ ID }) => ({ Status: "Locked", ID })]))))
 })
 

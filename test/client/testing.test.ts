@@ -2,8 +2,8 @@
  * What effect-dlm/testing gives for the tests of others.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
-import { Lease, Locker, Talker } from "effect-dlm"
+import { Cause, DateTime, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Schema } from "effect"
+import { DlmError, Lease, Locker, Talker } from "effect-dlm"
 import type { Protocol } from "effect-dlm/protocol"
 import { LockServer } from "effect-dlm/server"
 import { FaultyTalker, MockTalker } from "effect-dlm/testing"
@@ -169,18 +169,58 @@ describe("a Talker that is an object of a class", () => {
 })
 
 describe("mocks of one line", () => {
-  it.effect("grant everything, with a fence that grows", () =>
+  it.effect("grant everything, to anybody", () =>
     Effect.gen(function*() {
-      const fenceOf = Lease.use("a", (lease) => Effect.succeed(Option.getOrThrow(lease.fence)))
-      const [first, second] = [yield* fenceOf, yield* fenceOf]
-      assert.isTrue(first < second)
-      const locker = yield* Locker.make("a")
-      assert.isFalse(yield* locker.isLocked)
-      yield* locker.lock
-      assert.isTrue(yield* locker.isLocked)
-      yield* locker.put("text")
-      assert.isTrue(yield* locker.isDlm)
-      assert.isTrue(yield* locker.unlock)
+      const [one, other] = [yield* Locker.make("a"), yield* Locker.make("a")]
+      assert.isFalse(yield* one.isLocked)
+      yield* one.lock
+      yield* other.lock
+      assert.isTrue(yield* one.isLocked)
+      assert.isTrue(yield* one.isDlm)
+      assert.isTrue(yield* one.unlock)
+      assert.isFalse(yield* one.isLocked)
+      assert.isTrue(yield* other.isLocked)
+    }).pipe(Effect.provide(MockTalker.layerFree)))
+
+  it.effect("give each tenure of a name a greater fence, also that of one owner", () =>
+    Effect.gen(function*() {
+      const fenceOf = (target: Lease.Target) =>
+        Lease.use(target, (lease) => Effect.succeed(Option.getOrThrow(lease.fence)))
+      const [a, b] = [yield* Locker.make("a", { id: "me" }), yield* Locker.make("b", { id: "me" })]
+      assert.deepStrictEqual(
+        [yield* fenceOf("a"), yield* fenceOf(a), yield* fenceOf(a), yield* fenceOf("b"), yield* fenceOf(b)],
+        [1n, 2n, 3n, 1n, 2n]
+      )
+      const grant = yield* a.lock
+      assert.deepStrictEqual((yield* a.lock).fence, grant.fence)
+      yield* b.unlock
+      assert.isTrue(yield* a.isLocked)
+      yield* TestClock.adjust("31 seconds")
+      assert.isFalse(yield* a.isLocked)
+      assert.deepStrictEqual((yield* a.lock).fence, Option.map(grant.fence, (fence) => fence + 1n))
+    }).pipe(Effect.provide(MockTalker.layerFree)))
+
+  it.effect("keep data as a lock server does", () =>
+    Effect.gen(function*() {
+      const Progress = Schema.Struct({ done: Schema.Int })
+      yield* Lease.use("a", (lease) =>
+        Effect.gen(function*() {
+          const cell = lease.cell(Progress)
+          assert.deepStrictEqual(yield* cell.get, Option.none())
+          yield* cell.set({ done: 1 })
+          assert.deepStrictEqual(yield* cell.get, Option.some({ done: 1 }))
+        }))
+      const [writer, reader] = [yield* Locker.make("a", { id: "us" }), yield* Locker.make("a", { id: "us" })]
+      assert.strictEqual((yield* Effect.flip(reader.get))._tag, "NotFound")
+      yield* writer.put("text")
+      assert.strictEqual(yield* reader.get, "text")
+      yield* reader.lock
+      assert.strictEqual(yield* writer.get, "text")
+      yield* writer.erase
+      assert.strictEqual((yield* Effect.flip(reader.get))._tag, "NotFound")
+      yield* writer.lock
+      assert.strictEqual((yield* Effect.flip(reader.get))._tag, "NoData")
+      assert.strictEqual((yield* Effect.flip(writer.erase))._tag, "Corruption")
     }).pipe(Effect.provide(MockTalker.layerFree)))
 
   it.effect("keep a lease alive for as long as a test wants", () =>
@@ -197,10 +237,101 @@ describe("mocks of one line", () => {
       assert(error._tag === "AcquireTimeout" && error.holder?.label === "api-3" && error.waiting === 0)
     }).pipe(Effect.provide(MockTalker.layerTaken({ label: "api-3" }))))
 
+  it.effect("say since when, and until when: since now, where a test does not say", () =>
+    Effect.gen(function*() {
+      const holderBy = (options: MockTalker.TakenOptions) =>
+        Effect.gen(function*() {
+          const error = yield* Effect.flip(Lease.withLock(Effect.void, "a", { wait: 0 }))
+          assert(error._tag === "AcquireTimeout" && error.holder !== undefined)
+          return [DateTime.formatIso(error.holder.since), Duration.toMillis(error.holder.expiresIn), error.waiting]
+        }).pipe(Effect.provide(MockTalker.layerTaken(options)))
+      yield* TestClock.setTime(DateTime.makeUnsafe("2026-01-01T02:00:00Z").epochMilliseconds)
+      assert.deepStrictEqual(yield* holderBy({}), ["2026-01-01T02:00:00.000Z", 60_000, 0])
+      assert.deepStrictEqual(
+        yield* holderBy({ since: 0, expiresIn: "1.5 millis", waiting: 3 }),
+        ["1970-01-01T00:00:00.000Z", 2, 3]
+      )
+    }))
+
+  const unsendable: ReadonlyArray<MockTalker.TakenOptions> = [
+    { waiting: 1.5 },
+    { waiting: NaN },
+    { waiting: -1 },
+    { since: NaN },
+    { since: 1e21 },
+    { expiresIn: "soon" as never },
+    { expiresIn: NaN },
+    { expiresIn: Infinity },
+    { label: "x".repeat(257) },
+    { label: null as never }
+  ]
+  for (const options of unsendable) {
+    const [[option, value]] = Object.entries(options) as [[string, unknown]]
+    it.effect(`refuse ${option} ${String(value).slice(0, 8)}, which no server could send, as the layer is made`, () =>
+      Effect.gen(function*() {
+        const exit = yield* Effect.exit(Effect.scoped(Layer.build(MockTalker.layerTaken(options))))
+        assert(Exit.isFailure(exit))
+        const defect = Cause.squash(exit.cause)
+        assert(defect instanceof DlmError.InvalidOption && defect.option === option)
+        assert.include(defect.message, `${option} of MockTalker.layerTaken`)
+      }))
+  }
+
   it.effect("say that nobody listens", () =>
     Effect.gen(function*() {
       assert.strictEqual(yield* whyNot(Lease.withLock(Effect.void, "a", { wait: 0 })), "OpenFailed")
     }).pipe(Effect.provide(MockTalker.layerDown)))
+})
+
+describe("a mock by a script", () => {
+  const granted = ({ ID }: Protocol.Request): Protocol.Response => ({ Status: "Locked", ID })
+
+  it.effect("says which request is beyond its end", () =>
+    Effect.gen(function*() {
+      const locker = yield* Locker.make("a")
+      yield* locker.lock
+      const error = yield* Effect.flip(Lease.withLock(Effect.void, "a"))
+      assert(error._tag === "LockUnavailable" && error.reason._tag === "ProtocolError" && !error.isRetryable)
+      assert.strictEqual(error.message, "MockTalker: the script has 1 answer, and this is request 2 (Lock of \"a\")")
+    }).pipe(Effect.provide(MockTalker.layer([granted]))))
+
+  const wrong: ReadonlyArray<readonly [string, unknown]> = [
+    ["Locked without an ID", { Status: "Locked" }],
+    ["an empty Holder", { Status: "NotOwner", Holder: {} }],
+    ["a fence that is no text", { Status: "Locked", ID: "me", Fence: 1n }],
+    ["an unknown status", { Status: "Perhaps" }],
+    ["a field that is undefined", { Status: "Done", DataStore: undefined }],
+    ["null", null]
+  ]
+  for (const [what, answer] of wrong) {
+    for (
+      const [how, layer] of [
+        ["a script", MockTalker.layer([answer as never])],
+        ["a function in one", MockTalker.layer([() => answer as never])],
+        ["a function", MockTalker.layer(() => Effect.succeed(answer as never))]
+      ] as const
+    ) {
+      it.effect(`dies of ${what}, given by ${how}`, () =>
+        Effect.gen(function*() {
+          const exit = yield* Effect.exit(Lease.withLock(Effect.void, "a", { wait: 0 }))
+          assert(Exit.isFailure(exit))
+          const defect = Cause.squash(exit.cause)
+          assert(defect instanceof TypeError)
+          assert.match(defect.message, /^MockTalker: what answers Lock of "a" is not in the protocol: /)
+        }).pipe(Effect.provide(layer)))
+    }
+  }
+
+  it.effect("fails with what a test says", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Lease.withLock(Effect.void, "a"))
+      assert(error._tag === "LockUnavailable" && error.reason._tag === "ProtocolError")
+      assert.strictEqual(error.reason.received, "HTTP/1.1 400")
+    }).pipe(
+      Effect.provide(MockTalker.layer([
+        new DlmError.ProtocolError({ name: "a", action: "Lock", received: "HTTP/1.1 400" })
+      ]))
+    ))
 })
 
 describe("held by another, as a recipe", () => {
@@ -212,4 +343,10 @@ describe("held by another, as a recipe", () => {
       yield* other.unlock
       assert.isTrue(Option.isSome(yield* Lease.withLockIfAvailable(Effect.void, "order/7")))
     }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("is no lease of the test's own, which is joined", () =>
+    Effect.gen(function*() {
+      yield* Lease.acquire("order/7")
+      assert.isTrue(Option.isSome(yield* Lease.withLockIfAvailable(Effect.void, "order/7")))
+    }).pipe(Effect.scoped, Effect.provide(LockServer.layerTalkerMemory)))
 })
