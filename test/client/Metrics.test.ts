@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Metric, Redacted } from "effect"
+import { Effect, Fiber, Layer, Metric, Option, Redacted } from "effect"
 import { Lease, Locker, Metrics } from "effect-dlm"
 import type { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, Metrics as ServerMetrics, Store } from "effect-dlm/server"
@@ -49,6 +49,21 @@ describe("metrics", () => {
       assert.deepInclude(holds, { count: 2, min: 1, max: 20, sum: 21 })
       assert.strictEqual(yield* value(Metrics.heldLeases), 0)
       assert.isAbove(yield* count(Metrics.renewals("Confirmed")), 0)
+    }).pipe(Effect.provide(inProcess), ownMetrics))
+
+  it.effect("of leases take a name that another holds for no failure, where that is the usual", () =>
+    Effect.gen(function*() {
+      const other = yield* Locker.make("f")
+      yield* other.lock
+      assert.isTrue(Option.isNone(yield* Lease.withLockIfAvailable(Effect.void, "f")))
+      assert.strictEqual(yield* count(Metrics.acquisitions("Taken")), 1)
+      yield* other.unlock
+      assert.isTrue(Option.isSome(yield* Lease.withLockIfAvailable(Effect.void, "f")))
+      assert.strictEqual(yield* count(Metrics.acquisitions("Taken")), 1)
+      assert.strictEqual(yield* count(Metrics.acquisitions("Granted")), 1)
+      for (const outcome of ["Timeout", "Failed", "Interrupted"] as const) {
+        assert.strictEqual(yield* count(Metrics.acquisitions(outcome)), 0, outcome)
+      }
     }).pipe(Effect.provide(inProcess), ownMetrics))
 
   it.effect("of leases say why they were lost", () =>
