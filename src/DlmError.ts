@@ -177,7 +177,26 @@ export class ForeignOwner extends Schema.TaggedError<ForeignOwner>()("ForeignOwn
   }
 }
 
-/** Others held the lock for all of the time that the caller would wait. */
+/**
+ * Others held the lock for all of the time that the caller would wait.
+ *
+ * Where the server tells, `holder` says who, since when, and after how long that ends unless it is renewed, and `waiting` how
+ * many wait. `waited` is how long this name was waited for.
+ *
+ * @example
+ * ```ts
+ * import { DateTime, Effect } from "effect"
+ * import { Lease } from "effect-dlm"
+ *
+ * const program = Effect.log("alone").pipe(
+ *   Lease.withLock("orders", { wait: "2 seconds" }),
+ *   Effect.catchTag("AcquireTimeout", ({ holder, waiting }) =>
+ *     holder === undefined
+ *       ? Effect.log("another holds it")
+ *       : Effect.log(holder.label, "holds it since", DateTime.formatIso(holder.since), waiting, "wait"))
+ * )
+ * ```
+ */
 export class AcquireTimeout extends Schema.TaggedError<AcquireTimeout>()("AcquireTimeout", {
   name: Schema.String,
   waited: Schema.Duration,

@@ -57,7 +57,7 @@ const jumpTolerance = 1_000
 export interface Lease<out M extends Mode = Mode> {
   readonly mode: M
   readonly name: string
-  /** The owner that holds it. */
+  /** The owner that holds it: a secret. Whoever knows it can renew the lock and give it back, so log the `fence` instead. */
   readonly id: string
   /** Grows with each new tenure of the name; none on a server that gives no fences. */
   readonly fence: Option.Option<bigint>

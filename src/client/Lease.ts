@@ -118,7 +118,8 @@ type Explained<T, Options> = <const F>(
  * that of the whole; a release that fails is logged.
  *
  * Within it, in the same fiber or one that it forks, `withLock` of the same
- * name runs under the same lease, and by its options.
+ * name runs under the same lease, and by its options. The Effect has a fiber of
+ * its own, so that what it forks as a child is interrupted when it ends.
  *
  * It fails with `AcquireTimeout` where the lock was not free in time, with
  * `LeaseLost`, and with `LockUnavailable`. Where the Effect has failed as well
@@ -202,8 +203,10 @@ export type Targets<T extends Target> = Iterable<T> & { readonly length?: number
  * Runs an Effect while several locks are held: all of them, or none.
  *
  * They are taken in the order of their names, so two that want the same ones
- * never wait for each other. `wait` is for all together; the loss of one
- * interrupts the Effect. Of targets of one name the first is taken.
+ * never wait for each other. `wait` is for all together, and `waited` of an
+ * `AcquireTimeout` how long its own name was waited for; the loss of one
+ * interrupts the Effect. Of targets of one name the first is taken. Without
+ * any the Effect runs under no lock.
  *
  * @example
  * ```ts
@@ -335,7 +338,21 @@ export const withLockProvided: {
     )
 ) as never
 
-/** As `withLockIfAvailable`, and proves to the Effect that the lock is held. */
+/**
+ * As `withLockIfAvailable`, and proves to the Effect that the lock is held.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lease } from "effect-dlm"
+ *
+ * const Report = Lease.tag("report")
+ * declare const write: Effect.Effect<string, never, Lease.Held<"report">>
+ *
+ * // An Option of the report: none where another writes it.
+ * const nightly = write.pipe(Lease.withLockProvidedIfAvailable(Report, "nightly-report"))
+ * ```
+ */
 export const withLockProvidedIfAvailable: {
   <Name extends string, M extends Mode, const T extends Target<Gives<M>>>(
     tag: Tag<Name, M>,

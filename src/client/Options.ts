@@ -72,7 +72,22 @@ export const Defaults: Context.Reference<AcquireOptions> = Context.Reference<Acq
   { defaultValue: () => none }
 )
 
-/** The defaults of a program. */
+/**
+ * The defaults of a program, for what neither a call nor its claim says.
+ *
+ * They replace those that are provided further out, all of them: nothing is merged.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lease } from "effect-dlm"
+ *
+ * const program = Effect.log("alone").pipe(
+ *   Lease.withLock("orders.csv", { wait: "5 seconds" }), // which beats the default
+ *   Effect.provide(Lease.layerDefaults({ ttl: "1 minute", wait: "10 seconds" }))
+ * )
+ * ```
+ */
 export const layerDefaults = (options: AcquireOptions): Layer.Layer<never> => Layer.succeed(Defaults, options)
 
 const identityConfig = Config.option(Config.NonEmptyString("DLM_IDENTITY_NAME")).pipe(
@@ -105,7 +120,22 @@ export const defaultsConfig: Config.Config<AcquireOptions> = Config.all({
   }))
 )
 
-/** The defaults of a program, from its environment. See `defaultsConfig`. */
+/**
+ * The defaults of a program, from its environment, by `defaultsConfig`. They replace those that are provided further out.
+ *
+ * @example
+ * ```ts
+ * import { ConfigProvider, Effect } from "effect"
+ * import { Lease } from "effect-dlm"
+ *
+ * const program = Effect.log("alone").pipe(
+ *   Lease.withLock("orders.csv"),
+ *   Effect.provide(Lease.layerDefaultsConfig),
+ *   // In a test. In a program the environment has it: DLM_WAIT="10 seconds"
+ *   Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: { DLM_WAIT: "10 seconds" } })))
+ * )
+ * ```
+ */
 export const layerDefaultsConfig: Layer.Layer<never, Config.ConfigError> = Layer.effect(Defaults, defaultsConfig)
 
 /** How one call waits and holds. */

@@ -175,7 +175,24 @@ export const layerOver = <G extends Guarantee>(): Layer.Layer<LockServer, never,
  */
 export const layerMemory: Layer.Layer<LockServer> = layer.pipe(Layer.provide([layerStoreMemory, layerNone]))
 
-/** A Talker to a LockServer of its own, in memory, in the same process: all that most tests need. */
+/**
+ * A Talker to a LockServer of its own, in memory, in the same process: all that most tests need.
+ *
+ * Each time that it is provided there is another server, so provide it once, to all that is to exclude one another.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lease, Locker } from "effect-dlm"
+ * import { LockServer } from "effect-dlm/server"
+ *
+ * const test = Effect.gen(function*() {
+ *   const another = yield* Locker.make("order/7")
+ *   yield* another.lock
+ *   return yield* Effect.log("paid").pipe(Lease.withLockIfAvailable("order/7")) // none
+ * }).pipe(Effect.provide(LockServer.layerTalkerMemory))
+ * ```
+ */
 export const layerTalkerMemory: Layer.Layer<Talker> = Layer.effect(Talker, makeTalker(Background.makeHasty)).pipe(
   Layer.provide(layerMemory)
 )

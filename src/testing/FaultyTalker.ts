@@ -41,6 +41,9 @@ export interface Policy extends Rates {
 /**
  * The faults of a FaultyTalker, which a test switches on and off while a program runs.
  *
+ * A Talker that closes waits for leases that are given back, at most 5 seconds. By a `TestClock` those only pass where the test
+ * lets them: after an outage let two `ttl` go by before the test ends.
+ *
  * @example
  * ```ts
  * import { Effect } from "effect"
