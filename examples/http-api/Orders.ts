@@ -41,7 +41,8 @@ const pay = (id: string) =>
     Lease.withLock(`order/${id}`, { wait: "2 seconds" }),
     Effect.catchTags({
       AcquireTimeout: (error) => Effect.fail(busy(id, error)),
-      LockUnavailable: unavailable,
+      // What does not pass, such as a wrong option, is a bug and no outage.
+      LockUnavailable: (error) => error.isRetryable ? unavailable(error) : Effect.die(error),
       LeaseLost: unavailable
     })
   )
@@ -50,7 +51,7 @@ export const layer = HttpApiBuilder.group(
   Api,
   "orders",
   Effect.fn(function*(handlers) {
-    // Of the layer, and not of each request.
+    // Of this layer: what a handler leaves open is asked of each request.
     const context = yield* Effect.context<Talker.Talker | Payments | KeyValueStore.KeyValueStore>()
     return handlers.handleAll({
       pay: ({ params: { id } }) =>
