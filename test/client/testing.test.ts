@@ -243,7 +243,7 @@ describe("mocks of one line", () => {
         Effect.gen(function*() {
           const error = yield* Effect.flip(Lease.withLock(Effect.void, "a", { wait: 0 }))
           assert(error._tag === "AcquireTimeout" && error.holder !== undefined)
-          return [DateTime.formatIso(error.holder.since), Duration.toMillis(error.holder.expiresIn), error.waiting]
+          return [DateTime.formatIso(error.holder.since), Duration.toMillis(error.holder.expiresIn!), error.waiting]
         }).pipe(Effect.provide(MockTalker.layerTaken(options)))
       yield* TestClock.setTime(DateTime.makeUnsafe("2026-01-01T02:00:00Z").epochMilliseconds)
       assert.deepStrictEqual(yield* holderBy({}), ["2026-01-01T02:00:00.000Z", 60_000, 0])
