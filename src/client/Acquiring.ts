@@ -361,7 +361,7 @@ const makePause = Effect.fnUntraced(function*(attempt: Attempt) {
   let poll: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
   let retry: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
   const within = (millis: number, self: Effect.Effect<unknown>) =>
-    millis === Infinity ? self : Effect.timeoutOption(self, Duration.millis(Math.max(0, millis)))
+    millis === Infinity ? self : Effect.timeoutOption(self, Duration.millis(Math.max(0, Math.floor(millis))))
   return Effect.fnUntraced(function*(error: NotOwner | LockerError) {
     if (error._tag === "NotOwner") {
       if (clock.now() - attempt.askedAt >= maxWait) return
@@ -374,7 +374,7 @@ const makePause = Effect.fnUntraced(function*(attempt: Attempt) {
       return
     }
     const rest = until + retryGrace - clock.now()
-    if (rest <= 0) return yield* attempt.timedOut
+    if (rest < 1) return yield* attempt.timedOut
     retry ??= yield* Schedule.toStepWithSleep(attempt.terms.retry)
     // mutant: patience
     yield* within(rest, Effect.catch(retry(error), () => Effect.sleep(Duration.millis(patientDelay))))

@@ -160,7 +160,7 @@ export const unlock = (
   fence?: bigint
 ): Effect.Effect<boolean, NotOwner | LockerError> =>
   ask(terms, requestOf(terms, owner, "Unlock", fenced(fence)), (response) => {
-    if (response.Status === "NotOwner") return notOwner(terms, "Unlock")
+    if (response.Status === "NotOwner") return notOwner(terms, "Unlock", response)
     return response.Status === "Unlocked" ? Effect.succeed(response.ID !== undefined) : undefined
   })
 
@@ -212,7 +212,7 @@ export const put = (
   ask<void, NotOwner>(terms, requestOf(terms, owner, "Put", { DataStore: data, ...fenced(fence) }), (response) => {
     // Where a tenure was meant that is over, the name is nobody's.
     if (response.Status === "NotOwner" || (response.Status === "Unlocked" && fence !== undefined)) {
-      return notOwner(terms, "Put")
+      return notOwner(terms, "Put", response.Status === "NotOwner" ? response : undefined)
     }
     return response.Status === "Done" ? Effect.void : undefined
   })
@@ -231,7 +231,7 @@ export const get = (
       case "NotFound":
         return Effect.fail(new NotFound(about(terms, "Get")))
       case "NotOwner":
-        return notOwner(terms, "Get")
+        return notOwner(terms, "Get", response)
       case "Corruption":
         return Effect.fail(new Corruption(about(terms, "Get")))
       default:
@@ -251,7 +251,7 @@ export const erase = (
       case "NotFound":
         return Effect.fail(new NotFound(about(terms, "Erase")))
       case "NotOwner":
-        return notOwner(terms, "Erase")
+        return notOwner(terms, "Erase", response)
       case "Corruption":
         return Effect.fail(new Corruption(about(terms, "Erase")))
       default:
