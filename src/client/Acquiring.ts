@@ -61,6 +61,13 @@ export interface Waiting {
   readonly maxAge: number
   /** When to ask again on a server that has no queue, while another holds the lock. */
   readonly poll: Schedule.Schedule<unknown>
+  /** Whether the one who waits is within a lease of the name by now: the scope around it may have got one meanwhile. */
+  readonly isWithin: () => boolean
+}
+
+/** The end of a wait for a lease that the one who waits is within by now. */
+export class WithinNow {
+  readonly _tag = "WithinNow"
 }
 
 /** A tenure, and the place in the line of this process that its holder leaves when it is over. */
@@ -140,7 +147,7 @@ export const acquire = (
   terms: Terms,
   waiting: Waiting,
   restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-): Effect.Effect<Acquired, AcquireTimeout | LockerError> =>
+): Effect.Effect<Acquired, AcquireTimeout | LockerError | WithinNow> =>
   Effect.suspend(() => {
     const attempt = new Attempt(terms, waiting)
     const { place } = attempt
@@ -159,12 +166,21 @@ export const acquire = (
   })
 
 // Waits to be the head of the line, or for what says that waiting longer is no use.
-const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerError> => {
+const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerError | WithinNow> => {
   const { place, waiting: { clock, startedAt, until } } = attempt
   const { queue } = place
-  if (until === Infinity) return place.inside
+  const onHeld = (resume: (end: Effect.Effect<never, WithinNow>) => void) => () => {
+    if (attempt.waiting.isWithin()) resume(Effect.fail(new WithinNow()))
+  }
+  if (until === Infinity) {
+    return Effect.callback<void, WithinNow>((resume) => {
+      place.onHeld = onHeld(resume)
+      place.resume = () => resume(Effect.void)
+      if (place.isInside) place.resume()
+    })
+  }
   return Effect.contextWith((context) =>
-    Effect.callback<void, AcquireTimeout | LockerError>((resume) => {
+    Effect.callback<void, AcquireTimeout | LockerError | WithinNow>((resume) => {
       const alarms = Alarms.of(clock.clock)
       let isOver = false
       let asking: Fiber.Fiber<unknown> | undefined
@@ -200,6 +216,10 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerEr
           }))
         }
       }
+      place.onHeld = onHeld((end) => {
+        stop()
+        resume(end)
+      })
       place.resume = () => {
         queue.watchers?.delete(place)
         stop()

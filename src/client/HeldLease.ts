@@ -381,6 +381,11 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       : undefined
   }
 
+  /** Those in line that are within it by now are to go on under it. */
+  tellHeld(): void {
+    this.place_?.queue.tellHeld()
+  }
+
   /** Calls back once, when it is lost or over. Gives what forgets that. */
   onLost(listener: LossListener): () => void {
     const listeners = this.lossListeners ??= new Set()

@@ -16,6 +16,7 @@ import { ageClockOf } from "../lib/monotonic.ts"
 import { Place } from "../lib/Mutex.ts"
 import { annotate, withSpan } from "../lib/tracing.ts"
 import * as Acquiring from "./Acquiring.ts"
+import { WithinNow } from "./Acquiring.ts"
 import * as Body from "./Body.ts"
 import type { Mode, Terms } from "./Claim.ts"
 import { HeldLease, type HoldSettings, type Lease } from "./HeldLease.ts"
@@ -61,7 +62,7 @@ const resolved = (
     : { ...asked, settings: { ...asked.settings, wait: 0 } }
 }
 
-const outcomeOf = (exit: Exit.Exit<HeldLease | undefined, AcquireError>): Metrics.Acquisition => {
+const outcomeOf = (exit: Exit.Exit<HeldLease | undefined, AcquireError | WithinNow>): Metrics.Acquisition => {
   if (Exit.isSuccess(exit)) return exit.value === undefined ? "Taken" : "Granted"
   if (Exit.hasInterrupts(exit)) return "Interrupted"
   const error = Exit.findErrorOption(exit)
@@ -69,8 +70,8 @@ const outcomeOf = (exit: Exit.Exit<HeldLease | undefined, AcquireError>): Metric
 }
 
 // A request for `Version` is about no name, so the error is not asked for it.
-const asUnavailable = (name: string) => (error: AcquireTimeout | LockerError): AcquireError =>
-  error._tag === "AcquireTimeout" ? error : new LockUnavailable({ name, reason: error })
+const asUnavailable = (name: string) => (error: AcquireTimeout | LockerError | WithinNow): AcquireError | WithinNow =>
+  error._tag === "AcquireTimeout" || error._tag === "WithinNow" ? error : new LockUnavailable({ name, reason: error })
 
 /** What one call asks for, with what only its caller knows. */
 interface Request extends Resolved {
@@ -82,8 +83,8 @@ const acquireLease = (
   { isHurried, settings, terms }: Request,
   kind: Kind,
   restore: Restore
-): Effect.Effect<HeldLease | undefined, AcquireError> =>
-  Effect.withFiber((fiber): Effect.Effect<HeldLease | undefined, AcquireTimeout | LockerError> => {
+): Effect.Effect<HeldLease | undefined, AcquireError | WithinNow> =>
+  Effect.withFiber((fiber): Effect.Effect<HeldLease | undefined, AcquireTimeout | LockerError | WithinNow> => {
     const clock = ageClockOf(fiber.context)
     // What was slept through before is no part of the wait.
     clock.look()
@@ -91,7 +92,8 @@ const acquireLease = (
     // A renewal must be possible before its end, and come no later than the first would.
     const ttl = Duration.toMillis(terms.ttl)
     const maxAge = Math.min(ttl / 3, (ttl - settings.margin) / 2)
-    const waiting = { clock, startedAt, until: startedAt + settings.wait, maxAge, poll: settings.poll }
+    const isWithin = () => sectionOf(fiber, terms) !== undefined
+    const waiting = { clock, startedAt, until: startedAt + settings.wait, maxAge, poll: settings.poll, isWithin }
     const context = Within.contextOf(fiber)
     const { id } = fiber
     return Effect.map(Acquiring.acquire(terms, waiting, restore), ({ place, tenure }): HeldLease | undefined => {
@@ -130,15 +132,12 @@ const acquireSection = (
       const { settings, terms } = asked
       const outer = sectionOf(fiber, terms)
       if (outer instanceof LockUnavailable) return Effect.fail(outer)
-      const request = { ...asked, isHurried: given.isHurried }
-      return outer === undefined
-        ? Effect.flatMap(acquireLease(request, "Required", restore), (lease) => Within.untilClosed(lease!.root))
-        : acquireWithin(
-          outer,
-          settings,
-          restore,
-          withRest(fiber, settings, given, (rest) => acquireSection(target, rest))
-        )
+      const anew = withRest(fiber, settings, given, (rest) => acquireSection(target, rest))
+      if (outer !== undefined) return acquireWithin(outer, settings, restore, anew)
+      return acquireLease({ ...asked, isHurried: given.isHurried }, "Required", restore).pipe(
+        Effect.flatMap((lease) => Effect.tap(Within.untilClosed(lease!.root), Effect.sync(() => lease!.tellHeld()))),
+        Effect.catchTag("WithinNow", () => restore(anew))
+      )
     })
   )
 
@@ -230,11 +229,9 @@ export const holding = <A, E, R>(
     const { settings, terms } = asked
     const outer = sectionOf(fiber, terms)
     if (outer instanceof LockUnavailable) return Effect.fail(outer)
-    if (outer === undefined) {
-      return withSpan("Lease.withLock", terms)(outermost({ ...asked, isHurried: given.isHurried }, kind, body))
-    }
     const anew = withRest(fiber, settings, given, (rest) => holding(target, rest, kind, body))
-    return nested(outer, settings, kind, body, anew)
+    if (outer !== undefined) return nested(outer, settings, kind, body, anew)
+    return withSpan("Lease.withLock", terms)(outermost({ ...asked, isHurried: given.isHurried }, kind, body, anew))
   })
 
 const bodyIn = <A, E, R>(
@@ -246,13 +243,16 @@ const bodyIn = <A, E, R>(
 const outermost = <A, E, R>(
   request: Request,
   kind: Kind,
-  body: (lease: Lease) => Effect.Effect<A, E, R>
+  body: (lease: Lease) => Effect.Effect<A, E, R>,
+  anew: Holding<A, E, R>
 ): Holding<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(
-      acquireLease(request, kind, restore),
+      Effect.catchTag(acquireLease(request, kind, restore), "WithinNow", (now) => Effect.succeed(now)),
       (lease): Holding<A, E, R> =>
-        lease === undefined
+        lease instanceof WithinNow
+          ? restore(anew)
+          : lease === undefined
           ? Effect.succeedNone
           : Effect.andThen(annotate(attributesOf(lease)), bodyIn(lease.root, body, restore))
     )

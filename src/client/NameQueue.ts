@@ -17,6 +17,9 @@ export class QueuePlace extends Place {
   /** Called when more is known of whether the name is taken, once this place cares. */
   onTaken: (() => void) | undefined
 
+  /** Called when the head holds the name, in a scope or a body that this place may be within. */
+  onHeld: (() => void) | undefined
+
   constructor(queue: NameQueue) {
     super()
     this.queue = queue
@@ -91,6 +94,11 @@ export class NameQueue extends Mutex {
     this.isHeld = true
     this.lastFailure = undefined
     this.tell()
+  }
+
+  /** The head holds the name in a scope, which may be the one of others in line. */
+  tellHeld(): void {
+    this.forEachWaiting((place) => (place as QueuePlace).onHeld?.())
   }
 
   /** The head could not be told. */

@@ -63,6 +63,15 @@ export class Mutex {
     next.resume()
   }
 
+  /** Goes through those in line, the first first. Each may leave it meanwhile. */
+  protected forEachWaiting(tell: (place: Place) => void): void {
+    for (let at = this.first; at !== undefined;) {
+      const { next } = at
+      tell(at)
+      at = next
+    }
+  }
+
   /** Runs an Effect inside. */
   run<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.suspend(() => {

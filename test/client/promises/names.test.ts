@@ -2,7 +2,7 @@
  * Names, asked for as users do: in one process and in several, where the server is late, lies or is not there.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Logger, Option, Schedule, Scope } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Logger, Option, Schedule, Scope } from "effect"
 import { Lease, Locker, Talker } from "effect-dlm"
 import type { Protocol } from "effect-dlm/protocol"
 import { LockServer } from "effect-dlm/server"
@@ -22,6 +22,15 @@ const seeing = (seen: (request: Protocol.Request) => void) =>
       talk: (request) => Effect.andThen(Effect.sync(() => seen(request)), talker.talk(request))
     }))
   ).pipe(Layer.provide(LockServer.layerTalkerMemory))
+
+/** Lets time go on until an Effect has ended. */
+const timed = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.gen(function*() {
+    const fiber = yield* Effect.forkChild(self, { startImmediately: true })
+    for (let i = 0; i < 200 && fiber.pollUnsafe() === undefined; i++) yield* TestClock.adjust("50 millis")
+    assert.isDefined(fiber.pollUnsafe(), "it goes on")
+    return yield* Fiber.join(fiber)
+  })
 
 describe("a lease that is lost keeps its name from nobody, its own process included", () => {
   const holders: Readonly<Record<string, Effect.Effect<unknown, unknown, Scope.Scope | Talker.Talker>>> = {
@@ -93,6 +102,32 @@ describe("a server in the memory of a test", () => {
         yield* TestClock.adjust("2 seconds")
         assert.strictEqual(outcome(yield* ending(fiber)).length > 0, true)
       }).pipe(Effect.provide(FaultyTalker.layerOver(LockServer.layerTalkerMemory))))
+  }
+})
+
+describe("one scope that asks for a name twice at once has one lease", () => {
+  const late = FaultyTalker.layerOver(LockServer.layerTalkerMemory, { seed: 1, delay: 1 })
+  const second: Readonly<Record<string, (wait: string | undefined) => Effect.Effect<unknown, unknown, any>>> = {
+    acquire: (wait) => Lease.acquire("a", { wait: wait as "1 minute" | undefined }),
+    withLock: (wait) => Lease.withLock(Effect.void, "a", { wait: wait as "1 minute" | undefined })
+  }
+  for (const [way, ask] of Object.entries(second)) {
+    for (const wait of [undefined, "1 minute"]) {
+      it.effect(`by acquire and ${way}, which waits ${wait ?? "for ever"}`, () =>
+        Effect.gen(function*() {
+          const scope = yield* Scope.make()
+          const both = Effect.all([Lease.acquire("a"), ask(wait)], { concurrency: 2 }) as Effect.Effect<
+            unknown,
+            Lease.WithLockError,
+            Scope.Scope | Talker.Talker
+          >
+          const fiber = yield* start(Scope.provide(both, scope))
+          yield* TestClock.adjust("2 seconds")
+          assert.strictEqual(outcome(yield* ending(fiber)), "Success")
+          yield* timed(Scope.close(scope, Exit.void))
+          assert.isTrue(Option.isSome(yield* Lease.withLockIfAvailable(Effect.void, "a").pipe(timed)))
+        }).pipe(Effect.provide(late)))
+    }
   }
 })
 
