@@ -108,7 +108,7 @@ class Attempt {
   // Who waits for long, or for ever, is to see why: once a second of it is over, and each minute then.
   warn(error: LockerError): Effect.Effect<void> {
     const now = this.waiting.clock.now()
-    if (now - this.waiting.startedAt < firstWarning || now < this.warnsAt) return Effect.void
+    if (now - this.waiting.startedAt < firstWarning || now < this.warnsAt || this.left() === 0) return Effect.void
     this.warnsAt = now + warnEvery
     const name = JSON.stringify(this.terms.name)
     return Effect.logWarning(`The lock on ${name} cannot be asked for, and is still waited for. ${error.message}`)

@@ -227,7 +227,7 @@ export const assertPrints = (ended: Ended, stdout: string) => {
 /** Failure: its status, nothing on standard output, and one plain line on standard error. */
 export const assertFails = (ended: Ended, status: number, why: RegExp) => {
   assert.strictEqual(ended.status, status, JSON.stringify(ended))
-  assert.match(ended.stderr, /^dlm: [^\n]+\n$/)
+  assert.match(ended.stderr, /^(dlm: [^\n]+ is still waited for\. [^\n]+\n)*dlm: [^\n]+\n$/)
   assert.match(ended.stderr, why)
   assert.strictEqual(ended.stdout, "")
 }

@@ -241,9 +241,9 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
         const server = yield* Server
         const run = (...flags: ReadonlyArray<string>) => server.dlm(["run", "x", ...flags, ...sh("echo ran")])
         assertFails(yield* run("--ttl", "2h"), 77, /refused \(BadPayload\).*time to live/)
-        assertFails(yield* run("--label", "x".repeat(257)), 64, /the option label must have at most 256 bytes/)
+        assertFails(yield* run("--label", "x".repeat(257)), 64, /label must have at most 256 bytes/)
         const long = yield* server.dlm(["run", "x".repeat(513), ...sh("echo ran")])
-        assertFails(long, 64, /the option name must have at most 512 bytes/)
+        assertFails(long, 64, /name must have at most 512 bytes/)
         assertPrints(yield* run("--label", "nightly on host 7"), "ran\n")
         yield* assertFree("x")
       }),
