@@ -35,6 +35,7 @@ const answerGrace = 1_800
 const retryGrace = 1_000
 
 /** The longest that is asked for at once, in milliseconds. Who waits longer asks again, and queues anew. */
+// mutant: queues-for-all-its-time
 const maxWait = 60 * 60 * 1000
 
 /** A server that cannot be told for so long, in milliseconds, has lost the connection that asked, and its queue with it. */
@@ -327,6 +328,7 @@ const ask = Effect.fnUntraced(function*(attempt: Attempt) {
       if (attempt.taken === undefined) yield* event("dlm.taken", () => attributesOf(error))
       attempt.taken = busyOf(error)
       place.queue.sawTaken(attempt.askedAt, attempt.taken)
+      // mutant: taken-is-waited-for
       if (attempt.left() === 0) return yield* attempt.timedOut
     } else {
       attempt.lastFailure = error

@@ -152,6 +152,7 @@ export class WaitQueue {
       claim.waiters.add(waiter)
       queue.waiting++
       Metrics.queued.modifyUnsafe(1, context)
+      // mutant: waits-all-its-time
       this.alarms.set(waiter, monotonicMillisUnsafe(this.clock) + Duration.toMillis(duration), context)
       if (known === undefined) this.start(this.serve(request.FileName, queue))
       queued()

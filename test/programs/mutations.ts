@@ -121,5 +121,18 @@ export const mutations: ReadonlyArray<Mutation> = [
     mark: "first-come-first-served",
     part: "this.head",
     by: "this.tail"
+  },
+  {
+    name: "a wait ends when another holds the name",
+    mark: "taken-is-waited-for",
+    part: "attempt.left() === 0",
+    by: "attempt.left() >= 0"
+  },
+  { name: "a waiter queues anew ten times a second", mark: "queues-for-all-its-time", by: "const maxWait = 100" },
+  {
+    name: "the server refuses a waiter in the midst of its time",
+    mark: "waits-all-its-time",
+    part: "Duration.toMillis(duration)",
+    by: "Duration.toMillis(duration) / 2"
   }
 ]

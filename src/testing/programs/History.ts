@@ -43,6 +43,12 @@ export interface Exchange {
   status: string | undefined
 }
 
+/** How an operation is told. */
+export const show = ({ began, id, names, process, step }: Operation): string =>
+  `${step.op}${"action" in step ? ` ${step.action}` : ""} ${id} of process ${process}, on ${names.join()}, begun at ${
+    began.toFixed(1)
+  }`
+
 /** Something that lasted. */
 export interface Span {
   readonly from: number
@@ -158,6 +164,19 @@ export class History {
   /** What an operation is within, the innermost last. */
   around(operation: Operation): ReadonlyArray<Operation> {
     return operation.within.map((id) => this.operations.get(id)!)
+  }
+
+  /** Whether it is within what holds a name of it, or is to. */
+  isWithinHold(operation: Operation): boolean {
+    return this.around(operation).some(({ names, step }) =>
+      (step.op === "hold" || step.op === "holdAll" || step.op === "resume") &&
+      names.some((name) => operation.names.includes(name))
+    )
+  }
+
+  /** What left on behalf of an operation, in order. */
+  asked({ id }: Operation): ReadonlyArray<Exchange> {
+    return Array.from(this.exchanges.values()).filter(({ asked }) => asked.by === id)
   }
 
   /** The operations that asked for what became a tenure. */

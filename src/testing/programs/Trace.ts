@@ -66,7 +66,8 @@ export type Event =
       readonly fence: string | undefined
       /** To whom the tenure is to pass. */
       readonly heir: string | undefined
-      readonly waits: boolean
+      /** For how many milliseconds it is to wait at the server. */
+      readonly wait: number | undefined
     }
     | { readonly _tag: "Answered"; readonly request: number; readonly status: Response["Status"] | "None" }
     /** The store: from now on the name is this tenure's, until it is freed or that time. */

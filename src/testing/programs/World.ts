@@ -79,7 +79,7 @@ export const watchTalker = (
         owner: request.ID,
         fence: request.Fence,
         heir: request.Heir,
-        waits: request.Wait !== undefined
+        wait: request.Wait
       })
       return Effect.onExit(talker.talk(request), (exit) =>
         Effect.sync(() =>

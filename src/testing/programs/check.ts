@@ -5,6 +5,7 @@ import { data } from "./data.ts"
 import { ending } from "./ending.ts"
 import { exclusion } from "./exclusion.ts"
 import { History } from "./History.ts"
+import { order } from "./order.ts"
 import type { Trace } from "./Trace.ts"
 import type { Violation } from "./Violation.ts"
 import { waiting } from "./waiting.ts"
@@ -12,7 +13,6 @@ import { waiting } from "./waiting.ts"
 /** What a trace shows to be broken, in the order of its happening. */
 export const check = (trace: Trace): ReadonlyArray<Violation> => {
   const history = new History(trace)
-  return [...exclusion(history), ...waiting(history), ...ending(history), ...data(history)].toSorted((a, b) =>
-    a.at - b.at
-  )
+  return [...exclusion(history), ...waiting(history), ...order(history), ...ending(history), ...data(history)]
+    .toSorted((a, b) => a.at - b.at)
 }

@@ -1,6 +1,7 @@
 /**
  * What is left when an operation has ended, and when all has; and what is said on the way.
  */
+import { drain, insists } from "./bounds.ts"
 import { deafTimeout } from "./faults.ts"
 import type { History, Operation } from "./History.ts"
 import type { Violation } from "./Violation.ts"
@@ -19,9 +20,6 @@ const leftovers = ({ trace: { events } }: History): ReadonlyArray<Violation> =>
   events.flatMap((event) =>
     event._tag === "Leftover" ? [{ rule: "leftovers", at: event.at, what: `at the end: ${event.what}` }] : []
   )
-
-/** How long a process that closes waits for what goes on behind, in milliseconds. */
-const drain = 5_000
 
 // One time to live after all there is nothing to wait for, but what does not listen to an interruption.
 const closing = (history: History): ReadonlyArray<Violation> => {
@@ -44,9 +42,6 @@ const gaveUpAt = (history: History, process: number): number => {
   const began = history.trace.events.find((event) => event._tag === "Closing" && event.process === process)?.at
   return began !== undefined && closed - began >= drain - history.slack ? closed : Infinity
 }
-
-/** How long after all faults what is tried again may still be there: between two tries are five seconds at the most. */
-const insists = 8_000
 
 /** What is asked of the server, or handed on, under a lease. */
 const needsLease: ReadonlySet<string> = new Set(["detach", "put", "get", "update"])

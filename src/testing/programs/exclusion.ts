@@ -2,19 +2,10 @@
  * Who is inside at once: a body runs only while the store says that its tenure goes on, unless a pause explains it, and
  * then its loss is reported.
  */
-import { History, type Operation, type Tenure } from "./History.ts"
+import { afterForgetting, afterJump, afterSuspension } from "./bounds.ts"
+import { type History, type Operation, show, type Tenure } from "./History.ts"
 import { longestTtl } from "./Program.ts"
 import type { Violation } from "./Violation.ts"
-
-/** How long after a suspension a client may still look, and ask, before it tells a body, in milliseconds. */
-const afterSuspension = 2_200
-
-/** How long after its server forgot all, or its wall clock jumped, a client may still hold what was its own. */
-const afterForgetting = 6_000
-const afterJump = 25_000
-
-const show = ({ began, id, process, step }: Operation) =>
-  `${step.op} ${id} of process ${process}, begun at ${began.toFixed(1)}`
 
 /** Bodies that ran without their lock, that lost it silently, or that were two at once. */
 export const exclusion = (history: History): ReadonlyArray<Violation> => {

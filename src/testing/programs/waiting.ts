@@ -1,35 +1,17 @@
 /**
- * Waiting: it says what is true, ends in time, and is served in order.
+ * Waiting: it says what is true, and ends in time.
  */
-import type { Exchange, History, Operation } from "./History.ts"
+import { grace, insists, releasePatience } from "./bounds.ts"
+import { type History, type Operation, show } from "./History.ts"
 import { longestTtl } from "./Program.ts"
 import type { Violation } from "./Violation.ts"
 
-/** By how much a wait may last longer than its time, in milliseconds. */
-const grace = 2_000
-
-/** How long a release is waited for, and an answer before it, after a jump of the wall clock, in milliseconds. */
-const releasePatience = 3_000
-
-/** How long it may be between two tries to give something back, in milliseconds. */
-const insists = 8_000
-
-const show = ({ id, names, process, step }: Operation) =>
-  `${step.op}${"action" in step ? ` ${step.action}` : ""} ${id} of process ${process}, on ${names.join()}`
-
 export const waiting = (history: History): ReadonlyArray<Violation> => {
   const operations = Array.from(history.operations.values())
+  const rules = [evidence, failure, bounds, giving, patience]
   return [
-    ...operations.flatMap((operation) => [
-      ...evidence(history, operation),
-      ...failure(history, operation),
-      ...bounds(history, operation),
-      ...giving(history, operation),
-      ...patience(history, operation)
-    ]),
-    ...interruptions(history),
-    ...inProcess(history, operations),
-    ...atServer(history)
+    ...rules.flatMap((rule) => operations.flatMap((operation) => rule(history, operation))),
+    ...interruptions(history)
   ]
 }
 
@@ -103,7 +85,7 @@ const failure = (history: History, operation: Operation): ReadonlyArray<Violatio
     (expected.test(error) && !(isLeft && error === "LeaseLost:Released")) ||
     (error === "FeatureMissing" && !extensions) ||
     // The lease may have been lost by a pause before.
-    (error === "LeaseLost:Expired" && (step.op === "lease" || holdsBefore(history, operation)) &&
+    (error === "LeaseLost:Expired" && (step.op === "lease" || history.isWithinHold(operation)) &&
       history.stillOf(process).length > 0) ||
     (error === "LeaseLost:TakenAway" && (step.op === "resume" || history.shared.size > 0))
   return outcome.errors.filter((error) => !may(error)).map((error): Violation => ({
@@ -117,9 +99,9 @@ const failure = (history: History, operation: Operation): ReadonlyArray<Violatio
   }))
 }
 
-const passing = /^(TransportError:|ServerBusy$)/
+const passing = /^(TransportError:|ServerBusy$|AcquireTimeout$)/
 
-// While there is time, an error that can pass ends no wait.
+// While there is time, neither an error that can pass ends a wait, nor that another holds the name.
 const patience = (history: History, operation: Operation): ReadonlyArray<Violation> => {
   const { began, ended, entered, outcome, step } = operation
   if ((step.op !== "hold" && step.op !== "holdAll") || entered !== undefined) return []
@@ -186,46 +168,3 @@ const interruptions = (history: History): ReadonlyArray<Violation> =>
       }]
     })
   )
-
-const holdsBefore = (history: History, operation: Operation): boolean =>
-  history.around(operation).some(({ names, step }) =>
-    (step.op === "hold" || step.op === "holdAll" || step.op === "resume") &&
-    names.some((name) => operation.names.includes(name))
-  )
-
-// In one process the first that asks for a name is the first to have it.
-const inProcess = (history: History, operations: ReadonlyArray<Operation>): ReadonlyArray<Violation> => {
-  const alone = operations.filter((operation) =>
-    operation.step.op === "hold" && operation.entered !== undefined && !holdsBefore(history, operation)
-  )
-  return alone.flatMap((one) =>
-    alone.filter((other) =>
-      other.process === one.process && other.names[0] === one.names[0] &&
-      one.began < other.began - 1 && other.entered! < one.entered!
-    ).map((other): Violation => ({
-      rule: "order",
-      at: other.entered!,
-      what: `${show(other)} came after ${show(one)}, and had it before`
-    }))
-  )
-}
-
-// Where nothing goes wrong, the server serves those that wait in the order of their coming.
-const atServer = (history: History): ReadonlyArray<Violation> => {
-  const { faults, processes } = history.trace.program
-  if (faults.length > 0 || processes.some((_, at) => history.stillOf(at).length > 0)) return []
-  const waits = Array.from(history.exchanges.values()).filter(({ asked }) =>
-    asked.waits && asked.action === "Lock" && !history.isShared(asked.owner)
-  )
-  const isPassed = (one: Exchange, other: Exchange) =>
-    one.asked.name === other.asked.name && one.asked.owner !== other.asked.owner &&
-    one.asked.at < other.asked.at - 1 && other.status === "Locked" && other.answered < one.answered - 1 &&
-    one.status === "Locked" && one.asked.at < other.asked.at
-  return waits.flatMap((one) =>
-    waits.filter((other) => isPassed(one, other)).map((other): Violation => ({
-      rule: "order",
-      at: other.answered,
-      what: `request ${other.asked.request} for ${other.asked.name} was granted before ${one.asked.request}`
-    }))
-  )
-}
