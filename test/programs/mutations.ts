@@ -134,5 +134,11 @@ export const mutations: ReadonlyArray<Mutation> = [
     mark: "waits-all-its-time",
     part: "Duration.toMillis(duration)",
     by: "Duration.toMillis(duration) / 2"
+  },
+  {
+    name: "a loss that is noticed late is not told",
+    mark: "loss-is-told",
+    part: "this.loss !== undefined",
+    by: `this.loss !== undefined && (phase !== "Lost" || this.clock.now() < this.machine.deadline + 500)`
   }
 ]

@@ -194,12 +194,16 @@ export class History {
     )
   }
 
-  /** When a process stood still, whatever the reason. */
-  stillOf(process: number): ReadonlyArray<Span> {
-    const blocks = Array.from(this.operations.values())
+  /** When a process did not give way, in a body of its own. */
+  blocksOf(process: number): ReadonlyArray<Span> {
+    return Array.from(this.operations.values())
       .filter((operation) => operation.process === process && operation.step.op === "block")
       .map(({ began, ended }) => ({ from: began, to: ended }))
-    return [...blocks, ...this.faults("suspend", process)]
+  }
+
+  /** When a process stood still, whatever the reason. */
+  stillOf(process: number): ReadonlyArray<Span> {
+    return [...this.blocksOf(process), ...this.faults("suspend", process)]
   }
 
   /** For how long of a span a process stood still. */

@@ -3,7 +3,7 @@
  * then its loss is reported.
  */
 import { afterForgetting, afterJump, afterSuspension } from "./bounds.ts"
-import { type History, type Operation, show, type Tenure } from "./History.ts"
+import { type History, type Operation, show, type Span, type Tenure } from "./History.ts"
 import { longestTtl } from "./Program.ts"
 import type { Violation } from "./Violation.ts"
 
@@ -72,26 +72,35 @@ const isOfOneTenure = (history: History, holder: Operation, other: Operation, na
   return tenure !== undefined && tenure === history.tenureOf(other, name, other.entered ?? other.began)
 }
 
-/** Whether a pause, or what cannot be interrupted, explains that a body ran on at a time. */
-const isExplained = (history: History, operation: Operation, at: number): boolean => {
-  if (
-    history.stillOf(operation.process).some(({ from, to }) => from - history.slack <= at && at <= to + afterSuspension)
-  ) {
-    return true
+/** What lets a body run on: pauses, and what cannot be interrupted, each until it has to have noticed. */
+const excuses = (history: History, { id, process, within }: Operation): ReadonlyArray<Span> => {
+  const suspensions = history.faults("suspend", process).map(({ from, to }) => ({
+    from,
+    to: to + afterSuspension + history.stillWithin(process, to, to + afterSuspension)
+  }))
+  const jumps = history.faults("jump", process).map(({ from }) => ({ from, to: from + afterJump }))
+  const operations = Array.from(history.operations.values())
+  // What is given back within it is waited for.
+  const givingBack = operations.flatMap((other) =>
+    other.within.includes(id) && other.left !== Infinity ? [{ from: other.left, to: other.ended }] : []
+  )
+  const going = operations.filter((other) =>
+    (other.step.op === "uninterruptible" || other.step.op === "finalizer" || other.step.op === "lease") &&
+    (other.within.includes(id) || within.includes(other.id))
+  ).map(({ began, ended }) => ({ from: began, to: ended }))
+  return [...history.blocksOf(process), ...suspensions, ...jumps, ...givingBack, ...going]
+}
+
+/** Whether pauses, or what cannot be interrupted, explain that a body ran on from one time to another. */
+const isExplained = (history: History, operation: Operation, at: number, left: number): boolean => {
+  const all = excuses(history, operation)
+  let explained = -Infinity
+  // One follows the other, without a gap.
+  for (let until = at; until > explained;) {
+    explained = until
+    for (const { from, to } of all) if (from - history.slack <= explained && to > until) until = to
   }
-  if (
-    history.faults("jump", operation.process).some(({ from }) => from <= at + history.slack && at <= from + afterJump)
-  ) {
-    return true
-  }
-  return Array.from(history.operations.values()).some((other) => {
-    const { began, ended, left, step } = other
-    // What is given back within it is waited for.
-    if (other.within.includes(operation.id) && left <= at + history.slack && at <= ended + history.slack) return true
-    if (step.op !== "uninterruptible" && step.op !== "finalizer" && step.op !== "lease") return false
-    const isRelated = other.within.includes(operation.id) || operation.within.includes(other.id)
-    return isRelated && began <= at + history.slack && ended >= at - history.slack
-  })
+  return left <= explained + history.slack
 }
 
 // The server forgot it; while it does not answer, its client knows that at its own deadline.
@@ -121,7 +130,7 @@ const overrun = (history: History, operation: Operation, tenure: Tenure): Readon
   }
   if (wasDetached(history, operation, left)) return []
   const when = `until ${left.toFixed(1)}, and ${tenure.name} was its own until ${tenure.to.toFixed(1)}`
-  if (tenure.isFreed || !isExplained(history, operation, tenure.to)) {
+  if (tenure.isFreed || !isExplained(history, operation, tenure.to, left)) {
     return [{ rule: "exclusion", at: tenure.to, what: `${show(operation)} ran ${when}` }]
   }
   return isReported(operation) ? [] : [{
@@ -136,7 +145,7 @@ const tooLong = (history: History, operation: Operation, tenure: Tenure): Readon
   if (step.op !== "hold" || step.maxHold === undefined || !history.askersOf(tenure).has(operation.id)) return []
   const until = entered + step.maxHold
   const still = history.stillWithin(operation.process, entered, left)
-  return left <= until + still + history.slack || isExplained(history, operation, until) ||
+  return left <= until + still + history.slack || isExplained(history, operation, until, left) ||
       wasDetached(history, operation, left) ?
     [] :
     [{
@@ -151,7 +160,7 @@ const tooLong = (history: History, operation: Operation, tenure: Tenure): Readon
 const unseen = (history: History, holders: ReadonlyArray<Operation>): ReadonlyArray<Violation> => {
   const sure = holders.filter((operation) => !wasDetached(history, operation, Infinity))
   const isExcused = (operation: Operation, from: number, to: number) =>
-    isReported(operation) && (to - from <= history.slack || isExplained(history, operation, from))
+    isReported(operation) && (to - from <= history.slack || isExplained(history, operation, from, to))
   return history.shared.size > 0 || history.forgotten.length > 0 ?
     [] :
     sure.flatMap((one, i) =>
