@@ -140,5 +140,11 @@ export const mutations: ReadonlyArray<Mutation> = [
     mark: "loss-is-told",
     part: "this.loss !== undefined",
     by: `this.loss !== undefined && (phase !== "Lost" || this.clock.now() < this.machine.deadline + 500)`
+  },
+  {
+    name: "a lease that was taken up is not given back",
+    mark: "give-back",
+    part: "this.tenure.isShared ?",
+    by: "this.place_ === undefined ? Effect.undefined : this.tenure.isShared ?"
   }
 ]

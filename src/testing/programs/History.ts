@@ -117,10 +117,9 @@ export class History {
     if (event._tag === "Asked") {
       this.exchanges.set(event.request, { asked: event, answered: Infinity, status: undefined })
       if (event.action !== "Lock" || event.by === undefined) return
-      for (const owner of [event.owner, event.heir]) {
-        if (owner === undefined) continue
-        this.askers.set(owner, (this.askers.get(owner) ?? new Set()).add(event.by))
-      }
+      // What passes to an heir was asked for by that alone.
+      const owner = event.heir ?? event.owner
+      this.askers.set(owner, (this.askers.get(owner) ?? new Set()).add(event.by))
     }
     if (event._tag === "Answered") {
       const exchange = this.exchanges.get(event.request)!

@@ -1,7 +1,7 @@
 /**
  * What is left when an operation has ended, and when all has; and what is said on the way.
  */
-import { drain, insists } from "./bounds.ts"
+import { afterSuspension, drain, insists } from "./bounds.ts"
 import { deafTimeout } from "./faults.ts"
 import type { History, Operation } from "./History.ts"
 import type { Violation } from "./Violation.ts"
@@ -66,15 +66,33 @@ const after = (history: History, { began, ended, id, lease, outcome, step }: Ope
     }]
 }
 
+/** What was let go of for somebody else to take up. */
+const isLetGo = (history: History, { id, names, process, step }: Operation): boolean =>
+  Array.from(history.operations.values()).some((other) =>
+    other.step.op === "lease" && other.step.action === "detach" && other.names.some((name) => names.includes(name)) &&
+    // Where it was taken up, one was before it.
+    (step.op === "resume" ? other.within.includes(id) : other.process === process)
+  )
+
+// Others may have the owner of a token that works more than once: nothing of it is given back in doubt, or after a loss, nor
+// twice.
+const isOthersAsWell = (history: History, operation: Operation): boolean => {
+  const { entered, outcome, step } = operation
+  if (step.op !== "resume" || step.once) return false
+  return entered === undefined || outcome?.errors.some((error) => error.startsWith("LeaseLost")) === true ||
+    history.asked(operation).some(({ asked, status }) => asked.action === "Unlock" && status !== "Unlocked")
+}
+
+const isNearPause = (history: History, { began, ended, process }: Operation): boolean =>
+  history.stillOf(process).some(({ from, to }) => to + afterSuspension > began && from < ended + insists)
+
 // Where nothing goes wrong, what an operation took is free when it is over.
 const release = (history: History, operation: Operation): ReadonlyArray<Violation> => {
   const { ended, id, process, step } = operation
   const { faults, latency } = history.trace.program
-  if (step.op !== "hold" && step.op !== "holdAll") return []
-  const isDetached = Array.from(history.operations.values()).some(({ process: its, step }) =>
-    its === process && step.op === "lease" && step.action === "detach"
-  )
-  if (isDetached || history.stillOf(process).length > 0 || outlives(history, operation)) return []
+  if (step.op !== "hold" && step.op !== "holdAll" && step.op !== "resume") return []
+  if (isLetGo(history, operation) || isOthersAsWell(history, operation)) return []
+  if (isNearPause(history, operation) || outlives(history, operation)) return []
   // After a loss, and where nothing was got, nothing is waited for.
   const prompt = operation.entered !== undefined && operation.outcome?.kind === "Done"
     ? history.slack
