@@ -58,18 +58,24 @@ const aboutVersion: Request = { ID: "", FileName: "", Action: "Version", Expire:
 
 const noFeatures = Effect.succeed(new Set<never>())
 
+/** What the reference has in no answer. */
+const ofExtensions: ReadonlySet<string> = new Set(["Fence", "Holder", "Waiting"])
+
+const asReference = (response: Response): Response =>
+  Object.fromEntries(Object.entries(response).filter(([field]) => !ofExtensions.has(field))) as Response
+
 /** A Talker of one process, between which and its server things go wrong. */
 export const faulty = (talker: Talker["Service"], faults: Faults, process: number): Talker["Service"] => {
   const is = (kind: FaultKind) => faults.is(kind, process)
   const fateOf = (request: Request): Effect.Effect<Response, TalkError> => {
-    const { Seq: _, Wait: __, ...plain } = request
+    const { Wait: _, ...plain } = request
     const isPlain = is("plain") || !faults.extensions
     const patience = is("deaf") ? deafTimeout : answerTimeout
     if (is("refuse")) return failed(request, "OpenFailed")
     if (is("lose") || (isPlain && (request.Fence ?? request.Heir) !== undefined)) return failed(request, "Closed")
     if (is("silent")) return failed(request, "AnswerTimeout", patience)
     if (is("busy")) return Effect.succeed({ Status: "NO" })
-    const answer = talker.talk(isPlain ? plain : request)
+    const answer = isPlain ? Effect.map(talker.talk(plain), asReference) : talker.talk(request)
     if (is("loseAnswer")) return Effect.andThen(answer, failed(request, "Closed"))
     if (is("noAnswer")) return Effect.andThen(answer, failed(request, "AnswerTimeout", patience))
     return is("late") ? Effect.tap(answer, Effect.sleep(Duration.millis(faults.lateness()))) : answer
