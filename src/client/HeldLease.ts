@@ -224,6 +224,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     const now = this.clock.now()
     const age = now - sentAt
     const wallAge = this.clock.wall() - sentAtWall
+    // mutant: jump-is-suspicious
     if (wallAge - age - this.jumped <= jumpTolerance) return this.send(alarm, now)
     this.jumped = wallAge - age
     const { margin, ttl } = this

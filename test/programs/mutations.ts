@@ -146,5 +146,11 @@ export const mutations: ReadonlyArray<Mutation> = [
     mark: "give-back",
     part: "this.tenure.isShared ?",
     by: "this.place_ === undefined ? Effect.undefined : this.tenure.isShared ?"
+  },
+  {
+    name: "a jump of the wall clock means nothing",
+    mark: "jump-is-suspicious",
+    part: "wallAge - age - this.jumped <= jumpTolerance",
+    by: "wallAge > 0"
   }
 ]

@@ -131,13 +131,14 @@ interface Process extends Programs.Runner {
 
 const openProcess = (
   machine: Machine,
-  hasBackground: boolean,
+  { hasBackground, hasWallClockOnly }: { readonly hasBackground: boolean; readonly hasWallClockOnly: boolean },
   talker: (requests: Requests) => Talker.Talker["Service"],
   wrap: (talker: Talker.Talker["Service"]) => Talker.Talker["Service"]
 ): Effect.Effect<Process> =>
   Effect.gen(function*() {
     const fibers = new Programs.Fibers()
-    const context = fibers.countedIn(Context.add(machine.context, SuspendAwareMillis, () => machine.boottime))
+    const boottime = hasWallClockOnly ? undefined : () => machine.boottime
+    const context = fibers.countedIn(Context.add(machine.context, SuspendAwareMillis, boottime))
     const requests = new Requests()
     const scope = yield* Scope.make()
     yield* Scope.addFinalizer(scope, Effect.sync(() => requests.close()))
@@ -212,12 +213,12 @@ export const simulate = (program: Programs.Program, hasBackground = program.seed
     Effect.gen(function*() {
       const faults = new Programs.Faults(program)
       const server = new Server(sim, recorder)
-      const processes = yield* Effect.forEach(program.processes, (_, i) => {
+      const processes = yield* Effect.forEach(program.processes, ({ hasWallClockOnly }, i) => {
         const machine = sim.machine(`process ${i}`, { rate: 1, wall: 1.7e12 })
         const wrap = (talker: Talker.Talker["Service"]) =>
           Programs.watchTalker(Programs.faulty(talker, faults, i), recorder, i)
         const talker = (requests: Requests) => talkerTo(server, machine, program, requests)
-        return openProcess(machine, hasBackground, talker, wrap)
+        return openProcess(machine, { hasBackground, hasWallClockOnly: hasWallClockOnly === true }, talker, wrap)
       })
       return new Simulated(sim, server, talkerTo(server, observing, program), faults, processes)
     })

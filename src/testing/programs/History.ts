@@ -213,6 +213,23 @@ export class History {
     )
   }
 
+  /**
+   * By how much the wall clock of a process gained, within a span, on the clock by which its leases age: jumps, forward
+   * alone or all, and suspensions where there is no clock that counts them.
+   */
+  gained(process: number, from: number, to: number, jumps: "forward" | "all"): number {
+    const jumped = this.trace.events.flatMap((event) =>
+      event._tag === "Fault" && event.kind === "jump" && (event.process ?? process) === process &&
+        event.at >= from && event.at <= to && !(event.back && jumps === "forward")
+        ? [(event.until - event.at) * (event.back ? -1 : 1)]
+        : []
+    )
+    const slept = this.trace.program.processes[process]!.hasWallClockOnly === true
+      ? this.faults("suspend", process).map((span) => Math.max(0, Math.min(to, span.to) - Math.max(from, span.from)))
+      : []
+    return [...jumped, ...slept].reduce((sum, millis) => sum + millis, 0)
+  }
+
   /** When a process had closed. */
   closed(process: number): number {
     return this.trace.events.find((event) => event._tag === "Closed" && event.process === process)?.at ?? Infinity

@@ -140,6 +140,8 @@ export interface Fault {
 /** A process, with a Talker of its own. */
 export interface Process {
   readonly lockers: ReadonlyArray<LockerSpec>
+  /** Whether its platform has no clock that counts a suspension: only the wall clock shows one then. */
+  readonly hasWallClockOnly?: boolean
   /** What each of its first fibers does. */
   readonly fibers: ReadonlyArray<Steps>
 }

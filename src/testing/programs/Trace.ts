@@ -81,7 +81,14 @@ export type Event =
     | { readonly _tag: "Freed"; readonly name: string; readonly owner: string }
     /** The server has forgotten all. */
     | { readonly _tag: "Forgot" }
-    | { readonly _tag: "Fault"; readonly kind: FaultKind; readonly process: number | undefined; readonly until: number }
+    | {
+      readonly _tag: "Fault"
+      readonly kind: FaultKind
+      readonly process: number | undefined
+      readonly until: number
+      /** Of a wall clock that jumps: whether backwards. */
+      readonly back: boolean
+    }
     /** A process closes, or has closed: what goes on behind is waited for. */
     | { readonly _tag: "Closing"; readonly process: number }
     | { readonly _tag: "Closed"; readonly process: number }

@@ -17,6 +17,8 @@ export const drain = 5_000
 /** How long after a suspension a client may still look, and ask, before it tells a body. */
 export const afterSuspension = 2_200
 
-/** How long after its server forgot all, or its wall clock jumped, a client may still hold what was its own. */
+/** How long after its server forgot all a client may still hold what was its own. */
 export const afterForgetting = 6_000
-export const afterJump = 25_000
+
+/** By how much a wall clock may run ahead without a suspicion. */
+export const jumpTolerance = 1_000

@@ -2,7 +2,7 @@
  * Who is inside at once: a body runs only while the store says that its tenure goes on, unless a pause explains it, and
  * then its loss is reported.
  */
-import { afterForgetting, afterJump, afterSuspension } from "./bounds.ts"
+import { afterForgetting, afterSuspension, jumpTolerance } from "./bounds.ts"
 import { type History, type Operation, show, type Span, type Tenure } from "./History.ts"
 import { longestTtl } from "./Program.ts"
 import type { Violation } from "./Violation.ts"
@@ -78,7 +78,6 @@ const excuses = (history: History, { id, process, within }: Operation): Readonly
     from,
     to: to + afterSuspension + history.stillWithin(process, to, to + afterSuspension)
   }))
-  const jumps = history.faults("jump", process).map(({ from }) => ({ from, to: from + afterJump }))
   const operations = Array.from(history.operations.values())
   // What is given back within it is waited for.
   const givingBack = operations.flatMap((other) =>
@@ -88,7 +87,7 @@ const excuses = (history: History, { id, process, within }: Operation): Readonly
     (other.step.op === "uninterruptible" || other.step.op === "finalizer" || other.step.op === "lease") &&
     (other.within.includes(id) || within.includes(other.id))
   ).map(({ began, ended }) => ({ from: began, to: ended }))
-  return [...history.blocksOf(process), ...suspensions, ...jumps, ...givingBack, ...going]
+  return [...history.blocksOf(process), ...suspensions, ...givingBack, ...going]
 }
 
 /** Whether pauses, or what cannot be interrupted, explain that a body ran on from one time to another. */
@@ -121,6 +120,17 @@ const isReported = ({ outcome, step }: Operation): boolean =>
   outcome === undefined || outcome.errors.some((error) => error.startsWith("LeaseLost")) ||
   ((step.op === "resume" || (step.op === "hold" && step.way === "acquire")) && outcome.kind !== "Done")
 
+// Where the wall clock alone shows a suspension, a short one is not seen. Before there was an answer only the outermost end of
+// a lease waits for one, which then is told; what ends within it is not, nor whoever has a lease in hand.
+const isUnnoticed = (history: History, operation: Operation, tenure: Tenure): boolean => {
+  const { left, process, step } = operation
+  if (history.trace.program.processes[process]!.hasWallClockOnly !== true) return false
+  const isInner = step.op === "resume" || (step.op === "hold" && step.way === "acquire") ||
+    history.isWithinHold(operation)
+  return history.gained(process, tenure.from, left, "all") <= jumpTolerance ||
+    (isInner && history.faults("suspend", process).some(({ to }) => to <= left && left <= to + jumpTolerance))
+}
+
 const overrun = (history: History, operation: Operation, tenure: Tenure): ReadonlyArray<Violation> => {
   const { left, outcome } = operation
   const again = regained(history, tenure)
@@ -133,7 +143,7 @@ const overrun = (history: History, operation: Operation, tenure: Tenure): Readon
   if (tenure.isFreed || !isExplained(history, operation, tenure.to, left)) {
     return [{ rule: "exclusion", at: tenure.to, what: `${show(operation)} ran ${when}` }]
   }
-  return isReported(operation) ? [] : [{
+  return isReported(operation) || isUnnoticed(history, operation, tenure) ? [] : [{
     rule: "loss",
     at: left,
     what: `${show(operation)} ran ${when}, and came to ${outcome!.kind} ${outcome!.errors.join(" ")}`

@@ -67,7 +67,8 @@ const strike = (program: Program, opened: Opened, recorder: Recorder, { now }: W
     for (const fault of program.faults.toSorted((a, b) => a.at - b.at)) {
       yield* Effect.sleep(Duration.millis(Math.max(0, began + fault.at - now())))
       const until = now() + fault.for
-      recorder.note({ _tag: "Fault", kind: fault.kind, process: fault.process, until })
+      const { back = false, kind, process } = fault
+      recorder.note({ _tag: "Fault", kind, process, until, back })
       yield* opened.strike(fault)
       healed = Math.max(healed, until)
     }

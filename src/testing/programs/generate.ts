@@ -208,6 +208,8 @@ const fault = (draw: Draw, processes: number): Fault => {
   }
 }
 
+const withWallClockOnly = (process: Process): Process => ({ ...process, hasWallClockOnly: true })
+
 /** The program of a seed. */
 export const generate = (seed: number): Program => {
   const draw = new Draw(seed)
@@ -224,5 +226,6 @@ export const generate = (seed: number): Program => {
   const lasting = closesAtOnce && draw.chance(0.15)
     ? drawn.map((fault) => ({ ...fault, for: fault.for + 10_000 }))
     : drawn
-  return { seed, extensions, latency, processes, faults: lasting, closesAtOnce }
+  const machines = processes.map((one) => draw.chance(0.5) ? withWallClockOnly(one) : one)
+  return { seed, extensions, latency, processes: machines, faults: lasting, closesAtOnce }
 }

@@ -1,7 +1,7 @@
 /**
  * Waiting: it says what is true, and ends in time.
  */
-import { grace, insists, releasePatience } from "./bounds.ts"
+import { grace, insists, jumpTolerance, releasePatience } from "./bounds.ts"
 import { type History, type Operation, show } from "./History.ts"
 import { longestTtl } from "./Program.ts"
 import type { Violation } from "./Violation.ts"
@@ -134,7 +134,8 @@ const giving = (history: History, operation: Operation): ReadonlyArray<Violation
   if (within.some((other) => other.ended > left)) return []
   const took = ended - left - history.stillWithin(process, left, ended)
   // After a jump of the wall clock it waits until it is certain of its lease, or has lost it.
-  const certain = history.faults("jump", process).length > 0 ? longestTtl(history.trace.program) : 0
+  const isCertain = history.gained(process, operation.began, ended, "forward") <= jumpTolerance
+  const certain = isCertain ? 0 : longestTtl(history.trace.program)
   const most = operation.names.length * releasePatience + certain
   return took <= most + history.slack ? [] : [{
     rule: "bounds",
