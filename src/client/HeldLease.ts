@@ -176,6 +176,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     this.place_ = place
     this.root = new Section<HeldLease>(this)
     this.heldSince = this.clock.now()
+    // mutant: shared-has-a-deadline
     this.margin = margin
     this.isHurried = isHurried
     this.machine = Machine.begin(this, tenure.sentAt, this.heldSince + maxHold, this.heldSince, this.jitter)
@@ -275,7 +276,6 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       Metrics.holds.updateUnsafe((this.clock.now() - this.heldSince) / 1000, this.context)
     }
     if (phase === "Lost") {
-      this.becameCertain()
       Metrics.lostLeases(reason!).updateUnsafe(1, this.context)
       this.loss = lost(this.name, reason!, this.cause)
     }
@@ -284,8 +284,11 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     this.observers?.forEach((observer) => this.isolate(() => Queue.offerUnsafe(observer, phase)))
     // mutant: loss-is-told
     if (this.loss !== undefined) this.tell(this.loss)
-    // Others of this process may ask for it now, as those of other processes may.
-    if (phase === "Lost") this.place_?.leave()
+    if (phase !== "Lost") return
+    // Whoever waits for certainty goes on at once, and looks at the loss, which is there and told by now. Others of this
+    // process may ask for the name, as those of other processes may.
+    this.becameCertain()
+    this.place_?.leave()
   }
 
   private get isListenedTo(): boolean {
@@ -601,6 +604,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     return Effect.flatMap(Background.insist(asked, until), (error) => {
       // Where the server has not told it in time, the tenure has ended by itself.
       if (error !== undefined || knowsRelease === undefined) return Effect.succeed(error)
+      // mutant: shared-by-fence
       if (knowsRelease && Option.isSome(fence)) {
         return Background.insist(Requests.unlock(terms, id, fence.value), until)
       }

@@ -152,5 +152,22 @@ export const mutations: ReadonlyArray<Mutation> = [
     mark: "jump-is-suspicious",
     part: "wallAge - age - this.jumped <= jumpTolerance",
     by: "wallAge > 0"
+  },
+  {
+    name: "a lease by an id has no deadline",
+    mark: "shared-has-a-deadline",
+    by: "this.margin = tenure.isShared ? -1e9 : margin"
+  },
+  {
+    name: "a lease by an id is given back without its fence",
+    mark: "shared-by-fence",
+    part: "knowsRelease && Option.isSome(fence)",
+    by: `knowsRelease && fence._tag === "None"`
+  },
+  {
+    name: "a lock by an id is withdrawn without a fence",
+    mark: "shared-withdrawn-by-fence",
+    part: `granted?.fence._tag === "Some" ? granted.fence.value : 0n`,
+    by: "undefined"
   }
 ]

@@ -30,6 +30,8 @@ export interface Tenure {
   to: number
   /** When it would have ended by itself. */
   until: number
+  /** The latest that this was ever to be: of those who have one owner each may shorten it. */
+  promised: number
   /** Whether it was given back. */
   isFreed: boolean
   /** Whether the server forgot it. */
@@ -141,7 +143,11 @@ export class History {
     const before = present.get(event.name)
     if (isOvertaken(event, before)) return
     if (event._tag === "Held" && before?.owner === event.owner && before.fence === event.fence) {
-      if (event.at < before.until) return void (before.until = event.until)
+      if (event.at < before.until) {
+        before.until = event.until
+        before.promised = Math.max(before.promised, event.until)
+        return
+      }
     }
     if (before !== undefined) {
       before.to = Math.min(event.at, before.until)
@@ -150,7 +156,8 @@ export class History {
     present.delete(event.name)
     if (event._tag === "Freed") return
     const { at, fence, name, owner, until } = event
-    const tenure = { name, owner, fence, from: at, to: Infinity, until, isFreed: false, isForgotten: false }
+    const whole = { to: Infinity, until, promised: until, isFreed: false, isForgotten: false }
+    const tenure = { name, owner, fence, from: at, ...whole }
     this.tenures.push(tenure)
     present.set(name, tenure)
   }

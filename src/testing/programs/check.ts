@@ -6,13 +6,15 @@ import { ending } from "./ending.ts"
 import { exclusion } from "./exclusion.ts"
 import { History } from "./History.ts"
 import { order } from "./order.ts"
+import { shared } from "./shared.ts"
 import type { Trace } from "./Trace.ts"
 import type { Violation } from "./Violation.ts"
 import { waiting } from "./waiting.ts"
 
+const rules = [exclusion, waiting, order, ending, shared, data]
+
 /** What a trace shows to be broken, in the order of its happening. */
 export const check = (trace: Trace): ReadonlyArray<Violation> => {
   const history = new History(trace)
-  return [...exclusion(history), ...waiting(history), ...order(history), ...ending(history), ...data(history)]
-    .toSorted((a, b) => a.at - b.at)
+  return rules.flatMap((rule) => rule(history)).toSorted((a, b) => a.at - b.at)
 }

@@ -11,7 +11,6 @@ export const ending = (history: History): ReadonlyArray<Violation> => [
   ...closing(history),
   ...Array.from(history.operations.values()).flatMap((operation) => release(history, operation)),
   ...Array.from(history.operations.values()).flatMap((operation) => after(history, operation)),
-  ...shared(history),
   ...words(history),
   ...secrets(history)
 ]
@@ -117,20 +116,6 @@ const outlives = (history: History, { ended, id }: Operation): boolean =>
   Array.from(history.operations.values()).some((other) =>
     other.within.includes(id) && other.entered !== undefined && other.ended > ended
   )
-
-// All who know an id are one owner: an attempt to get the lock by it ends nothing.
-const shared = (history: History): ReadonlyArray<Violation> =>
-  Array.from(history.exchanges.values()).flatMap(({ asked: { action, at, by, owner, request } }) => {
-    const step = by === undefined ? undefined : history.operations.get(by)?.step
-    const isAttempt = step?.op === "plain" && (step.action === "lock" || step.action === "tryLock")
-    return isAttempt && action === "Unlock" && history.isShared(owner)
-      ? [{
-        rule: "shared" as const,
-        at,
-        what: `request ${request}, of a lock by an id, gives back what others may hold`
-      }]
-      : []
-  })
 
 const nexts: Readonly<Record<string, ReadonlyArray<string>>> = {
   Held: ["Suspect", "Ending", "Lost", "Released"],

@@ -17,7 +17,7 @@ export const exclusion = (history: History): ReadonlyArray<Violation> => {
       const { entered = 0 } = operation
       const tenure = history.tenureOf(operation, name, entered)
       if (tenure === undefined) return unheld(history, operation, name)
-      if (history.isShared(tenure.owner)) return []
+      if (history.isShared(tenure.owner)) return overrunShared(history, operation, tenure)
       const key = `${name} ${tenure.owner} ${tenure.fence}`
       under.set(key, [...under.get(key) ?? [], operation])
       return [...overrun(history, operation, tenure), ...tooLong(history, operation, tenure)]
@@ -109,6 +109,15 @@ const wasForgotten = (history: History, operation: Operation, tenure: Tenure): b
     tenure.to + longestTtl(history.trace.program) + afterSuspension + history.slack +
       history.stillWithin(operation.process, tenure.to, operation.left)
 
+// Whoever knows an owner may hand its tenure on.
+const wasPassedOn = (history: History, { name, owner, to }: Tenure): boolean => {
+  const next = history.tenures.find((tenure) => tenure.name === name && tenure.from === to)
+  return next !== undefined &&
+    Array.from(history.exchanges.values()).some(({ asked }) =>
+      asked.name === name && asked.owner === owner && asked.heir === next.owner
+    )
+}
+
 // Where the server cannot be told that a tenure is only to be renewed, it grants anew what it has forgotten.
 const regained = ({ tenures }: History, { isForgotten, name, owner, to, until }: Tenure): Tenure | undefined =>
   isForgotten
@@ -148,6 +157,18 @@ const overrun = (history: History, operation: Operation, tenure: Tenure): Readon
     at: left,
     what: `${show(operation)} ran ${when}, and came to ${outcome!.kind} ${outcome!.errors.join(" ")}`
   }]
+}
+
+// Those who have the same owner may have given it back, handed it on, or asked for less time.
+const overrunShared = (history: History, operation: Operation, tenure: Tenure): ReadonlyArray<Violation> => {
+  // What is within another may have begun when that one's tenure had been given back, and theirs had begun.
+  const began = Math.min(operation.began, ...history.around(operation).map((around) => around.began))
+  const isTheirs = history.tenures.some((other) =>
+    other.name === tenure.name && other.owner === tenure.owner && other.isFreed && other.to >= began &&
+    other.to <= tenure.from
+  )
+  if (tenure.isFreed || isTheirs || wasPassedOn(history, tenure)) return []
+  return overrun(history, operation, tenure.isForgotten ? tenure : { ...tenure, to: tenure.promised })
 }
 
 const tooLong = (history: History, operation: Operation, tenure: Tenure): ReadonlyArray<Violation> => {

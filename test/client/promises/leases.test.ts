@@ -450,6 +450,25 @@ describe("C22: what a machine slept through counts", () => {
   )
 
   it.effect(
+    "C22 a lease that turns out to be lost while its end waits for an answer is lost for all who listen",
+    () =>
+      inSkewedWorld((world, { jump }) =>
+        Effect.gen(function*() {
+          const { lease, release } = yield* acquire()
+          const lost = yield* start(lease.lost)
+          yield* TestClock.adjust("1 second")
+          jump(10_000)
+          const refused = Effect.delay(Effect.succeed({ Status: "NotOwner" as const }), "50 millis")
+          yield* world.decide(World.only(["Lock"], () => refused))
+          const ended = yield* start(release)
+          yield* TestClock.adjust("50 millis")
+          yield* ending(ended)
+          assert.strictEqual(lossOf(yield* ending(lost)), "TakenAway")
+        })
+      )
+  )
+
+  it.effect(
     "C22 a wall clock that is set to and fro by a second makes nothing suspect",
     () =>
       inSkewedWorld((_, { jump }) =>
