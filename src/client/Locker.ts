@@ -243,6 +243,7 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
       const place = new Place()
       let asking: Fiber.Fiber<A, E> | undefined
       const ask = Effect.suspend(() => apart(Effect.suspend(self), (fiber) => void (asking = fiber)))
+      // mutant: plain-in-order
       const mine = Effect.suspend(() => order.join(place) ? ask : Effect.andThen(place.inside, ask))
       // The exit is watched before the mutex is entered: an interruption finds no moment between the two.
       return Effect.onExit(mine, (exit) => {
@@ -308,8 +309,10 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
     if (this.sharedOwner !== undefined) return Effect.void
     return Effect.withFiber((fiber) => {
       // A renewal in doubt changes nothing.
+      // mutant: plain-renewal-stays
       if (wasHeld && ageClockOf(fiber.context).now() < this.heldUntil) return Effect.void
       this.nextTenure()
+      // mutant: plain-grant-is-withdrawn
       return this.withdraw(owner, asking)
     })
   }
@@ -350,6 +353,7 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
 
   private get unlockNow(): Effect.Effect<boolean, NotOwner | LockerError> {
     const { fence, owner } = this
+    // mutant: plain-unlock-is-asked
     const once = Requests.unlock(this, owner)
     if (this.sharedOwner === undefined) return Requests.retrying(this, once)
     if (Option.isNone(fence)) return once

@@ -169,5 +169,23 @@ export const mutations: ReadonlyArray<Mutation> = [
     mark: "shared-withdrawn-by-fence",
     part: `granted?.fence._tag === "Some" ? granted.fence.value : 0n`,
     by: "undefined"
+  },
+  {
+    name: "a plain unlock asks nothing, and says that it is done",
+    mark: "plain-unlock-is-asked",
+    by: "const once = Effect.succeed(true)"
+  },
+  { name: "a plain renewal in doubt gives the lock back", mark: "plain-renewal-stays", by: "" },
+  {
+    name: "a plain lock in doubt is not given back",
+    mark: "plain-grant-is-withdrawn",
+    part: "this.withdraw(owner, asking)",
+    by: "Effect.void"
+  },
+  {
+    name: "plain operations of one Locker are not in order",
+    mark: "plain-in-order",
+    part: "order.join(place)",
+    by: "(order.join(place) || true)"
   }
 ]

@@ -12,6 +12,8 @@ export interface Ended {
   readonly kind: "Done" | "None" | "Failed" | "Died" | "Interrupted"
   /** The tags of all errors in it, each with its reason: `LeaseLost:Expired`. */
   readonly errors: ReadonlyArray<string>
+  /** What it said, where that is yes or no. */
+  readonly value?: boolean
 }
 
 /** Something that happened. */

@@ -18,6 +18,7 @@ export const rules = [
   "after",
   "leftovers",
   "shared",
+  "plain",
   "words",
   "secrets",
   "data"

@@ -6,12 +6,13 @@ import { ending } from "./ending.ts"
 import { exclusion } from "./exclusion.ts"
 import { History } from "./History.ts"
 import { order } from "./order.ts"
+import { plain } from "./plain.ts"
 import { shared } from "./shared.ts"
 import type { Trace } from "./Trace.ts"
 import type { Violation } from "./Violation.ts"
 import { waiting } from "./waiting.ts"
 
-const rules = [exclusion, waiting, order, ending, shared, data]
+const rules = [exclusion, waiting, order, ending, shared, plain, data]
 
 /** What a trace shows to be broken, in the order of its happening. */
 export const check = (trace: Trace): ReadonlyArray<Violation> => {

@@ -36,7 +36,7 @@ const closing = (history: History): ReadonlyArray<Violation> => {
 }
 
 // When a process that closed had waited for as long as it does: what went on behind was interrupted then.
-const gaveUpAt = (history: History, process: number): number => {
+export const gaveUpAt = (history: History, process: number): number => {
   const closed = history.closed(process)
   const began = history.trace.events.find((event) => event._tag === "Closing" && event.process === process)?.at
   return began !== undefined && closed - began >= drain - history.slack ? closed : Infinity

@@ -73,7 +73,9 @@ const nameOf = ({ _tag, phase, reason }: Named): string => {
 /** The errors of an outcome, each by its tag and its reason. */
 export const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Ended => {
   if (Exit.isSuccess(exit)) {
-    return { kind: Option.isOption(exit.value) && Option.isNone(exit.value) ? "None" : "Done", errors: [] }
+    const { value } = exit
+    if (Option.isOption(value) && Option.isNone(value)) return { kind: "None", errors: [] }
+    return { kind: "Done", errors: [], ...(typeof value === "boolean" ? { value } : {}) }
   }
   const errors = exit.cause.reasons.filter(Cause.isFailReason).map(({ error }) => nameOf(error as Named))
   return {
