@@ -281,6 +281,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     }
     // mutant: released-renews-no-more
     if (phase === "Released") this.forgetRenewal()
+    // mutant: loss-is-a-change
     this.observers?.forEach((observer) => this.isolate(() => Queue.offerUnsafe(observer, phase)))
     // mutant: loss-is-told
     if (this.loss !== undefined) this.tell(this.loss)

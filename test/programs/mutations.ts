@@ -187,5 +187,11 @@ export const mutations: ReadonlyArray<Mutation> = [
     mark: "plain-in-order",
     part: "order.join(place)",
     by: "(order.join(place) || true)"
+  },
+  {
+    name: "those who listen to the changes of a lease are not told of its loss",
+    mark: "loss-is-a-change",
+    part: "this.observers?.forEach",
+    by: `const told = phase === "Lost" ? undefined : this.observers; told?.forEach`
   }
 ]

@@ -11,8 +11,9 @@ import { shared } from "./shared.ts"
 import type { Trace } from "./Trace.ts"
 import type { Violation } from "./Violation.ts"
 import { waiting } from "./waiting.ts"
+import { words } from "./words.ts"
 
-const rules = [exclusion, waiting, order, ending, shared, plain, data]
+const rules = [exclusion, waiting, order, ending, shared, plain, words, data]
 
 /** What a trace shows to be broken, in the order of its happening. */
 export const check = (trace: Trace): ReadonlyArray<Violation> => {

@@ -1,5 +1,5 @@
 /**
- * What is left when an operation has ended, and when all has; and what is said on the way.
+ * What is left when an operation has ended, and when all has; and what is printed on the way.
  */
 import { afterSuspension, drain, insists } from "./bounds.ts"
 import { deafTimeout } from "./faults.ts"
@@ -11,7 +11,6 @@ export const ending = (history: History): ReadonlyArray<Violation> => [
   ...closing(history),
   ...Array.from(history.operations.values()).flatMap((operation) => release(history, operation)),
   ...Array.from(history.operations.values()).flatMap((operation) => after(history, operation)),
-  ...words(history),
   ...secrets(history)
 ]
 
@@ -116,33 +115,6 @@ const outlives = (history: History, { ended, id }: Operation): boolean =>
   Array.from(history.operations.values()).some((other) =>
     other.within.includes(id) && other.entered !== undefined && other.ended > ended
   )
-
-const nexts: Readonly<Record<string, ReadonlyArray<string>>> = {
-  Held: ["Suspect", "Ending", "Lost", "Released"],
-  Suspect: ["Held", "Ending", "Lost", "Released"],
-  Ending: ["Lost", "Released"],
-  Lost: ["Released"],
-  Released: []
-}
-
-// What is told of a lease is a word of its machine, and its loss is told when it is lost.
-const words = ({ trace: { events } }: History): ReadonlyArray<Violation> => {
-  const last = new Map<number, string>()
-  return events.flatMap((event): ReadonlyArray<Violation> => {
-    const { at } = event
-    if (event._tag === "StateAtLoss") {
-      return event.state === "Lost" || event.state === "Released"
-        ? []
-        : [{ rule: "words", at, what: `a loss was told while the lease was ${event.state}` }]
-    }
-    if (event._tag !== "State") return []
-    const before = last.get(event.lease)
-    last.set(event.lease, event.state)
-    return before === undefined || nexts[before]!.includes(event.state)
-      ? []
-      : [{ rule: "words", at, what: `a lease went from ${before} to ${event.state}` }]
-  })
-}
 
 const secrets = (history: History): ReadonlyArray<Violation> => {
   const owners = Array.from(history.askers.keys()).filter((owner) => owner.length > 8)
