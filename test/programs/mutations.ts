@@ -193,5 +193,11 @@ export const mutations: ReadonlyArray<Mutation> = [
     mark: "loss-is-a-change",
     part: "this.observers?.forEach",
     by: `const told = phase === "Lost" ? undefined : this.observers; told?.forEach`
+  },
+  {
+    name: "an attempt has the owner of the last one",
+    mark: "owner-of-tenure",
+    part: "this.owners++",
+    by: "this.owners"
   }
 ]

@@ -12,7 +12,6 @@ import { simulate } from "./simulated.ts"
 
 interface Regression {
   readonly why: string
-  readonly rule: Programs.Rule
   readonly program: Programs.Program
 }
 

@@ -127,7 +127,7 @@ const regained = ({ tenures }: History, { isForgotten, name, owner, to, until }:
 // Whoever has a lease in hand is raced against its loss, which may be interrupted by that of the body around.
 const isReported = ({ outcome, step }: Operation): boolean =>
   outcome === undefined || outcome.errors.some((error) => error.startsWith("LeaseLost")) ||
-  ((step.op === "resume" || (step.op === "hold" && step.way === "acquire")) && outcome.kind !== "Done")
+  ((step.op === "resume" || (step.op === "hold" && step.way === "acquire")) && outcome.kind === "Interrupted")
 
 // Where the wall clock alone shows a suspension, a short one is not seen. Before there was an answer only the outermost end of
 // a lease waits for one, which then is told; what ends within it is not, nor whoever has a lease in hand.

@@ -45,7 +45,7 @@ describe.runIf(seed === undefined)("random programs", () => {
         assert.fail(`${outcome.broken.rule}: ${outcome.broken.what}\n${outcome.broken.text}`)
       }
     }
-    report("programs", from, Reach.rowsOf(reach, 0))
+    report("programs", from, Reach.rowsOf(reach))
     assert.strictEqual(reach.programs, seeds)
     assert.deepStrictEqual(Reach.missing(reach), [])
   })
