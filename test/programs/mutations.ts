@@ -117,6 +117,12 @@ export const mutations: ReadonlyArray<Mutation> = [
     by: "undefined"
   },
   {
+    name: "a new tenure has the fence of the one before",
+    mark: "fence-of-tenure",
+    part: "stored.entry === undefined || begins === true",
+    by: "begins === true"
+  },
+  {
     name: "the server serves first who came last",
     mark: "first-come-first-served",
     part: "this.head",

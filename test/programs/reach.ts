@@ -28,6 +28,7 @@ const nameOf = (step: Programs.Step): string => {
   if (step.op === "plain") return `Locker ${step.action}`
   if (step.op === "lease") return `Lease ${step.action}`
   if (step.op === "resume" && step.ofAny === true) return "resume, of any process"
+  if (step.op === "holdAll" && step.proved === true) return "holdAll, with proofs"
   return step.op === "hold" ? `${step.way}${step.byName === true ? " by name" : ""}` : step.op
 }
 
@@ -60,6 +61,7 @@ export const wanted = {
     ...Programs.leaseActions.map((action) => `Lease ${action}`),
     ...Programs.ways.flatMap((way) => [way, `${way} by name`]),
     "holdAll",
+    "holdAll, with proofs",
     "resume",
     "resume, of any process",
     "block",

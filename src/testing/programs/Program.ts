@@ -52,7 +52,14 @@ export const leaseActions = [
 export type LeaseAction = typeof leaseActions[number]
 
 /** How a lock is held around a body. */
-export const ways = ["withLock", "withLockIfAvailable", "withLockProvided", "acquire", "use"] as const
+export const ways = [
+  "withLock",
+  "withLockIfAvailable",
+  "withLockProvided",
+  "withLockProvidedIfAvailable",
+  "acquire",
+  "use"
+] as const
 /** A way to hold a lock. */
 export type Way = typeof ways[number]
 
@@ -75,6 +82,8 @@ export type Step =
     readonly locker: number
     /** By the name of the Locker alone, with its time to live. */
     readonly byName?: boolean
+    /** What the holder says of itself. */
+    readonly label?: string
     /** For ever where there is none. */
     readonly wait?: number
     readonly margin?: number
@@ -83,7 +92,14 @@ export type Step =
     readonly poll?: number
     readonly body: Steps
   }
-  | { readonly op: "holdAll"; readonly lockers: ReadonlyArray<number>; readonly wait?: number; readonly body: Steps }
+  | {
+    readonly op: "holdAll"
+    readonly lockers: ReadonlyArray<number>
+    readonly wait?: number
+    /** With a proof of each. */
+    readonly proved?: boolean
+    readonly body: Steps
+  }
   /** Takes up the lease that was detached last, in this process or in any. */
   | { readonly op: "resume"; readonly once: boolean; readonly ofAny?: boolean; readonly body: Steps }
   /** In a fiber of its own, which is waited for at the end of these steps, or left behind. */

@@ -21,7 +21,8 @@ export const rules = [
   "plain",
   "words",
   "secrets",
-  "data"
+  "data",
+  "fences"
 ] as const
 /** A promise that is looked at. */
 export type Rule = typeof rules[number]

@@ -4,6 +4,7 @@
 import { data } from "./data.ts"
 import { ending } from "./ending.ts"
 import { exclusion } from "./exclusion.ts"
+import { fences } from "./fences.ts"
 import { History } from "./History.ts"
 import { order } from "./order.ts"
 import { plain } from "./plain.ts"
@@ -13,7 +14,7 @@ import type { Violation } from "./Violation.ts"
 import { waiting } from "./waiting.ts"
 import { words } from "./words.ts"
 
-const rules = [exclusion, waiting, order, ending, shared, plain, words, data]
+const rules = [exclusion, waiting, order, ending, shared, plain, words, data, fences]
 
 /** What a trace shows to be broken, in the order of its happening. */
 export const check = (trace: Trace): ReadonlyArray<Violation> => {

@@ -124,10 +124,14 @@ const regained = ({ tenures }: History, { isForgotten, name, owner, to, until }:
     ? tenures.find((other) => other.name === name && other.owner === owner && to <= other.from && other.from <= until)
     : undefined
 
-// Whoever has a lease in hand is raced against its loss, which may be interrupted by that of the body around.
-const isReported = ({ outcome, step }: Operation): boolean =>
-  outcome === undefined || outcome.errors.some((error) => error.startsWith("LeaseLost")) ||
-  ((step.op === "resume" || (step.op === "hold" && step.way === "acquire")) && outcome.kind === "Interrupted")
+// Whoever has a lease in hand is raced against its loss, which may be interrupted by that of the body around, or lose to a
+// failure of the body's own.
+const isReported = ({ outcome, step }: Operation): boolean => {
+  if (outcome === undefined || outcome.errors.some((error) => error.startsWith("LeaseLost"))) return true
+  const isInHand = step.op === "resume" || (step.op === "hold" && step.way === "acquire")
+  return isInHand &&
+    (outcome.kind === "Interrupted" || outcome.kind === "Died" || outcome.errors.includes("OwnFailure"))
+}
 
 // Where the wall clock alone shows a suspension, a short one is not seen. Before there was an answer only the outermost end of
 // a lease waits for one, which then is told; what ends within it is not, nor whoever has a lease in hand.

@@ -8,6 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { apart } from "../../lib/apart.ts"
 import { Talker } from "../../transport/Talker.ts"
+import { insists } from "./bounds.ts"
 import { deafTimeout } from "./faults.ts"
 import { type Shared, start } from "./interpret.ts"
 import { longestTtl, type Program } from "./Program.ts"
@@ -50,8 +51,10 @@ export const execute = (given: Program, world: World): Effect.Effect<Trace> =>
       if (!free) recorder.note({ _tag: "Leftover", what: `${name} is held` })
     }
     if (program.closesAtOnce !== true) yield* Effect.forEach(shared, close, { concurrency: "unbounded", discard: true })
-    // A request that cannot be interrupted may be there until its Talker gives it up.
-    const settled = Math.max(world.now(), isDeaf(program) ? faultsEnd + deafTimeout : 0) + world.slack
+    // What is given back is tried again seconds after the last fault, and a request that cannot be interrupted may be there
+    // until its Talker gives it up.
+    const insisting = program.faults.length === 0 ? 0 : faultsEnd + (isDeaf(program) ? deafTimeout : insists)
+    const settled = Math.max(world.now(), insisting) + world.slack
     yield* Effect.sleep(Duration.millis(settled - world.now()))
     for (const one of shared) yield* leftovers(one)
     return { program, slack: world.slack, events: recorder.events }

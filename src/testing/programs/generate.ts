@@ -210,6 +210,17 @@ const fault = (draw: Draw, processes: number): Fault => {
 
 const withWallClockOnly = (process: Process): Process => ({ ...process, hasWallClockOnly: true })
 
+// The same, by the ways that differ in their types, or in what they tell, alone.
+const varied = (draw: Draw, step: Step): Step => {
+  const inner = "body" in step ? { ...step, body: step.body.map((one) => varied(draw, one)) } : step
+  if (inner.op === "holdAll") return draw.chance(0.3) ? { ...inner, proved: true } : inner
+  if (inner.op !== "hold") return inner
+  const labelled = draw.chance(0.2) ? { ...inner, label: "somebody" } : inner
+  return labelled.way === "withLockIfAvailable" && draw.chance(0.3)
+    ? { ...labelled, way: "withLockProvidedIfAvailable" }
+    : labelled
+}
+
 /** The program of a seed. */
 export const generate = (seed: number): Program => {
   const draw = new Draw(seed)
@@ -226,6 +237,9 @@ export const generate = (seed: number): Program => {
   const lasting = closesAtOnce && draw.chance(0.15)
     ? drawn.map((fault) => ({ ...fault, for: fault.for + 10_000 }))
     : drawn
-  const machines = processes.map((one) => draw.chance(0.5) ? withWallClockOnly(one) : one)
+  const machines = processes.map((one) => draw.chance(0.5) ? withWallClockOnly(one) : one).map((one) => ({
+    ...one,
+    fibers: one.fibers.map((steps) => steps.map((step) => varied(draw, step)))
+  }))
   return { seed, extensions, latency, processes: machines, faults: lasting, closesAtOnce }
 }

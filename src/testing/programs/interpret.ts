@@ -55,6 +55,7 @@ interface At {
 type Doing<A = unknown> = Effect.Effect<A, unknown, Talker>
 
 const Held = Lease.tag("effect-dlm/testing/programs")
+const AlsoHeld = Lease.tag("effect-dlm/testing/programs/also")
 
 /** What an error is called: by its tag, and what it tells beside it. */
 interface Named {
@@ -167,7 +168,15 @@ const perform = (at: At, step: Step, forked: Array<Fiber.Fiber<unknown, unknown>
         at,
         step,
         names,
-        (id) => Lease.withLocks(inside(at, id, undefined, step.body), lockers, { wait: step.wait })
+        (id) => {
+          const body = inside(at, id, undefined, step.body)
+          const [first, second] = lockers
+          return step.proved === true && first !== undefined && second !== undefined
+            ? Effect.andThen(Effect.all([Held, AlsoHeld]), body).pipe(
+              Lease.withLocksProvided([[Held, first], [AlsoHeld, second]], { wait: step.wait })
+            )
+            : Lease.withLocks(body, lockers, { wait: step.wait })
+        }
       )
     }
     case "resume": {
@@ -184,7 +193,7 @@ type Hold = Extract<Step, { readonly op: "hold" }>
 const hold = (at: At, step: Hold, locker: Locker.Locker, id: number): Doing => {
   const poll = step.poll === undefined ? undefined : Schedule.spaced(Duration.millis(step.poll))
   const ttl = step.byName === true ? locker.ttl : undefined
-  const options = { wait: step.wait, margin: step.margin, maxHold: step.maxHold, poll, ttl }
+  const options = { wait: step.wait, margin: step.margin, maxHold: step.maxHold, poll, ttl, label: step.label }
   const target: Lease.Target<"exclusive"> = step.byName === true ? locker.name : locker
   switch (step.way) {
     case "withLock":
@@ -194,6 +203,15 @@ const hold = (at: At, step: Hold, locker: Locker.Locker, id: number): Doing => {
     case "withLockProvided":
       return Effect.flatMap(Held, (lease) => inside(at, id, lease, step.body)).pipe(
         Lease.withLockProvided(Held, target, options)
+      )
+    case "withLockProvidedIfAvailable":
+      return Effect.flatMap(Held, (lease) => inside(at, id, lease, step.body)).pipe(
+        Lease.withLockProvidedIfAvailable(Held, target, {
+          margin: step.margin,
+          maxHold: step.maxHold,
+          ttl,
+          label: step.label
+        })
       )
     case "use":
       return Lease.use(target, options, (lease) => inside(at, id, lease, step.body))

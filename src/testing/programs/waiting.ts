@@ -16,7 +16,7 @@ export const waiting = (history: History): ReadonlyArray<Violation> => {
 }
 
 const waitOf = ({ step }: Operation): number | undefined => {
-  if (step.op === "hold") return step.way === "withLockIfAvailable" ? 0 : step.wait
+  if (step.op === "hold") return step.way.endsWith("IfAvailable") ? 0 : step.wait
   return step.op === "holdAll" ? step.wait : undefined
 }
 
@@ -64,11 +64,13 @@ const evidence = (history: History, operation: Operation): ReadonlyArray<Violati
 // One that waits for the rest of its names, as far as can be told where the store is not seen.
 const mayHoldPart = (history: History, { step }: Operation): boolean => step.op === "holdAll" && !history.seesStore
 
-// What was detached is held for its token, also where the body that did so goes on.
+// What was detached, or is being, is held for its token, also where the body that does so goes on.
 const isHandedOn = (history: History, { ended, names, process }: Operation, since: number): boolean =>
   Array.from(history.operations.values()).some((other) =>
-    other.step.op === "lease" && other.step.action === "detach" && other.outcome?.kind === "Done" &&
-    other.process === process && other.names.some((name) => names.includes(name)) &&
+    other.step.op === "lease" && other.step.action === "detach" &&
+    (other.outcome?.kind === "Done" || other.ended >= ended) && other.process === process && other.names.some((name) =>
+      names.includes(name)
+    ) &&
     other.ended >= since && other.began <= ended
   )
 

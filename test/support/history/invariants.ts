@@ -292,7 +292,8 @@ const overlappingBodies = (
         // All who have an id are one owner: it excludes none of them, and what one of them ends is over for all.
         // The grant that was forgotten may be the one that was heard of later.
         if (forgotten(other, hold) || forgotten(hold, other)) continue
-        if (other.id === hold.id || wasEnded(other, hold.from)) continue
+        // An answer that is late may tell of a tenure that another of the same id has ended since.
+        if (other.id === hold.id || wasEnded(other, hold.from) || wasEnded(hold, hold.from)) continue
         found.push(`${other.who} (${other.id}) and ${hold.who} (${hold.id}) held ${hold.name} at ${hold.from}`)
       }
       open.push(one)

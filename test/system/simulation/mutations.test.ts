@@ -10,7 +10,7 @@ import { marks, mutate, mutations } from "./mutations.ts"
 import { forEach, run } from "./processes.ts"
 
 /** A fault must be seen within this many seeds. */
-const seeds = 200
+const seeds = 500
 
 describe.runIf(process.env["SEED"] === undefined)("mutations", () => {
   it("have each a mark in the sources, and each mark has a mutation", () => {
