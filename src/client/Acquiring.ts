@@ -208,9 +208,8 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerEr
           const askedAt = clock.now()
           // Last: a server in the same process has answered before this comes back.
           asking = Effect.runForkWith(context)(Effect.match(Requests.testLock(attempt.terms, attempt.owner), {
-            // Where nobody holds it, the head is to ask for it now, whenever it would have done so. An owner that others may
-            // have holds it for one of them: here there is only who waits.
-            onSuccess: (holder) => holder === "Nobody" ? queue.hurry?.() : queue.sawTaken(askedAt),
+            // Where nobody else holds it, the head is to ask for it now, whenever it would have done so.
+            onSuccess: (holder) => holder === "Another" ? queue.sawTaken(askedAt) : queue.hurry?.(),
             onFailure: (error) => {
               attempt.lastFailure = error
               giveUp()
