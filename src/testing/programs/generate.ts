@@ -221,6 +221,11 @@ const varied = (draw: Draw, step: Step): Step => {
     : labelled
 }
 
+const variedProcess = (draw: Draw, process: Process): Process => ({
+  ...process,
+  fibers: process.fibers.map((steps) => steps.map((step) => varied(draw, step)))
+})
+
 /** The program of a seed. */
 export const generate = (seed: number): Program => {
   const draw = new Draw(seed)
@@ -237,9 +242,7 @@ export const generate = (seed: number): Program => {
   const lasting = closesAtOnce && draw.chance(0.15)
     ? drawn.map((fault) => ({ ...fault, for: fault.for + 10_000 }))
     : drawn
-  const machines = processes.map((one) => draw.chance(0.5) ? withWallClockOnly(one) : one).map((one) => ({
-    ...one,
-    fibers: one.fibers.map((steps) => steps.map((step) => varied(draw, step)))
-  }))
+  const machines = processes.map((one) => draw.chance(0.5) ? withWallClockOnly(one) : one)
+    .map((one) => variedProcess(draw, one))
   return { seed, extensions, latency, processes: machines, faults: lasting, closesAtOnce }
 }
