@@ -7,8 +7,8 @@
 import * as Option from "effect/Option"
 import { Shown } from "../lib/Shown.ts"
 
-/** What a tenure is made of. */
-export interface Parts {
+/** One continuous hold of a name. */
+export class Tenure extends Shown {
   readonly name: string
   /** The `ID` that holds it. */
   readonly owner: string
@@ -23,25 +23,15 @@ export interface Parts {
   readonly sentAt: number
   /** The same by the wall clock, in milliseconds since 1970. */
   readonly sentAtWall: number
-}
 
-/** One continuous hold of a name. */
-export class Tenure extends Shown implements Parts {
-  readonly name: string
-  readonly owner: string
-  readonly isShared: boolean
-  readonly fence: Option.Option<bigint>
-  readonly sentAt: number
-  readonly sentAtWall: number
-
-  constructor({ fence, isShared, name, owner, sentAt, sentAtWall }: Parts) {
+  constructor(parts: Pick<Tenure, "name" | "owner" | "isShared" | "fence" | "sentAt" | "sentAtWall">) {
     super()
-    this.name = name
-    this.owner = owner
-    this.isShared = isShared
-    this.fence = fence
-    this.sentAt = sentAt
-    this.sentAtWall = sentAtWall
+    this.name = parts.name
+    this.owner = parts.owner
+    this.isShared = parts.isShared
+    this.fence = parts.fence
+    this.sentAt = parts.sentAt
+    this.sentAtWall = parts.sentAtWall
   }
 
   /** What is shown of it: the owner is a secret. */
