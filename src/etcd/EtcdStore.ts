@@ -112,7 +112,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   yield* Effect.mapError(attempt("", []), (cause) => Failures.failed(store, cause))
 
   return Store.Store.of({
-    modify: CompareAndSet.make({ store, timeout, attempt }),
+    modify: yield* CompareAndSet.make({ store, timeout, attempt }),
     sharing: { freed: watching.freed(client, prefix) }
   })
 })

@@ -60,7 +60,7 @@ const makeReplies = (expiry: Expiry) => {
   const found = (name: string, kv: KeyValue): Result.Result<Reply, unknown> =>
     Result.map(
       writtenOf(kv.value ?? ""),
-      (written) => ({ _tag: "Found", entry: written.entry, tenure: tenureOf(name, kv, written) })
+      (written): Reply => ({ _tag: "Found", entry: written.entry, tenure: tenureOf(name, kv, written) })
     )
   return { made, found }
 }

@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Case } from "../store/CompareAndSet.ts"
-import { type Entry, type Holder, holderAfter } from "../store/Entry.ts"
+import { type Holder, holderAfter, type Mutex } from "../store/Entry.ts"
 import type { Lease } from "./Leases.ts"
 
 const EntryJson = Schema.fromJsonString(Schema.Struct({
@@ -22,7 +22,7 @@ const decodeText = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Strin
 
 /** What is written under a key. */
 export interface Written {
-  readonly entry: Entry
+  readonly entry: Mutex
   /** That of a tenure that began over the entry of another; 0 where it begins with what is written. */
   readonly fence: bigint | undefined
   /** Not there in what a version wrote that knew no labels. */
@@ -100,7 +100,7 @@ export const writtenBy = (guess: Case, now: () => number): Written | undefined =
  * that is to be written, if there is one. When it began need not be known: the text of such a value begins with the
  * owner, and goes on with `label` or `since`, as no other does.
  */
-const ownedBy = (key: string, owner: Entry, change: Case["change"]): string => {
+const ownedBy = (key: string, owner: Mutex, change: Case["change"]): string => {
   const label = change._tag === "Write" && change.begins !== true ? change.label : undefined
   const beginning = textOf({ entry: owner, fence: undefined, holder: undefined }).slice(0, -1)
   const labelled = label === undefined ? beginning : `${beginning},"label":${JSON.stringify(label)}`

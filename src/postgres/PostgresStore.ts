@@ -188,10 +188,10 @@ export const make = (
     const batches = yield* makeBatches(client, sql, schema)
 
     return Store.Store.of({
-      modify: CompareAndSet.make({
+      modify: yield* CompareAndSet.make({
         store,
         timeout,
-        attempt: (name, cases, waits) => {
+        attempt: (name, cases, { waits }) => {
           const question = questionOf(escape(name), waits ? mark : null, cases)
           return batches.ask(question).pipe(
             Effect.flatMap(Effect.fromResult),

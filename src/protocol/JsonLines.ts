@@ -32,23 +32,24 @@ const decodeResponseValue = Schema.decodeUnknownResult(Response)
  * Our own requests need no check, so this does by hand what the schema does;
  * a test compares the two.
  */
-export const stringifyRequest = (
-  { Action, DataStore, Expire, Fence, FileName, Heir, ID, Identity, Label, Name, Seq, Session, Wait }: Request
-): string =>
+export const stringifyRequest = (request: Request): string =>
   JSON.stringify({
-    Seq,
-    ID,
-    FileName,
-    Action,
-    Expire: String(Expire),
-    DataStore,
-    Name,
-    Identity: Identity === undefined ? undefined : Redacted.value(Identity),
-    Wait: Wait === undefined ? undefined : String(Wait),
-    Fence,
-    Heir,
-    Label,
-    Session
+    Seq: request.Seq,
+    ID: request.ID,
+    FileName: request.FileName,
+    Action: request.Action,
+    Expire: String(request.Expire),
+    DataStore: request.DataStore,
+    Name: request.Name,
+    Identity: request.Identity === undefined ? undefined : Redacted.value(request.Identity),
+    Wait: request.Wait === undefined ? undefined : String(request.Wait),
+    Fence: request.Fence,
+    Heir: request.Heir,
+    Label: request.Label,
+    Session: request.Session,
+    Limit: request.Limit,
+    Weight: request.Weight,
+    Revision: request.Revision
   })
 
 /** Writes a request as a line of the wire. */
@@ -121,7 +122,7 @@ export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result
   )
 }
 
-/** A request has at most thirteen values of its own; the rest are unknown fields, which are ignored up to this number. */
+/** A request has at most sixteen values of its own; the rest are unknown fields, which are ignored up to this number. */
 const maxValues = 1000
 
 const isTooComplex = (json: string, maxDepth: number): boolean => {

@@ -16,8 +16,8 @@ export const maxNameBytes = 512
 /** The longest label, in bytes of UTF-8. */
 export const maxLabelBytes = 256
 
-/** What can be asked of the server. The wire takes any case. */
-export const Action = Schema.Literals(["Lock", "Unlock", "TestLock", "Put", "Get", "Erase", "Version"])
+/** What can be asked of the server. The wire takes any case. `Describe` is an extension. */
+export const Action = Schema.Literals(["Lock", "Unlock", "TestLock", "Put", "Get", "Erase", "Version", "Describe"])
 
 /** What can be asked of the server. */
 export type Action = typeof Action.Type
@@ -47,7 +47,17 @@ const Milliseconds = Schema.String.check(Schema.isPattern(numeric)).pipe(
 const text = Schema.optionalKey(Schema.String)
 
 /** What a server can do beyond the reference, as its answer to `Version` names it. */
-export type Feature = "seq" | "wait" | "fence" | "session" | "release" | "heir" | "label" | "busy"
+export type Feature =
+  | "seq"
+  | "wait"
+  | "fence"
+  | "session"
+  | "release"
+  | "heir"
+  | "label"
+  | "busy"
+  | "permits"
+  | "describe"
 
 /** What our server can do beyond the reference. */
 export const features: ReadonlyArray<Feature> = [
@@ -58,7 +68,9 @@ export const features: ReadonlyArray<Feature> = [
   "release",
   "heir",
   "label",
-  "busy"
+  "busy",
+  "permits",
+  "describe"
 ]
 
 /** The number of a request on its connection, echoed in the answer. Any text of up to 32 characters will do. */
@@ -66,6 +78,18 @@ const Seq = Schema.String.check(Schema.isMaxLength(32))
 
 /** The number of a tenure, as a decimal string: it grows with each new one of that name. */
 const Fence = Schema.String.check(Schema.isPattern(/^\d{1,39}$/))
+
+/** A positive whole number, as a decimal string. */
+const Positive = Schema.String.check(Schema.isPattern(/^[1-9]\d{0,8}$/))
+
+/** What the weights of a name's holders may be together; or `shared`, of readers without limit, and of one writer. */
+const Limit = Schema.Union([Positive, Schema.Literal("shared")])
+
+/** How much of a limit one takes. Of a shared name a reader takes 1, and a writer `all`. */
+const Weight = Schema.Union([Positive, Schema.Literal("all")])
+
+/** Which state of a name was described. It is opaque, and compared for equality only. */
+const Revision = Schema.String.check(Schema.isMaxLength(128))
 
 /**
  * A request to the server.
@@ -92,7 +116,7 @@ export const Request = Schema.Struct({
   Name: text,
   /** The secret of an identity, at least 1023 characters. */
   Identity: Schema.optionalKey(Schema.RedactedFromValue(Schema.String)),
-  /** An extension, for `Lock`: how long to queue for it, in milliseconds. */
+  /** An extension, for `Lock`: how long to queue for it, in milliseconds; for `Describe` with `Revision`: for a change. */
   Wait: Schema.optionalKey(Milliseconds),
   /**
    * An extension (`release`), for `Unlock`, `Put`, `Erase` and a renewing `Lock`: only the tenure with this fence is
@@ -103,6 +127,12 @@ export const Request = Schema.Struct({
   Heir: text,
   /** An extension (`label`), for `Lock`: what the holder says of itself to all who ask. */
   Label: text,
+  /** An extension (`permits`), for `Lock`: several may hold the name, as long as their weights together are at most that. */
+  Limit: Schema.optionalKey(Limit),
+  /** An extension (`permits`), for `Lock` with `Limit`: how much of it is asked for. Without it, 1. */
+  Weight: Schema.optionalKey(Weight),
+  /** An extension (`describe`), for `Describe`: the state that is known already. */
+  Revision: Schema.optionalKey(Revision),
   /** An extension (`session`), for `Version`: secret bits of the client's, which end its earlier connection. */
   Session: text,
   /** What is asked. */
@@ -135,6 +165,18 @@ export type Holder = typeof Holder.Type
 /** An extension (`busy`): how many wait for a name. */
 const Waiting = Schema.optionalKey(Count)
 
+/** An extension (`describe`): one of those who hold a name. */
+export const DescribedHolder = Schema.Struct({ ...Holder.fields, Weight: Schema.optionalKey(Weight), Fence })
+
+/** An extension (`describe`): one of those who hold a name. */
+export type DescribedHolder = typeof DescribedHolder.Type
+
+/** An extension (`describe`): one of those who wait for a name, and since when, in milliseconds since 1970. */
+export const DescribedWaiter = Schema.Struct({ Label: text, Since: Count, Weight: Schema.optionalKey(Weight) })
+
+/** An extension (`describe`): one of those who wait for a name. */
+export type DescribedWaiter = typeof DescribedWaiter.Type
+
 /**
  * An answer of the server, a union by `Status`:
  *
@@ -149,6 +191,8 @@ const Waiting = Schema.optionalKey(Count)
  * - `BadPayload` malformed, over a limit, or authentication failed: it never says which
  * - `BadAction` an action that the server does not know
  * - `Version` the server's name in `ID`
+ * - `Conflict` (an extension) the name has another `Limit`, or its holder another `Weight`
+ * - `Described` (an extension) what is public of the name
  *
  * With `Seq` in the request each echoes it; then `Locked` has a `Fence`, and
  * `Version` the `Features`, a list with commas between. A server that knows
@@ -165,7 +209,15 @@ export const Response = Schema.Union([
   answer("Corruption", {}),
   answer("BadPayload", {}),
   answer("BadAction", {}),
-  answer("Version", { ID: Schema.String, Features: text })
+  answer("Version", { ID: Schema.String, Features: text }),
+  answer("Conflict", { Limit }),
+  answer("Described", {
+    Limit: Schema.optionalKey(Limit),
+    Holders: Schema.Array(DescribedHolder),
+    Waiting: Count,
+    Waiters: Schema.Array(DescribedWaiter),
+    Revision
+  })
 ]).pipe(Schema.toTaggedUnion("Status"))
 
 /** An answer of the server. */

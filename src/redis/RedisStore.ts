@@ -147,7 +147,11 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
     }
   })
 
-  const attempt = (name: string, cases: ReadonlyArray<CompareAndSet.Case>, waits: boolean) => {
+  const attempt = (
+    name: string,
+    cases: ReadonlyArray<CompareAndSet.Case>,
+    { waits }: Pick<CompareAndSet.Terms, "waits">
+  ) => {
     const text = encode(name)
     const args = [text, waits ? mark : ""]
     cases.forEach((_, index) => args.push(...caseArgs(cases, index)))
@@ -161,13 +165,13 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
   }
 
   // A script that reads shows at once whether scripts may be run on these keys.
-  yield* attempt("", [], false).pipe(
+  yield* attempt("", [], { waits: false }).pipe(
     Effect.mapError((cause) => Failures.failed(store, cause)),
     Failures.within(store, timeout)
   )
 
   return Store.Store.of({
-    modify: CompareAndSet.make({ store, timeout, attempt }),
+    modify: yield* CompareAndSet.make({ store, timeout, attempt }),
     sharing: { freed: freedOver(redis, channel) }
   })
 })

@@ -23,9 +23,10 @@ import * as Metrics from "./Metrics.ts"
 import * as Mutex from "./Mutex.ts"
 import * as QueuedStore from "./QueuedStore.ts"
 import { Sender } from "./Sender.ts"
+import * as Transition from "./Transition.ts"
 
 /** What the server answers to a request, given the live entry of its name, and what becomes of that entry. Pure. */
-export { transition } from "./Mutex.ts"
+export { transition } from "./Transition.ts"
 
 /**
  * The lock server without a network: a function from requests to answers.
@@ -73,7 +74,7 @@ export const make = Effect.gen(function*() {
     sender: Sender | undefined,
     queued: () => void
   ): Effect.Effect<Response> => {
-    if (isTooMuch(request, principal) || !Mutex.isWellFormed(request)) return refused
+    if (isTooMuch(request, principal) || !Transition.isWellFormed(request)) return refused
     const identity = principal?.name
     if (request.Action === "Version") return Effect.succeed(Mutex.version(request))
     const answered = answer(request, identity, sender)

@@ -3,7 +3,7 @@
  */
 import type { Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
-import type { Change, Decision, Entry } from "../store/Store.ts"
+import type { Change, Decision, Mutex } from "../store/Store.ts"
 
 const keep: Change = { _tag: "Keep" }
 const remove: Change = { _tag: "Remove" }
@@ -28,7 +28,7 @@ export const meantFence = ({ Action, Fence }: Request): bigint | undefined =>
 /** The longest secret of a session, in characters: twice what 128 bits need in hexadecimal digits. */
 const maxSessionCharacters = 64
 
-/** Whether what a request says fits together. */
+/** Whether what a request says of a session, and of an heir, fits together. */
 export const isWellFormed = ({ Action, Fence, Heir, Session }: Request): boolean =>
   Action === "Version"
     ? Session === undefined || Session.length <= maxSessionCharacters
@@ -42,22 +42,19 @@ export const version = (request: Request): Response => ({
 })
 
 /**
- * What the server answers to a request, given the live entry of its name, and
- * what becomes of that entry. Pure: `identity` is whom the caller has proved
- * to be.
+ * What the server answers to a request for a mutex, given the live entry of its name, and what becomes of that entry:
+ * `identity` is whom the caller has proved to be.
  *
  * An entry is its owner's alone, under the identity that made it. A request that means one tenure touches no other:
  * `fence` is that of the entry's.
  */
 export const transition = (
-  entry: Entry | undefined,
+  entry: Mutex | undefined,
   request: Request,
   identity: string | undefined,
   fence?: bigint
 ): Decision<Response> => {
   const { ID } = request
-  if (request.Action === "Version") return answerOnly(version(request))
-  if (isWithdrawal(request)) return answerOnly({ Status: "Unlocked" })
   const meant = meantFence(request)
   if (meant !== undefined) {
     if (entry === undefined) return answerOnly({ Status: request.Action === "Erase" ? "NotFound" : "Unlocked" })
@@ -96,6 +93,8 @@ export const transition = (
       if (entry === undefined) return answerOnly({ Status: "NotFound" })
       // As the reference does, to its owner: an erase of a lock without data drops the lock.
       return { answer: entry.data === undefined ? { Status: "Corruption" } : { Status: "Done", ID }, change: remove }
+    default:
+      return answerOnly({ Status: "BadAction" })
   }
 }
 
@@ -104,7 +103,7 @@ export const transition = (
  * for before, the heir keeps it: a time to live counts from each request.
  */
 const passOn = (
-  entry: Entry,
+  entry: Mutex,
   request: Request,
   heir: string,
   tenure: "Earlier" | "Meant" | "Later"
@@ -119,10 +118,8 @@ const passOn = (
 }
 
 /** Takes back the grant of this revision, unless the entry has changed since. */
-export const takeBack = (revision: bigint | undefined, granted: bigint | undefined): Decision<undefined> => ({
-  answer: undefined,
-  change: revision === granted ? remove : keep
-})
+export const takeBack = (revision: bigint | undefined, granted: bigint | undefined): Change =>
+  revision === granted ? remove : keep
 
 // A time to live of 0 or less is granted, and holds nothing.
 const hold = (request: Request, identity: string | undefined, data: string | undefined): Change =>

@@ -8,14 +8,16 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { KeyedMutex } from "../lib/KeyedMutex.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
-import { type Outcome, Store } from "../store/Store.ts"
+import { type Asker, type Decide, type Entry, type Outcome, Store } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
 import { because, busy } from "./Busy.ts"
 import * as Mutex from "./Mutex.ts"
+import * as Permits from "./Permits.ts"
 import type { Sender } from "./Sender.ts"
 import { StoreHealth } from "./StoreHealth.ts"
 import { tell } from "./Telling.ts"
-import { WaitQueue } from "./WaitQueue.ts"
+import * as Transition from "./Transition.ts"
+import { type Claim, WaitQueue } from "./WaitQueue.ts"
 
 /** A Store with a queue before each of its names. `identity` is whom the caller has proved to be. */
 export interface QueuedStore {
@@ -37,40 +39,101 @@ export const orderKey = ({ FileName, ID }: Request): string => `${FileName}\0${I
 const defectAsError = (name: string) => (cause: unknown): Effect.Effect<never, StoreError> =>
   Effect.fail(new StoreError({ name, store: "given", reason: "Failed", cause }))
 
+/** For how long, in milliseconds, the first waiter of a server keeps all others out, at any server. It says so anew. */
+const turnMillis = 3000
+
+const passerBy: Permits.Turn = { isHead: false, keepsFor: undefined }
+
+/** What becomes of a name by a request, of one who waits for it or not. */
+const deciding = (queue: () => WaitQueue, head: Permits.Turn) => ({
+  of: (entry: Entry | undefined, request: Request, identity: string | undefined, fence: bigint | undefined) => {
+    // A name, or a place among its holders, that is free for a moment belongs to the first that waits for it.
+    const isNew = entry === undefined || (entry.limit !== undefined && Permits.isNewAmong(entry, request, identity))
+    return isNew && Mutex.takesFree(request) && queue().isBehind(request, identity)
+      ? Mutex.answerOnly(queue().refusalOfNew(request, entry))
+      : Transition.transition(entry, request, identity, fence, passerBy)
+  },
+
+  ofFirst: (claim: Claim, entry: Entry | undefined, fence: bigint | undefined) => {
+    const { identity, request } = claim
+    const decision = Transition.transition(entry, request, identity, fence, head)
+    const keepsTurn = decision.change._tag === "Share"
+      ? decision.change.next !== undefined
+      : entry?.limit !== undefined && Permits.isNext(entry, request.ID, identity)
+    claim.keepsTurn = decision.answer.Status === "NotOwner" && keepsTurn
+    return decision
+  }
+})
+
+/** Whom a store is told of that asks, and what it may guess by that. */
+const askerOf = (request: Request, identity: string | undefined, waits: boolean): Asker => ({
+  owner: request.ID,
+  identity,
+  waits,
+  fence: Mutex.meantFence(request),
+  shares: request.Limit !== undefined
+})
+
 /** What is done to names, and what their queues hear of it. */
 const applying = (store: Store["Service"], queue: () => WaitQueue) => {
-  const apply = (request: Request, identity: string | undefined, queued: boolean) =>
+  const decide = deciding(queue, {
+    isHead: true,
+    // Where nobody else lets in, the queue itself keeps the turn of its first.
+    keepsFor: store.sharing === undefined ? undefined : turnMillis
+  })
+
+  /** The queue hears of what was done. */
+  const note = (request: Request, outcome: Outcome<Response>) => {
+    const { answer, fence, waited } = outcome
+    // A renewal may be for a shorter time than the queue, which waits for its end, knows of.
+    const isRenewed = Mutex.mayRenew(request) && (answer.Status === "Locked" || answer.Status === "Done")
+    const isEnded = request.Action === "Unlock" && answer.Status === "Unlocked"
+    if (fence === undefined || isRenewed || isEnded) queue().freed(request.FileName)
+    if (waited === true) queue().letOthersGoFirst(request.FileName)
+  }
+
+  const apply = (request: Request, identity: string | undefined) =>
     Effect.map(
       store.modify(
         request.FileName,
-        (entry, _, fence) =>
-          // A name that is free for a moment belongs to the first that waits for it.
-          entry === undefined && !queued && Mutex.takesFree(request) && queue().isBehind(request, identity)
-            ? Mutex.answerOnly({ Status: "NotOwner" })
-            : Mutex.transition(entry, request, identity, fence),
-        { owner: request.ID, identity, waits: queued, fence: Mutex.meantFence(request) }
+        (entry, _, fence) => decide.of(entry, request, identity, fence),
+        askerOf(request, identity, false)
       ),
       (outcome) => {
-        // A renewal may be for a shorter time than the queue, which waits for its end, knows of.
-        const renewed = Mutex.mayRenew(request) && outcome.answer.Status !== "NotOwner"
-        if (outcome.fence === undefined || renewed) queue().freed(request.FileName)
-        if (outcome.waited === true) queue().letOthersGoFirst(request.FileName)
-        // The queue tells each of its waiters.
-        if (queued) return outcome
+        note(request, outcome)
         const answer = tell(request, outcome.answer, outcome, queue().waitingFor(request.FileName))
         return answer === outcome.answer ? outcome : { ...outcome, answer }
       }
     )
 
+  // The queue tells each of its waiters.
+  const applyFirst = (claim: Claim) => {
+    const { identity, request } = claim
+    return Effect.tap(
+      store.modify(
+        request.FileName,
+        (entry, _, fence) => decide.ofFirst(claim, entry, fence),
+        askerOf(request, identity, true)
+      ),
+      (outcome) => Effect.sync(() => note(request, outcome))
+    )
+  }
+
+  const freeing = <A>(name: string, decide: Decide<A>) =>
+    Effect.map(store.modify(name, decide), () => queue().freed(name))
+
   // Only what was granted, and not what its owner was told to hold: since then, or before, so that this renewed it.
   const takeBack = (request: Request, { answer, fence: began, revision: granted }: Outcome<Response>) =>
     // mutant: take-back-own-grant
-    answer.Status !== "Locked" || began !== granted ? Effect.void : Effect.map(
-      store.modify(request.FileName, (_, revision) => Mutex.takeBack(revision, granted)),
-      ({ fence }) => fence === undefined ? queue().freed(request.FileName) : undefined
+    answer.Status !== "Locked" || began !== granted ? Effect.void : freeing(
+      request.FileName,
+      (entry, revision) => Transition.takeBack(entry, revision, granted)
     )
 
-  return { apply, takeBack }
+  const giveUpTurn = ({ identity, request }: Claim) =>
+    freeing(request.FileName, (entry) => Permits.giveUpTurn(entry, request.ID, identity))
+
+  return { apply, applyFirst, takeBack, giveUpTurn }
 }
 
 /** Runs what is asked of the store behind the request: what it grants after the request was given up would be nobody's. */
@@ -102,17 +165,18 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   const order = new KeyedMutex()
   const isInOrder = sharing === undefined || sharing.inOrder === true
 
-  const { apply, takeBack } = applying(store, () => queue)
+  const { apply, applyFirst, giveUpTurn, takeBack } = applying(store, () => queue)
   const queue: WaitQueue = new WaitQueue({
     scope,
     context: yield* Effect.context<never>(),
     sharing,
-    lock: ({ identity, request }) =>
-      apply(request, identity, true).pipe(
+    lock: (claim) =>
+      applyFirst(claim).pipe(
         Effect.tapError((error) => health.noteFailure(error)),
         Effect.tap(() => health.isBack ? health.noteSuccess : Effect.void)
       ),
-    takeBack: ({ request }, granted) => takeBack(request, granted)
+    takeBack: ({ request }, granted) => takeBack(request, granted),
+    giveUpTurn
   })
   if (sharing !== undefined) {
     yield* Effect.forkIn(Stream.runForEach(sharing.freed, (name) => Effect.sync(() => queue.freed(name))), scope)
@@ -125,7 +189,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   }
 
   const ask = (request: Request, identity: string | undefined) =>
-    Effect.catchDefect(apply(request, identity, false), defectAsError(request.FileName))
+    Effect.catchDefect(apply(request, identity), defectAsError(request.FileName))
 
   const inOrder = <A>(request: Request, self: Effect.Effect<A>): Effect.Effect<A> =>
     isInOrder ? self : order.run(orderKey(request), self)

@@ -23,11 +23,12 @@ import * as Alarms from "../lib/Alarms.ts"
 import { LinkedMap } from "../lib/LinkedMap.ts"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
-import type { Outcome, Sharing } from "../store/Store.ts"
+import type { Entry, Outcome, Sharing } from "../store/Store.ts"
 import type { StoreError } from "../StoreError.ts"
 import { because, busy } from "./Busy.ts"
 import * as Metrics from "./Metrics.ts"
 import { isWithdrawal } from "./Mutex.ts"
+import * as Permits from "./Permits.ts"
 import type { Sender } from "./Sender.ts"
 import { type Known, tell } from "./Telling.ts"
 
@@ -46,6 +47,8 @@ export interface Claim {
   readonly identity: string | undefined
   /** The requests that wait for its answer. */
   readonly waiters: Set<Waiter>
+  /** Whether it keeps all others out, at any server, until it fits. */
+  keepsTurn: boolean
 }
 
 /** The claims of one name. */
@@ -78,6 +81,8 @@ export interface Options {
   readonly lock: (claim: Claim) => Effect.Effect<Outcome<Response>, StoreError>
   /** Undoes what `lock` granted. */
   readonly takeBack: (claim: Claim, granted: Outcome<Response>) => Effect.Effect<unknown, StoreError>
+  /** Lets others in that a claim has kept out. */
+  readonly giveUpTurn: (claim: Claim) => Effect.Effect<unknown, StoreError>
 }
 
 // Unambiguous, since no name of an identity has \0 in it, and none is empty.
@@ -119,6 +124,16 @@ export class WaitQueue {
     return first !== undefined && (first.request.ID !== request.ID || first.identity !== identity)
   }
 
+  /** What one is told who asks for a place that a waiter goes for first. */
+  refusalOfNew(request: Request, entry: Entry | undefined): Response {
+    const asked = Permits.askedOf(request)
+    const first = this.queues.get(request.FileName)?.claims.first
+    const limit = entry?.limit !== undefined && entry.holders.length > 0
+      ? entry.limit
+      : first && Permits.askedOf(first.request)?.limit
+    return asked === undefined || limit === undefined || limit === asked.limit ? notOwner : Permits.conflict(limit)
+  }
+
   /**
    * Waits for the lock, for this long at the most. `queued` is called once it does. While its grant is on its way it is
    * not known whether another has the name: then it is answered `NO`, unless the store says soon.
@@ -134,6 +149,10 @@ export class WaitQueue {
       const known = this.queues.get(request.FileName)
       const queue = known ?? this.open(request.FileName)
       const claim = claimIn(queue, request, identity)
+      // All requests of a claim ask for the same.
+      if (claim.request.Limit !== request.Limit || claim.request.Weight !== request.Weight) {
+        return resume(Effect.succeed(this.refusalOfNew(request, undefined)))
+      }
       let patience = maxDoubt / doubtStep
       const waiter: Waiter = {
         request,
@@ -223,7 +242,17 @@ export class WaitQueue {
     queue.waiting--
     Metrics.queued.modifyUnsafe(-1, this.options.context)
     this.alarms.clear(waiter)
-    if (claim.waiters.size === 0) drop(queue, claim)
+    if (claim.waiters.size > 0) return
+    drop(queue, claim)
+    if (queue.granting !== claim) this.giveUpTurn(claim)
+  }
+
+  private giveUpTurn(claim: Claim): void {
+    if (!claim.keepsTurn) return
+    claim.keepsTurn = false
+    const { context, giveUpTurn, scope } = this.options
+    // Where that fails, the turn ends by itself soon.
+    Effect.runForkWith(context)(Effect.forkIn(Effect.ignore(giveUpTurn(claim)), scope, { startImmediately: true }))
   }
 
   /** What a waiter is told whose claim is not granted. */
@@ -266,7 +295,10 @@ export class WaitQueue {
           const isGranted = outcome.answer.Status !== "NotOwner"
           queue.seen = isGranted ? undefined : outcome
           queue.seenAt = monotonicMillisUnsafe(this.clock)
-          if (!isGranted) return Effect.void
+          if (!isGranted) {
+            if (claim.waiters.size === 0) this.giveUpTurn(claim)
+            return Effect.void
+          }
           drop(queue, claim)
           if (claim.waiters.size === 0) return Effect.ignore(this.options.takeBack(claim, outcome))
           // mutant: grant-to-one
@@ -314,7 +346,7 @@ const claimIn = (queue: Queue, request: Request, identity: string | undefined): 
     if (request.Expire > known.request.Expire) known.request = request
     return known
   }
-  const claim: Claim = { request, identity, waiters: new Set() }
+  const claim: Claim = { request, identity, waiters: new Set(), keepsTurn: false }
   queue.claims.add(ownerOf(request, identity), claim)
   return claim
 }

@@ -2,16 +2,22 @@
  * The entries of a file, each read once while no other connection commits.
  */
 import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import type { DatabaseSync } from "node:sqlite"
 import {
+  type Change,
   type Decide,
   type Decision,
   type Entry,
   type Holder,
   holderAfter,
+  type Mutex,
   type Outcome,
-  outcomeOf
+  outcomeOf,
+  type Tenure
 } from "../store/Entry.ts"
+import * as Holders from "../store/Holders.ts"
+import * as Row from "../store/Row.ts"
 
 /** What is to become of an entry. */
 export interface Modification {
@@ -19,8 +25,8 @@ export interface Modification {
   readonly decide: Decide<unknown>
 }
 
-interface Row {
-  readonly entry: Entry
+interface Stored {
+  readonly entry: Mutex | Holders.Kept
   readonly holder: Holder | undefined
   readonly fence: bigint
   readonly revision: bigint
@@ -28,17 +34,25 @@ interface Row {
   readonly expiresAt: number
 }
 
-/** The most names that are remembered, and the most data with one of them, in characters. */
+/** The most names that are remembered, and the most data with one of them, in characters, or holders. */
 const maxRemembered = 10_000
 const maxRememberedData = 1024
+const maxRememberedHolders = 64
 
 // SQLite's texts are UTF-8, which a JavaScript string need not be. As JSON, all of them are, and stay different.
-const encode = (value: string | (Entry & Partial<Holder>)): string => JSON.stringify(value)
+const encode = (value: string | (Mutex & Partial<Holder>)): string => JSON.stringify(value)
+
+const encodeEntry = ({ entry, holder }: Pick<Stored, "entry" | "holder">): string =>
+  encode(entry.limit === undefined ? { ...entry, ...holder } : Row.rowOf(entry))
 
 // A version that knew no labels wrote neither, and keeps neither when it writes.
-const decode = (text: string): Pick<Row, "entry" | "holder"> => {
-  const { data, identity, label, owner, since } = JSON.parse(text) as Entry & Partial<Holder>
-  return { entry: { owner, identity, data }, holder: since === undefined ? undefined : { label, since } }
+const decode = (text: string): Pick<Stored, "entry" | "holder"> => {
+  const { data, identity, label, owner, since } = JSON.parse(text) as Mutex & Partial<Holder>
+  const row = { owner, identity, data }
+  const kept = Row.keptOf(row)
+  return kept === undefined
+    ? { entry: row, holder: since === undefined ? undefined : { label, since } }
+    : { entry: Result.getOrThrow(kept), holder: undefined }
 }
 
 /**
@@ -53,15 +67,18 @@ const rowsOf = (database: DatabaseSync) => {
     "REPLACE INTO entries (name, entry, fence, revision, expires_at) VALUES (?, ?, ?, ?, ?)"
   )
   const remove = database.prepare("DELETE FROM entries WHERE name = ?")
-  const remembered = new Map<string, Row | undefined>()
+  const remembered = new Map<string, Stored | undefined>()
 
-  const remember = (name: string, row: Row | undefined): void => {
+  const remember = (name: string, row: Stored | undefined): void => {
     if (remembered.size >= maxRemembered) remembered.clear()
-    if (row?.entry.data === undefined || row.entry.data.length <= maxRememberedData) remembered.set(name, row)
-    else remembered.delete(name)
+    const isLarge = row?.entry.limit === undefined
+      ? row !== undefined && (row.entry.data?.length ?? 0) > maxRememberedData
+      : row.entry.holders.length > maxRememberedHolders
+    if (isLarge) remembered.delete(name)
+    else remembered.set(name, row)
   }
 
-  const find = (name: string): Row | undefined => {
+  const find = (name: string): Stored | undefined => {
     if (remembered.has(name)) return remembered.get(name)
     const found = read.get(encode(name))
     const row = found === undefined ? undefined : {
@@ -76,8 +93,8 @@ const rowsOf = (database: DatabaseSync) => {
 
   return {
     find,
-    write: (name: string, row: Row): void => {
-      write.run(encode(name), encode({ ...row.entry, ...row.holder }), row.fence, row.revision, row.expiresAt)
+    write: (name: string, row: Stored): void => {
+      write.run(encode(name), encodeEntry(row), row.fence, row.revision, row.expiresAt)
       remember(name, row)
     },
     remove: (name: string): void => {
@@ -86,6 +103,76 @@ const rowsOf = (database: DatabaseSync) => {
     },
     forget: () => remembered.clear()
   }
+}
+
+// The clock is read in whole milliseconds: with one more, and a whole time to live, it never ends early.
+const endOf = (now: number, ttlMillis: number): number => now + 1 + Math.ceil(ttlMillis)
+
+/** What lives of a row. */
+const living = ({ entry, expiresAt, revision }: Stored, now: number): Entry | undefined =>
+  expiresAt <= now
+    ? undefined
+    : entry.limit === undefined
+    ? entry
+    : Holders.living(entry, { revision, expiresIn: expiresAt - now, now })
+
+const tenureOf = (stored: Stored | undefined, now: number): Tenure | undefined =>
+  stored && { ...stored, expiresIn: stored.expiresAt - now }
+
+/** Makes changes of what is there. Everything here runs in a transaction. */
+const makeChanges = (rows: ReturnType<typeof rowsOf>, nextRevision: () => bigint, wall: () => number) => {
+  const write = (name: string, stored: Omit<Stored, "revision" | "fence">, fence: bigint | undefined): Stored => {
+    const revision = nextRevision()
+    const written = { ...stored, fence: fence ?? revision, revision }
+    rows.write(name, written)
+    return written
+  }
+
+  /** Makes a change of what is there, and gives the tenure that is there then. */
+  const apply = (
+    name: string,
+    stored: Stored | undefined,
+    before: Entry | undefined,
+    change: Change,
+    now: number
+  ): Tenure | undefined => {
+    const permits = before?.limit === undefined ? undefined : before
+    switch (change._tag) {
+      case "Keep":
+        return stored && permits === undefined
+          ? tenureOf(stored, now)
+          : stored && Holders.tenureAfter(permits!, stored.revision, wall)
+      case "Remove":
+        if (stored !== undefined) rows.remove(name)
+        return undefined
+      case "Write": {
+        // What was there of holders is no tenure that goes on.
+        const mutex = permits === undefined ? stored : undefined
+        return tenureOf(
+          write(
+            name,
+            { entry: change.entry, holder: holderAfter(change, mutex, wall), expiresAt: endOf(now, change.ttlMillis) },
+            change.begins === true ? undefined : mutex?.fence
+          ),
+          now
+        )
+      }
+      case "Share": {
+        const { kept, ttlMillis } = Holders.keeping(change, permits, now + 1, wall)
+        if (kept.holders.length === 0 && kept.next === undefined) {
+          return apply(name, stored, before, { _tag: "Remove" }, now)
+        }
+        const { revision } = write(
+          name,
+          { entry: kept, holder: undefined, expiresAt: endOf(now, ttlMillis) },
+          undefined
+        )
+        return Holders.tenureAfter(change, revision, wall)
+      }
+    }
+  }
+
+  return apply
 }
 
 /** All entries, and the file's time. Everything here runs in a transaction. */
@@ -99,6 +186,7 @@ export const make = (database: DatabaseSync, monotonic: () => number, wall: () =
   let dataVersion: unknown
   let revision = 0n
   let offset = 0
+  const apply = makeChanges(rows, () => ++revision, wall)
 
   /** Forgets what another connection may have changed, and tells the time. */
   const refresh = (): number => {
@@ -115,27 +203,15 @@ export const make = (database: DatabaseSync, monotonic: () => number, wall: () =
 
   const modify = ({ decide, name }: Modification, now: number): Exit.Exit<Outcome<unknown>> => {
     const found = rows.find(name)
-    const before = found !== undefined && found.expiresAt > now ? found : undefined
+    const entry = found && living(found, now)
+    const stored = entry === undefined ? undefined : found
     let decision: Decision<unknown>
     try {
-      decision = decide(before?.entry, before?.revision, before?.fence)
+      decision = decide(entry, stored?.revision, stored?.fence)
     } catch (defect) {
       return Exit.die(defect)
     }
-    const { answer, change } = decision
-    let after = before
-    if (change._tag === "Write") {
-      revision++
-      // The clock is read in whole milliseconds: with one more, and a whole time to live, it never ends early.
-      const expiresAt = now + 1 + Math.ceil(change.ttlMillis)
-      const fence = change.begins === true ? revision : before?.fence ?? revision
-      after = { entry: change.entry, holder: holderAfter(change, before, wall), fence, revision, expiresAt }
-      rows.write(name, after)
-    } else if (change._tag === "Remove" && before !== undefined) {
-      after = undefined
-      rows.remove(name)
-    }
-    return Exit.succeed(outcomeOf(answer, after && { ...after, expiresIn: after.expiresAt - now }))
+    return Exit.succeed(outcomeOf(decision.answer, apply(name, stored, entry, decision.change, now)))
   }
 
   return {

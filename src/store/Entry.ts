@@ -4,15 +4,57 @@
 import type * as Effect from "effect/Effect"
 import type { StoreError } from "../StoreError.ts"
 
-/** What is kept under a name: who holds it, and perhaps some data. */
-export interface Entry {
+/** A name that one owner has, perhaps with some data. */
+export interface Mutex {
   /** The `ID` of the owner. */
   readonly owner: string
   /** The name of the identity under which it was made, if any: without it, it cannot be touched. */
   readonly identity: string | undefined
   /** The data, if some was put. */
   readonly data: string | undefined
+  readonly limit?: undefined
 }
+
+/** What the weights of a name's holders may be together; or `shared`, of readers without limit, and of one writer. */
+export type Limit = number | "shared"
+
+/** How much of a limit one takes. Of a shared name a reader takes 1, and a writer `all`. */
+export type Weight = number | "all"
+
+/** Of a name with a limit, one of its holders. */
+export interface Permit extends Holder {
+  readonly owner: string
+  readonly identity: string | undefined
+  readonly weight: Weight
+  /** Of its own tenure. */
+  readonly fence: bigint
+  /** Whether its owner was told of it since its tenure began. */
+  readonly isRenewed?: boolean
+  /** In how many milliseconds it ends, if nobody touches it; `Infinity` where the store cannot tell. */
+  readonly endsIn: number
+}
+
+/** The first of those who wait at a server, and do not fit: while this is there nobody else is let in, at any server. */
+export interface Next {
+  readonly owner: string
+  readonly identity: string | undefined
+  readonly weight: Weight
+  readonly endsIn: number
+}
+
+/** A name with a limit, and all who hold it. There is no data with it. */
+export interface Permits {
+  readonly limit: Limit
+  /** Those who live, by the clock of the store, in the order in which their tenures began. */
+  readonly holders: ReadonlyArray<Permit>
+  readonly next: Next | undefined
+  readonly owner?: undefined
+  readonly identity?: undefined
+  readonly data?: undefined
+}
+
+/** What is kept under a name: who holds it, alone or with others. */
+export type Entry = Mutex | Permits
 
 /** What is public of a tenure. It says nothing of the owner. */
 export interface Holder {
@@ -22,15 +64,33 @@ export interface Holder {
   readonly since: number
 }
 
-/** An entry is to be this from now on, and to end after that time. */
+/** One owner is to have the name from now on, until that time has passed. */
 export interface Write {
   readonly _tag: "Write"
-  readonly entry: Entry
+  readonly entry: Mutex
   readonly ttlMillis: number
   /** Whether it begins a tenure where there is an entry, as one of a free name does. */
   readonly begins?: boolean
   /** What its holder says of itself. Without it the label of the tenure stays, and a tenure that begins has none. */
   readonly label?: string | undefined
+}
+
+/** A holder that a name is to have: without a fence its tenure begins, and the store gives it one above all before. */
+export interface Admitted extends Omit<Permit, "fence" | "since"> {
+  readonly fence: bigint | undefined
+  /** Without it the store says since when it is. */
+  readonly since: number | undefined
+}
+
+/**
+ * A name is to have these holders from now on. One that is given as it was found keeps its end; any other, one at the
+ * most, ends after `endsIn`. Where no holder and no `next` is left, the name is free.
+ */
+export interface Share {
+  readonly _tag: "Share"
+  readonly limit: Limit
+  readonly holders: ReadonlyArray<Permit | Admitted>
+  readonly next: Next | undefined
 }
 
 /**
@@ -41,6 +101,7 @@ export type Change =
   | { readonly _tag: "Keep" }
   | { readonly _tag: "Remove" }
   | Write
+  | Share
 
 /** What a pure transition decides: the answer, and the change that makes it true. */
 export interface Decision<A> {
@@ -51,9 +112,12 @@ export interface Decision<A> {
 /** A decision that was carried out, and what it left behind. */
 export interface Outcome<A> {
   readonly answer: A
-  /** The fence of the tenure: the revision with which it began. None where the name is free. */
+  /**
+   * The fence of the tenure: the revision with which it began. None where the name is free. Of several holders, it is
+   * about the one that was changed, and else about the one that ends first; and so are `expiresIn` and `holder`.
+   */
   readonly fence: bigint | undefined
-  /** Of the last `Write`, and greater than that of any before it. None where the name is free. */
+  /** Of the last change, and greater than that of any before it. None where the name is free. */
   readonly revision: bigint | undefined
   /**
    * In how many milliseconds the entry ends, if nobody touches it: `Infinity` where the store cannot tell, and 0 where
@@ -78,6 +142,8 @@ export interface Asker {
   readonly waits: boolean
   /** The only tenure that it means, where it means one: what the store guesses has this fence then. */
   readonly fence?: bigint | undefined
+  /** Whether it asks for a name with a limit: then it most likely finds it free, or with others. */
+  readonly shares?: boolean
 }
 
 /**

@@ -6,16 +6,26 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import { StoreError } from "../StoreError.ts"
-import { type Change, type Entry, type Holder, holderAfter, type Modify, outcomeOf, type Write } from "./Entry.ts"
+import {
+  type Change,
+  type Entry,
+  type Holder,
+  holderAfter,
+  type Modify,
+  type Mutex,
+  outcomeOf,
+  type Tenure
+} from "./Entry.ts"
+import * as Holders from "./Holders.ts"
 import { type Timed, TimingWheel } from "./TimingWheel.ts"
 
 /** What memory has of a name: an entry, or for a moment what is left of one that has gone. */
 interface Stored extends Timed<Stored> {
   readonly name: string
-  entry: Entry | undefined
+  entry: Mutex | Holders.Kept | undefined
   fence: bigint
   revision: bigint
-  /** Of the last tenure. */
+  /** Of the last tenure of a mutex. */
   holder: Holder | undefined
 }
 
@@ -40,7 +50,7 @@ export interface MemoryOptions {
 const defaultMaxStoredBytes = 512 * 1024 * 1024
 
 // No request can be of this owner, or prove this identity.
-const forgotten: Entry = { owner: "", identity: "\0", data: undefined }
+const forgotten: Mutex = { owner: "", identity: "\0", data: undefined }
 
 /** What a name needs besides its characters: its places in the wheel, and in the map. */
 const bytesOfPlace = 256
@@ -48,11 +58,21 @@ const bytesPerCharacter = 2
 
 const bytesOfName = (name: string) => bytesOfPlace + name.length * bytesPerCharacter
 
-const bytesOf = (entry: Entry | undefined, holder: Holder | undefined) =>
-  entry === undefined
-    ? 0
-    : (entry.owner.length + (entry.identity?.length ?? 0) + (entry.data?.length ?? 0) + (holder?.label?.length ?? 0)) *
-      bytesPerCharacter
+/** What a holder among others needs besides its characters. */
+const bytesOfHolder = 128
+
+const charactersOf = (
+  { identity, label, owner }: { owner: string; identity?: string | undefined; label?: string | undefined }
+) => owner.length + (identity?.length ?? 0) + (label?.length ?? 0)
+
+const bytesOf = (entry: Stored["entry"], holder: Holder | undefined): number => {
+  if (entry === undefined) return 0
+  if (entry.limit === undefined) {
+    return (charactersOf(entry) + (entry.data?.length ?? 0) + (holder?.label?.length ?? 0)) * bytesPerCharacter
+  }
+  const all = entry.next === undefined ? entry.holders : [entry.next, ...entry.holders]
+  return all.reduce((bytes, one) => bytes + bytesOfHolder + charactersOf(one) * bytesPerCharacter, 0)
+}
 
 /** Forgets what is due and has no entry any more, some of it at a time. */
 const sweeping = (wheel: TimingWheel<Stored>, now: () => number, forget: (stored: Stored) => void) =>
@@ -67,6 +87,12 @@ const sweeping = (wheel: TimingWheel<Stored>, now: () => number, forget: (stored
     }
   })
 
+/** What is to be under a name, whether a tenure begins with it over what is there, and when it ends. */
+type Kept = Pick<Stored, "holder" | "expiresAt"> & {
+  readonly entry: Mutex | Holders.Kept
+  readonly begins: boolean
+}
+
 /** All names, each in the wheel until its time has passed, and the bytes that they need. */
 const makeNames = (clock: Clock.Clock, now: () => number, maxBytes: number) => {
   const names = new Map<string, Stored>()
@@ -74,8 +100,6 @@ const makeNames = (clock: Clock.Clock, now: () => number, maxBytes: number) => {
   let storedBytes = 0
   // mutant: fences-go-on
   let lastRevision = clock.currentTimeNanosUnsafe()
-
-  const wall = () => clock.currentTimeMillisUnsafe()
 
   const forget = (stored: Stored) => {
     names.delete(stored.name)
@@ -85,11 +109,8 @@ const makeNames = (clock: Clock.Clock, now: () => number, maxBytes: number) => {
   const write = (
     name: string,
     stored: Stored | undefined,
-    change: Write,
-    expiresAt: number
+    { begins, entry, expiresAt, holder }: Kept
   ): Stored | "Full" => {
-    const { begins, entry } = change
-    const holder = holderAfter(change, stored?.entry === undefined ? undefined : stored, wall)
     const more = bytesOf(entry, holder) +
       (stored === undefined ? bytesOfName(name) : -bytesOf(stored.entry, stored.holder))
     if (more > 0 && storedBytes + more > maxBytes) return "Full"
@@ -111,7 +132,7 @@ const makeNames = (clock: Clock.Clock, now: () => number, maxBytes: number) => {
     } else {
       wheel.remove(stored)
       // mutant: fence-of-tenure
-      if (stored.entry === undefined || begins === true) stored.fence = revision
+      if (stored.entry === undefined || begins) stored.fence = revision
       stored.revision = revision
       stored.entry = entry
       stored.holder = holder
@@ -136,6 +157,80 @@ const makeNames = (clock: Clock.Clock, now: () => number, maxBytes: number) => {
   return { find: (name: string) => names.get(name), write, free, sweep: sweeping(wheel, now, forget) }
 }
 
+const tenureOf = (stored: Stored, at: number): Tenure => ({
+  fence: stored.fence,
+  revision: stored.revision,
+  expiresIn: stored.expiresAt - at,
+  holder: stored.holder
+})
+
+/** What is made of names at a time. */
+const makeChanges = (names: ReturnType<typeof makeNames>, wall: () => number) => {
+  /** Makes the change, and gives the tenure that is there then, or `Full`. `before` is what is there. */
+  const apply = (
+    name: string,
+    stored: Stored | undefined,
+    before: Entry | undefined,
+    change: Change,
+    at: number
+  ): Tenure | undefined | "Full" => {
+    switch (change._tag) {
+      case "Keep":
+        return before === undefined || stored === undefined
+          ? undefined
+          : before.limit === undefined
+          ? tenureOf(stored, at)
+          : Holders.tenureAfter(before, stored.revision, wall)
+      case "Remove":
+        if (stored?.entry !== undefined) names.free(stored, at)
+        return undefined
+      case "Write": {
+        // What was there of holders is no tenure that goes on.
+        const mutex = before?.limit === undefined ? before : undefined
+        const after = names.write(name, stored, {
+          entry: change.entry,
+          holder: holderAfter(change, mutex && stored, wall),
+          // mutant: entry-lasts
+          expiresAt: at + change.ttlMillis,
+          begins: change.begins === true || mutex === undefined
+        })
+        return after === "Full" ? after : tenureOf(after, at)
+      }
+      case "Share": {
+        const permits = before?.limit === undefined ? undefined : before
+        const { kept, ttlMillis } = Holders.keeping(change, permits, at, wall)
+        if (kept.holders.length === 0 && kept.next === undefined) {
+          return apply(name, stored, before, { _tag: "Remove" }, at)
+        }
+        const after = names.write(name, stored, {
+          entry: kept,
+          holder: undefined,
+          expiresAt: at + ttlMillis,
+          begins: true
+        })
+        return after === "Full" ? after : Holders.tenureAfter(change, after.revision, wall)
+      }
+    }
+  }
+
+  /** What lives of a name; where nothing does, the name is freed. */
+  const live = (stored: Stored | undefined, at: number): Entry | undefined => {
+    if (stored?.entry === undefined) return undefined
+    // mutant: entry-ends
+    if (stored.expiresAt > at) {
+      const { entry, expiresAt, revision } = stored
+      const living = entry.limit === undefined
+        ? entry
+        : Holders.living(entry, { revision, expiresIn: expiresAt - at, now: at })
+      if (living !== undefined) return living
+    }
+    names.free(stored, at)
+    return undefined
+  }
+
+  return { apply, live }
+}
+
 /**
  * Keeps entries in memory, and forgets them with its scope. What would need more than `maxStoredBytes` fails
  * with a `StoreError` (`Full`), and changes nothing.
@@ -152,41 +247,26 @@ export const make = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
   // mutant: monotonic-expiry
   const now = () => monotonicMillisUnsafe(clock)
   const names = makeNames(clock, now, maxStoredBytes)
+  const { apply, live } = makeChanges(names, () => clock.currentTimeMillisUnsafe())
   const graceUntil = now() + Duration.toMillis(Duration.fromInputUnsafe(options.restartGrace ?? 0))
   yield* names.sweep.pipe(Effect.delay(sweepInterval), Effect.forever, Effect.forkScoped)
-
-  /** Makes the change, and gives what is there then, or `Full`. */
-  const apply = (name: string, stored: Stored | undefined, change: Change, at: number): Stored | undefined | "Full" => {
-    if (change._tag === "Write") {
-      // mutant: entry-lasts
-      return names.write(name, stored, change, at + change.ttlMillis)
-    }
-    if (stored?.entry === undefined) return undefined
-    if (change._tag === "Keep") return stored
-    names.free(stored, at)
-    return undefined
-  }
 
   const modify: Modify = (name, decide) =>
     Effect.suspend(() => {
       const at = now()
       const stored = names.find(name)
-      // mutant: entry-ends
-      if (stored?.entry !== undefined && stored.expiresAt <= at) names.free(stored, at)
+      const entry = live(stored, at)
       // mutant: restart-grace
-      if (stored?.entry === undefined && at < graceUntil) {
+      if (entry === undefined && at < graceUntil) {
         const tenure = { fence: 0n, revision: 0n, expiresIn: graceUntil - at }
         return Effect.succeed(outcomeOf(decide(forgotten).answer, tenure))
       }
-      const { answer, change } = decide(stored?.entry, stored?.revision, stored?.fence)
-      const after = apply(name, stored, change, at)
+      const { answer, change } = decide(entry, stored?.revision, stored?.fence)
+      const after = apply(name, stored, entry, change, at)
       return after === "Full"
         ? Effect.fail(new StoreError({ name, store: "memory", reason: "Full" }))
-        : Effect.succeed(outcomeOf(answer, tenureOf(after, at)))
+        : Effect.succeed(outcomeOf(answer, after))
     })
 
   return { modify }
 })
-
-const tenureOf = (stored: Stored | undefined, at: number) =>
-  stored && { fence: stored.fence, revision: stored.revision, expiresIn: stored.expiresAt - at, holder: stored.holder }

@@ -61,6 +61,8 @@ export const make = (): (request: Request, now: number) => Response => {
       case "Unlock":
         name.tenures.delete(ID)
         return tenure === undefined ? { Status: "Unlocked" } : { Status: "Unlocked", ID }
+      case "Describe":
+        return { Status: "BadAction" }
       case "Erase":
         name.tenures.delete(ID)
         if (tenure === undefined) return { Status: "NotFound" }

@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { monotonicMillis } from "../lib/monotonic.ts"
-import type { Asker, Change, Decision, Entry, Outcome } from "../store/Store.ts"
+import type { Asker, Change, Decision, Entry, Mutex, Outcome } from "../store/Store.ts"
 import { Store } from "../store/Store.ts"
 
 /** A store broke a law. */
@@ -68,7 +68,7 @@ const expect = (holds: boolean, problem: string): Effect.Effect<void, Violation>
 const read = (store: Instance, name: string, asker?: Asker) =>
   store.modify(name, (entry): Decision<Entry | undefined> => ({ answer: entry, change: keep }), asker)
 
-const write = (store: Instance, name: string, entry: Entry, ttlMillis = long) =>
+const write = (store: Instance, name: string, entry: Mutex, ttlMillis = long) =>
   store.modify(name, (found): Decision<Entry | undefined> => ({
     answer: found,
     change: { _tag: "Write", entry, ttlMillis }
@@ -111,18 +111,18 @@ const label = (
   }), { owner, identity: undefined, waits: false })
 
 /** As the LockServer does with a request that means one tenure: makes the change if it is that one, and else none. */
-const ofTenure = (store: Instance, name: string, owner: string, wanted: bigint, change: (found: Entry) => Change) =>
+const ofTenure = (store: Instance, name: string, owner: string, wanted: bigint, change: (found: Mutex) => Change) =>
   store.modify(
     name,
     (found, _, fence): Decision<boolean> =>
-      found !== undefined && found.owner === owner && fence === wanted
+      found?.owner !== undefined && found.owner === owner && fence === wanted
         ? { answer: true, change: change(found) }
         : { answer: false, change: keep },
     { owner, identity: undefined, waits: false, fence: wanted }
   )
 
 const removal = (): Change => ({ _tag: "Remove" })
-const renewal = (entry: Entry): Change => ({ _tag: "Write", entry, ttlMillis: long })
+const renewal = (entry: Mutex): Change => ({ _tag: "Write", entry, ttlMillis: long })
 
 const isFree = (outcome: Outcome<unknown>): boolean =>
   outcome.fence === undefined && outcome.revision === undefined && outcome.expiresIn === 0
@@ -133,7 +133,7 @@ const expectEntry = (store: Instance, name: string, entry: Entry | undefined, wh
     ({ answer }) => expect(same(answer, entry), `${when} ${show(answer)} was read, and not ${show(entry)}`)
   )
 
-const entryOf = (owner: string, data?: string, identity?: string): Entry => ({ owner, identity, data })
+const entryOf = (owner: string, data?: string, identity?: string): Mutex => ({ owner, identity, data })
 
 /** What a check may use beside its store and a name that nothing else uses. */
 interface Given {
@@ -275,7 +275,7 @@ const askerLaws: ReadonlyArray<Rule> = [
   law("an asker gets what is there, whatever the store guessed", (store, name) =>
     Effect.gen(function*() {
       const mine: Asker = { owner: "me", identity: undefined, waits: false }
-      const others: ReadonlyArray<Entry | undefined> = [
+      const others: ReadonlyArray<Mutex | undefined> = [
         undefined,
         entryOf("me"),
         entryOf("me", ""),

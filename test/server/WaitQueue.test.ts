@@ -623,7 +623,7 @@ describe("fences", () => {
       const version = yield* ask("Version", "a")
       assert.strictEqual(
         version.Status === "Version" && version.Features,
-        "seq,wait,fence,session,release,heir,label,busy"
+        "seq,wait,fence,session,release,heir,label,busy,permits,describe"
       )
     }).pipe(Effect.provide(inMemory)))
 })

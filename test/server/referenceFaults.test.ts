@@ -251,6 +251,11 @@ describe("fault 9: the client raises on garbage, loops for ever, and takes anoth
     NO: "ServerBusy"
   }
   const statuses = Object.keys(Protocol.Response.cases)
+  // What an answer has besides, where it must have more.
+  const fieldsOf: Readonly<Record<string, object>> = {
+    Conflict: { Limit: "3" },
+    Described: { Holders: [], Waiting: "0", Waiters: [], Revision: "1" }
+  }
 
   const answering = (asked: Array<Protocol.Request>, response: Protocol.Response) =>
     MockTalker.layer((request) =>
@@ -263,11 +268,11 @@ describe("fault 9: the client raises on garbage, loops for ever, and takes anoth
   for (const { action, ask, meaning } of questions) {
     it.effect(`a status that is no answer to ${action} is a typed error, and is not asked for again`, () =>
       Effect.gen(function*() {
-        assert.strictEqual(statuses.length, 11)
+        assert.strictEqual(statuses.length, 13)
         for (const status of statuses) {
           if (meaning.includes(status)) continue
           const asked: Array<Protocol.Request> = []
-          const response = { Status: status, ID: "me" } as Protocol.Response
+          const response = { Status: status, ID: "me", ...fieldsOf[status] } as Protocol.Response
           const error = yield* Effect.gen(function*() {
             return yield* ask(yield* Locker.make("f", { id: "me", retry: Schedule.recurs(2) }))
           }).pipe(Effect.flip, Effect.provide(answering(asked, response)))

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Fiber, Layer, Stream } from "effect"
+import { Clock, Context, Duration, Effect, Fiber, Layer, Stream } from "effect"
 import type { Protocol } from "effect-dlm/protocol"
 import { CompareAndSet, Identities, LockServer, Store } from "effect-dlm/server"
 import { StoreContract } from "effect-dlm/testing"
@@ -30,16 +30,22 @@ const attemptOver = ({ modify }: Store.Store["Service"]) =>
   }
   const made = modify(name, (entry, revision, fence) => {
     const index = cases.findIndex((one) => fits(one, entry, entry === undefined ? undefined : revision, fence))
+    // Each row is one owner's, also that of nobody's.
+    if (entry?.limit !== undefined) throw new Error("holders came to a row")
     return {
       answer: { index, entry },
       change: index === -1 ? { _tag: "Keep" as const } : cases[index]!.change
     }
   })
-  return Effect.map(made, ({ answer: { entry, index }, expiresIn, fence, holder, revision }): CompareAndSet.Reply => {
-    const tenure = fence === undefined || revision === undefined ? undefined : { fence, revision, expiresIn, holder }
-    if (index !== -1) return { _tag: "Made", index, tenure }
-    return entry === undefined || tenure === undefined ? { _tag: "Free" } : { _tag: "Found", entry, tenure }
-  })
+  return Effect.zipWith(
+    made,
+    Clock.currentTimeMillis,
+    ({ answer: { entry, index }, expiresIn, fence, holder, revision }, now): CompareAndSet.Reply => {
+      const tenure = fence === undefined || revision === undefined ? undefined : { fence, revision, expiresIn, holder }
+      if (index !== -1) return { _tag: "Made", index, tenure, now }
+      return entry === undefined || tenure === undefined ? { _tag: "Free", now } : { _tag: "Found", entry, tenure, now }
+    }
+  )
 }
 
 type Attempt = ReturnType<typeof attemptOver>
@@ -48,15 +54,17 @@ type Attempt = ReturnType<typeof attemptOver>
 const storeWith = (wrap: (attempt: Attempt) => Attempt) =>
   Layer.effect(
     Store.Store,
-    Effect.map(Store.makeMemory(), (memory) =>
-      Store.Store.of({
-        modify: CompareAndSet.make({
+    Effect.gen(function*() {
+      const memory = yield* Store.makeMemory()
+      return Store.Store.of({
+        modify: yield* CompareAndSet.make({
           store: "test",
           timeout: Duration.seconds(2),
           attempt: wrap(attemptOver(memory))
         }),
         sharing: { freed: Stream.never }
-      }))
+      })
+    })
   )
 
 describe("the laws, over one compare-and-set", () => {

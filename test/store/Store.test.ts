@@ -13,7 +13,7 @@ const build = Effect.map(
   (context) => Context.get(context, Store.Store)
 )
 
-const entry = (owner: string, data?: string): Store.Entry => ({ owner, identity: undefined, data })
+const entry = (owner: string, data?: string): Store.Mutex => ({ owner, identity: undefined, data })
 
 const write = (store: Memory, name: string, owner: string, ttlMillis: number) =>
   store.modify(name, (found) => ({
@@ -43,7 +43,7 @@ describe("modify", () => {
   it.effect("shows what was written, whole, and gives the answer of the decision", () =>
     Effect.gen(function*() {
       const store = yield* build
-      const written: Store.Entry = { owner: "A", identity: "alice", data: "x" }
+      const written: Store.Mutex = { owner: "A", identity: "alice", data: "x" }
       const { answer } = yield* store.modify("f", (found) => ({
         answer: [found],
         change: { _tag: "Write", entry: written, ttlMillis: 1000 }

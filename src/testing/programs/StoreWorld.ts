@@ -35,7 +35,7 @@ export const watchStore = (store: Store["Service"], recorder: Recorder, now: () 
       }, asker)
       return Effect.tap(outcome, ({ fence }) =>
         Effect.sync(() => {
-          if (change._tag === "Remove" && before !== undefined) {
+          if (change._tag === "Remove" && before?.owner !== undefined) {
             recorder.note({ _tag: "Freed", name, owner: before.owner })
           }
           if (change._tag === "Write") {

@@ -25,7 +25,7 @@ type Instance = Store.Store["Service"]
 const build = (layer: Layer.Layer<Store.Store, StoreError.StoreError | StoreError.StoreUrlError>) =>
   Effect.map(Layer.build(Layer.fresh(layer)), (context) => Context.get(context, Store.Store))
 
-const owned = (owner: string, data?: string): Store.Entry => ({ owner, identity: undefined, data })
+const owned = (owner: string, data?: string): Store.Mutex => ({ owner, identity: undefined, data })
 
 /** Takes a name as its owner, and gives the fence. */
 const take = (store: Instance, name: string, owner = "me", ttlMillis = 600_000) =>

@@ -1,0 +1,244 @@
+/**
+ * A name with a limit, which several hold at a time: what becomes of it by a request. Pure.
+ *
+ * A semaphore has a number of permits. A name that is `shared` has readers of weight 1 without limit, and writers of
+ * weight `all`, each alone.
+ */
+import type { Request, Response } from "../protocol/Protocol.ts"
+import type { Admitted, Change, Decision, Entry, Limit, Next, Permit, Permits, Weight } from "../store/Store.ts"
+
+/** What a request asks for of a limit; nothing where it asks for a mutex. */
+export interface Asked {
+  readonly limit: Limit
+  readonly weight: Weight
+}
+
+/** More than these do not fit under one name, whatever its limit: each change of one of them costs as much as all. */
+export const maxHolders = 1000
+
+const limitOf = (text: string): Limit => text === "shared" ? text : Number(text)
+const weightOf = (text: string): Weight => text === "all" ? text : Number(text)
+
+/** What a request asks for of a limit; nothing where it asks for a mutex. */
+export const askedOf = ({ Action, Limit, Weight = "1" }: Request): Asked | undefined =>
+  Limit === undefined || Action !== "Lock" ? undefined : { limit: limitOf(Limit), weight: weightOf(Weight) }
+
+/** Whether the limit and the weight of a request fit together. */
+export const isWellFormed = (request: Request): boolean => {
+  const asked = askedOf(request)
+  if (asked === undefined) return request.Action !== "Lock" || request.Weight === undefined
+  const { limit, weight } = asked
+  return limit === "shared" ? weight === "all" || weight === 1 : weight !== "all" && weight <= limit
+}
+
+/** Whether one more fits beside these holders, whoever waits. */
+const fits = (holders: ReadonlyArray<Permit>, { limit, weight }: Asked): boolean => {
+  if (holders.length >= maxHolders) return false
+  if (limit === "shared") {
+    return holders.every((holder) => holder.weight !== "all") && (weight === 1 || holders.length === 0)
+  }
+  return holders.reduce((sum, holder) => sum + Number(holder.weight), Number(weight)) <= limit
+}
+
+const keep = (answer: Response): Decision<Response> => ({ answer, change: { _tag: "Keep" } })
+
+const notOwner = keep({ Status: "NotOwner" })
+
+/** The answer to one who names another limit than a name has, or another weight than it has itself. */
+export const conflict = (limit: Limit): Response => ({ Status: "Conflict", Limit: String(limit) })
+
+const empty: Permits = { limit: 1, holders: [], next: undefined }
+
+/** How the head of a queue keeps its turn where it does not fit. */
+export interface Turn {
+  /** Whether it is the first of those who wait at this server, and none passes it here. */
+  readonly isHead: boolean
+  /** Where other servers let in too: for how many milliseconds nobody else is let in there. */
+  readonly keepsFor: number | undefined
+}
+
+/**
+ * What the server answers to a request for a name with a limit, or that has one now, and what becomes of the name.
+ *
+ * A holder is its owner's alone, under the identity that asked. A request without a limit is answered as for the mutex of
+ * another, unless it is about a holder of its own: then it may end or test it, never renew it.
+ */
+export const transition = (
+  entry: Entry | undefined,
+  request: Request,
+  identity: string | undefined,
+  turn: Turn
+): Decision<Response> => {
+  // A mutex is another's, whoever asks: it has no limit.
+  if (entry !== undefined && entry.limit === undefined) return notOwner
+  const permits = entry ?? empty
+  const mine = holderOf(permits, request, identity)
+  switch (request.Action) {
+    case "Lock":
+      return lock(permits, request, identity, mine, turn)
+    case "TestLock":
+      if (mine !== undefined) return keep({ Status: "Locked", ID: request.ID })
+      return permits.holders.length === 0 ? keep({ Status: "Unlocked" }) : notOwner
+    case "Unlock":
+      if (mine !== undefined) return { answer: { Status: "Unlocked", ID: request.ID }, change: without(permits, mine) }
+      return permits.holders.length === 0 ? keep({ Status: "Unlocked" }) : notOwner
+    case "Get":
+    case "Erase":
+      return permits.holders.length === 0 ? keep({ Status: "NotFound" }) : notOwner
+    default:
+      return request.Fence !== undefined && permits.holders.length === 0 ? keep({ Status: "Unlocked" }) : notOwner
+  }
+}
+
+/** The holder that a request is about: that of its owner, and of the tenure that it means, where it means one. */
+const holderOf = (
+  { holders }: Permits,
+  { Action, Fence, ID }: Request,
+  identity: string | undefined
+): Permit | undefined => {
+  const mine = holders.find((one) => one.owner === ID && one.identity === identity)
+  return Fence === undefined || Action === "TestLock" || mine?.fence === BigInt(Fence) ? mine : undefined
+}
+
+/** Whether this owner keeps its turn. */
+export const isNext = ({ next }: Permits, owner: string, identity: string | undefined): boolean =>
+  next !== undefined && next.owner === owner && next.identity === identity
+
+const shareOf = ({ limit, next }: Permits, holders: ReadonlyArray<Permit | Admitted>): Change => ({
+  _tag: "Share",
+  limit,
+  holders,
+  next
+})
+
+const without = (permits: Permits, holder: Permit): Change =>
+  shareOf(permits, permits.holders.filter((one) => one !== holder))
+
+const lock = (
+  permits: Permits,
+  request: Request,
+  identity: string | undefined,
+  mine: Permit | undefined,
+  turn: Turn
+): Decision<Response> => {
+  const asked = askedOf(request)
+  const isEmpty = permits.holders.length === 0
+  if (request.Fence !== undefined) {
+    if (isEmpty) return keep({ Status: "Unlocked" })
+    if (asked === undefined) return notOwner
+    if (request.Heir !== undefined) return passOn(permits, request, request.Heir, identity, asked)
+    return mine === undefined ? notOwner : renew(permits, mine, request, asked)
+  }
+  if (mine !== undefined) return asked === undefined ? notOwner : renew(permits, mine, request, asked)
+  if (asked !== undefined && !isEmpty && permits.limit !== asked.limit) return keep(conflict(permits.limit))
+  if (permits.next !== undefined && !isNext(permits, request.ID, identity)) return notOwner
+  const fitting = asked === undefined ? isEmpty : fits(permits.holders, asked)
+  return fitting
+    ? { answer: { Status: "Locked", ID: request.ID }, change: admit(permits, request, identity, asked) }
+    : turn.isHead && turn.keepsFor !== undefined
+    ? reserve(permits, request, identity, asked, turn.keepsFor)
+    : notOwner
+}
+
+// A time to live of 0 or less is granted, and holds nothing.
+const admit = (permits: Permits, request: Request, identity: string | undefined, asked: Asked | undefined): Change => {
+  const { Expire, ID, Label } = request
+  const endsIn = Expire * 1000
+  if (asked === undefined) {
+    return endsIn <= 0 ? shareOf({ ...permits, next: undefined }, []) : {
+      _tag: "Write",
+      entry: { owner: ID, identity, data: undefined },
+      ttlMillis: endsIn,
+      label: Label
+    }
+  }
+  const { limit, weight } = asked
+  const holder = { owner: ID, identity, weight, label: Label, since: undefined, fence: undefined, endsIn }
+  return shareOf({ limit, holders: [], next: undefined }, endsIn <= 0 ? permits.holders : [...permits.holders, holder])
+}
+
+const renew = (permits: Permits, mine: Permit, request: Request, asked: Asked): Decision<Response> => {
+  const { Expire, ID, Label } = request
+  if (asked.limit !== permits.limit || asked.weight !== mine.weight) return keep(conflict(permits.limit))
+  const renewed: Permit = { ...mine, label: Label ?? mine.label, isRenewed: true, endsIn: Expire * 1000 }
+  return {
+    answer: { Status: "Locked", ID },
+    change: Expire <= 0
+      ? without(permits, mine)
+      : shareOf(permits, permits.holders.map((one) => one === mine ? renewed : one))
+  }
+}
+
+/** As of a mutex: the tenure that is meant passes to the heir, with a new fence; where it is the heir's by now, it stays. */
+const passOn = (
+  permits: Permits,
+  request: Request,
+  heir: string,
+  identity: string | undefined,
+  asked: Asked
+): Decision<Response> => {
+  const meant = BigInt(request.Fence!)
+  const of = (owner: string) => permits.holders.find((one) => one.owner === owner && one.identity === identity)
+  const [giver, taker] = [of(request.ID), of(heir)]
+  if (giver?.fence !== meant) {
+    return taker !== undefined && taker.fence > meant
+      ? renew(permits, taker, { ...request, ID: heir }, asked)
+      : notOwner
+  }
+  // It would hold twice under one owner, and could not tell the two apart.
+  if (taker !== undefined && taker !== giver) return notOwner
+  if (asked.limit !== permits.limit || asked.weight !== giver.weight) return keep(conflict(permits.limit))
+  const heirs: Admitted = {
+    owner: heir,
+    identity,
+    weight: giver.weight,
+    label: request.Label,
+    since: undefined,
+    fence: undefined,
+    endsIn: request.Expire * 1000
+  }
+  return {
+    answer: { Status: "Locked", ID: heir },
+    change: request.Expire <= 0
+      ? without(permits, giver)
+      : shareOf(permits, [...permits.holders.filter((one) => one !== giver), heirs])
+  }
+}
+
+/** The head of a queue keeps its turn. It says so anew once half of that time has passed. */
+const reserve = (
+  permits: Permits,
+  { ID }: Request,
+  identity: string | undefined,
+  asked: Asked | undefined,
+  keepsFor: number
+): Decision<Response> => {
+  if (permits.next !== undefined && permits.next.endsIn > keepsFor / 2) return notOwner
+  const next: Next = { owner: ID, identity, weight: asked?.weight ?? "all", endsIn: keepsFor }
+  return { answer: notOwner.answer, change: shareOf({ ...permits, next }, permits.holders) }
+}
+
+/** The head of a queue does not wait any more: it gives up its turn. */
+export const giveUpTurn = (
+  entry: Entry | undefined,
+  owner: string,
+  identity: string | undefined
+): Decision<undefined> => {
+  if (entry?.limit === undefined) return { answer: undefined, change: { _tag: "Keep" } }
+  return {
+    answer: undefined,
+    change: isNext(entry, owner, identity)
+      ? shareOf({ ...entry, next: undefined }, entry.holders)
+      : { _tag: "Keep" }
+  }
+}
+
+/** Takes back the grant of this fence, unless its holder was told of it since. */
+export const takeBack = (entry: Permits, granted: bigint | undefined): Change => {
+  const holder = entry.holders.find(({ fence }) => fence === granted)
+  return holder === undefined || holder.isRenewed === true ? { _tag: "Keep" } : without(entry, holder)
+}
+
+/** Whether a request asks for a place among holders that it does not have yet. */
+export const isNewAmong = (entry: Permits, request: Request, identity: string | undefined): boolean =>
+  holderOf(entry, request, identity) === undefined

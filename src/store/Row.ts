@@ -1,0 +1,70 @@
+/**
+ * Entries as rows of one owner each, as most stores keep them.
+ *
+ * The holders of a name with a limit are the data of a row of nobody's, which ends when the last of them does. A version
+ * that knows no holders finds such a name taken, and leaves it alone.
+ */
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type { Change, Entry, Mutex, Permits, Write } from "./Entry.ts"
+import * as Holders from "./Holders.ts"
+
+const KeptText = Schema.fromJsonString(Holders.Kept)
+const encodeKept = Schema.encodeSync(KeptText)
+const decodeKept = Schema.decodeUnknownResult(KeptText)
+
+// No request can be of this owner, or prove this identity.
+const nobody: Mutex = { owner: "", identity: "\0", data: undefined }
+
+/** The row of nobody's whose data are these holders. */
+export const rowOf = (kept: Holders.Kept): Mutex => ({ ...nobody, data: encodeKept(kept) })
+
+/** The holders whose row this is, if it is one. Fails where they cannot be read, as what a later version wrote. */
+export const keptOf = (row: Mutex): Result.Result<Holders.Kept, Schema.SchemaError> | undefined =>
+  row.identity === nobody.identity && row.data !== undefined ? decodeKept(row.data) : undefined
+
+/** How a row is to change, where entries are rows of one owner each. */
+export type RowChange =
+  | { readonly _tag: "Keep" }
+  | { readonly _tag: "Remove"; readonly gone?: ReadonlyArray<number> }
+  | RowWrite
+
+/** As `Write`, of a row that may have holders. */
+export interface RowWrite extends Write {
+  /** Whether it makes room for those who wait. */
+  readonly frees?: boolean
+  /** For a store that tells no clock: see `Keeping`. */
+  readonly written?: ReadonlyMap<number, number>
+  readonly gone?: ReadonlyArray<number>
+}
+
+/** What becomes of a row, by what becomes of its entry. `row` says whether there is one, be it one whose holders are dead. */
+export const changeOf = (
+  change: Change,
+  before: Entry | undefined,
+  row: boolean,
+  now: number | undefined,
+  wall: () => number
+): RowChange => {
+  const permits = before?.limit === undefined ? undefined : before
+  switch (change._tag) {
+    case "Keep":
+      return change
+    case "Remove":
+      return permits === undefined ? change : { _tag: "Remove", gone: everything(permits) }
+    case "Write":
+      // What was there of holders is no tenure that goes on.
+      return row && before?.owner === undefined
+        ? { ...change, begins: true, ...(permits === undefined ? {} : { gone: everything(permits) }) }
+        : change
+    case "Share": {
+      const { gone, kept, ttlMillis, written } = Holders.keeping(change, permits, now, wall)
+      if (kept.holders.length === 0 && kept.next === undefined) return { _tag: "Remove", gone }
+      return { _tag: "Write", entry: rowOf(kept), ttlMillis, frees: gone.length > 0, written, gone }
+    }
+  }
+}
+
+const everything = (permits: Permits): ReadonlyArray<number> =>
+  Holders.keeping({ _tag: "Share", limit: permits.limit, holders: [], next: undefined }, permits, undefined, () => 0)
+    .gone
