@@ -7,6 +7,7 @@ import { Locker, Talker } from "effect-dlm"
 import { NodeEtcdStore } from "effect-dlm/etcd"
 import { NodeTalker } from "effect-dlm/node"
 import { PostgresStore } from "effect-dlm/postgres"
+import type { Protocol } from "effect-dlm/protocol"
 import { RedisStore } from "effect-dlm/redis"
 import { Identities, LockServer, Store } from "effect-dlm/server"
 import { SqliteStore } from "effect-dlm/sqlite"
@@ -36,6 +37,48 @@ const overStore = (store: Layer.Layer<Store.Store, unknown>, many: number = fibe
     LockServer.layerTalker.pipe(Layer.provide(LockServer.layer), Layer.provide([store, Identities.layerNone])),
     many
   )
+
+/** Requests as they are, since no client asks for permits. */
+const overRequests = async (
+  port: string,
+  fieldsOf: (i: number) => Pick<Protocol.Request, "FileName" | "Limit">
+): Promise<LockAndUnlock> => {
+  const { talk } = await ManagedRuntime.make(NodeTalker.layer({ port: Number(port) })).runPromise(Talker.Talker)
+  const pair = (i: number) => {
+    const { FileName, Limit } = fieldsOf(i)
+    const request = { ID: `owner-${i}`, FileName, Expire: 30 }
+    const lock = talk({ ...request, Action: "Lock", ...(Limit === undefined ? {} : { Limit }) })
+    return Effect.andThen(Effect.flatMap(lock, granted), talk({ ...request, Action: "Unlock" }))
+  }
+  return (times) =>
+    Effect.runPromise(Effect.forEach(
+      Array.from({ length: fibers }, (_, i) => pair(i)),
+      Effect.repeat({ times: Math.ceil(times / fibers) - 1 }),
+      { concurrency: "unbounded", discard: true }
+    ))
+}
+
+const granted = ({ Status }: Protocol.Response) =>
+  Status === "Locked" ? Effect.void : Effect.die(new Error(`a lock was answered ${Status}`))
+
+const mutexes = (port: string) => overRequests(port, (i) => ({ FileName: `mutex-${i}` }))
+
+/** As `mutexes`, while somebody else waits for each change of each name. */
+const described = async (port: string): Promise<LockAndUnlock> => {
+  const { talk } = await ManagedRuntime.make(NodeTalker.layer({ port: Number(port) })).runPromise(Talker.Talker)
+  const watch = async (FileName: string) => {
+    for (let Revision: string | undefined;;) {
+      const request = { ID: "", FileName, Expire: 0, Action: "Describe" } as const
+      const answer = await Effect.runPromise(
+        talk(Revision === undefined ? request : { ...request, Revision, Wait: 60_000 })
+      )
+      if (answer.Status !== "Described") throw new Error(`a name was answered ${answer.Status}`)
+      Revision = answer.Revision
+    }
+  }
+  for (let i = 0; i < fibers; i++) void watch(`mutex-${i}`)
+  return mutexes(port)
+}
 
 const overPeer =
   (connect: (peers: typeof import("./peers/peers.mjs"), port: number) => Peer) =>
@@ -84,6 +127,9 @@ export const contestants = {
   redis: (url: string) => overStore(RedisStore.layerUrl({ url: Redacted.make(url) })),
   postgres: (url: string) => overStore(PostgresStore.layerUrl({ url: Redacted.make(url) })),
   etcd: (url: string) => overStore(NodeEtcdStore.layer({ endpoints: [url] })),
+  permits: (port: string) => overRequests(port, () => ({ FileName: "permits", Limit: String(fibers) })),
+  mutexes,
+  described,
   bareExchange,
   barePingPong: async (port: string) => Bare.pingPong(Number(port)),
   bareSql,

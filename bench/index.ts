@@ -7,6 +7,7 @@ import * as path from "node:path"
 import { connections } from "./connections.ts"
 import { contention } from "./contention.ts"
 import type { Row } from "./harness.ts"
+import { holders } from "./holders.ts"
 import { liveLocks } from "./liveLocks.ts"
 import { manyLeases } from "./manyLeases.ts"
 import { picture } from "./picture.ts"
@@ -22,7 +23,7 @@ const peers = ["ioredis", "@sesamecare-oss/redlock", "redis-semaphore", "effect-
 
 const rows: Array<Row> = []
 // All measures, or the ones that are named: npm run bench stores
-const measures = { connections, uncontended, contention, liveLocks, manyLeases, stores }
+const measures = { connections, uncontended, contention, liveLocks, manyLeases, stores, holders }
 const named = process.argv.slice(2)
 for (const [name, measure] of Object.entries(measures)) {
   if (named.length > 0 && !named.includes(name)) continue
