@@ -9,16 +9,32 @@
  * tenure, and since when it is: a renewal compares what is before them, and
  * leaves the value as it is.
  *
+ * A name with holders has them in its value, as `Row` says, and each of them,
+ * and who is next, has one key more, with a lease of its own: its place. It
+ * lives as long as its place is there. The places change only together with the
+ * value, so an attempt compares that alone; one that ends in between makes a
+ * decision more careful than it had to be. The fence of a holder is the revision
+ * with which the value was changed for it. A version that knows no holders finds
+ * the name taken, and does not look behind it.
+ *
  * An attempt is one transaction, which compares, changes, and reads where
  * that does not fit. A name that this instance did not write is guessed to be free.
- * It may be sent twice, and arrive long after it was given up, so
- * it fits only an entry that has not changed since this instance last heard of
- * the store. A late one can at most lock a free name for its owner, until its
- * time to live has passed.
+ * It may be sent twice, so it fits only an entry that has not changed since this
+ * instance last heard of the store.
  *
- * While this instance lives, it ends the entries that it wrote as soon as their
- * time has passed. Where it does not, their lease does: some 5 seconds and an
- * eighth of their time later, and later still if another member came to lead.
+ * It may also arrive long after it was given up. etcd tells no time by which to
+ * see that, so all that changes something compares a key whose lease lives for
+ * `timeout` and a little longer (`Stamps.ts`). What etcd carries out within
+ * `timeout` of its sending is never void for that. It always is from the end of that
+ * lease on: with a timeout of 2 seconds 7 after its sending, and up to one more until etcd
+ * ends the lease. Where another member comes to lead, it gives the lease all of its time again.
+ * That costs no round trip and one small write in some seconds, while there
+ * is something to change; after a pause the first change waits for a lease.
+ *
+ * While this instance lives, it ends the entries and places that it wrote as
+ * soon as their time has passed. Where it does not, their leases do: some 5
+ * seconds and an eighth of their time later, and later still if another member
+ * came to lead.
  *
  * All goes over the JSON gateway, many entries in a transaction. Measured by
  * bare scripts, without this store, on two cores with 64 names that are locked
@@ -40,9 +56,11 @@ import * as Guarantees from "../store/Guarantees.ts"
 import * as Store from "../store/Store.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as attempts from "./attempts.ts"
-import { type Credentials, EtcdError, make as makeClient } from "./EtcdClient.ts"
+import { type Credentials, EtcdError, isLeaseLost, make as makeClient } from "./EtcdClient.ts"
 import * as Expiry from "./Expiry.ts"
 import { make as makeLeases } from "./Leases.ts"
+import { endOf, Keys } from "./operations.ts"
+import { make as makeStamps } from "./Stamps.ts"
 import { make as makePerform } from "./Transactions.ts"
 import * as watching from "./watching.ts"
 
@@ -66,7 +84,7 @@ export type Provided = Store.Store | Guarantees.Fence | Guarantees.Durable | Gua
 
 const store = "etcd"
 
-const passes = (error: unknown): boolean => error instanceof EtcdError && error.passes
+const passes = (error: unknown): boolean => error instanceof EtcdError && (error.passes || isLeaseLost(error))
 
 /**
  * Makes the store over the HttpClient that is provided. Fails with a `StoreError` where etcd cannot be reached, or
@@ -98,15 +116,19 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     credentials,
     patience
   })
-  const perform = makePerform(client, patience, run)
-  const expiry = Expiry.make(clock, yield* Effect.context<never>(), (name, revision) => {
-    const removal: CompareAndSet.Case = { expected: { _tag: "Revision", revision }, change: { _tag: "Remove" } }
+  const leases = makeLeases(client, clock, run)
+  const stamps = makeStamps(leases, Duration.toMillis(timeout), prefix)
+  const perform = makePerform(client, stamps, patience, run)
+  const expiry = Expiry.make(clock, yield* Effect.context<never>(), (name, revision, place) => {
+    const keys = new Keys(prefix, name)
+    // What has ended ends rightly however late, and so needs no stamp.
+    const operation = { key: keys.row, json: endOf(keys, revision, place), isStamped: false }
     // Where that fails for so long, the lease has ended too.
-    run(Effect.ignore(Effect.retry(send(name, [removal], undefined), { times: 5, while: passes })))
+    run(Effect.ignore(Effect.retry(perform(operation, () => undefined), { times: 5, while: passes })))
   })
   yield* Effect.addFinalizer(() => Effect.sync(expiry.clearAll))
   const send = attempts.makeSend({ clock, expiry, perform, prefix })
-  const attempt = attempts.make(clock, makeLeases(client, clock, run), send)
+  const attempt = attempts.make({ clock, leases, stamps, expiry, send })
 
   // Asks for a key of the prefix, so as to learn of a wrong address or user now.
   yield* Effect.mapError(attempt("", []), (cause) => Failures.failed(store, cause))

@@ -24,6 +24,8 @@ export interface Lease {
 export interface Leases {
   /** One that lives for this long yet. */
   readonly forTtl: (ttlMillis: number) => Effect.Effect<Lease, EtcdError>
+  /** One for each of these times. Those that are missing are asked for at the same moment. */
+  readonly forTtls: (ttlsMillis: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Lease>, EtcdError>
   /** Forgets one that etcd does not know any more. */
   readonly forget: (id: string) => void
 }
@@ -41,6 +43,11 @@ const maxSeconds = 8_000_000_000
 
 /** How long a lease outlives its first entry, in seconds: the longer the entries live, the fewer leases for them. */
 const sliceOf = (seconds: number): number => 4 + Math.ceil(seconds / 8)
+
+const isLease = (found: Lease | Deferred.Deferred<Lease, EtcdError>): found is Lease => "until" in found
+
+const theLease = (found: Lease | Deferred.Deferred<Lease, EtcdError>): Effect.Effect<Lease, EtcdError> =>
+  isLease(found) ? Effect.succeed(found) : Deferred.await(found)
 
 /** Leases that `client` asks for, by fibers that `run` starts. */
 export const make = (
@@ -78,28 +85,33 @@ export const make = (
     return coming
   }
 
-  const forTtl = (ttlMillis: number): Effect.Effect<Lease, EtcdError> =>
-    Effect.suspend(() => {
-      const now = monotonicMillisUnsafe(clock)
-      const seconds = Math.min(Math.ceil(ttlMillis / 1000), maxSeconds)
-      let shared = bySeconds.get(seconds)
-      if (shared === undefined) {
-        prune(now)
-        shared = { lease: undefined, coming: undefined }
-        bySeconds.set(seconds, shared)
-      }
-      const { lease } = shared
-      const left = lease === undefined ? -1 : lease.until - now - seconds * 1000
-      if (lease !== undefined && left > 0) {
-        // Ahead of need, so that nobody waits for it.
-        if (left < sliceOf(seconds) * 500) renew(seconds, shared)
-        return Effect.succeed(lease)
-      }
-      return Deferred.await(renew(seconds, shared))
-    })
+  /** One that is there, or what is to come. */
+  const find = (ttlMillis: number): Lease | Deferred.Deferred<Lease, EtcdError> => {
+    const now = monotonicMillisUnsafe(clock)
+    const seconds = Math.min(Math.ceil(ttlMillis / 1000), maxSeconds)
+    let shared = bySeconds.get(seconds)
+    if (shared === undefined) {
+      prune(now)
+      shared = { lease: undefined, coming: undefined }
+      bySeconds.set(seconds, shared)
+    }
+    const { lease } = shared
+    const left = lease === undefined ? -1 : lease.until - now - seconds * 1000
+    if (lease !== undefined && left > 0) {
+      // Ahead of need, so that nobody waits for it.
+      if (left < sliceOf(seconds) * 500) renew(seconds, shared)
+      return lease
+    }
+    return renew(seconds, shared)
+  }
 
   return {
-    forTtl,
+    forTtl: (ttlMillis) => Effect.suspend(() => theLease(find(ttlMillis))),
+    forTtls: (ttlsMillis) =>
+      Effect.suspend(() => {
+        const all = ttlsMillis.map(find)
+        return all.every(isLease) ? Effect.succeed(all) : Effect.forEach(all, theLease)
+      }),
     forget: (id) => {
       for (const shared of bySeconds.values()) if (shared.lease?.id === id) shared.lease = undefined
     }

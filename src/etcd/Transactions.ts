@@ -4,15 +4,21 @@
  * Each transaction costs etcd a round of its consensus and a write to its disk,
  * however much is in it, so what is asked for while others are on their way
  * goes together with the next: as nested transactions, each of another key.
+ *
+ * One that changes something has a stamp, so that it is void where it comes
+ * late. One that is void, and is still waited for, is sent again with another.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
-import { type EtcdClient, EtcdError, method } from "./EtcdClient.ts"
+import { type EtcdClient, EtcdError, isLeaseLost, method } from "./EtcdClient.ts"
+import type { Stamp, Stamps } from "./Stamps.ts"
 
 /** An entry as etcd tells of it. Its value is in base64. */
 export interface KeyValue {
+  /** In base64. */
+  readonly key: string
   readonly create_revision: bigint
   readonly mod_revision: bigint
   /** None if only the revisions were asked for. */
@@ -26,6 +32,7 @@ export interface Answer {
 }
 
 const KeyValue = Schema.Struct({
+  key: Schema.String,
   create_revision: Schema.BigIntFromString,
   mod_revision: Schema.BigIntFromString,
   value: Schema.optionalKey(Schema.String)
@@ -39,17 +46,22 @@ const Answer: Schema.Codec<Answer, unknown> = Schema.Struct({
   }))
 })
 
-const transaction = method(
-  "/v3/kv/txn",
-  Schema.Struct({ header: Schema.Struct({ revision: Schema.BigIntFromString }), responses: Schema.Array(Answer) })
-)
+const Answers = Schema.Struct({
+  header: Schema.Struct({ revision: Schema.BigIntFromString }),
+  succeeded: Schema.optionalKey(Schema.Boolean),
+  responses: Schema.optionalKey(Schema.Array(Answer))
+})
 
-/** An operation on one key. */
+const transaction = method("/v3/kv/txn", Answers)
+
+/** An operation on one key, and on those of its places. */
 export interface Operation {
   /** The key, in base64. No transaction has two operations on one key: etcd refuses that. */
   readonly key: string
   /** The operation, as JSON. */
   readonly json: string
+  /** Whether it is to do nothing where it comes late. */
+  readonly isStamped: boolean
 }
 
 /** Does operations, each atomically and in one round trip; `answered` runs also if nobody waits for it any more. */
@@ -90,9 +102,47 @@ const nextBatch = (queue: Array<Waiting>, flying: Set<string>): Array<Waiting> =
   return batch
 }
 
+/** The transaction of a batch. Before the key of its stamp is known to be there, it is written: see `Stamp`. */
+const bodyOf = (batch: ReadonlyArray<Waiting>, stamp: Stamp | undefined): string => {
+  const operations = batch.map(({ operation }) => operation.json).join(",")
+  return stamp === undefined
+    ? `{"success":[${operations}]}`
+    : stamp.isWritten
+    ? `{"compare":[{"key":"${stamp.key}","result":"GREATER","version":"0"}],` +
+      `"success":[${operations}]}`
+    : `{"success":[${operations},{"request_put":{"key":"${stamp.key}","lease":"${stamp.lease.id}"}}]}`
+}
+
+/** Sends a batch once. Nothing comes back where it was void. */
+const sendOver =
+  (client: EtcdClient, stamps: Stamps) =>
+  (batch: ReadonlyArray<Waiting>): Effect.Effect<typeof Answers.Type | undefined, EtcdError> => {
+    if (!batch.some(({ operation }) => operation.isStamped)) return client.once(transaction, bodyOf(batch, undefined))
+    return Effect.flatMap(stamps.current, (stamp) => {
+      const { isWritten } = stamp
+      return client.once(transaction, bodyOf(batch, stamp)).pipe(
+        Effect.map((answers) => {
+          if (isWritten && answers.succeeded !== true) {
+            stamps.forget(stamp)
+            return undefined
+          }
+          stamp.isWritten = true
+          return answers
+        }),
+        Effect.tapError((error) =>
+          Effect.sync(() => {
+            // It may have been that of the stamp.
+            if (!isWritten && isLeaseLost(error)) stamps.forget(stamp)
+          })
+        )
+      )
+    })
+  }
+
 /** Performs operations by fibers that `run` starts, each within `patience`. */
 export const make = (
   client: EtcdClient,
+  stamps: Stamps,
   patience: Duration.Duration,
   run: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
 ): Perform => {
@@ -100,20 +150,26 @@ export const make = (
   // What is asked of a key that somebody has left must not be overtaken by what is asked of it next.
   const flying = new Set<string>()
   let flights = 0
+  const send = sendOver(client, stamps)
+  const again = (batch: ReadonlyArray<Waiting>) => {
+    queue.unshift(...batch.filter(({ abandoned }) => !abandoned))
+  }
 
   const flight = Effect.gen(function*() {
     // Others are about to ask in this same moment.
     yield* Effect.yieldNow
     for (let batch = nextBatch(queue, flying); batch.length > 0; batch = nextBatch(queue, flying)) {
-      yield* client.once(transaction, `{"success":[${batch.map(({ operation }) => operation.json).join(",")}]}`).pipe(
+      yield* send(batch).pipe(
         Effect.match({
-          onSuccess: ({ header, responses }) => {
+          onSuccess: (answers) => {
+            if (answers === undefined) return again(batch)
+            const { header, responses = [] } = answers
             batch.forEach(({ answered }, i) => answered(responses[i] ?? {}, header.revision))
           },
           onFailure: (error) => {
             for (const { failed } of batch) failed(error)
             // Once more, together with what was asked meanwhile, and without what nobody waits for any more.
-            if (error.passes) queue.unshift(...batch.filter(({ abandoned }) => !abandoned))
+            if (error.passes) again(batch)
           }
         }),
         Effect.ensuring(Effect.sync(() => batch.forEach(({ operation }) => flying.delete(operation.key))))

@@ -1,5 +1,7 @@
 /**
  * Entries as keys of etcd, in base64, and what is done to them, as JSON.
+ *
+ * A name has a key, and each of its holders one more, behind it: its place. A place has no value: it is there, or not.
  */
 import * as Base64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"
@@ -7,6 +9,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { Case } from "../store/CompareAndSet.ts"
 import { type Holder, holderAfter, type Mutex } from "../store/Entry.ts"
+import type { RowWrite } from "../store/Row.ts"
 import type { Lease } from "./Leases.ts"
 
 const EntryJson = Schema.fromJsonString(Schema.Struct({
@@ -41,14 +44,50 @@ const textOf = ({ entry: { data, identity, owner }, fence, holder }: Written): s
     since: holder?.since
   })
 
-/** The key of a name. As JSON, without the quotes, names stay different that would be the same in UTF-8. */
-export const keyOf = (prefix: string, name: string): string => Base64.encode(prefix + JSON.stringify(name).slice(1, -1))
+/**
+ * The keys of a name. As JSON, without the quotes, names stay different that would be the same in UTF-8. No character of
+ * them is a raw control character, so between a name and its places there is no other name.
+ */
+export class Keys {
+  /** That of the name itself. */
+  readonly row: string
+  private readonly text: string
 
-/** The name of a key, if it is one of ours. */
+  constructor(prefix: string, name: string) {
+    this.text = prefix + JSON.stringify(name).slice(1, -1)
+    this.row = Base64.encode(this.text)
+  }
+
+  /** That of a place. */
+  place(place: number): string {
+    return Base64.encode(`${this.text}\0${place}`)
+  }
+
+  /** The place that such a key is of. */
+  placeOf(key: string): number {
+    return Number(Result.getOrElse(Base64.decodeString(key), () => "").slice(this.text.length + 1))
+  }
+
+  /** The range of the name and of its places, as JSON. */
+  all(): string {
+    return `"key":"${this.row}","range_end":"${this.end()}"`
+  }
+
+  /** The range of its places, as JSON. */
+  places(): string {
+    return `"key":"${Base64.encode(`${this.text}\0`)}","range_end":"${this.end()}"`
+  }
+
+  private end(): string {
+    return Base64.encode(`${this.text}\u0001`)
+  }
+}
+
+/** The name of a key, or of a place, if it is one of ours. */
 export const nameOf = (prefix: string, key: string): Option.Option<string> =>
   Option.flatMap(
     Result.getSuccess(Base64.decodeString(key)),
-    (text) => decodeText(`"${text.slice(prefix.length)}"`)
+    (text) => decodeText(`"${text.slice(prefix.length).split("\0", 1)[0]}"`)
   )
 
 /** The first key after all that begin with the prefix. No byte of UTF-8 is 255. */
@@ -86,7 +125,10 @@ export const writtenBy = (guess: Case, now: () => number): Written | undefined =
   const before = expected._tag === "Revision" ? expected.tenure : undefined
   return {
     entry: change.entry,
-    fence: change.begins === true && expected._tag !== "Absent"
+    // Each holder has its own.
+    fence: change.written !== undefined
+      ? undefined
+      : change.begins === true && expected._tag !== "Absent"
       ? 0n
       : before?.inherited === true
       ? before.fence
@@ -126,18 +168,31 @@ const compareOf = (key: string, { change, expected }: Case, heard: bigint): stri
   }
 }
 
-const changeOf = (
-  key: string,
-  { change, expected }: Case,
-  written: Written | undefined,
-  lease: Lease | undefined
-): string => {
+/** More places are not removed in one transaction, of which etcd allows a hundred: those that nobody has end by themselves. */
+const maxGone = 64
+
+/** What an attempt writes, and the leases for it. */
+export interface Writing {
+  /** What `writtenBy` says of the case. */
+  readonly written: Written | undefined
+  readonly lease: Lease | undefined
+  /** Those of the places that are written. */
+  readonly places: ReadonlyMap<number, Lease>
+}
+
+const placesOf = (keys: Keys, { gone = [] }: RowWrite, places: Writing["places"]): ReadonlyArray<string> => [
+  ...Array.from(places, ([place, { id }]) => `{"request_put":{"key":"${keys.place(place)}","lease":"${id}"}}`),
+  ...gone.slice(0, maxGone).map((place) => `{"request_delete_range":{"key":"${keys.place(place)}"}}`)
+]
+
+const changeOf = (keys: Keys, { change, expected }: Case, { lease, places, written }: Writing): string => {
+  const key = keys.row
   const revisions = `{"request_range":{"key":"${key}","keys_only":true}}`
   switch (change._tag) {
     case "Keep":
       return revisions
     case "Remove":
-      return `{"request_delete_range":{"key":"${key}"}}`
+      return `{"request_delete_range":{${change.gone === undefined ? `"key":"${key}"` : keys.all()}}}`
     case "Write": {
       if (written === undefined) {
         return `{"request_put":{"key":"${key}","ignore_value":true,"lease":"${lease!.id}"}},` +
@@ -145,26 +200,40 @@ const changeOf = (
       }
       const value = Base64.encode(textOf(written))
       const put = `{"request_put":{"key":"${key}","value":"${value}","lease":"${lease!.id}"}}`
+      if (change.written !== undefined) return [put, ...placesOf(keys, change, places)].join(",")
       // A tenure that begins has the revision of the transaction itself.
-      return expected._tag === "Absent" ? put : `${put},${revisions}`
+      if (expected._tag === "Absent") return put
+      return change.gone === undefined
+        ? `${put},${revisions}`
+        : `${put},{"request_delete_range":{${keys.places()}}},${revisions}`
     }
   }
 }
 
+/** The reading of a name; with its places, where it may have holders. */
+export const readOf = (keys: Keys, withPlaces: boolean): string =>
+  `{"request_range":{${withPlaces ? keys.all() : `"key":"${keys.row}"`}}}`
+
 /**
- * What is done to a key: the change of a case that fits, or else the reading of what is there. `written` is what
- * `writtenBy` says of the case.
+ * What is done to a key: the change of a case that fits, or else the reading of what is there.
  *
  * `heard` is the newest revision of the store that was heard of: what has changed since then does not fit.
  */
 export const operationOf = (
-  key: string,
+  keys: Keys,
   guess: Case | undefined,
-  written: Written | undefined,
-  lease: Lease | undefined,
+  writing: Writing,
+  withPlaces: boolean,
   heard: bigint
 ): string => {
-  const read = `{"request_range":{"key":"${key}"}}`
-  return guess === undefined ? read : `{"request_txn":{"compare":[${compareOf(key, guess, heard)}],` +
-    `"success":[${changeOf(key, guess, written, lease)}],"failure":[${read}]}}`
+  const read = readOf(keys, withPlaces)
+  return guess === undefined ? read : `{"request_txn":{"compare":[${compareOf(keys.row, guess, heard)}],` +
+    `"success":[${changeOf(keys, guess, writing)}],"failure":[${read}]}}`
+}
+
+/** The end of what was written with this revision: at one place of a name, or of all that is there. */
+export const endOf = (keys: Keys, revision: bigint, place: number | undefined): string => {
+  const key = place === undefined ? keys.row : keys.place(place)
+  return `{"request_txn":{"compare":[{"key":"${key}","target":"MOD","mod_revision":"${revision}"}],` +
+    `"success":[{"request_delete_range":{${place === undefined ? keys.all() : `"key":"${key}"`}}}]}}`
 }

@@ -22,7 +22,7 @@ const decodeDeletions = Schema.decodeEffect(Deletions)
 
 const listenRetry = Schedule.spaced("100 millis")
 
-/** The names whose keys are deleted, also by the end of their leases. */
+/** The names whose keys are deleted, or those of a place of theirs, also by the end of their leases. */
 export const freed = (client: EtcdClient, prefix: string): Stream.Stream<string> => {
   const watch = JSON.stringify({
     create_request: { key: Base64.encode(prefix), range_end: afterPrefix(prefix), filters: ["NOPUT"] }
@@ -36,9 +36,10 @@ export const freed = (client: EtcdClient, prefix: string): Stream.Stream<string>
         Stream.mapEffect(({ result: { cancel_reason = "it ended the watch", canceled, events = [] } }) =>
           canceled === true ? Effect.fail(new Error(cancel_reason)) : Effect.as(listening, events)
         ),
-        Stream.flatMap(Stream.fromIterable),
-        Stream.map(({ kv }) => nameOf(prefix, kv.key)),
-        Stream.flatMap((name) => Stream.fromIterable(Option.toArray(name))),
+        // What goes at once of one name is one release.
+        Stream.flatMap((events) =>
+          Stream.fromIterable(new Set(events.flatMap(({ kv }) => Option.toArray(nameOf(prefix, kv.key)))))
+        ),
         // It also ends where another member is asked from then on, or has closed it in peace.
         Stream.repeat(listenRetry)
       )

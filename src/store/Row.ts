@@ -68,3 +68,6 @@ export const changeOf = (
 const everything = (permits: Permits): ReadonlyArray<number> =>
   Holders.keeping({ _tag: "Share", limit: permits.limit, holders: [], next: undefined }, permits, undefined, () => 0)
     .gone
+
+/** Whether a row is one of holders, be they readable or not. */
+export const hasHolders = (row: Mutex): boolean => row.identity === nobody.identity && row.data !== undefined
