@@ -1,0 +1,104 @@
+/**
+ * What several instances on one store do for one another.
+ */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { admit, admitted, enter, expectOwners, readPermits, release, renew, setNext } from "./holders.ts"
+import { expect, isFree, law, lock, long, read, remove, type Rule, Violation } from "./Rule.ts"
+
+/** What several instances on one store do for one another. */
+export const sharingLaws: ReadonlyArray<Rule> = [
+  law("two instances that share a store exclude one another", (store, name, { another }) =>
+    Effect.gen(function*() {
+      if (store.sharing === undefined) return
+      const other = yield* another
+      yield* lock(store, name, "mine")
+      yield* expect(!(yield* lock(other, name, "theirs")).answer, "two instances gave the same name")
+      yield* remove(store, name)
+      yield* expect((yield* lock(other, name, "theirs")).answer, "a name that was freed was not given")
+      yield* remove(other, name)
+    })),
+
+  law("a waiter hears of what another instance frees", (store, name, { tells, another }) =>
+    Effect.gen(function*() {
+      if (store.sharing === undefined || !tells) return
+      const other = yield* another
+      if (other.sharing === undefined) return yield* new Violation({ problem: "only one of two instances shares" })
+      const hears = other.sharing.freed.pipe(
+        Stream.filter((freed) => freed === name),
+        Stream.take(1),
+        Stream.runDrain
+      )
+      // Nothing tells when the other instance listens, so the name is freed again and again until it hears of it.
+      const frees = Effect.gen(function*() {
+        yield* lock(store, name, "mine")
+        yield* lock(other, name, "theirs", long, true)
+        yield* remove(store, name, { owner: "mine", identity: undefined, waits: false })
+        yield* Effect.sleep("100 millis")
+      })
+      yield* Effect.raceFirst(hears, Effect.forever(frees)).pipe(
+        Effect.timeoutOrElse({
+          duration: "10 seconds",
+          orElse: () => Effect.fail(new Violation({ problem: "nothing was heard of a name that was freed" }))
+        })
+      )
+      yield* remove(store, name)
+    })),
+
+  law(
+    "an instance sees, renews and ends holders that another let in",
+    (store, name, { another }) =>
+      Effect.gen(function*() {
+        if (store.sharing === undefined) return
+        const other = yield* another
+        const { fence } = yield* admit(store, name, admitted("mine"), 2)
+        yield* expectOwners(other, name, ["mine"], "at another instance")
+        yield* expect((yield* enter(other, name, "theirs", 2)).answer, "another instance did not let in what fits")
+        for (const at of [store, other]) {
+          yield* expectOwners(at, name, ["mine", "theirs"], "after two instances let one in each")
+          yield* expect(!(yield* enter(at, name, "third", 2)).answer, "more were let in than fit")
+          const renewed = yield* renew(at, name, "mine")
+          yield* expect(renewed.fence === fence, `fence ${fence} became ${renewed.fence} at another instance`)
+        }
+        yield* setNext(store, name, { owner: "next", identity: undefined, weight: 2, endsIn: long })
+        yield* expect((yield* readPermits(other, name)).next?.owner === "next", "who is next was not seen")
+        yield* setNext(other, name, undefined)
+        yield* release(other, name, "mine")
+        yield* expectOwners(store, name, ["theirs"], "after another instance had released one")
+        yield* expect((yield* enter(store, name, "third", 2)).answer, "what was released elsewhere was not free")
+        yield* release(store, name, "theirs")
+        yield* release(other, name, "third")
+        for (const at of [store, other]) yield* expect(isFree(yield* read(at, name)), "it was not free in the end")
+      })
+  ),
+
+  law(
+    "a waiter hears of one of several holders that another instance releases",
+    (store, name, { tells, another }) =>
+      Effect.gen(function*() {
+        if (store.sharing === undefined || !tells) return
+        const other = yield* another
+        if (other.sharing === undefined) return yield* new Violation({ problem: "only one of two instances shares" })
+        const hears = other.sharing.freed.pipe(
+          Stream.filter((freed) => freed === name),
+          Stream.take(1),
+          Stream.runDrain
+        )
+        yield* admit(store, name, admitted("stays"), 2)
+        // Nothing tells when the other instance listens.
+        const releases = Effect.gen(function*() {
+          yield* admit(store, name, admitted("goes"), 2)
+          yield* enter(other, name, "waits", 2, { waits: true })
+          yield* release(store, name, "goes")
+          yield* Effect.sleep("100 millis")
+        })
+        yield* Effect.raceFirst(hears, Effect.forever(releases)).pipe(
+          Effect.timeoutOrElse({
+            duration: "10 seconds",
+            orElse: () => Effect.fail(new Violation({ problem: "nothing was heard of a holder that was released" }))
+          })
+        )
+        yield* remove(store, name)
+      })
+  )
+]
