@@ -16,8 +16,10 @@ import {
   outcomeOf,
   type Tenure
 } from "../store/Entry.ts"
+import * as Failures from "../store/Failures.ts"
 import * as Holders from "../store/Holders.ts"
 import * as Row from "../store/Row.ts"
+import type { StoreError } from "../StoreError.ts"
 
 /** What is to become of an entry. */
 export interface Modification {
@@ -45,14 +47,22 @@ const encode = (value: string | (Mutex & Partial<Holder>)): string => JSON.strin
 const encodeEntry = ({ entry, holder }: Pick<Stored, "entry" | "holder">): string =>
   encode(entry.limit === undefined ? { ...entry, ...holder } : Row.rowOf(entry))
 
+type Read = Pick<Stored, "entry" | "holder">
+
 // A version that knew no labels wrote neither, and keeps neither when it writes.
-const decode = (text: string): Pick<Stored, "entry" | "holder"> => {
-  const { data, identity, label, owner, since } = JSON.parse(text) as Mutex & Partial<Holder>
-  const row = { owner, identity, data }
-  const kept = Row.keptOf(row)
-  return kept === undefined
-    ? { entry: row, holder: since === undefined ? undefined : { label, since } }
-    : { entry: Result.getOrThrow(kept), holder: undefined }
+const decode = (text: string): Result.Result<Read, Error> => {
+  const parsed = Result.try({
+    try: (): Mutex & Partial<Holder> => ({ ...JSON.parse(text) }),
+    // What it says has an owner in it, so it is not shown.
+    catch: () => new Error("what is written of it is damaged")
+  })
+  return Result.flatMap(parsed, ({ data, identity, label, owner, since }): Result.Result<Read, Error> => {
+    const row = { owner, identity, data }
+    const kept = Row.keptOf(row)
+    return kept === undefined
+      ? Result.succeed({ entry: row, holder: since === undefined ? undefined : { label, since } })
+      : Result.map(kept, (entry) => ({ entry, holder: undefined }))
+  })
 }
 
 /**
@@ -78,16 +88,18 @@ const rowsOf = (database: DatabaseSync) => {
     else remembered.set(name, row)
   }
 
-  const find = (name: string): Stored | undefined => {
-    if (remembered.has(name)) return remembered.get(name)
+  const find = (name: string): Result.Result<Stored | undefined, Error> => {
+    if (remembered.has(name)) return Result.succeed(remembered.get(name))
     const found = read.get(encode(name))
-    const row = found === undefined ? undefined : {
-      ...decode(found["entry"] as string),
-      fence: found["fence"] as bigint,
-      revision: found["revision"] as bigint,
-      expiresAt: Number(found["expires_at"])
-    }
-    remember(name, row)
+    const row: Result.Result<Stored | undefined, Error> = found === undefined
+      ? Result.succeed(undefined)
+      : Result.map(decode(found["entry"] as string), (entry) => ({
+        ...entry,
+        fence: found["fence"] as bigint,
+        revision: found["revision"] as bigint,
+        expiresAt: Number(found["expires_at"])
+      }))
+    if (Result.isSuccess(row)) remember(name, row.success)
     return row
   }
 
@@ -201,8 +213,11 @@ export const make = (database: DatabaseSync, monotonic: () => number, wall: () =
     return monotonic() + offset
   }
 
-  const modify = ({ decide, name }: Modification, now: number): Exit.Exit<Outcome<unknown>> => {
-    const found = rows.find(name)
+  const modify = ({ decide, name }: Modification, now: number): Exit.Exit<Outcome<unknown>, StoreError> => {
+    const read = rows.find(name)
+    // It is one name's, and the others of this transaction are not to hear of it.
+    if (Result.isFailure(read)) return Exit.fail(Failures.failed("sqlite", read.failure, name))
+    const found = read.success
     const entry = found && living(found, now)
     const stored = entry === undefined ? undefined : found
     let decision: Decision<unknown>
@@ -216,7 +231,7 @@ export const make = (database: DatabaseSync, monotonic: () => number, wall: () =
 
   return {
     refresh,
-    modify: (modifications: ReadonlyArray<Modification>): ReadonlyArray<Exit.Exit<Outcome<unknown>>> => {
+    modify: (modifications: ReadonlyArray<Modification>): ReadonlyArray<Exit.Exit<Outcome<unknown>, StoreError>> => {
       const now = refresh()
       const before = revision
       const outcomes = modifications.map((modification) => modify(modification, now))

@@ -10,6 +10,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import type { Outcome } from "../store/Entry.ts"
+import type { StoreError } from "../StoreError.ts"
 import * as Entries from "./Entries.ts"
 import { isBusy, whyNotOpened } from "./errors.ts"
 import { isOurs, pragma, prepare } from "./schema.ts"
@@ -20,7 +21,9 @@ export interface SqliteFile {
    * Makes the modifications in one transaction, in their order. One whose `decide` throws dies of it, and changes
    * nothing. If this throws, none was made.
    */
-  readonly transact: (modifications: ReadonlyArray<Entries.Modification>) => ReadonlyArray<Exit.Exit<Outcome<unknown>>>
+  readonly transact: (
+    modifications: ReadonlyArray<Entries.Modification>
+  ) => ReadonlyArray<Exit.Exit<Outcome<unknown>, StoreError>>
   /** Looks at the next of the entries, removes those that have expired, and tells whether there are more to look at. */
   readonly sweep: () => boolean
   readonly close: () => void

@@ -62,8 +62,9 @@ class Found<A extends KeptHolder | KeptNext> {
   readonly weight: Weight
   readonly endsIn: number
 
-  constructor(kept: A, endsIn: number) {
-    this.#kept = kept
+  /** `endsAt` is what its end is by the clock of the store, where that is known. */
+  constructor(kept: A, endsIn: number, endsAt: number | undefined) {
+    this.#kept = endsAt === undefined || kept.endsAt !== undefined ? kept : { ...kept, endsAt }
     this.owner = kept.owner
     this.identity = kept.identity
     this.weight = kept.weight
@@ -82,8 +83,8 @@ class FoundHolder extends Found<KeptHolder> implements Permit {
   readonly fence: bigint
   readonly isRenewed: boolean
 
-  constructor(kept: KeptHolder, fence: bigint, endsIn: number) {
-    super(kept, endsIn)
+  constructor(kept: KeptHolder, fence: bigint, endsIn: number, endsAt: number | undefined) {
+    super(kept, endsIn, endsAt)
     this.label = kept.label
     this.since = kept.since
     this.fence = fence
@@ -99,12 +100,14 @@ const endsIn = ({ endsAt, place }: KeptHolder | KeptNext, seen: Seen): number =>
 /** The holders that live; nothing where there is none, and nobody is next. */
 export const living = ({ holders, limit, next }: Kept, seen: Seen): Permits | undefined => {
   const alive: Array<Permit> = []
+  // One that was written before the clock was known ends with the row.
+  const rowEndsAt = seen.now === undefined ? undefined : seen.now + seen.expiresIn
   for (const one of holders) {
     const left = endsIn(one, seen)
-    if (left > 0) alive.push(new FoundHolder(one, one.fence ?? seen.revision, left))
+    if (left > 0) alive.push(new FoundHolder(one, one.fence ?? seen.revision, left, rowEndsAt))
   }
   const until = next === undefined ? 0 : endsIn(next, seen)
-  const first = next === undefined || until <= 0 ? undefined : new Found(next, until)
+  const first = next === undefined || until <= 0 ? undefined : new Found(next, until, rowEndsAt)
   return alive.length === 0 && first === undefined ? undefined : { limit, holders: alive, next: first }
 }
 
@@ -151,7 +154,7 @@ export const keeping = (
   }
   const asFound = <A extends KeptHolder | KeptNext>(kept: A, endsIn: number): A => {
     needed(endsIn, kept.ttl)
-    return kept.endsAt !== undefined || now === undefined ? kept : { ...kept, endsAt: now + endsIn }
+    return kept
   }
   const holding = (one: Permit | Admitted): KeptHolder => {
     const kept = Found.keptOf(one)

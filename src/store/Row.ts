@@ -11,7 +11,8 @@ import * as Holders from "./Holders.ts"
 
 const KeptText = Schema.fromJsonString(Holders.Kept)
 const encodeKept = Schema.encodeSync(KeptText)
-const decodeKept = Schema.decodeUnknownResult(KeptText)
+// What a later version adds must not be lost when this one writes.
+const decodeKept = Schema.decodeUnknownResult(KeptText, { onExcessProperty: "error" })
 
 // No request can be of this owner, or prove this identity.
 const nobody: Mutex = { owner: "", identity: "\0", data: undefined }
@@ -19,9 +20,14 @@ const nobody: Mutex = { owner: "", identity: "\0", data: undefined }
 /** The row of nobody's whose data are these holders. */
 export const rowOf = (kept: Holders.Kept): Mutex => ({ ...nobody, data: encodeKept(kept) })
 
+// What could not be read has owners in it, so it is not shown.
+const unreadable = () => new Error("what is written of its holders is of a later version, or damaged")
+
 /** The holders whose row this is, if it is one. Fails where they cannot be read, as what a later version wrote. */
-export const keptOf = (row: Mutex): Result.Result<Holders.Kept, Schema.SchemaError> | undefined =>
-  row.identity === nobody.identity && row.data !== undefined ? decodeKept(row.data) : undefined
+export const keptOf = (row: Mutex): Result.Result<Holders.Kept, Error> | undefined =>
+  row.identity === nobody.identity && row.data !== undefined
+    ? Result.mapError(decodeKept(row.data), unreadable)
+    : undefined
 
 /** How a row is to change, where entries are rows of one owner each. */
 export type RowChange =

@@ -1,6 +1,6 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Config, ConfigProvider, Context, Effect, Exit, Fiber, Layer, Redacted, Scope } from "effect"
-import { Store, type StoreError } from "effect-dlm/server"
+import { LockServer, Store, type StoreError } from "effect-dlm/server"
 import { SqliteStore } from "effect-dlm/sqlite"
 import { StoreContract } from "effect-dlm/testing"
 import { TestClock } from "effect/testing"
@@ -8,6 +8,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
+import { inspect } from "node:util"
 import { goesOn } from "../support/olderEntry.ts"
 import { passTime } from "../support/passTime.ts"
 
@@ -36,6 +37,33 @@ const remove = (store: Instance, name: string) =>
 
 const read = (store: Instance, name: string) =>
   Effect.map(store.modify(name, (found) => ({ answer: found, change: { _tag: "Keep" } })), ({ answer }) => answer)
+
+/** Lets these in, one after another, and gives their fences. */
+const letIn = (store: Instance, name: string, owners: ReadonlyArray<string>, limit: number) =>
+  Effect.forEach(owners, (owner) =>
+    Effect.map(
+      store.modify(name, (found) => ({
+        answer: undefined,
+        change: {
+          _tag: "Share",
+          limit,
+          holders: [
+            ...(found?.limit === undefined ? [] : found.holders),
+            {
+              owner,
+              identity: undefined,
+              weight: 1,
+              label: undefined,
+              since: undefined,
+              fence: undefined,
+              endsIn: 600_000
+            }
+          ],
+          next: undefined
+        }
+      })),
+      ({ fence }) => fence!
+    ))
 
 const ownerOf = (store: Instance, name: string) => Effect.map(read(store, name), (found) => found?.owner)
 
@@ -424,7 +452,79 @@ describe("opening", () => {
       const file = newFile()
       const { fence } = yield* Effect.scoped(Effect.flatMap(open(file), (store) => write(store, "f", "me")))
       withDatabase("UPDATE entries SET entry = '{\"owner\":\"me\"}'")(file)
-      yield* goesOn(yield* open(file), "f", fence!)
+      const store = yield* open(file)
+      yield* goesOn(store, "f", fence!)
+      yield* remove(store, "f")
+      const [next] = yield* letIn(store, "f", ["a", "b"], 3)
+      assert.isTrue(next! > fence!)
+    }))
+
+  it.effect("goes on with names whose holders are there, and finds those of an earlier run", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      const before = yield* Effect.scoped(Effect.flatMap(open(file), (store) => letIn(store, "f", ["a", "b"], 3)))
+      const store = yield* open(file)
+      const found = yield* read(store, "f")
+      assert.deepStrictEqual(found?.limit !== undefined && found.holders.map(({ fence, owner }) => [owner, fence]), [
+        ["a", before[0]!],
+        ["b", before[1]!]
+      ])
+      const [c] = yield* letIn(store, "f", ["c"], 3)
+      assert.isTrue(c! > before[1]!)
+    }))
+
+  it.effect("leaves a name with holders taken for a version that knows none", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      yield* Effect.scoped(Effect.flatMap(open(file), (store) => letIn(store, "f", ["me", "other"], 3)))
+      const database = yield* connect(file)
+      assert.strictEqual(database.prepare("PRAGMA user_version").get()!["user_version"], 1)
+      // So that version reads a row, and decides what it is asked.
+      const { entry, expires_at } = database.prepare("SELECT entry, expires_at FROM entries").get()!
+      const { data, identity, owner } = JSON.parse(String(entry))
+      assert.isAtLeast(Number(expires_at), 600_000)
+      for (const Action of ["Lock", "Unlock", "TestLock", "Put", "Get", "Erase"] as const) {
+        for (const Fence of [undefined, "1", "7"]) {
+          for (const Expire of [30, 0]) {
+            const request = { ID: "me", FileName: "f", Action, Expire, DataStore: "x" }
+            const { answer, change } = LockServer.transition(
+              { owner, identity, data },
+              Fence === undefined ? request : { ...request, Fence },
+              undefined,
+              7n
+            )
+            assert.deepStrictEqual([answer.Status, change._tag], ["NotOwner", "Keep"], `${Action} ${Fence}`)
+          }
+        }
+      }
+    }))
+
+  it.effect("goes on where the holders of one name cannot be read, and fails for that name only", () =>
+    Effect.gen(function*() {
+      const file = newFile()
+      yield* Effect.scoped(Effect.flatMap(open(file), (store) => letIn(store, "bad", ["a secret"], 3)))
+      const rows = [
+        "{\"owner\":\"\",\"identity\":\"\\u0000\",\"data\":\"a secret\"}",
+        "{\"owner\":\"\",\"identity\":\"\\u0000\",\"data\":\"{\\\"limit\\\":1,\\\"holders\\\":[],\\\"secret\\\":1}\"}",
+        "a secret"
+      ]
+      for (const row of rows) {
+        const database = new DatabaseSync(file)
+        database.prepare("UPDATE entries SET entry = ? WHERE name = '\"bad\"'").run(row)
+        database.close()
+        const store = yield* open(file)
+        const exits = yield* Effect.all([
+          Effect.exit(write(store, "before")),
+          Effect.exit(write(store, "bad")),
+          Effect.exit(write(store, "after"))
+        ], { concurrency: "unbounded" })
+        assert.deepStrictEqual(exits.map(Exit.isSuccess), [true, false, true])
+        const error = yield* Effect.flip(write(store, "bad"))
+        assert.deepStrictEqual([error._tag, error.reason, error.name], ["StoreError", "Failed", "bad"])
+        assert.include(error.message, "damaged")
+        assert.notInclude(inspect(error.cause, { depth: 9 }), "secret")
+        assert.strictEqual(yield* ownerOf(store, "before"), "o")
+      }
     }))
 
   it.effect("makes files that only their owner can read", () =>

@@ -1,16 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Context, Duration, Effect, Fiber, Layer, Stream } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Fiber, Layer, Stream } from "effect"
 import type { Protocol } from "effect-dlm/protocol"
 import { CompareAndSet, Identities, LockServer, Store } from "effect-dlm/server"
 import { StoreContract } from "effect-dlm/testing"
 import { TestClock } from "effect/testing"
+import { inspect } from "node:util"
 import { passTime } from "../support/passTime.ts"
 
 /** One round trip, in memory: what a script in a store across a network does. */
 const attemptOver = ({ modify }: Store.Store["Service"]) =>
 (
   name: string,
-  cases: ReadonlyArray<CompareAndSet.Case>
+  cases: ReadonlyArray<CompareAndSet.Case>,
+  _terms?: CompareAndSet.Terms
 ): Effect.Effect<CompareAndSet.Reply, unknown> => {
   const fits = (
     { expected }: CompareAndSet.Case,
@@ -204,6 +206,87 @@ describe("a modify", () => {
         const error = yield* Fiber.join(fiber)
         assert.deepInclude(error, { _tag: "StoreError", name: "f", store: "test", reason: "Timeout" })
         assert.include(error.message, "\"f\": the test store did not answer in time")
+      }
+    }))
+
+  it.effect("is told to be late by the clock of the store, and changes nothing then", () =>
+    Effect.gen(function*() {
+      // A command is on its way for so long, also where nobody waits for its answer any more.
+      let millis = 0
+      const untils: Array<number | undefined> = []
+      const store = yield* buildWith((attempt) => (name, cases, terms) => {
+        untils.push(terms?.until)
+        const arrives: ReturnType<Attempt> = Effect.gen(function*() {
+          yield* Effect.sleep(millis)
+          const now = yield* Clock.currentTimeMillis
+          const isLate = terms?.until !== undefined && now >= terms.until
+          return isLate ? { _tag: "Late", now } : yield* attempt(name, cases)
+        })
+        return Effect.flatMap(Effect.forkDetach(arrives, { startImmediately: true }), Fiber.join)
+      })
+      const removal = store.modify("f", () => ({ answer: undefined, change: { _tag: "Remove" } }), {
+        owner: "me",
+        identity: undefined,
+        waits: false
+      })
+      const { fence } = yield* take(store, "me")
+      yield* TestClock.adjust(10_000)
+      for (const [takes, isThere] of [[2_000, true], [1_999, false]] as const) {
+        millis = takes
+        const asked = yield* Effect.forkChild(Effect.exit(removal), { startImmediately: true })
+        yield* TestClock.adjust(2_000)
+        assert.strictEqual(Exit.isSuccess(yield* Fiber.join(asked)), !isThere)
+        yield* TestClock.adjust(10_000)
+        millis = 0
+        const seen = yield* store.modify("f", (entry) => ({ answer: entry?.owner, change: { _tag: "Keep" } }))
+        assert.deepStrictEqual([seen.answer, seen.fence], isThere ? ["me", fence] : [undefined, undefined])
+      }
+      // Before it was told of it, nothing was known of the clock of the store.
+      assert.deepStrictEqual(untils.slice(0, 2), [undefined, 12_000])
+    }))
+
+  it.effect("is made again where the store says late, and there is time by its clock as it is known then", () =>
+    Effect.gen(function*() {
+      let [says, attempts] = [false, 0]
+      const store = yield* buildWith((attempt) => (name, cases) =>
+        Effect.suspend(() => {
+          attempts++
+          return says && attempts % 2 === 1 ? Effect.succeed({ _tag: "Late" as const, now: 5 }) : attempt(name, cases)
+        })
+      )
+      says = true
+      const { answer, fence } = yield* take(store, "me")
+      assert.isTrue(answer)
+      assert.strictEqual(attempts, 2)
+      assert.isDefined(fence)
+    }))
+
+  it.effect("fails on holders that it cannot read, and shows nothing of them", () =>
+    Effect.gen(function*() {
+      const store = yield* buildWith((attempt) => attempt)
+      const change = (data: string): Store.Write => ({
+        _tag: "Write",
+        entry: { owner: "", identity: "\0", data },
+        ttlMillis: 1e5
+      })
+      for (
+        const data of [
+          "a secret",
+          "{\"limit\":5,\"holders\":[],\"secret\":1}",
+          "{\"limit\":\"a secret\",\"holders\":[]}"
+        ]
+      ) {
+        const name = `f ${data}`
+        yield* store.modify(name, () => ({ answer: undefined, change: change(data) }))
+        for (const shares of [undefined, false, true]) {
+          const asker = shares === undefined ? undefined : { owner: "me", identity: undefined, waits: false, shares }
+          const error = yield* Effect.flip(
+            store.modify(name, () => ({ answer: undefined, change: { _tag: "Remove" } }), asker)
+          )
+          assert.deepInclude(error, { _tag: "StoreError", name, store: "test", reason: "Failed" })
+          assert.include(error.message, "of a later version, or damaged")
+          assert.notInclude(inspect(error.cause, { depth: 9 }), "secret")
+        }
       }
     }))
 

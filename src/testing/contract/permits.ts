@@ -74,6 +74,8 @@ const shapeLaws: ReadonlyArray<Rule> = [
       yield* renew(store, name, "owner 0", long, { label: "another" })
       const renewed = { ...all[2]!, label: "another" }
       yield* expectHolders(store, name, all.with(2, renewed), "after one was renewed with another label")
+      const told = (yield* readPermits(store, name)).holders.filter(({ isRenewed }) => isRenewed === true)
+      yield* expect(told.length === 1 && told[0]!.owner === "owner 0", `${told.length} were renewed, and not one`)
       yield* remove(store, name)
       for (const limit of [1, 999_999_999, "shared"] as const) {
         yield* admitAll(store, name, [admitted("one", { weight: limit === "shared" ? "all" : limit })], limit)
