@@ -4,7 +4,10 @@
  * A semaphore has a number of permits. A name that is `shared` has readers of weight 1 without limit, and writers of
  * weight `all`, each alone.
  */
+import * as Schema from "effect/Schema"
+import * as Protocol from "../protocol/Protocol.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
+import { maxTtlMillis } from "../store/CompareAndSet.ts"
 import type { Admitted, Change, Decision, Entry, Limit, Next, Permit, Permits, Weight } from "../store/Store.ts"
 
 /** What a request asks for of a limit; nothing where it asks for a mutex. */
@@ -23,10 +26,20 @@ const weightOf = (text: string): Weight => text === "all" ? text : Number(text)
 export const askedOf = ({ Action, Limit, Weight = "1" }: Request): Asked | undefined =>
   Limit === undefined || Action !== "Lock" ? undefined : { limit: limitOf(Limit), weight: weightOf(Weight) }
 
-/** Whether the limit and the weight of a request fit together. */
+/** Whether two requests of one owner ask for the same: then one answer is to both. */
+export const isForTheSame = (one: Request, other: Request): boolean => {
+  const [a, b] = [askedOf(one), askedOf(other)]
+  return a?.limit === b?.limit && a?.weight === b?.weight
+}
+
+const isLimit = Schema.is(Protocol.Request.fields.Limit)
+const isWeight = Schema.is(Protocol.Request.fields.Weight)
+
+/** Whether the limit and the weight of a request are some, and fit together. One in this process passed no wire. */
 export const isWellFormed = (request: Request): boolean => {
   const asked = askedOf(request)
   if (asked === undefined) return request.Action !== "Lock" || request.Weight === undefined
+  if (!isLimit(request.Limit) || (request.Weight !== undefined && !isWeight(request.Weight))) return false
   const { limit, weight } = asked
   return limit === "shared" ? weight === "all" || weight === 1 : weight !== "all" && weight <= limit
 }
@@ -140,32 +153,32 @@ const lock = (
     : notOwner
 }
 
+// The ends of holders are written as numbers, which have no infinity.
+const endsInOf = ({ Expire }: Request): number => Math.min(Expire * 1000, maxTtlMillis)
+
 // A time to live of 0 or less is granted, and holds nothing.
 const admit = (permits: Permits, request: Request, identity: string | undefined, asked: Asked | undefined): Change => {
-  const { Expire, ID, Label } = request
-  const endsIn = Expire * 1000
+  const { ID, Label } = request
+  const endsIn = endsInOf(request)
   if (asked === undefined) {
-    return endsIn <= 0 ? shareOf({ ...permits, next: undefined }, []) : {
-      _tag: "Write",
-      entry: { owner: ID, identity, data: undefined },
-      ttlMillis: endsIn,
-      label: Label
-    }
+    return endsIn > 0
+      ? { _tag: "Write", entry: { owner: ID, identity, data: undefined }, ttlMillis: endsIn, label: Label }
+      : shareOf({ ...permits, next: undefined }, [])
   }
   const { limit, weight } = asked
   const holder = { owner: ID, identity, weight, label: Label, since: undefined, fence: undefined, endsIn }
-  return shareOf({ limit, holders: [], next: undefined }, endsIn <= 0 ? permits.holders : [...permits.holders, holder])
+  return shareOf({ limit, holders: [], next: undefined }, endsIn > 0 ? [...permits.holders, holder] : permits.holders)
 }
 
 const renew = (permits: Permits, mine: Permit, request: Request, asked: Asked): Decision<Response> => {
-  const { Expire, ID, Label } = request
+  const { ID, Label } = request
   if (asked.limit !== permits.limit || asked.weight !== mine.weight) return keep(conflict(permits.limit))
-  const renewed: Permit = { ...mine, label: Label ?? mine.label, isRenewed: true, endsIn: Expire * 1000 }
+  const renewed: Permit = { ...mine, label: Label ?? mine.label, isRenewed: true, endsIn: endsInOf(request) }
   return {
     answer: { Status: "Locked", ID },
-    change: Expire <= 0
-      ? without(permits, mine)
-      : shareOf(permits, permits.holders.map((one) => one === mine ? renewed : one))
+    change: renewed.endsIn > 0
+      ? shareOf(permits, permits.holders.map((one) => one === mine ? renewed : one))
+      : without(permits, mine)
   }
 }
 
@@ -195,17 +208,17 @@ const passOn = (
     label: request.Label,
     since: undefined,
     fence: undefined,
-    endsIn: request.Expire * 1000
+    endsIn: endsInOf(request)
   }
   return {
     answer: { Status: "Locked", ID: heir },
-    change: request.Expire <= 0
-      ? without(permits, giver)
-      : shareOf(permits, [...permits.holders.filter((one) => one !== giver), heirs])
+    change: heirs.endsIn > 0
+      ? shareOf(permits, [...permits.holders.filter((one) => one !== giver), heirs])
+      : without(permits, giver)
   }
 }
 
-/** The head of a queue keeps its turn. It says so anew once half of that time has passed. */
+/** The head of a queue keeps its turn. It says so anew once a third of that time has passed: it looks twice as often. */
 const reserve = (
   permits: Permits,
   { ID }: Request,
@@ -213,7 +226,7 @@ const reserve = (
   asked: Asked | undefined,
   keepsFor: number
 ): Decision<Response> => {
-  if (permits.next !== undefined && permits.next.endsIn > keepsFor / 2) return notOwner
+  if (permits.next !== undefined && permits.next.endsIn > keepsFor * 2 / 3) return notOwner
   const next: Next = { owner: ID, identity, weight: asked?.weight ?? "all", endsIn: keepsFor }
   return { answer: notOwner.answer, change: shareOf({ ...permits, next }, permits.holders) }
 }

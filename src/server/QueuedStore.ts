@@ -176,6 +176,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
         Effect.tap(() => health.isBack ? health.noteSuccess : Effect.void)
       ),
     takeBack: ({ request }, granted) => takeBack(request, granted),
+    turnPollMillis: turnMillis / 2,
     giveUpTurn
   })
   if (sharing !== undefined) {

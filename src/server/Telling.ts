@@ -18,7 +18,8 @@ export const tell = (request: Request, answer: Response, known: Known | undefine
     return { ...answer, ...(holder === undefined ? {} : { Holder: holder }), Waiting: String(waiting) }
   }
   if (answer.Status !== "Locked" || (request.Seq === undefined && request.Fence === undefined)) return answer
-  const fence = request.Action === "Lock" ? known?.fence : undefined
+  // What was granted for no time has none: what is known then is about others.
+  const fence = request.Action === "Lock" && request.Expire > 0 ? known?.fence : undefined
   const told: Response = fence === undefined ? answer : { ...answer, Fence: String(fence) }
   return waiting === 0 || request.Seq === undefined ? told : { ...told, Waiting: String(waiting) }
 }

@@ -81,6 +81,8 @@ export interface Options {
   readonly lock: (claim: Claim) => Effect.Effect<Outcome<Response>, StoreError>
   /** Undoes what `lock` granted. */
   readonly takeBack: (claim: Claim, granted: Outcome<Response>) => Effect.Effect<unknown, StoreError>
+  /** How often, in milliseconds, a claim that keeps its turn is to say so at the least. */
+  readonly turnPollMillis: number
   /** Lets others in that a claim has kept out. */
   readonly giveUpTurn: (claim: Claim) => Effect.Effect<unknown, StoreError>
 }
@@ -121,7 +123,8 @@ export class WaitQueue {
   isBehind(request: Request, identity: string | undefined): boolean {
     if (this.yielding.has(request.FileName)) return true
     const first = this.queues.get(request.FileName)?.claims.first
-    return first !== undefined && (first.request.ID !== request.ID || first.identity !== identity)
+    return first !== undefined &&
+      (first.request.ID !== request.ID || first.identity !== identity || !Permits.isForTheSame(first.request, request))
   }
 
   /** What one is told who asks for a place that a waiter goes for first. */
@@ -150,7 +153,7 @@ export class WaitQueue {
       const queue = known ?? this.open(request.FileName)
       const claim = claimIn(queue, request, identity)
       // All requests of a claim ask for the same.
-      if (claim.request.Limit !== request.Limit || claim.request.Weight !== request.Weight) {
+      if (!Permits.isForTheSame(claim.request, request)) {
         return resume(Effect.succeed(this.refusalOfNew(request, undefined)))
       }
       let patience = maxDoubt / doubtStep
@@ -329,7 +332,7 @@ export class WaitQueue {
         continue
       }
       if (fence !== queue.granted) queue.inARow = 0
-      yield* this.waitForChange(queue, expiresIn)
+      yield* this.waitForChange(queue, first.keepsTurn ? Math.min(expiresIn, this.options.turnPollMillis) : expiresIn)
       if (this.options.sharing !== undefined && queue.inARow >= maxInARow) {
         queue.inARow = 0
         yield* Effect.sleep(courtesy)
@@ -343,7 +346,7 @@ export class WaitQueue {
 const claimIn = (queue: Queue, request: Request, identity: string | undefined): Claim => {
   const known = queue.claims.get(ownerOf(request, identity))
   if (known !== undefined) {
-    if (request.Expire > known.request.Expire) known.request = request
+    if (request.Expire > known.request.Expire && Permits.isForTheSame(known.request, request)) known.request = request
     return known
   }
   const claim: Claim = { request, identity, waiters: new Set(), keepsTurn: false }
@@ -352,7 +355,8 @@ const claimIn = (queue: Queue, request: Request, identity: string | undefined): 
 }
 
 const drop = (queue: Queue, claim: Claim): void => {
-  // The claim that is first now is looked at at once; a queue that is empty ends.
-  if (queue.claims.first === claim) queue.changed.openUnsafe()
+  const wasFirst = queue.claims.first === claim
   queue.claims.remove(ownerOf(claim.request, claim.identity), claim)
+  // The claim that is first now is looked at at once; a queue that is empty ends.
+  if (wasFirst) queue.changed.openUnsafe()
 }
