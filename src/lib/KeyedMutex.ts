@@ -45,6 +45,7 @@ export class KeyedMutex {
     if (!place.isInside && !place.isWaiting) return
     const mutex = this.mutexes.get(key)!
     mutex.leave(place)
-    if (mutex.isIdle) this.mutexes.delete(key)
+    // The next runs within `leave`: it may have left by now, and another of the key be inside a mutex of its own.
+    if (mutex.isIdle && this.mutexes.get(key) === mutex) this.mutexes.delete(key)
   }
 }
