@@ -137,6 +137,8 @@ interface Changing<A> {
   readonly decide: Decide<A>
   readonly waits: boolean
   readonly deadline: number
+  /** In which changes of a name with holders follow one another; none where this one is in it already. */
+  readonly order: KeyedMutex | undefined
 }
 
 const makeFrom = (known: Known, attempt: Options["attempt"]) => {
@@ -157,9 +159,13 @@ const makeFrom = (known: Known, attempt: Options["attempt"]) => {
           : { _tag: "Revision", revision: found.tenure.revision, tenure: found.tenure }
         const decision = decide(entry, found?.tenure.revision, found?.tenure.fence)
         // What was read is what was decided on: nothing is to change, so nothing is to be sent.
-        return decision.change._tag === "Keep"
-          ? Effect.succeed(outcomeOf(decision.answer, tenureOf(known, entry, found)))
-          : from(changing, [guessOf(known, expected, entry, decision)])
+        if (decision.change._tag === "Keep") {
+          return Effect.succeed(outcomeOf(decision.answer, tenureOf(known, entry, found)))
+        }
+        const guesses = [guessOf(known, expected, entry, decision)]
+        return entry?.limit === undefined || changing.order === undefined
+          ? from(changing, guesses)
+          : changing.order.run(name, from({ ...changing, order: undefined }, guesses))
       })
     })
   }
@@ -173,17 +179,18 @@ export const make = ({ attempt, store, timeout }: Options): Effect.Effect<Modify
     const from = makeFrom(known, attempt)
     const timeoutMillis = Duration.toMillis(timeout)
     const deadlines = new Deadlines(timeout)
-    // Changes of a name with holders follow one another: each would fail by the one before.
+    // Changes of a name with holders follow one another: each would fail by the one before, and many at once for ever.
     const order = new KeyedMutex()
 
     return (name, decide, asker) =>
       Effect.suspend(() => {
         const deadline = monotonicMillisUnsafe(clock) + timeoutMillis
-        const changing = { name, decide, waits: asker?.waits ?? false, deadline }
+        const shares = asker?.shares === true
+        const changing = { name, decide, waits: asker?.waits ?? false, deadline, order: shares ? undefined : order }
         const changed = Effect.suspend(() => from(changing, asker === undefined ? [] : guessesOf(known, decide, asker)))
         return deadlines.bound(
           Effect.mapError(
-            asker?.shares === true ? order.run(name, changed) : changed,
+            shares ? order.run(name, changed) : changed,
             (cause) => Failures.failed(store, cause, name)
           ),
           () => Effect.fail(Failures.timedOut(store, name))

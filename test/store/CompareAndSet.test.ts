@@ -261,6 +261,47 @@ describe("a modify", () => {
       assert.isDefined(fence)
     }))
 
+  it.effect("costs a few round trips for each of many that leave a name at once, with or without a guess", () =>
+    Effect.gen(function*() {
+      for (const shares of [true, false, undefined]) {
+        let trips = 0
+        const store = yield* buildWith((attempt) => (name, cases) =>
+          Effect.suspend(() => {
+            trips++
+            return Effect.delay(attempt(name, cases), 1)
+          })
+        )
+        const owners = Array.from({ length: 64 }, (_, i) => `owner ${i}`)
+        const each = (change: (one: string, found: ReadonlyArray<Store.Permit>) => Store.Share["holders"]) =>
+          passTime(Effect.forEach(owners, (owner) =>
+            store.modify("f", (found) => ({
+              answer: undefined,
+              change: {
+                _tag: "Share",
+                limit: "shared",
+                holders: change(owner, found?.limit === undefined ? [] : found.holders),
+                next: undefined
+              }
+            }), shares === undefined ? undefined : { owner, identity: undefined, waits: false, shares }), {
+            concurrency: "unbounded"
+          }))
+        const one = {
+          identity: undefined,
+          weight: 1,
+          label: undefined,
+          since: undefined,
+          fence: undefined,
+          endsIn: 1e5
+        }
+        yield* each((owner, found) => [...found, { ...one, owner }])
+        trips = 0
+        yield* each((owner, found) => found.filter((one) => one.owner !== owner))
+        assert.isAtMost(trips, owners.length * 3)
+        const left = yield* passTime(store.modify("f", (found) => ({ answer: found, change: { _tag: "Keep" } })))
+        assert.isUndefined(left.answer)
+      }
+    }))
+
   it.effect("fails on holders that it cannot read, and shows nothing of them", () =>
     Effect.gen(function*() {
       const store = yield* buildWith((attempt) => attempt)
