@@ -22,6 +22,11 @@ export class LinkedMap<A> {
     return this.head?.value
   }
 
+  /** The values in their order. */
+  *[Symbol.iterator](): Generator<A, void> {
+    for (let place = this.head; place !== undefined; place = place.next) yield place.value
+  }
+
   /** The value under a key. */
   get(key: string): A | undefined {
     return this.places.get(key)?.value

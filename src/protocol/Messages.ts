@@ -165,8 +165,16 @@ export type Holder = typeof Holder.Type
 /** An extension (`busy`): how many wait for a name. */
 const Waiting = Schema.optionalKey(Count)
 
-/** An extension (`describe`): one of those who hold a name. */
-export const DescribedHolder = Schema.Struct({ ...Holder.fields, Weight: Schema.optionalKey(Weight), Fence })
+/**
+ * An extension (`describe`): one of those who hold a name. `Since` and `Fence` are there where the server knows them: it may
+ * have forgotten who holds a name, and a version without labels has not written since when.
+ */
+export const DescribedHolder = Schema.Struct({
+  ...Holder.fields,
+  Since: Schema.optionalKey(Count),
+  Weight: Schema.optionalKey(Weight),
+  Fence: Schema.optionalKey(Fence)
+})
 
 /** An extension (`describe`): one of those who hold a name. */
 export type DescribedHolder = typeof DescribedHolder.Type

@@ -141,6 +141,8 @@ class Connection implements Account, Origin, Replaceable {
   // Answers out
 
   private reply(Seq: string | undefined, response: Protocol.Response): void {
+    // Nobody takes it any more, and nobody counts it: many large answers at once would need memory without bound.
+    if (this.isCut) return
     this.answers.push(JSON.stringify(Seq === undefined ? response : { ...response, Seq }))
     this.countUntaken()
   }
@@ -231,12 +233,17 @@ class Connection implements Account, Origin, Replaceable {
     const request = Protocol.decodeRequest(line, this.shared.limits.maxJsonDepth)
     const Seq = Result.isSuccess(request) ? request.success.Seq : request.failure.Seq
     if (Seq === undefined) this.isClosing = true
-    if (Result.isSuccess(request)) {
-      this.inFlight.start(request.success, line.length)
-      return undefined
+    if (Result.isFailure(request)) {
+      this.reply(Seq, { Status: request.failure.Status })
+      return request.failure.problem
     }
-    this.reply(Seq, { Status: request.failure.Status })
-    return request.failure.problem
+    if (Seq === undefined && request.success.Action === "Describe") {
+      // An extension: to a client of the reference it is an action that nobody knows.
+      this.reply(Seq, { Status: "BadAction" })
+      return "Action"
+    }
+    this.inFlight.start(request.success, line.length)
+    return undefined
   }
 
   /** Works on what comes after the last whole line of the chunk at hand. */

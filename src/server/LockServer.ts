@@ -39,6 +39,7 @@ export class LockServer extends Context.Service<LockServer, {
 }>()("effect-dlm/server/LockServer") {}
 
 const refused: Effect.Effect<Response> = Effect.succeed({ Status: "BadPayload" })
+const unknown: Effect.Effect<Response> = Effect.succeed({ Status: "BadAction" })
 
 const utf8 = new TextEncoder()
 
@@ -55,7 +56,7 @@ const isLonger = (text: string, bytes: number): boolean =>
 export const make = Effect.gen(function*() {
   const identities = yield* Identities
   const limits = yield* Limits
-  const { answer, isInOrder, queue } = yield* QueuedStore.make
+  const { answer, describe, isInOrder, queue } = yield* QueuedStore.make
   const maxTtlSeconds = Duration.toSeconds(limits.maxTtl)
   // Of requests that come over no connection, an owner's for a name are in order.
   const order = new KeyedMutex()
@@ -67,7 +68,7 @@ export const make = Effect.gen(function*() {
     (request.DataStore !== undefined &&
       request.DataStore.length > (principal?.maxDataCharacters ?? limits.maxDataCharacters))
 
-  // `queued` is called once the request waits for a lock: what comes after it need not wait for it.
+  // `queued` is called once the request waits for a lock, or for a change: what comes after it need not wait for it.
   const decide = (
     request: Request,
     principal: Principal | undefined,
@@ -77,6 +78,8 @@ export const make = Effect.gen(function*() {
     if (isTooMuch(request, principal) || !Transition.isWellFormed(request)) return refused
     const identity = principal?.name
     if (request.Action === "Version") return Effect.succeed(Mutex.version(request))
+    // To a request that uses no extension it is unknown.
+    if (request.Action === "Describe") return request.Seq === undefined ? unknown : describe(request, queued)
     const answered = answer(request, identity, sender)
     const { Fence, Wait } = request
     if (request.Action !== "Lock" || Fence !== undefined || Wait === undefined || Wait <= 0) return answered

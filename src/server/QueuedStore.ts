@@ -4,6 +4,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { KeyedMutex } from "../lib/KeyedMutex.ts"
@@ -11,6 +12,7 @@ import type { Request, Response } from "../protocol/Protocol.ts"
 import { type Asker, type Decide, type Entry, type Outcome, Store } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
 import { because, busy } from "./Busy.ts"
+import { Describing } from "./Describing.ts"
 import * as Mutex from "./Mutex.ts"
 import * as Permits from "./Permits.ts"
 import type { Sender } from "./Sender.ts"
@@ -26,6 +28,8 @@ export interface QueuedStore {
    * granted when its request was given up is taken back.
    */
   readonly answer: (request: Request, identity: string | undefined, sender?: Sender) => Effect.Effect<Response>
+  /** Answers a `Describe`. `queued` is called once it waits for a change. */
+  readonly describe: (request: Request, queued: () => void) => Effect.Effect<Response>
   /** The requests that wait for a lock. */
   readonly queue: WaitQueue
   /** Whether what is asked for first is done first. */
@@ -74,8 +78,8 @@ const askerOf = (request: Request, identity: string | undefined, waits: boolean)
   shares: request.Limit !== undefined
 })
 
-/** What is done to names, and what their queues hear of it. */
-const applying = (store: Store["Service"], queue: () => WaitQueue) => {
+/** What is done to names, and what their queues, and those who watch them, hear of it. */
+const applying = (store: Store["Service"], queue: () => WaitQueue, touch: (name: string) => void) => {
   const decide = deciding(queue, {
     isHead: true,
     // Where nobody else lets in, the queue itself keeps the turn of its first.
@@ -90,6 +94,7 @@ const applying = (store: Store["Service"], queue: () => WaitQueue) => {
     const isEnded = request.Action === "Unlock" && answer.Status === "Unlocked"
     if (fence === undefined || isRenewed || isEnded) queue().freed(request.FileName)
     if (waited === true) queue().letOthersGoFirst(request.FileName)
+    if (answer.Status !== "NotOwner") touch(request.FileName)
   }
 
   const apply = (request: Request, identity: string | undefined) =>
@@ -120,7 +125,10 @@ const applying = (store: Store["Service"], queue: () => WaitQueue) => {
   }
 
   const freeing = <A>(name: string, decide: Decide<A>) =>
-    Effect.map(store.modify(name, decide), () => queue().freed(name))
+    Effect.map(store.modify(name, decide), () => {
+      queue().freed(name)
+      touch(name)
+    })
 
   // Only what was granted, and not what its owner was told to hold: since then, or before, so that this renewed it.
   const takeBack = (request: Request, { answer, fence: began, revision: granted }: Outcome<Response>) =>
@@ -155,6 +163,45 @@ const behind = (
     )
   })
 
+/** The queues of a store, what applies requests to it, and what tells of names. */
+const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: Scope.Scope, health: StoreHealth) {
+  const { sharing } = store
+  const context = yield* Effect.context<never>()
+  const noted = <A>(self: Effect.Effect<A, StoreError>) =>
+    self.pipe(
+      Effect.tapError((error) => health.noteFailure(error)),
+      Effect.tap(() => health.isBack ? health.noteSuccess : Effect.void)
+    )
+  const describing = new Describing({
+    store,
+    scope,
+    context,
+    waitingFor: (name, most) => queue.described(name, most),
+    noted: (look, name) => noted(Effect.catchDefect(look, defectAsError(name))),
+    process: (yield* Random.nextInt).toString(36)
+  })
+  const touch = (name: string) => describing.touch(name)
+  const { apply, applyFirst, giveUpTurn, takeBack } = applying(store, () => queue, touch)
+  const queue: WaitQueue = new WaitQueue({
+    scope,
+    context,
+    sharing,
+    lock: (claim) => noted(applyFirst(claim)),
+    takeBack: ({ request }, granted) => takeBack(request, granted),
+    turnPollMillis: turnMillis / 2,
+    giveUpTurn,
+    touch
+  })
+  if (sharing !== undefined) {
+    const freed = (name: string) => {
+      queue.freed(name)
+      touch(name)
+    }
+    yield* Effect.forkIn(Stream.runForEach(sharing.freed, (name) => Effect.sync(() => freed(name))), scope)
+  }
+  return { queue, describing, apply, takeBack }
+})
+
 /** Puts the queues before the Store that is provided. They are served as long as the scope lives. */
 export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effect.gen(function*() {
   const store = yield* Store
@@ -164,24 +211,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   // Over a shared store requests take time, and what an owner asks of a name must be done in the order of its asking.
   const order = new KeyedMutex()
   const isInOrder = sharing === undefined || sharing.inOrder === true
-
-  const { apply, applyFirst, giveUpTurn, takeBack } = applying(store, () => queue)
-  const queue: WaitQueue = new WaitQueue({
-    scope,
-    context: yield* Effect.context<never>(),
-    sharing,
-    lock: (claim) =>
-      applyFirst(claim).pipe(
-        Effect.tapError((error) => health.noteFailure(error)),
-        Effect.tap(() => health.isBack ? health.noteSuccess : Effect.void)
-      ),
-    takeBack: ({ request }, granted) => takeBack(request, granted),
-    turnPollMillis: turnMillis / 2,
-    giveUpTurn
-  })
-  if (sharing !== undefined) {
-    yield* Effect.forkIn(Stream.runForEach(sharing.freed, (name) => Effect.sync(() => queue.freed(name))), scope)
-  }
+  const { apply, describing, queue, takeBack } = yield* makeQueues(store, scope, health)
 
   const toAnswer = {
     onFailure: (error: StoreError) => Effect.as(health.noteFailure(error), because(error)),
@@ -221,5 +251,5 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
     return inOrder(request, mine)
   }
 
-  return { answer, queue, isInOrder }
+  return { answer, describe: (request, queued) => describing.answer(request, queued), queue, isInOrder }
 })

@@ -6,7 +6,7 @@
 import type * as Protocol from "../protocol/Protocol.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import { maxTtlMillis } from "../store/CompareAndSet.ts"
-import type { Outcome } from "../store/Store.ts"
+import type { Holder, Outcome } from "../store/Store.ts"
 
 /** What is known of a name: of what became of it, or of when it was last looked at. */
 export type Known = Pick<Outcome<Response>, "fence" | "holder" | "expiresIn">
@@ -24,10 +24,16 @@ export const tell = (request: Request, answer: Response, known: Known | undefine
   return waiting === 0 || request.Seq === undefined ? told : { ...told, Waiting: String(waiting) }
 }
 
-// A store in which others write need not know when that ends.
 const holderOf = ({ expiresIn, holder }: Known): Protocol.Holder | undefined =>
-  holder === undefined ? undefined : {
-    ...(holder.label === undefined ? {} : { Label: holder.label }),
-    Since: String(holder.since),
-    ...(expiresIn === Infinity ? {} : { ExpiresIn: String(Math.ceil(Math.min(Math.max(expiresIn, 0), maxTtlMillis))) })
-  }
+  holder === undefined ? undefined : { ...publicOf(holder), ...endOf(expiresIn) }
+
+/** What is public of who holds a name. */
+export const publicOf = ({ label, since }: Holder): Pick<Protocol.Holder, "Label" | "Since"> => ({
+  ...(label === undefined ? {} : { Label: label }),
+  // The protocol knows whole milliseconds only, and a store may know parts of them.
+  Since: String(Math.floor(since))
+})
+
+/** In how many milliseconds a tenure ends. A store in which others write need not know when that is. */
+export const endOf = (expiresIn: number): Pick<Protocol.Holder, "ExpiresIn"> =>
+  expiresIn === Infinity ? {} : { ExpiresIn: String(Math.ceil(Math.min(Math.max(expiresIn, 0), maxTtlMillis))) }

@@ -36,6 +36,8 @@ import { type Known, tell } from "./Telling.ts"
 interface Waiter extends Alarms.Sleeper {
   readonly request: Request
   readonly sender: Sender | undefined
+  /** Since when it waits, by the wall clock, in milliseconds since 1970. */
+  readonly since: number
   /** Answers it, and lets it leave. */
   answer(response: Response): void
 }
@@ -65,6 +67,8 @@ interface Queue {
   failure: Cause.Cause<StoreError> | undefined
   /** How many requests wait, with those of all claims. */
   waiting: number
+  /** The number of the last coming or going of one of them. No two of this server have the same. */
+  changedBy: number
   /** What was last seen of who holds the name, and when, on the monotonic clock, in milliseconds. */
   seen: Known | undefined
   seenAt: number
@@ -85,7 +89,20 @@ export interface Options {
   readonly turnPollMillis: number
   /** Lets others in that a claim has kept out. */
   readonly giveUpTurn: (claim: Claim) => Effect.Effect<unknown, StoreError>
+  /** Hears of a name that a request begins to wait for, or waits for no more. */
+  readonly touch: (name: string) => void
 }
+
+/** What is public of those who wait for a name at this server. */
+export interface Waiting {
+  readonly count: number
+  /** So many of them as were asked for, in their order. */
+  readonly first: ReadonlyArray<Pick<Waiter, "request" | "since">>
+  /** Another one after each coming or going, and 0 where nobody waits. */
+  readonly changedBy: number
+}
+
+const nobody: Waiting = { count: 0, first: [], changedBy: 0 }
 
 // Unambiguous, since no name of an identity has \0 in it, and none is empty.
 const ownerOf = (request: Request, identity = "") => `${identity}\0${request.ID}`
@@ -97,6 +114,10 @@ const maxInARow = 8
 /** ... for this long: enough for the farthest of them to hear of it and to ask. */
 const courtesy = Duration.millis(25)
 const defaultPoll = Duration.seconds(1)
+
+/** How often, in milliseconds, what others may have changed is looked at by itself. */
+export const pollOf = (sharing: Sharing | undefined): number =>
+  Duration.toMillis(Duration.fromInputUnsafe(sharing?.poll ?? defaultPoll))
 
 /** How long, in milliseconds, the answer of the store is waited for when the time of a waiter is over, and how often. */
 const maxDoubt = 100
@@ -111,12 +132,13 @@ export class WaitQueue {
   private readonly queues = new Map<string, Queue>()
   /** Names that this server leaves alone for a moment, since a waiter at another server goes first. */
   private readonly yielding = new Set<string>()
+  private changes = 0
 
   constructor(options: Options) {
     this.options = options
     this.clock = Context.get(options.context, Clock.Clock)
     this.alarms = Alarms.of(this.clock)
-    this.pollMillis = Duration.toMillis(Duration.fromInputUnsafe(options.sharing?.poll ?? defaultPoll))
+    this.pollMillis = pollOf(options.sharing)
   }
 
   /** Whether another owner waits before this one, here or, where that is known, at another server. */
@@ -160,6 +182,7 @@ export class WaitQueue {
       const waiter: Waiter = {
         request,
         sender,
+        since: this.clock.currentTimeMillisUnsafe(),
         dueAt: 0,
         place: -1,
         answer: (response) => {
@@ -172,8 +195,7 @@ export class WaitQueue {
         }
       }
       claim.waiters.add(waiter)
-      queue.waiting++
-      Metrics.queued.modifyUnsafe(1, context)
+      this.count(queue, request.FileName, 1)
       // mutant: waits-all-its-time
       this.alarms.set(waiter, monotonicMillisUnsafe(this.clock) + Duration.toMillis(duration), context)
       if (known === undefined) this.start(this.serve(request.FileName, queue))
@@ -202,6 +224,19 @@ export class WaitQueue {
     return this.queues.get(name)?.waiting ?? 0
   }
 
+  /** Who waits for a name: of the first of them so many. */
+  described(name: string, most: number): Waiting {
+    const queue = this.queues.get(name)
+    // The queue of the last that went may still be there.
+    if (queue === undefined || queue.waiting === 0) return nobody
+    const first: Array<Waiter> = []
+    for (const { waiters } of queue.claims) {
+      for (const waiter of waiters) if (first.push(waiter) >= most) break
+      if (first.length >= most) break
+    }
+    return { count: queue.waiting, first, changedBy: queue.changedBy }
+  }
+
   /** Says that a name may be free, or at another time than was known. */
   freed(name: string): void {
     // mutant: tell-freed
@@ -227,6 +262,7 @@ export class WaitQueue {
       granting: undefined,
       failure: undefined,
       waiting: 0,
+      changedBy: 0,
       seen: undefined,
       seenAt: 0
     }
@@ -240,10 +276,16 @@ export class WaitQueue {
     Effect.runForkWith(context)(Effect.forkIn(serving, scope, { startImmediately: true }))
   }
 
+  private count(queue: Queue, name: string, more: number): void {
+    queue.waiting += more
+    queue.changedBy = ++this.changes
+    Metrics.queued.modifyUnsafe(more, this.options.context)
+    this.options.touch(name)
+  }
+
   private leave(queue: Queue, claim: Claim, waiter: Waiter): void {
     if (!claim.waiters.delete(waiter)) return
-    queue.waiting--
-    Metrics.queued.modifyUnsafe(-1, this.options.context)
+    this.count(queue, claim.request.FileName, -1)
     this.alarms.clear(waiter)
     if (claim.waiters.size > 0) return
     drop(queue, claim)
