@@ -96,7 +96,8 @@ const busy = { holder: Schema.optionalKey(Holder), waiting: Schema.optionalKey(S
 export class NotOwner extends Schema.TaggedError<NotOwner>()("NotOwner", { ...about, ...busy }) {
   readonly isRetryable = false
   override get message(): string {
-    return `${subject(this)}held by ${holding(this) ?? "another owner"}. Wait for its release or its expiry`
+    return `${subject(this)}held by ${holding(this) ?? "another owner"}${others(this)}. ` +
+      "Wait for its release or its expiry"
   }
 }
 
@@ -204,10 +205,9 @@ export class AcquireTimeout extends Schema.TaggedError<AcquireTimeout>()("Acquir
 }) {
   readonly isRetryable = true
   override get message(): string {
-    const others = this.waiting === undefined || this.waiting === 0 ? "" : `, and ${this.waiting} wait for it`
     const holder = holding(this) ?? "another"
     const within = Duration.toMillis(this.waited) < 1 ? "" : ` within ${shown(this.waited)}`
-    return `${quote(this.name)} was not free${within}: held by ${holder}${others}. Wait longer, or later`
+    return `${quote(this.name)} was not free${within}: held by ${holder}${others(this)}. Wait longer, or later`
   }
 }
 
@@ -400,6 +400,9 @@ const holding = ({ holder }: { readonly holder?: Holder }): string | undefined =
   holder === undefined
     ? undefined
     : `${holder.label === undefined ? "another" : quote(holder.label)} since ${DateTime.formatIso(holder.since)}`
+
+const others = ({ waiting = 0 }: { readonly waiting?: number }): string =>
+  waiting === 0 ? "" : `, and ${waiting} wait for it`
 
 const shown = (duration: Duration.Duration): string =>
   Duration.format(Duration.millis(Math.round(Duration.toMillis(duration))))

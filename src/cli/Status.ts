@@ -28,7 +28,9 @@ export class Failed extends Schema.TaggedError<Failed>()("Failed", {
   status: Schema.Int,
   /** The tag of the error behind it. */
   error: Schema.String,
-  message: Schema.String
+  message: Schema.String,
+  /** What `--json` tells beside these. */
+  details: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json))
 }) {}
 
 const statusByTag: Record<string, number> = {
@@ -64,14 +66,15 @@ interface TaggedError {
 const whatHappened = (error: TaggedError): TaggedError =>
   error._tag === "LockUnavailable" ? (error as LockUnavailable).reason : error
 
-/** The status and the line for any error; of `LockUnavailable` those of its reason. */
-export const fromError = (error: TaggedError): Failed => {
+/** The status and the line for any error, of `LockUnavailable` those of its reason, with what `--json` tells besides. */
+export const fromError = (error: TaggedError, details?: Failed["details"]): Failed => {
   const { _tag, message } = whatHappened(error)
   return new Failed({
     status: statusByTag[_tag] ?? status.system,
     error: _tag,
     message: (error instanceof Config.ConfigError ? `in the environment: ${error.cause.message}` : message)
-      .replace(/\s+/g, " ")
+      .replace(/\s+/g, " "),
+    ...(details === undefined ? {} : { details })
   })
 }
 
@@ -85,5 +88,7 @@ export const reporting = (json: boolean) =>
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, Failed, R> =>
   Effect.mapError(self, (error) => error instanceof Failed ? error : fromError(error)).pipe(
-    Effect.tapError(({ error, message }) => json ? Console.log(JSON.stringify({ error, message })) : Effect.void)
+    Effect.tapError(({ details, error, message }) =>
+      json ? Console.log(JSON.stringify({ error, message, ...details })) : Effect.void
+    )
   )

@@ -15,8 +15,9 @@ import * as Locker from "../client/Locker.ts"
 import { NotOwner } from "../DlmError.ts"
 import { decodeUtf8 } from "../protocol/Wire.ts"
 import { version as clientVersion } from "./clientVersion.ts"
+import { fieldsOf, linesOf } from "./description.ts"
 import * as Flags from "./Flags.ts"
-import { Failed, reporting, status } from "./Status.ts"
+import { Failed, fromError, reporting, status } from "./Status.ts"
 
 const common = {
   ...Flags.server,
@@ -81,18 +82,33 @@ export const unlock = Command.make("unlock", { ...common, name, id }, (flags) =>
 
 export const test = Command.make("test", { ...common, name, id }, (flags) =>
   Effect.gen(function*() {
-    const { holder } = yield* locker(flags)
-    switch (yield* holder) {
-      case "Me":
-        return yield* print(flags.json, "locked by this id", { status: "locked", name: flags.name })
-      case "Nobody":
-        return yield* print(flags.json, "free", { status: "free", name: flags.name })
-      case "Another":
-        return yield* new NotOwner({ name: flags.name, action: "TestLock" })
+    const { name } = flags
+    const { describe, holder } = yield* locker(flags)
+    const who = yield* holder
+    if (who === "Nobody") return yield* print(flags.json, "free", { status: "free", name })
+    // Whose it is decides; where the server does not say more, there is no more to say.
+    const description = yield* Effect.orElseSucceed(describe, (): Locker.Description => ({ holders: [] }))
+    const lines = linesOf(description)
+    const fields = fieldsOf(description)
+    if (who === "Me") {
+      return yield* print(flags.json, ["locked by this id", ...lines].join("\n"), { status: "locked", name, ...fields })
     }
+    if (!flags.json) yield* Effect.forEach(lines, (line) => Console.log(line), { discard: true })
+    return yield* fromError(anothers(name, description), fields)
   }).pipe(Effect.scoped, reporting(flags.json))).pipe(
-    Command.withDescription("Tell who holds a lock, without taking it: exit status 75 where it is another")
+    Command.withDescription(
+      "Tell who holds a lock, since when, and how many wait, without taking it: exit status 75 where it is another"
+    )
   )
+
+// Of several holders its one line names the first.
+const anothers = (name: string, { holders: [first], waiting }: Locker.Description): NotOwner =>
+  new NotOwner({
+    name,
+    action: "TestLock",
+    ...(first?.since === undefined ? {} : { holder: { ...first, since: first.since } }),
+    ...(waiting === undefined ? {} : { waiting })
+  })
 
 export const put = Command.make("put", {
   ...common,

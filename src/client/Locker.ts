@@ -38,6 +38,8 @@ import { Talker } from "../transport/Talker.ts"
 import * as Background from "./Background.ts"
 import { type Claim, ClaimTypeId, givenOf, type Terms } from "./Claim.ts"
 import * as DataCodec from "./DataCodec.ts"
+import type { Description } from "./Describing.ts"
+import * as Describing from "./Describing.ts"
 import type { HeldLease } from "./HeldLease.ts"
 import * as Lease from "./Lease.ts"
 import { either, identityProblem, labelProblem, optionsProblem, resolve, shownIdentity, ttlOf } from "./Options.ts"
@@ -51,6 +53,9 @@ import * as Within from "./Within.ts"
 
 /** Who holds a name, and what any request can fail with. */
 export type { Holder, LockerError } from "./Requests.ts"
+
+/** What is public of a name, of those who hold it, and of those who wait for it. */
+export type { DescribedHolder, DescribedWaiter, Description } from "./Describing.ts"
 
 /** When to ask again after an error that can pass, unless it is said. */
 export { defaultRetry } from "./Terms.ts"
@@ -95,6 +100,26 @@ export interface Locker extends Claim<"exclusive"> {
   readonly unlock: Effect.Effect<boolean, NotOwner | LockerError>
   /** Who holds the name. Never acquires. */
   readonly holder: Effect.Effect<Holder, LockerError>
+  /**
+   * What is public of the name: who holds it, by label, since when and until when, and who waits for it. It says nothing of
+   * owners, and so not whether this Locker is one. Never acquires.
+   *
+   * A server that does not know `describe` tells less: of one holder what `busy` tells, and how many wait; the reference
+   * tells only whether somebody holds it, of whom nothing is known.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { Locker } from "effect-dlm"
+   *
+   * const program = Effect.gen(function*() {
+   *   const orders = yield* Locker.make("orders.csv")
+   *   const { holders, waiting } = yield* orders.describe
+   *   yield* Effect.log(holders.map(({ label, since }) => ({ label, since })), waiting)
+   * })
+   * ```
+   */
+  readonly describe: Effect.Effect<Description, LockerError>
   /** Whether anybody holds the name, this Locker included. Never acquires. */
   readonly isLocked: Effect.Effect<boolean, LockerError>
   /** Keeps text under the name, for the time to live; onto one's own lock it attaches it, and renews. */
@@ -396,6 +421,10 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
         const owner = this.within(fiber)?.id ?? this.owner
         return Requests.retrying(this, Requests.testLock(this, owner))
       }))
+  }
+
+  get describe() {
+    return this.inOrder("Locker.describe", () => Requests.retrying(this, Describing.describe(this)))
   }
 
   get isLocked() {

@@ -42,19 +42,25 @@ const noFeatures: Effect.Effect<ReadonlySet<Feature>> = Effect.succeed(new Set<F
 export const features = ({ talker }: Terms): Effect.Effect<ReadonlySet<Feature>, LockerError> =>
   talker.features ?? noFeatures
 
-const about = (terms: Terms, action: Action) => ({ name: terms.name, action })
+/** By which way a request goes, and about which name it is. */
+type Asking = Pick<Terms, "name" | "talker">
 
-const requestOf = (terms: Terms, owner: string, action: Action, extras?: Extras): Request => {
+const about = (terms: Asking, action: Action) => ({ name: terms.name, action })
+
+/** A request about the name, by an owner. */
+export const requestOf = (terms: Terms, owner: string, action: Action, extras?: Extras): Request => {
   const request = { ID: owner, FileName: terms.name, Action: action, Expire: terms.ttlSeconds }
   return terms.identity === undefined
     ? extras === undefined ? request : { ...request, ...extras }
     : { ...terms.identity, ...request, ...extras }
 }
 
-// One request, its answer made a value or a typed error. `meaning` knows the answers that are the action's own; the
-// others mean the same for each.
-const ask = <A, E>(
-  terms: Terms,
+/**
+ * Sends one request, and makes its answer a value or a typed error. `meaning` knows the answers that are the action's own;
+ * the others mean the same for each.
+ */
+export const ask = <A, E>(
+  terms: Asking,
   request: Request,
   meaning: (response: Response) => Effect.Effect<A, E> | undefined
 ): Effect.Effect<A, E | LockerError> =>
@@ -68,7 +74,7 @@ const ask = <A, E>(
     return meaning(response) ?? Effect.fail(errorOf(terms, request, response))
   })
 
-const errorOf = (terms: Terms, request: Request, response: Response): LockerError => {
+const errorOf = (terms: Asking, request: Request, response: Response): LockerError => {
   const action = request.Action
   switch (response.Status) {
     case "BadPayload":
@@ -82,7 +88,7 @@ const errorOf = (terms: Terms, request: Request, response: Response): LockerErro
   }
 }
 
-const notOwner = (terms: Terms, action: Action, response?: Extract<Response, { readonly Status: "NotOwner" }>) =>
+const notOwner = (terms: Asking, action: Action, response?: Extract<Response, { readonly Status: "NotOwner" }>) =>
   Effect.fail(new NotOwner({ ...about(terms, action), ...(response === undefined ? undefined : Busy.of(response)) }))
 
 /** For whom a lock is asked, and how. */

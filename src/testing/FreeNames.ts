@@ -9,6 +9,9 @@ import { type Request, type Response, serverName } from "../protocol/Protocol.ts
 interface Tenure {
   readonly fence: string
   /** Milliseconds of the clock. */
+  readonly since: number
+  label: string | undefined
+  /** Milliseconds of the clock. */
   until: number
   data: string | undefined
 }
@@ -36,10 +39,29 @@ export const make = (): (request: Request, now: number) => Response => {
   }
 
   const taken = (name: Name, request: Request, now: number): Tenure => {
-    const tenure = held(name, request, now) ?? { fence: String(++name.lastFence), until: 0, data: undefined }
+    const tenure = held(name, request, now) ??
+      { fence: String(++name.lastFence), since: now, label: undefined, until: 0, data: undefined }
     tenure.until = now + request.Expire * 1000
+    if (request.Action === "Lock") tenure.label = request.Label ?? tenure.label
     name.tenures.set(request.ID, tenure)
     return tenure
+  }
+
+  // All who hold it, though each of them is told that it holds it alone.
+  const described = ({ lastFence, tenures }: Name, now: number): Response => {
+    const alive = Array.from(tenures.values()).filter(({ until }) => until > now)
+    return {
+      Status: "Described",
+      Holders: alive.map(({ fence, label, since, until }) => ({
+        ...(label === undefined ? {} : { Label: label }),
+        Since: String(Math.floor(since)),
+        ExpiresIn: String(Math.ceil(until - now)),
+        Fence: fence
+      })),
+      Waiting: "0",
+      Waiters: [],
+      Revision: `${lastFence}.${alive.length}`
+    }
   }
 
   return (request, now) => {
@@ -62,7 +84,7 @@ export const make = (): (request: Request, now: number) => Response => {
         name.tenures.delete(ID)
         return tenure === undefined ? { Status: "Unlocked" } : { Status: "Unlocked", ID }
       case "Describe":
-        return { Status: "BadAction" }
+        return described(name, now)
       case "Erase":
         name.tenures.delete(ID)
         if (tenure === undefined) return { Status: "NotFound" }

@@ -158,11 +158,19 @@ const makeTaken = Effect.fnUntraced(function*({ expiresIn = "1 minute", label, s
     talk: ({ Action }) =>
       Action === "Version"
         ? Effect.succeed<Response>({ Status: "Version", ID: serverName })
-        : Effect.map(Clock.currentTimeMillis, (now): Response => ({
-          Status: "NotOwner",
-          Holder: { ...holder, Since: fixed ?? String(Math.floor(now)) },
-          Waiting
-        }))
+        : Effect.map(Clock.currentTimeMillis, (now): Response => {
+          const Since = fixed ?? String(Math.floor(now))
+          const Holder = { ...holder, Since }
+          return Action === "Describe"
+            ? {
+              Status: "Described",
+              Holders: [Holder],
+              Waiting,
+              Waiters: Array.from({ length: Math.min(waiting, 100) }, () => ({ Since })),
+              Revision: "taken"
+            }
+            : { Status: "NotOwner", Holder, Waiting }
+        })
   })
 })
 

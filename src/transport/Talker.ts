@@ -43,8 +43,8 @@ export class Talker extends Context.Service<Talker, {
    *
    * That connection may be lost before the next request, which then goes by another one, of an older server perhaps. An
    * extension that the connection of a request does not have after all is not sent: `Wait` is left out, so that a lock
-   * that is held is answered at once, and a request with `Fence` or `Heir` fails with a `TransportError` (`Closed`)
-   * without being sent. Asking for the features again then tells what has changed.
+   * that is held is answered at once, and a request with `Fence` or `Heir`, or `Describe`, fails with a `TransportError`
+   * (`Closed`) without being sent. Asking for the features again then tells what has changed.
    */
   readonly features?: Effect.Effect<ReadonlySet<Feature>, TalkError> | undefined
   /**

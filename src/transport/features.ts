@@ -18,13 +18,15 @@ export const named = (response: Response): ReadonlySet<Feature> =>
 
 /**
  * Whether a request may be sent where these are the features. Without `release` a server would take an `Unlock` with a
- * `Fence` for one without, and end a tenure that is not meant.
+ * `Fence` for one without, and end a tenure that is not meant; and `Describe` is an action of its own.
  */
-export const allow = (features: ReadonlySet<Feature>, { Fence, Heir }: Request): boolean =>
-  (Fence === undefined || features.has("release")) && (Heir === undefined || features.has("heir"))
+export const allow = (features: ReadonlySet<Feature>, { Action, Fence, Heir }: Request): boolean =>
+  (Fence === undefined || features.has("release")) && (Heir === undefined || features.has("heir")) &&
+  (Action !== "Describe" || features.has("describe"))
 
-/** Whether a request waits at a server that knows `Wait`. */
-export const waits = ({ Action, Wait }: Request): boolean => Action === "Lock" && Wait !== undefined && Wait > 0
+/** Whether a request waits at a server that knows `Wait`: for a lock, or for a change of what it knows. */
+export const waits = ({ Action, Revision, Wait }: Request): boolean =>
+  Wait !== undefined && Wait > 0 && (Action === "Lock" || (Action === "Describe" && Revision !== undefined))
 
 /** A request as it is sent where `wait` is not named. */
 export const withoutWait = ({ Wait: _, ...request }: Request): Request => request

@@ -3,7 +3,7 @@
  */
 import { assert, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, identity, type Layer, Option, Ref, Schema, type Scope } from "effect"
-import { Cell, DataCodec, DlmError, Lease, Locker, type Talker } from "effect-dlm"
+import { Cell, DataCodec, DlmError, Lease, Locker, Talker } from "effect-dlm"
 import { passTime } from "./passTime.ts"
 
 let names = 0
@@ -39,6 +39,36 @@ export const contract = <E>(
         assert.isFalse(yield* mine.unlock)
         assert.isTrue(Option.isSome(yield* other.tryLock))
         assert.isTrue(yield* other.unlock)
+      }))
+
+    it.effect("describes who holds a name, as far as the server tells, and says when that changes", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const { features = Effect.succeed(new Set<string>()), talk } = yield* Talker.Talker
+        const isTold = (yield* features).has("describe")
+        const [mine, other] = yield* Effect.all([Locker.make(name, { label: "api-1" }), Locker.make(name)])
+        assert.deepStrictEqual((yield* other.describe).holders, [])
+        const { fence } = yield* mine.lock
+        const { holders, revision, waiting } = yield* other.describe
+        assert.strictEqual(holders.length, 1)
+        if (isTold) {
+          assert.strictEqual(holders[0]!.label, "api-1")
+          assert.strictEqual(holders[0]!.fence, Option.getOrThrow(fence))
+          assert.isDefined(holders[0]!.since)
+          assert.strictEqual(waiting, 0)
+          const watching = yield* Effect.forkChild(
+            talk({ ID: "", FileName: name, Action: "Describe", Expire: 0, Revision: revision!, Wait: 30_000 }),
+            { startImmediately: true }
+          )
+          // It neither owns nor waits, and so keeps nobody from anything.
+          assert.strictEqual(yield* mine.holder, "Me")
+          assert.strictEqual((yield* other.describe).revision, revision)
+          assert.isTrue(yield* mine.unlock)
+          const changed = yield* Fiber.join(watching)
+          assert.deepStrictEqual(changed.Status === "Described" && changed.Holders, [])
+        }
+        yield* mine.unlock
+        assert.deepStrictEqual((yield* other.describe).holders, [])
       }))
 
     it.effect("takes a new owner for each tenure, and keeps the caller's own", () =>

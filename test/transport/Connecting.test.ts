@@ -153,7 +153,7 @@ describe("features", () => {
       assert.strictEqual(yield* failing(features!), "Released")
     }))
 
-  it.effect("of a server without any: Fence and Heir are not sent, and Wait is neither sent nor waited for", () =>
+  it.effect("of a server without any: Fence, Heir and Describe are not sent, and Wait is neither sent nor waited for", () =>
     Effect.gen(function*() {
       const server = Double.server({ onVersion: Double.asReference })
       const { features, talk } = yield* talker(server)
@@ -162,6 +162,7 @@ describe("features", () => {
       for (const fields of [{ Fence: "7" }, { Heir: "you" }]) {
         assert.strictEqual(yield* failing(talk(request("Lock", fields))), "Closed")
       }
+      assert.strictEqual(yield* failing(talk(request("Describe"))), "Closed")
       assert.strictEqual(server.peers.length, 1)
       const lost = yield* begun(failing(talk(request("Lock", { Wait: 3_600_000 }))))
       const peer = yield* server.accept

@@ -15,7 +15,14 @@ const request = (Action: Protocol.Action, fields?: Partial<Protocol.Request>): P
 
 const locked: Protocol.Response = { Status: "Locked", ID: "me" }
 const version: Protocol.Response = { Status: "Version", ID: Protocol.serverName }
-const all = "seq,wait,fence,session,release,heir"
+const described: Protocol.Response = { Status: "Described", Holders: [], Waiting: "0", Waiters: [], Revision: "1" }
+const all = "seq,wait,fence,session,release,heir,describe"
+
+/** Requests that wait. */
+const waitings: ReadonlyArray<readonly [Protocol.Request, Protocol.Response]> = [
+  [request("Lock", { Wait: 3_600_000 }), locked],
+  [request("Describe", { Wait: 3_600_000, Revision: "1" }), described]
+]
 
 /** What it fails with, in one word. */
 const failing = <A>(self: Effect.Effect<A, DlmError.TalkError>) =>
@@ -85,15 +92,29 @@ describe("a connection", () => {
 
   it.effect("with a request that waits sends a sign of life every 2 seconds, and lives by the answers", () =>
     Effect.gen(function*() {
-      const { peer, talk } = yield* connected({ onPing: pong })
-      const waiting = yield* begun(talk(request("Lock", { Wait: 3_600_000 })))
-      const asked = yield* peer.next
-      yield* TestClock.adjust("10 minutes")
-      // A look each quarter of a second may be late by one.
-      assert.isAtLeast(pings(peer), 600 / 2.25 - 1)
-      assert.isAtMost(pings(peer), 300)
-      peer.answer(asked, locked)
-      assert.deepStrictEqual(yield* Fiber.join(waiting), locked)
+      for (const [asks, answer] of waitings) {
+        const { peer, talk } = yield* connected({ onPing: pong })
+        const waiting = yield* begun(talk(asks))
+        const asked = yield* peer.next
+        assert.strictEqual(asked.Wait, 3_600_000)
+        yield* TestClock.adjust("10 minutes")
+        // A look each quarter of a second may be late by one.
+        assert.isAtLeast(pings(peer), 600 / 2.25 - 1)
+        assert.isAtMost(pings(peer), 300)
+        peer.answer(asked, answer)
+        assert.deepStrictEqual(yield* Fiber.join(waiting), answer)
+      }
+    }))
+
+  it.effect("asks for a sign of life after a second, where what it asks to be told does not wait", () =>
+    Effect.gen(function*() {
+      for (const fields of [{}, { Wait: 3_600_000 }, { Revision: "1" }, { Revision: "1", Wait: 0 }]) {
+        const { peer, talk } = yield* connected({})
+        const asking = yield* begun(failing(talk(request("Describe", fields))))
+        yield* TestClock.adjust("1250 millis")
+        assert.strictEqual(pings(peer), 1)
+        yield* Fiber.interrupt(asking)
+      }
     }))
 
   it.effect("with a request that waits is given up without a sign of life", () =>
@@ -160,6 +181,17 @@ describe("a connection", () => {
         yield* TestClock.adjust("300 millis")
         assert.strictEqual(yield* Fiber.join(waiting), "AnswerTimeout")
       }
+    }))
+
+  it.effect("sends Describe only where the server names it", () =>
+    Effect.gen(function*() {
+      const old = yield* connected({ features: "seq,wait,fence,session,release,heir,label,busy,permits" })
+      assert.strictEqual(yield* failing(old.talk(request("Describe"))), "Closed")
+      assert.strictEqual(old.peer.requests.length, 1)
+      const { peer, talk } = yield* connected({ features: "seq,describe" })
+      const asking = yield* begun(talk(request("Describe")))
+      peer.answer(yield* peer.next, described)
+      assert.deepStrictEqual(yield* Fiber.join(asking), described)
     }))
 
   it.effect("sends a Fence or an Heir only where the server names what it needs", () =>

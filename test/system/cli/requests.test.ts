@@ -1,6 +1,8 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, FileSystem, Layer } from "effect"
+import type { Protocol } from "effect-dlm/protocol"
+import * as Tcp from "../../support/peers.ts"
 import { assertFails, assertPrints, closedPort, dlm, folder, serve, Server } from "./processes.ts"
 
 /** Asserts what `--json` prints of an error: a line of JSON, and the plain line too. */
@@ -14,6 +16,29 @@ const assertFailsJson = (
   assert.strictEqual(stderr, `dlm: ${line.message}\n`)
 }
 
+/** A line about a holder. */
+const holding = (who: string, weight = "") =>
+  new RegExp(`^${who.replace(/[\\[\]]/g, "\\$&")} since 20\\S+Z${weight}, ends in [\\dms ]+ unless it is renewed$`)
+
+/** Asserts what is told of a lock: of each line what it is, and of the last how many wait. */
+const assertTells = (
+  ended: { readonly status: number | null; readonly stderr: string; readonly stdout: string },
+  status: number,
+  lines: ReadonlyArray<string | RegExp>,
+  stderr: RegExp,
+  waiting = "nobody waits for it"
+) => {
+  assert.strictEqual(ended.status, status, JSON.stringify(ended))
+  assert.match(ended.stderr, stderr)
+  const told = ended.stdout.split("\n")
+  assert.strictEqual(told.length, lines.length + 2, ended.stdout)
+  for (const [i, line] of lines.entries()) {
+    if (typeof line === "string") assert.strictEqual(told[i], line)
+    else assert.match(told[i]!, line)
+  }
+  assert.deepStrictEqual(told.slice(-2), [waiting, ""])
+}
+
 /** For longer than a busy machine takes. */
 const mine = ["--id", "me", "--ttl", "10m"]
 
@@ -24,15 +49,102 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), { excludeTestServices: t
       Effect.gen(function*() {
         const { dlm } = yield* Server
         assertPrints(yield* dlm(["lock", "a", ...mine]), "locked\n")
-        assertPrints(yield* dlm(["test", "a", "--id", "me"]), "locked by this id\n")
-        assertFails(yield* dlm(["test", "a", "--id", "you"]), 75, /TestLock "a": held by another owner/)
+        assertTells(yield* dlm(["test", "a", "--id", "me"]), 0, ["locked by this id", holding("held")], /^$/)
+        assertTells(
+          yield* dlm(["test", "a", "--id", "you"]),
+          75,
+          [holding("held")],
+          /^dlm: TestLock "a": held by another since 20\S+Z\. Wait for[^\n]+\n$/
+        )
         assertFails(yield* dlm(["lock", "a", "--id", "you"]), 75, /Lock "a": held by another since 20\S+Z\. Wait for/)
         assertFails(yield* dlm(["unlock", "a", "--id", "you"]), 75, /Unlock "a": held by another since /)
         assertPrints(yield* dlm(["unlock", "a", "--id", "me"]), "unlocked\n")
         assertPrints(yield* dlm(["unlock", "a", "--id", "me"]), "unlocked: nothing was held\n")
         assertPrints(yield* dlm(["lock", "a", ...mine, "--label", "ada"]), "locked\n")
         assertFails(yield* dlm(["lock", "a", "--id", "you"]), 75, /Lock "a": held by "ada" since 20\S+Z\. Wait for/)
+        assertTells(
+          yield* dlm(["test", "a", "--id", "you"]),
+          75,
+          [holding("held by \"ada\"")],
+          /^dlm: TestLock "a": held by "ada" since 20\S+Z\. Wait for[^\n]+\n$/
+        )
         assertPrints(yield* dlm(["unlock", "a", "--id", "me"]), "unlocked\n")
+        assertPrints(yield* dlm(["test", "a", "--id", "me"]), "free\n")
+      }), 120_000)
+
+    it.effect("test tells how many wait, and all holders", () =>
+      Effect.gen(function*() {
+        const { dlm, port } = yield* Server
+        const client = yield* Tcp.client(port)
+        const ask = (Seq: string, ID: string, fields: Partial<Protocol.Request>) =>
+          client.send({ Seq, ID, FileName: "w", Action: "Lock", Expire: 600, Limit: "3", ...fields })
+        yield* ask("1", "a", { Label: "one\n\u001b[31m", Weight: "2" })
+        yield* ask("2", "b", { Label: "two" })
+        yield* client.take(2)
+        yield* ask("3", "c", { Wait: 300_000 })
+        yield* ask("4", "d", { Wait: 300_000 })
+        // Whoever waits is heard every five seconds.
+        yield* Effect.forkScoped(
+          Effect.forever(Effect.delay(ask("6", "", { Action: "Version" }), "3 seconds"))
+        )
+        // Only once they wait, which this is answered after.
+        yield* ask("5", "", { Action: "Describe" })
+        yield* client.next
+        const [first, second] = [
+          holding("held by \"one\\n\\u001b[31m\"", ", weight 2"),
+          holding("held by \"two\"", ", weight 1")
+        ]
+        assertTells(
+          yield* dlm(["test", "w", "--id", "b"]),
+          0,
+          ["locked by this id", "limit 3", first, second],
+          /^$/,
+          "2 wait for it"
+        )
+        assertTells(
+          yield* dlm(["test", "w", "--id", "you"]),
+          75,
+          ["limit 3", first, second],
+          /^dlm: TestLock "w": held by "one\\n\\u001b\[31m" since 20\S+Z, and 2 wait for it\. Wait for[^\n]+\n$/,
+          "2 wait for it"
+        )
+        const told = yield* dlm(["test", "w", "--id", "you", "--json"])
+        assertFailsJson(told, 75, "NotOwner")
+        const { holders, limit, waiting } = JSON.parse(told.stdout)
+        assert.deepStrictEqual([limit, waiting, holders.length], [3, 2, 2])
+        assert.strictEqual(holders[1].label, "two")
+        assert.strictEqual(holders[0].weight, 2)
+        assert.match(holders[0].since, /^20\S+Z$/)
+        assert.match(holders[0].fence, /^\d+$/)
+        assert.isAtMost(holders[0].expiresIn, 600_000)
+        const mine = JSON.parse((yield* dlm(["test", "w", "--id", "b", "--json"])).stdout)
+        assert.deepStrictEqual([mine.status, mine.name, mine.holders.length, mine.waiting], ["locked", "w", 2, 2])
+      }), 120_000)
+
+    it.effect("test tells what a server without describe tells", () =>
+      Effect.gen(function*() {
+        const { dlm } = yield* Server
+        const holders: Protocol.Response = {
+          Status: "NotOwner",
+          Holder: { Label: "ada", Since: "0", ExpiresIn: "60000" },
+          Waiting: "1"
+        }
+        const answers: ReadonlyArray<readonly [Protocol.Response, number, string, RegExp]> = [
+          [{ Status: "NotOwner" }, 75, "", /^dlm: TestLock "a": held by another owner\. Wait for[^\n]+\n$/],
+          [
+            holders,
+            75,
+            "held by \"ada\" since 1970-01-01T00:00:00.000Z, ends in 1m unless it is renewed\n1 waits for it\n",
+            /^dlm: TestLock "a": held by "ada" since 1970-01-01T00:00:00\.000Z, and 1 wait for it/
+          ],
+          [{ Status: "Locked", ID: "me" }, 0, "locked by this id\n", /^$/]
+        ]
+        for (const [answer, status, stdout, stderr] of answers) {
+          const server = yield* Tcp.server({ onRequest: Tcp.asReference(() => answer) })
+          const ended = yield* dlm(["test", "a", "--id", "me", "--port", String(server.port)])
+          assert.deepStrictEqual([ended.status, ended.stdout], [status, stdout])
+          assert.match(ended.stderr, stderr)
+        }
       }), 120_000)
 
     it.effect("lock, test, unlock --json", () =>

@@ -1,0 +1,44 @@
+/**
+ * What is public of a name, as the command prints it: who holds it, since when, and how many wait for it.
+ */
+import * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import type { Json } from "effect/Schema"
+import type { DescribedHolder, Description } from "../client/Locker.ts"
+
+// A label is another's text: quoted as JSON it is one line, and changes no terminal.
+const lineOf = ({ expiresIn, label, since, weight }: DescribedHolder): string => {
+  const who = label === undefined ? "held" : `held by ${JSON.stringify(label)}`
+  const parts = [
+    since === undefined ? who : `${who} since ${DateTime.formatIso(since)}`,
+    weight === undefined ? undefined : `weight ${weight}`,
+    expiresIn === undefined ? undefined : `ends in ${secondsOf(expiresIn)} unless it is renewed`
+  ]
+  return parts.filter((part) => part !== undefined).join(", ")
+}
+
+const secondsOf = (duration: Duration.Duration): string =>
+  Duration.format(Duration.seconds(Math.ceil(Duration.toSeconds(duration))))
+
+const waitingOf = (waiting: number): string =>
+  waiting === 0 ? "nobody waits for it" : waiting === 1 ? "1 waits for it" : `${waiting} wait for it`
+
+/** A line for each holder of whom something is known, and one of how many wait, where that is known. */
+export const linesOf = ({ holders, limit, waiting }: Description): ReadonlyArray<string> => [
+  ...(limit === undefined ? [] : [`limit ${limit}`]),
+  ...holders.filter((holder) => Object.keys(holder).length > 0).map(lineOf),
+  ...(waiting === undefined ? [] : [waitingOf(waiting)])
+]
+
+/** The same for programs: times in milliseconds, and dates in ISO 8601. */
+export const fieldsOf = ({ holders, limit, waiting }: Description): { readonly [field: string]: Json } => ({
+  ...(limit === undefined ? {} : { limit }),
+  holders: holders.map(({ expiresIn, fence, label, since, weight }) => ({
+    ...(label === undefined ? {} : { label }),
+    ...(since === undefined ? {} : { since: DateTime.formatIso(since) }),
+    ...(expiresIn === undefined ? {} : { expiresIn: Duration.toMillis(expiresIn) }),
+    ...(weight === undefined ? {} : { weight }),
+    ...(fence === undefined ? {} : { fence: String(fence) })
+  })),
+  ...(waiting === undefined ? {} : { waiting })
+})
