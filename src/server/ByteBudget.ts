@@ -29,7 +29,7 @@ export class ByteBudget {
   private unprovedBytes = 0
   /** Of all answers not taken, and of the requests held back meanwhile. */
   private untakenBytes = 0
-  /** How many requests wait for a lock. They must leave room for the requests that they wait for. */
+  /** How many requests wait, for a lock or for a change. They must leave room for the requests that they wait for. */
   private waiting = 0
   private waitingBytes = 0
 

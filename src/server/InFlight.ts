@@ -15,7 +15,7 @@ export interface Origin {
   answer(request: Request, response: Response): void
   /** Hears that a request that was not answered at once is worked on no more. */
   requestEnded(): void
-  /** Hears that requests wait for locks from now on, or that none does any more. */
+  /** Hears that requests wait, for locks or for changes, from now on, or that none does any more. */
   setWaiting(waits: boolean): void
 }
 
@@ -25,7 +25,7 @@ export class InFlight {
   private readonly origin: Origin
   private readonly sender = new Sender()
   private readonly requests = new Map<Fiber.Fiber<Response>, Request>()
-  /** How many of them queue for a lock: they must not keep from being read what they wait for, such as its unlock. */
+  /** How many of them queue for a lock, or wait for a change: they must not keep from being read what they wait for, such as its unlock. */
   private waiting = 0
 
   constructor(shared: Shared, origin: Origin) {

@@ -44,11 +44,12 @@ export interface Limits {
   readonly maxLingering: number
   /**
    * How many requests of one connection may be worked on at a time; more stay in the network. As many again may wait
-   * for a lock; more are answered at once, as without `Wait`.
+   * for a lock, or for a change; more are answered at once, as without `Wait`.
    */
   readonly maxRunning: number
   /**
-   * How many requests of all connections together may wait for a lock; more are answered at once, as without `Wait`.
+   * How many requests of all connections together may wait for a lock, or for a change; more are answered at once, as
+   * without `Wait`.
    * Their lines may take half of `maxInFlightBytes`, and those of connections that have proved no identity a quarter.
    */
   readonly maxWaiting: number
@@ -58,7 +59,7 @@ export interface Limits {
   readonly requestTimeout: Duration.Duration
   /** By when its answer must have been taken. */
   readonly writeTimeout: Duration.Duration
-  /** How long a client that waits for a lock may send nothing, before it is taken for gone, and its connection closed. */
+  /** How long a client that waits, for a lock or for a change, may send nothing, before it is taken for gone, and its connection closed. */
   readonly maxWaitingSilence: Duration.Duration
 }
 

@@ -658,7 +658,8 @@ describe("over a store that another server shares", () => {
       yield* askOf(there, "Lock", "a", { Expire: 20 })
       yield* TestClock.adjust(19_999)
       assert.isFalse(yield* isAnswered(watching))
-      yield* TestClock.adjust(1)
+      // It may just have been looked at, by chance.
+      yield* TestClock.adjust(11)
       assert.isTrue(yield* isAnswered(watching))
     }))
 

@@ -4,8 +4,9 @@
  */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Scope, Stream } from "effect"
-import { Locker } from "effect-dlm"
+import { Locker, Talker } from "effect-dlm"
 import { NodeLockServer, NodeTalker } from "effect-dlm/node"
+import type { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, type Store, type StoreError } from "effect-dlm/server"
 import { StoreContract } from "effect-dlm/testing"
 import { SocketServer } from "effect/socket"
@@ -41,6 +42,10 @@ const serverOver = (layer: Layer.Layer<Store.Store, StoreError.StoreError | Stor
     const { address } = Context.get(context, SocketServer.SocketServer)
     return address._tag === "UnixPathAddress" ? yield* Effect.die("no port") : address.port
   })
+
+/** A Talker of its own connection to a server. */
+const talkerAt = (port: number) =>
+  Effect.map(Layer.build(Layer.fresh(NodeTalker.layer({ port }))), (context) => Context.get(context, Talker.Talker))
 
 /** A Locker with a connection of its own to a server. */
 const lockerAt = Effect.fnUntraced(function*(port: number, name: string, options?: Locker.Options) {
@@ -169,6 +174,43 @@ export const programSuite = (
         const lease = yield* Fiber.join(waiting)
         assert.isTrue(Option.getOrThrow(lease.fence) > Option.getOrThrow(fence))
       }))
+
+    it.live("tell at another who holds a name, and what has changed there", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const [one, other] = yield* Effect.all([serverOver(layer), serverOver(layer)])
+        const [here, there] = [yield* talkerAt(one), yield* talkerAt(other)]
+        const at = (talker: Talker.Talker["Service"], fields: Partial<Protocol.Request>) =>
+          talker.talk({ ID: "", FileName: name, Action: "Describe", Expire: 0, ...fields })
+        const described = (fields: Partial<Protocol.Request> = {}) =>
+          Effect.map(at(there, fields), (answer) => answer.Status === "Described" ? answer : assert.fail(answer.Status))
+        const holds = (ID: string, Weight: string) =>
+          at(here, { Action: "Lock", ID, Expire: 60, Label: ID, Limit: "3", Weight })
+        const unlocks = (ID: string) => at(here, { Action: "Unlock", ID })
+        // Each change at one is told at the other to whoever waits for it there.
+        const changes: ReadonlyArray<readonly [Effect.Effect<unknown, unknown>, ReadonlyArray<string | undefined>]> = [
+          [holds("a", "2"), ["a"]],
+          [holds("b", "1"), ["a", "b"]],
+          [unlocks("a"), ["b"]],
+          [unlocks("b"), []],
+          [at(here, { Action: "Lock", ID: "m", Expire: 2 }), [undefined]],
+          // Its time is over.
+          [Effect.void, []]
+        ]
+        let known = yield* described()
+        for (const [change, holders] of changes) {
+          const watching = yield* Effect.forkChild(
+            described({ Revision: known.Revision, Wait: 20_000 }),
+            { startImmediately: true }
+          )
+          yield* change
+          const told = yield* Fiber.join(watching)
+          assert.deepStrictEqual(told.Holders.map(({ Label }) => Label), holders)
+          assert.strictEqual(told.Limit, holders[0] === undefined ? undefined : "3")
+          assert.notStrictEqual(told.Revision, known.Revision)
+          known = told
+        }
+      }), 60_000)
   })
 }
 
