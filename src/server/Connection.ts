@@ -141,8 +141,6 @@ class Connection implements Account, Origin, Replaceable {
   // Answers out
 
   private reply(Seq: string | undefined, response: Protocol.Response): void {
-    // Nobody takes it any more, and nobody counts it: many large answers at once would need memory without bound.
-    if (this.isCut) return
     this.answers.push(JSON.stringify(Seq === undefined ? response : { ...response, Seq }))
     this.countUntaken()
   }

@@ -276,11 +276,11 @@ const firstEnd = ({ answer: entry, expiresIn }: Outcome<Entry | undefined>): num
   return entry.limit === undefined ? expiresIn : entry.holders.reduce((end, one) => Math.min(end, one.endsIn), Infinity)
 }
 
-const numberOf = (weight: Permit["weight"]): number => weight === "all" ? 0 : weight
+const numberOf = (weight: Permit["weight"]): number => weight === "all" ? 1 : weight
 
 /**
- * Which state this is. Fences of a name only grow, and a tenure has one weight: so of the same newest fence as many holders
- * as before, of the same weight together, are the same ones. It says nothing that is not told anyway.
+ * Which state this is. Fences of a name only grow, so those who hold it beside the same newest one as before were there then,
+ * and where all together weigh as much, none has gone. It says nothing that is not told anyway.
  */
 const revisionOf = (
   { answer: entry, fence = 0n }: Outcome<Entry | undefined>,
@@ -292,5 +292,5 @@ const revisionOf = (
   if (holders.length === 0) return `free.${changedBy}`
   const newest = holders.reduce((newest, one) => one.fence > newest ? one.fence : newest, 0n)
   const weight = holders.reduce((sum, one) => sum + numberOf(one.weight), 0)
-  return `${newest}.${holders.length}.${weight}.${limit}.${changedBy}`
+  return `${newest}.${weight}.${limit}.${changedBy}`
 }

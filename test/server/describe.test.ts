@@ -79,7 +79,7 @@ const over = (store: Layer.Layer<Store.Store>) => LockServer.layer.pipe(Layer.pr
 
 /** A store that counts how often it is asked, and fails while it is told to. */
 const counting = (sharing?: { readonly freed: Stream.Stream<string>; readonly poll?: string }) => {
-  const at = { asked: 0, failing: false, delay: 0 }
+  const at = { asked: 0, failing: false, dying: false, delay: 0, late: 0 }
   const store = Layer.effect(
     Store.Store,
     Effect.map(Store.makeMemory(), ({ modify }) =>
@@ -88,7 +88,13 @@ const counting = (sharing?: { readonly freed: Stream.Stream<string>; readonly po
           Effect.suspend(() => {
             at.asked++
             if (at.failing) return Effect.fail(new StoreError.StoreError({ name, store: "test", reason: "Failed" }))
-            return at.delay === 0 ? modify(name, decide) : Effect.delay(modify(name, decide), at.delay)
+            if (at.dying) return Effect.die(new Error("a bug"))
+            const { delay, late } = at
+            return Effect.sleep(delay).pipe(
+              Effect.andThen(modify(name, decide)),
+              Effect.tap(late === 0 ? Effect.void : Effect.sleep(late)),
+              (slow) => delay === 0 && late === 0 ? modify(name, decide) : slow
+            )
           }),
         ...(sharing === undefined ? {} : { sharing: sharing as Store.Sharing })
       }))
@@ -257,6 +263,9 @@ describe("what is public of a name", () => {
       at.failing = true
       assert.deepStrictEqual(yield* ask("Describe", ""), { Status: "NO" })
       at.failing = false
+      at.dying = true
+      assert.deepStrictEqual(yield* ask("Describe", ""), { Status: "NO" })
+      at.dying = false
       assert.deepStrictEqual(yield* state(), free)
     }).pipe(Effect.provide(layer))
   })
@@ -296,6 +305,15 @@ const changes: Readonly<Record<string, readonly [before: Steps, change: Steps]>>
   ],
   "a grant to a waiter": [Effect.andThen(mutex, waits("b")), ask("Unlock", "a")],
   "another permit": [permits, permit("d")],
+  "a waiter for a permit": [permits, waits("w", { Limit: "5", Weight: "3" })],
+  "a reader beside another": [
+    ask("Lock", "a", { Limit: "shared" }),
+    ask("Lock", "b", { Limit: "shared" })
+  ],
+  "a writer in the place of a reader": [
+    ask("Lock", "a", { Limit: "shared" }),
+    Effect.andThen(ask("Unlock", "a"), ask("Lock", "b", { Limit: "shared", Weight: "all" }))
+  ],
   "a permit that ends": [permits, ask("Unlock", "b")],
   "a permit that expires": [permits, TestClock.adjust(10_000)],
   "a permit in the place of another": [permits, Effect.andThen(ask("Unlock", "b"), permit("d"))],
@@ -337,6 +355,22 @@ describe("a revision", () => {
         assert.strictEqual(yield* revision, known)
       }).pipe(Effect.scoped, inMemory))
   }
+
+  it.effect("is the same once the queue of the last that waited is gone", () => {
+    const { at, layer } = counting({ freed: Stream.never, poll: "1 hour" })
+    return Effect.gen(function*() {
+      yield* mutex
+      at.delay = 20
+      const waiter = yield* fork(ask("Lock", "b", { Wait: 600_000 }))
+      // Its queue asks the store when it goes away.
+      yield* TestClock.adjust(30)
+      yield* Fiber.interrupt(waiter)
+      at.delay = 0
+      const known = yield* revision
+      yield* TestClock.adjust(100)
+      assert.strictEqual(yield* revision, known)
+    }).pipe(Effect.provide(layer))
+  })
 
   it.effect("is short, however many hold a name and wait for it, and of one server", () =>
     Effect.gen(function*() {
@@ -521,6 +555,54 @@ describe("who waits for a change", () => {
       yield* Fiber.interrupt(watching)
     }).pipe(Effect.provide(layer))
   })
+
+  it.effect("is never told of a state before the one that it knows", () => {
+    const { at, layer } = counting({ freed: Stream.never, poll: "1 hour" })
+    return Effect.gen(function*() {
+      const before = yield* revision
+      // What this look has found is on its way for a while.
+      at.late = 20
+      const first = yield* fork(look({ Revision: before, Wait: 600_000 }))
+      at.late = 0
+      yield* mutex
+      const second = yield* watch()
+      yield* TestClock.adjust(20)
+      yield* apart
+      assert.strictEqual((yield* Fiber.join(first)).Holders.length, 1)
+      assert.isFalse(yield* isAnswered(second))
+    }).pipe(Effect.provide(layer))
+  })
+
+  it.effect("leaves no fiber behind", () =>
+    Effect.gen(function*() {
+      const store = yield* Store.makeMemory()
+      const scope = yield* Scope.make()
+      const lockServer = yield* LockServer.make.pipe(
+        Effect.provideService(Scope.Scope, scope),
+        Effect.provideService(Store.Store, store),
+        Effect.provide(Identities.layerNone)
+      )
+      // Each has a finalizer in the scope of the server.
+      const fibers = () => {
+        const { state } = scope
+        return state._tag === "Open" ? state.finalizers?.size ?? 1 : 0
+      }
+      const idle = fibers()
+      const { Revision } = described(yield* askOf(lockServer, "Describe", ""))
+      const watching = yield* Effect.forEach(
+        [600_000, 600_000, 5],
+        (Wait) => fork(askOf(lockServer, "Describe", "", { Revision, Wait }))
+      )
+      assert.strictEqual(fibers(), idle + 1)
+      yield* TestClock.adjust(100)
+      assert.deepStrictEqual(yield* Effect.forEach(watching, isAnswered), [false, false, true])
+      yield* Fiber.interrupt(watching[0]!)
+      assert.strictEqual(fibers(), idle + 1)
+      yield* Fiber.interrupt(watching[1]!)
+      yield* settle
+      assert.strictEqual(fibers(), idle)
+      yield* Scope.close(scope, Exit.void)
+    }))
 
   it.effect("leaves nothing behind when it is interrupted, or has been answered", () => {
     const { at, layer } = counting({ freed: Stream.never, poll: "1 second" })
