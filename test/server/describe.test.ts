@@ -556,6 +556,22 @@ describe("who waits for a change", () => {
     }).pipe(Effect.provide(layer))
   })
 
+  it.effect("is told of very many holders after others had their turn", () =>
+    Effect.gen(function*() {
+      for (let i = 0; i < 1000; i++) yield* ask("Lock", `owner ${i}`, { Limit: "1000" })
+      const watching = yield* Effect.forEach(Array.from({ length: 5 }), () => watch())
+      yield* TestClock.adjust(100)
+      const seen = new Set<number>()
+      const told = Effect.sync(() => watching.filter((one) => one.pollUnsafe() !== undefined).length)
+      yield* ask("Unlock", "owner 7")
+      yield* Effect.repeat(
+        Effect.andThen(Effect.yieldNow, Effect.tap(told, (count) => Effect.sync(() => seen.add(count)))),
+        { until: (count) => count === watching.length }
+      )
+      // Each answer is large, so between two of them everybody else is served.
+      assert.isAtLeast(seen.size, 5)
+    }).pipe(inMemory))
+
   it.effect("is never told of a state before the one that it knows", () => {
     const { at, layer } = counting({ freed: Stream.never, poll: "1 hour" })
     return Effect.gen(function*() {
