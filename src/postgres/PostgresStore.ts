@@ -9,6 +9,12 @@
  *
  * Time is that of the database alone. If its clock is set forward, entries end
  * earlier.
+ *
+ * A command that comes after the time of whoever asked, by that clock, or that waited so long for another transaction,
+ * changes nothing. What that clock is, is known here from the last answer. Where it was set forward since, or this machine
+ * was suspended, a command seems too late that is not: it is told so with the clock as it is, and sent again, which costs
+ * one round trip. Where it was set back, a command that is late by no more than that is carried out; so it is until the
+ * next answer, and not after that.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Config from "effect/Config"
@@ -98,9 +104,16 @@ const checkSettings = (sql: SqlClient.SqlClient): Effect.Effect<void, SqlError |
     }
   })
 
-/** Makes what is missing in the database, where it can keep what the store promises. */
+/** Makes what is missing in the database, where it can keep what the store promises, and tells its clock. */
 const prepare = (client: PgClient.PgClient, sql: SqlClient.SqlClient, schema: Schema.Schema) =>
-  aside(client, Effect.andThen(checkSettings(sql), schema.migrate)).pipe(
+  aside(
+    client,
+    checkSettings(sql).pipe(
+      Effect.andThen(schema.migrate),
+      Effect.andThen(sql.unsafe(schema.clock).values),
+      Effect.map(([row]) => Number(row?.[0]))
+    )
+  ).pipe(
     Effect.provideService(SqlClient.SqlClient, sql),
     Effect.mapError(failedToOpen),
     Failures.within(store, openTimeout)
@@ -183,7 +196,7 @@ export const make = (
     const timeout = Failures.timeoutOf(options)
     const mark = yield* ReleaseFeed.mark
     const config = yield* listening.configOf(client.config, options.listenUrl)
-    yield* prepare(client, sql, schema)
+    const now = yield* prepare(client, sql, schema)
     yield* Effect.forkScoped(sweeping(client, sql, schema, timeout))
     const batches = yield* makeBatches(client, sql, schema)
 
@@ -191,8 +204,9 @@ export const make = (
       modify: yield* CompareAndSet.make({
         store,
         timeout,
-        attempt: (name, cases, { waits }) => {
-          const question = questionOf(escape(name), waits ? mark : null, cases)
+        now,
+        attempt: (name, cases, { until, waits }) => {
+          const question = questionOf(escape(name), { waits: waits ? mark : null, until }, cases)
           return batches.ask(question).pipe(
             Effect.flatMap(Effect.fromResult),
             Effect.map((row) => replyOf(mark, question, row)),

@@ -21,12 +21,12 @@ export interface Question {
  */
 export const questionOf = (
   name: string,
-  waits: string | null,
+  asker: { readonly waits: string | null; readonly until: number | undefined },
   cases: ReadonlyArray<CompareAndSet.Case>
 ): Question => {
   const writes = cases.flatMap(({ change }) => change._tag === "Write" ? [change] : [])
   const [write, other] = writes
-  if (other !== undefined && !CompareAndSet.isSameWrite(write, other)) return questionOf(name, waits, cases.slice(0, 1))
+  if (other !== undefined && !CompareAndSet.isSameWrite(write, other)) return questionOf(name, asker, cases.slice(0, 1))
   const absent = cases.find(({ expected }) => expected._tag === "Absent")
   const present = cases.find(({ expected }) => expected._tag !== "Absent")
   const owned = present?.expected._tag === "Owned" ? present.expected : undefined
@@ -37,7 +37,7 @@ export const questionOf = (
     present,
     parameters: [
       name,
-      waits,
+      asker.waits,
       absent?.change._tag ?? null,
       present?.change._tag ?? null,
       escaped(owned?.owner),
@@ -49,7 +49,9 @@ export const questionOf = (
       write === undefined ? null : String(Math.min(write.ttlMillis, CompareAndSet.maxTtlMillis)),
       owned?.fence === undefined ? null : String(owned.fence),
       String(write?.begins ?? false),
-      escaped(write?.label)
+      escaped(write?.label),
+      asker.until === undefined ? null : String(Math.floor(asker.until)),
+      String(write?.frees ?? false)
     ]
   }
 }
@@ -59,39 +61,44 @@ const unescaped = (text: string | null): string | undefined => text === null ? u
 
 /** What the function answers. Whole numbers of 64 bits may come as something else where the client has types of its own. */
 export type Row = readonly [
-  made: CompareAndSet.Case["change"]["_tag"] | null,
+  made: CompareAndSet.Case["change"]["_tag"] | "Late" | null,
   fence: bigint | number | string | null,
-  revision: bigint | number | string,
+  revision: bigint | number | string | null,
   expiresIn: number | null,
   owner: string,
   identity: string | null,
   data: string | null,
-  /** Where something was removed, the mark of the store at which somebody waited for it, or "many". */
+  /** Where something was freed, the mark of the store at which somebody waited for it, or "many". */
   told: string | null,
   label: string | null,
   /** In milliseconds since 1970; null where that is not known. */
-  since: number | null
+  since: number | null,
+  /** In milliseconds since 1970. */
+  clock: number
 ]
 
 /** What was done, for the store that marks its waiters so. */
 export const replyOf = (
   mark: string,
   { absent, cases, present }: Question,
-  [made, fence, revision, expiresIn, owner, identity, data, told, label, since]: Row
+  [made, fence, revision, expiresIn, owner, identity, data, told, label, since, clock]: Row
 ): CompareAndSet.Reply => {
+  const now = Number(clock)
+  if (made === "Late") return { _tag: "Late", now }
   const tenure = (millis: number): Tenure => ({
-    fence: BigInt(fence ?? revision),
-    revision: BigInt(revision),
+    fence: BigInt(fence ?? revision!),
+    revision: BigInt(revision!),
     expiresIn: Math.max(0, millis)
   })
   if (made === null) {
-    return fence === null ? { _tag: "Free" } : {
+    return fence === null ? { _tag: "Free", now } : {
       _tag: "Found",
       entry: { owner: unescape(owner), identity: unescaped(identity), data: unescaped(data) },
       tenure: {
         ...tenure(expiresIn!),
         holder: since === null ? undefined : { label: unescaped(label), since: Math.floor(since) }
-      }
+      },
+      now
     }
   }
   const { change } = fence === null ? absent! : present!
@@ -100,11 +107,12 @@ export const replyOf = (
     _tag: "Made",
     index: cases.indexOf(fence === null ? absent! : present!),
     tenure: change._tag === "Write"
-      ? { ...tenure(change.ttlMillis), ...(begins ? { fence: BigInt(revision) } : {}) }
+      ? { ...tenure(change.ttlMillis), ...(begins ? { fence: BigInt(revision!) } : {}) }
       : change._tag === "Keep" && fence !== null
       ? tenure(expiresIn!)
       : undefined,
-    waited: told !== null && told !== mark
+    waited: told !== null && told !== mark,
+    now
   }
 }
 

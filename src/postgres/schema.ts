@@ -52,29 +52,61 @@ const fences = (name: string, schema: string): ReadonlyArray<string> => [attempt
 
 // The third version also keeps who has a tenure, and tells it. The older functions leave these columns as they are when
 // they write over an entry, also over one that has expired, so what is there is true of one tenure only.
+const third = {
+  ...second,
+  parameters: `${second.parameters} new_label text,`,
+  results: ", OUT label text, OUT since float8",
+  variables: `
+  e_label text;
+  e_since timestamptz;`,
+  read: `,
+    CASE WHEN t.holder_fence = t.fence THEN t.label END, CASE WHEN t.holder_fence = t.fence THEN t.since END`,
+  into: ", e_label, e_since",
+  written: `,
+      CASE WHEN begins OR fence IS NULL THEN new_label ELSE coalesce(new_label, e_label) END,
+      CASE WHEN begins OR fence IS NULL THEN clock_timestamp() ELSE e_since END,
+      ${second.fence}`,
+  overwritten: `,
+      label = excluded.label, since = excluded.since, holder_fence = excluded.holder_fence`,
+  told: `
+      label := e_label;
+      since := extract(epoch FROM e_since) * 1000;`
+}
+
 const holders = (name: string, schema: string): ReadonlyArray<string> => [
   `ALTER TABLE ${schema}.entries ADD COLUMN label text, ADD COLUMN since timestamptz, ADD COLUMN holder_fence bigint`,
   `COMMENT ON COLUMN ${schema}.entries.holder_fence IS
   'The fence of the tenure that label and since are about. Of any other, neither is known.'`,
-  attempt(name, schema, "attempt_v3", {
-    ...second,
-    parameters: `${second.parameters} new_label text,`,
-    results: ", OUT label text, OUT since float8",
-    variables: `
-  e_label text;
-  e_since timestamptz;`,
-    read: `,
-    CASE WHEN t.holder_fence = t.fence THEN t.label END, CASE WHEN t.holder_fence = t.fence THEN t.since END`,
-    into: ", e_label, e_since",
-    written: `,
-      CASE WHEN begins OR fence IS NULL THEN new_label ELSE coalesce(new_label, e_label) END,
-      CASE WHEN begins OR fence IS NULL THEN clock_timestamp() ELSE e_since END,
-      ${second.fence}`,
-    overwritten: `,
-      label = excluded.label, since = excluded.since, holder_fence = excluded.holder_fence`,
-    told: `
-      label := e_label;
-      since := extract(epoch FROM e_since) * 1000;`
+  attempt(name, schema, "attempt_v3", third)
+]
+
+const clock = "clock := date_part('epoch', clock_timestamp()) * 1000;"
+
+// The fourth version also tells the clock, leaves all as it is where its time has passed while it waited for the lock,
+// and tells of a write that makes room. Who waited is told once: told, it asks again, which sets its mark anew, and finds
+// what was freed between the two. Where it tells what is there, it reads the clock last: with what that still
+// had to live it makes no earlier end.
+const deadlines = (name: string, schema: string): ReadonlyArray<string> => [
+  attempt(name, schema, "attempt_v4", {
+    ...third,
+    parameters: `${third.parameters} valid_until float8, frees boolean,`,
+    results: `${third.results}, OUT clock float8`,
+    late: `
+  ${clock}
+  IF clock > valid_until THEN
+    made := 'Late';
+    RETURN;
+  END IF;`,
+    freed: `
+    IF frees THEN
+      told := e_waited;
+      e_waited := NULL;
+      IF told IS NOT NULL THEN
+        PERFORM pg_notify('${literal(name)}', wanted);
+      END IF;
+    END IF;`,
+    told: `${third.told}
+      ${clock}`
   })
 ]
 
@@ -97,6 +129,9 @@ interface Version {
   readonly overwritten?: string
   /** How it tells of an entry. */
   readonly told?: string
+  /** What it does first once it has the lock, and before a write. */
+  readonly late?: string
+  readonly freed?: string
 }
 
 /** What a version is given, what it answers, and its variables. */
@@ -123,10 +158,20 @@ DECLARE
 
 /** A version of the function. Its text is kept in the database, so that of an older one never changes here. */
 const attempt = (name: string, schema: string, version: string, its: Version): string => {
-  const { fence, fits, into = "", overwritten = "", read = "", told = "", written = "" } = its
+  const {
+    fence,
+    fits,
+    freed = "",
+    into = "",
+    late = "",
+    overwritten = "",
+    read = "",
+    told = "",
+    written = ""
+  } = its
   return `${declared(schema, version, its)}BEGIN
   -- As an expression it costs no query of its own.
-  alone := pg_advisory_xact_lock(hashtextextended(wanted, ${changing})) IS NULL;
+  alone := pg_advisory_xact_lock(hashtextextended(wanted, ${changing})) IS NULL;${late}
   SELECT t.owner, t.identity, t.data, t.fence, t.revision, t.expires_at, t.waited${read}
     INTO e_owner, e_identity, e_data, fence, revision, e_expires_at, e_waited${into}
     FROM ${schema}.entries AS t WHERE t.name = wanted AND t.expires_at > clock_timestamp();
@@ -137,7 +182,7 @@ const attempt = (name: string, schema: string, version: string, its: Version): s
       THEN if_present
   END;
   IF made = 'Write' THEN
-    revision := nextval('${literal(schema)}.revisions');
+    revision := nextval('${literal(schema)}.revisions');${freed}
     INSERT INTO ${schema}.entries AS t VALUES (
       wanted, new_owner, new_identity, new_data, ${fence}, revision,
       clock_timestamp() + ttl * interval '1 millisecond', e_waited${written}
@@ -180,6 +225,8 @@ export interface Schema {
   readonly attempts: string
   /** Deletes some entries that have expired, and says how many. Its parameter is how many at the most. */
   readonly sweep: string
+  /** Tells the clock of the database, in milliseconds. */
+  readonly clock: string
   /** Where the names are told that were freed while somebody waited. */
   readonly channel: string
   /** Makes what is missing, however many do it at once. Where nothing is missing no right to make any is needed. */
@@ -190,16 +237,18 @@ export interface Schema {
 export const make = (name: string): Schema => {
   const schema = quoted(name)
   return {
-    attempt: `SELECT * FROM ${schema}.attempt_v3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+    attempt:
+      `SELECT * FROM ${schema}.attempt_v4($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
     attempts: `SELECT q.at, a.* FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS q(v, at),
-  LATERAL ${schema}.attempt_v3(v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, (v->>6)::bigint, v->>7, v->>8, v->>9,
-    (v->>10)::float8, (v->>11)::bigint, (v->>12)::boolean, v->>13) AS a`,
+  LATERAL ${schema}.attempt_v4(v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, (v->>6)::bigint, v->>7, v->>8, v->>9,
+    (v->>10)::float8, (v->>11)::bigint, (v->>12)::boolean, v->>13, (v->>14)::float8, (v->>15)::boolean) AS a`,
     // One that was renewed meanwhile is looked at again before it is deleted, and one that is being changed is left.
     sweep: `WITH swept AS (
   DELETE FROM ${schema}.entries WHERE name = ANY (ARRAY(
     SELECT name FROM ${schema}.entries WHERE expires_at <= now() LIMIT $1 FOR UPDATE SKIP LOCKED
   )) RETURNING 1
 ) SELECT count(*)::int FROM swept`,
+    clock: "SELECT date_part('epoch', clock_timestamp()) * 1000",
     channel: name,
     migrate: Effect.flatMap(SqlClient.SqlClient, (sql) =>
       sql.withTransaction(Effect.gen(function*() {
@@ -210,7 +259,10 @@ export const make = (name: string): Schema => {
           loader: Migrator.fromRecord({
             "1_entries": Effect.forEach(entries(name, schema), (statement) => sql.unsafe(statement), { discard: true }),
             "2_fences": Effect.forEach(fences(name, schema), (statement) => sql.unsafe(statement), { discard: true }),
-            "3_holders": Effect.forEach(holders(name, schema), (statement) => sql.unsafe(statement), { discard: true })
+            "3_holders": Effect.forEach(holders(name, schema), (statement) => sql.unsafe(statement), { discard: true }),
+            "4_deadlines": Effect.forEach(deadlines(name, schema), (statement) => sql.unsafe(statement), {
+              discard: true
+            })
           }),
           table: `${name}.migrations`
         })

@@ -3,7 +3,11 @@
  *
  * What is promised, and what is not:
  *
- * - Entries end by the clock of Redis's host, which is not to be set by leaps.
+ * - Entries, and the holders of one, end by the clock of Redis's host, which is not to be set by leaps.
+ * - A command that comes after the time of whoever asked, by that clock, changes nothing. What that clock is, is known here
+ *   from the last answer. Where it was set forward since, or this machine was suspended, a command seems too late that
+ *   is not: it is told so with the clock as it is, and sent again, which costs one round trip. Where it was set back,
+ *   a command that is late by no more than that is carried out; so it is until the next answer, and not after that.
  * - A fence is the time at which its tenure began, in microseconds, or one more
  *   than the last if that is later. So fences rise also where Redis forgot
  *   everything, unless that clock was set back by more than Redis was away. Since
@@ -43,7 +47,7 @@ import * as Guarantees from "../store/Guarantees.ts"
 import * as ReleaseFeed from "../store/ReleaseFeed.ts"
 import * as Store from "../store/Store.ts"
 import type { StoreError, StoreUrlError } from "../StoreError.ts"
-import { caseArgs, decode, encode, replyOf, type ScriptReply } from "./messages.ts"
+import { addCases, type Answer, answersOf, decode, encode, replyOf, type ScriptReplies, untilArg } from "./messages.ts"
 import * as RedisConnection from "./RedisConnection.ts"
 import { compareAndSet } from "./script.ts"
 import * as Sentinels from "./Sentinels.ts"
@@ -91,10 +95,10 @@ const loadScript = Effect.fnUntraced(function*(timeout: Duration.Duration) {
   // `Redis.eval` would look the digest up in a cache, which costs as much as all the rest.
   return (args: ReadonlyArray<string>) =>
     Effect.catchIf(
-      redis.send<ReadonlyArray<ScriptReply>>("EVALSHA", digest, ...args),
+      redis.send<ScriptReplies>("EVALSHA", digest, ...args),
       // Another Redis is the master now, or it was started anew.
       ({ cause }) => String(cause).includes("NOSCRIPT"),
-      () => redis.send<ReadonlyArray<ScriptReply>>("EVAL", compareAndSet, ...args)
+      () => redis.send<ScriptReplies>("EVAL", compareAndSet, ...args)
     )
 })
 
@@ -137,41 +141,41 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const mark = yield* ReleaseFeed.mark
   const run = yield* loadScript(timeout)
 
-  const batches = new Batches<Question, ScriptReply>({
+  const batches = new Batches<Question, Answer>({
     max: maxBatch,
     context: yield* Effect.context<never>(),
     perform: (questions) => {
       const args = [String(questions.length + 1), ...questions.map(({ key }) => key), last, channel]
       for (const question of questions) args.push(String(question.args.length), ...question.args)
-      return Effect.mapError(run(args), ({ cause }) => cause)
+      return Effect.mapBoth(run(args), { onFailure: ({ cause }) => cause, onSuccess: answersOf })
     }
   })
 
   const attempt = (
     name: string,
     cases: ReadonlyArray<CompareAndSet.Case>,
-    { waits }: Pick<CompareAndSet.Terms, "waits">
+    terms: CompareAndSet.Terms
   ) => {
     const text = encode(name)
-    const args = [text, waits ? mark : ""]
-    cases.forEach((_, index) => args.push(...caseArgs(cases, index)))
+    const args = [text, terms.waits ? mark : "", untilArg(terms)]
+    addCases(args, cases)
     return Effect.flatMap(
       batches.ask({ key: prefix + text, args }),
-      (reply) =>
-        reply[0] === -2
-          ? Effect.fail(new Error(String(reply[1])))
-          : Effect.try({ try: () => replyOf(mark, reply), catch: (cause) => cause })
+      (answer) =>
+        answer.reply[0] === -2
+          ? Effect.fail(new Error(String(answer.reply[1])))
+          : Effect.try({ try: () => replyOf(mark, answer), catch: (cause) => cause })
     )
   }
 
-  // A script that reads shows at once whether scripts may be run on these keys.
-  yield* attempt("", [], { waits: false }).pipe(
+  // A script that reads shows at once whether scripts may be run on these keys, and what the clock is.
+  const { now } = yield* attempt("", [], { waits: false, until: undefined }).pipe(
     Effect.mapError((cause) => Failures.failed(store, cause)),
     Failures.within(store, timeout)
   )
 
   return Store.Store.of({
-    modify: yield* CompareAndSet.make({ store, timeout, attempt }),
+    modify: yield* CompareAndSet.make({ store, timeout, attempt, now }),
     sharing: { freed: freedOver(redis, channel) }
   })
 })

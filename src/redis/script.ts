@@ -4,58 +4,75 @@
 
 /**
  * It goes through what is asked, each of a key of its own, with its arguments: how many they are, the
- * name, the mark of this store if its asker waits, and the cases. Of each that is done alone: the first case that
- * fits is made, and the answer is its index and the tenure that it left behind, or at which store somebody waited for
- * what it freed; where none fits, it is -1, the tenure, and what is there; and it is -2 and why where the key is
- * nothing of ours.
+ * name, the mark of this store if its asker waits, until when something may be changed, and the cases. Of each that is
+ * done alone: the first case that fits is made, and the answer is its index, the tenure that it left behind, and at which
+ * store somebody waited for what it freed; where none fits, it is -1, the tenure, and what is there; it is -2 and why
+ * where the key is nothing of ours; and -3 where its time has passed. All answers are followed by the clock, in
+ * microseconds; where something is told of what is there, read last: with what that still had to live it makes no earlier end.
  *
- * An entry that a version without labels wrote has no label.
+ * Who waited for a place among holders is told of the first that is freed, and not again until it has asked again: it
+ * does so once it is told, and its mark is set then. What is freed between the two it finds when it asks. If the message
+ * is lost, it looks by itself, as after a removal.
+ *
+ * An entry that a version without labels wrote has no label. One with holders is to a version that knows none another's.
  */
 export const compareAndSet = `
+local call, unpack = redis.call, unpack
 local channel, last = ARGV[1], KEYS[#KEYS]
 
 -- Below 2^53, a double holds every microsecond until the year 2255.
+local function clock()
+  local time = call("TIME")
+  return time[1] * 1000000 + time[2]
+end
+
+local now, found = clock(), false
+
 local function nextRevision()
-  local time = redis.call("TIME")
-  local now = time[1] * 1000000 + time[2]
-  local next = string.format("%.0f", math.max(now, (redis.call("GET", last) or 0) + 1))
-  redis.call("SET", last, next)
+  local next = string.format("%.0f", math.max(now, (call("GET", last) or 0) + 1))
+  call("SET", last, next)
   return next
 end
 
+-- A user that may not publish has freed it all the same, and a waiter looks by itself.
+local function tell(name, waited)
+  if waited ~= "" then redis.pcall("PUBLISH", channel, name) end
+  return waited
+end
+
+-- Whether an entry is as expected.
+local function fits(key, owner, identity, fence, revision, expected, a, b, c)
+  if expected == "Absent" then return not owner end
+  if expected == "Owned" then
+    return owner == a and identity == b and (c == "" or c == fence) and call("HSTRLEN", key, "data") == 0
+  end
+  return revision == a
+end
+
 local function attempt(key, from, to)
-  local name, waits = ARGV[from], ARGV[from + 1]
-  local found = redis.pcall("HMGET", key, "owner", "identity", "fence", "revision", "waited", "label")
-  if found.err then return { -2, found.err } end
-  local owner, identity, fence, revision, waited, label = unpack(found)
+  local name, waits, valid = ARGV[from], ARGV[from + 1], ARGV[from + 2]
+  if valid ~= "" and now > valid * 1000 then return { -3 } end
+  local its = redis.pcall("HMGET", key, "owner", "identity", "fence", "revision", "waited", "label")
+  if its.err then return { -2, its.err } end
+  local owner, identity, fence, revision, waited, label = unpack(its)
 
-  local function fits(expected, a, b, c)
-    if expected == "Absent" then return not owner end
-    if expected == "Owned" then
-      return owner == a and identity == b and (c == "" or c == fence) and redis.call("HSTRLEN", key, "data") == 0
-    end
-    return revision == a
-  end
-
-  local function remove()
-    if not owner then return end
-    redis.call("DEL", key)
-    -- A user that may not publish has freed it all the same, and a waiter looks by itself.
-    if waited ~= "" then redis.pcall("PUBLISH", channel, name) end
-  end
-
-  local function write(ttl, begins, newLabel, newOwner, newIdentity, data)
+  local function write(ttl, kind, newLabel, newOwner, newIdentity, data)
+    local told
     revision = nextRevision()
-    if owner then redis.call("DEL", key) else waited = "" end
-    if begins == "1" or not owner then fence, label = revision, "" end
+    if owner then call("DEL", key) else waited = "" end
+    if kind == "Frees" then
+      told = tell(name, waited)
+      waited = ""
+    end
+    if kind == "Begins" or not owner then fence, label = revision, "" end
     if newLabel ~= "" then label = newLabel end
-    redis.call("HSET", key, "owner", newOwner, "identity", newIdentity, "data", data,
+    call("HSET", key, "owner", newOwner, "identity", newIdentity, "data", data,
       "fence", fence, "revision", revision, "waited", waited, "label", label or "")
-    redis.call("PEXPIRE", key, ttl)
-    return tonumber(ttl)
+    call("PEXPIRE", key, ttl)
+    return tonumber(ttl), told
   end
 
-  local at, index, entry = from + 2, 0, nil
+  local at, index, entry = from + 3, 0, nil
   while at <= to do
     local expected, a, b, c, change = unpack(ARGV, at, at + 4)
     at = at + 5
@@ -63,23 +80,25 @@ local function attempt(key, from, to)
       entry = at
       at = at + 6
     end
-    if fits(expected, a, b, c) then
+    if fits(key, owner, identity, fence, revision, expected, a, b, c) then
+      if change == "Keep" then return owner and { index, fence, revision, call("PTTL", key) } or { index } end
       if change == "Remove" then
-        remove()
-        return { index, false, false, false, waited }
+        if not owner then return { index } end
+        call("DEL", key)
+        return { index, false, false, false, tell(name, waited) }
       end
-      if change == "Keep" then return owner and { index, fence, revision, redis.call("PTTL", key) } or { index } end
-      local ttl = write(unpack(ARGV, entry, entry + 5))
-      return { index, fence, revision, ttl }
+      local ttl, told = write(unpack(ARGV, entry, entry + 5))
+      return { index, fence, revision, ttl, told }
     end
     index = index + 1
   end
 
   if not owner then return { -1 } end
+  found = true
   if waits ~= "" and waited ~= waits and waited ~= "many" then
-    redis.call("HSET", key, "waited", waited == "" and waits or "many")
+    call("HSET", key, "waited", waited == "" and waits or "many")
   end
-  return { -1, fence, revision, redis.call("PTTL", key), owner, identity, redis.call("HGET", key, "data"), label or "" }
+  return { -1, fence, revision, call("PTTL", key), owner, identity, call("HGET", key, "data"), label or "" }
 end
 
 local answers, at = {}, 2
@@ -88,5 +107,6 @@ for i = 1, #KEYS - 1 do
   answers[i] = attempt(KEYS[i], at + 1, at + count)
   at = at + 1 + count
 end
+answers[#KEYS] = found and clock() or now
 return answers
 `

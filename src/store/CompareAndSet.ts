@@ -85,12 +85,15 @@ export interface Options {
   readonly store: string
   /** Bounds all round trips of a change together; whether it was made is not known then. */
   readonly timeout: Duration.Duration
+  /** What its clock was when the store was opened, in milliseconds, where it tells one: the first attempt has an end then. */
+  readonly now?: number | undefined
   /** The store's own operation: one round trip, atomic. */
   readonly attempt: (name: string, cases: ReadonlyArray<Case>, terms: Terms) => Effect.Effect<Reply, unknown>
 }
 
 /** A case, and the decision that made it, on this entry. */
 interface Guess<A> extends Case {
+  readonly before: Entry | undefined
   readonly answer: A
   readonly asked: Change
 }
@@ -101,16 +104,25 @@ interface Known {
   readonly wall: () => number
 }
 
+// `now` is the clock of the store as it was told last: with what was read, so that no end is written that is earlier.
 const guessOf = <A>(
-  { storeClock, wall }: Known,
+  { wall }: Known,
   expected: Expected,
   before: Entry | undefined,
-  { answer, change }: Decision<A>
+  { answer, change }: Decision<A>,
+  now?: number
 ): Guess<A> => {
   const isThere = expected._tag === "Revision"
-  const now = isThere ? storeClock.now() : undefined
-  return { expected, change: Row.changeOf(change, before, isThere, now, wall), answer, asked: change }
+  const asked = Row.changeOf(change, before, isThere, isThere ? now : undefined, wall)
+  return { expected, change: asked, before, answer, asked: change }
 }
+
+/** The same, with the ends that are written by the clock as it is known now. */
+const guessAgain = <A>(
+  known: Known,
+  { answer, asked, before, expected }: Guess<A>,
+  now: number | undefined
+): Guess<A> => guessOf(known, expected, before, { answer, change: asked }, now)
 
 const guessesOf = <A>(
   known: Known,
@@ -151,7 +163,7 @@ const makeFrom = (known: Known, attempt: Options["attempt"]) => {
       if (reply.now !== undefined) known.storeClock.set(reply.now)
       if (reply._tag === "Made") return Effect.succeed(outcomeAfter(known, cases[reply.index]!, reply))
       // The clock of the store is known better now.
-      if (reply._tag === "Late") return from(changing, cases)
+      if (reply._tag === "Late") return from(changing, cases.map((guess) => guessAgain(known, guess, reply.now)))
       return Effect.flatMap(entryOf(reply), (entry) => {
         const found = reply._tag === "Found" ? reply : undefined
         const expected: Expected = found === undefined
@@ -162,7 +174,7 @@ const makeFrom = (known: Known, attempt: Options["attempt"]) => {
         if (decision.change._tag === "Keep") {
           return Effect.succeed(outcomeOf(decision.answer, tenureOf(known, entry, found)))
         }
-        const guesses = [guessOf(known, expected, entry, decision)]
+        const guesses = [guessOf(known, expected, entry, decision, reply.now)]
         return entry?.limit === undefined || changing.order === undefined
           ? from(changing, guesses)
           : changing.order.run(name, from({ ...changing, order: undefined }, guesses))
@@ -173,9 +185,10 @@ const makeFrom = (known: Known, attempt: Options["attempt"]) => {
 }
 
 /** Makes a `modify` of `attempt`. */
-export const make = ({ attempt, store, timeout }: Options): Effect.Effect<Modify> =>
+export const make = ({ attempt, now, store, timeout }: Options): Effect.Effect<Modify> =>
   Effect.map(Clock.Clock, (clock): Modify => {
     const known: Known = { storeClock: new StoreClock(clock), wall: () => clock.currentTimeMillisUnsafe() }
+    if (now !== undefined) known.storeClock.set(now)
     const from = makeFrom(known, attempt)
     const timeoutMillis = Duration.toMillis(timeout)
     const deadlines = new Deadlines(timeout)

@@ -21,12 +21,10 @@ export class StoreClock {
     this.heardAt = monotonicMillisUnsafe(this.clock)
   }
 
-  /** What it is now, or a little earlier: its answer was on its way for a while. Not known before the store has told it. */
-  now(): number | undefined {
-    return this.at(monotonicMillisUnsafe(this.clock))
-  }
-
-  /** What it will be at a time of the monotonic clock here, or a little earlier than it will be then. */
+  /**
+   * What it is at a time of the monotonic clock here, or a little earlier: its answer was on its way for a while. Not known
+   * before the store has told it.
+   */
   at(monotonic: number): number | undefined {
     return this.told === undefined ? undefined : this.told + monotonic - this.heardAt
   }

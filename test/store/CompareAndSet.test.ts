@@ -339,3 +339,72 @@ describe("a modify", () => {
       assert.include(error.message, "\"f\": the test store failed (READONLY)")
     }))
 })
+
+describe("the clock of the store", () => {
+  /** A `modify` whose attempts are answered with these, one after the other, and what was asked. */
+  const scripted = (replies: ReadonlyArray<CompareAndSet.Reply>, now?: number) => {
+    const asked: Array<{ readonly cases: ReadonlyArray<CompareAndSet.Case>; readonly until: number | undefined }> = []
+    return Effect.map(
+      CompareAndSet.make({
+        store: "test",
+        timeout: Duration.seconds(2),
+        now,
+        attempt: (_, cases, { until }) => Effect.succeed(replies[asked.push({ cases, until }) - 1]!)
+      }),
+      (modify) => ({ modify, asked })
+    )
+  }
+  const mine = { owner: "me", identity: undefined, waits: false }
+  const keep = { answer: undefined, change: { _tag: "Keep" } } as const
+
+  it.effect("says until when a command may change something, from the first on, and anew with each answer", () =>
+    Effect.gen(function*() {
+      const { asked, modify } = yield* scripted([{ _tag: "Free", now: 7000 }, { _tag: "Free", now: 9000 }], 5000)
+      yield* TestClock.adjust(100)
+      yield* modify("f", () => keep, mine)
+      yield* TestClock.adjust(10)
+      yield* modify("f", () => keep, mine)
+      assert.deepStrictEqual(asked.map(({ until }) => until), [5000 + 100 + 2000, 7000 + 10 + 2000])
+    }))
+
+  it.effect("is not guessed before it was told", () =>
+    Effect.gen(function*() {
+      const { asked, modify } = yield* scripted([{ _tag: "Free", now: 7000 }, { _tag: "Free", now: 7000 }])
+      yield* modify("f", () => keep, mine)
+      yield* modify("f", () => keep, mine)
+      assert.deepStrictEqual(asked.map(({ until }) => until), [undefined, 9000])
+    }))
+
+  it.effect("is known better from an answer that it was too late: the same is asked again, with ends by it", () =>
+    Effect.gen(function*() {
+      const hour = 3_600_000
+      const other = { place: 1, owner: "other", weight: 1, ttl: 60_000, since: 0, fence: "1", endsAt: 50_000 }
+      const entry = { owner: "", identity: "\0", data: JSON.stringify({ limit: 2, holders: [other] }) }
+      const made = { fence: 1n, revision: 2n, expiresIn: 60_000 }
+      const { asked, modify } = yield* scripted([
+        { _tag: "Found", entry, tenure: { ...made, revision: 1n }, now: 1000 },
+        { _tag: "Late", now: 1000 + hour },
+        { _tag: "Made", index: 0, tenure: made, now: 1000 + hour }
+      ], 0)
+      let decisions = 0
+      const { answer, fence } = yield* modify("f", (entry) => {
+        decisions++
+        const holders = entry?.limit === undefined ? [] : entry.holders
+        const me = { owner: "me", identity: undefined, weight: 1, label: undefined, since: 0, fence: undefined }
+        return {
+          answer: holders.length,
+          change: { _tag: "Share", limit: 2, holders: [...holders, { ...me, endsIn: 30_000 }], next: undefined }
+        }
+      }, { ...mine, shares: true })
+      assert.deepStrictEqual([answer, fence], [1, 2n])
+      assert.deepStrictEqual(asked.map(({ until }) => until), [2000, 3000, 3000 + hour])
+      // What was decided stands: only the clock is another.
+      assert.strictEqual(decisions, 2)
+      const ends = asked.slice(1).map(({ cases: [{ change } = assert.fail("no case")] }) =>
+        change._tag === "Write"
+          ? JSON.parse(change.entry.data!).holders.map(({ endsAt }: { endsAt?: number }) => endsAt)
+          : assert.fail(change._tag)
+      )
+      assert.deepStrictEqual(ends, [[50_000, 31_000], [50_000, 31_000 + hour]])
+    }))
+})

@@ -20,8 +20,8 @@ import { PostgresStore } from "effect-dlm/postgres"
 import { Store, type StoreError } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 import { createHash } from "node:crypto"
-import * as net from "node:net"
 import { afterAll, beforeAll } from "vitest"
+import { forward } from "../../support/forward.ts"
 import { collected } from "../../support/logs.ts"
 import { goesOn } from "../../support/olderEntry.ts"
 import { postgresServer, programs } from "../../support/postgresServer.ts"
@@ -31,25 +31,6 @@ type Server = Effect.Success<typeof postgresServer>
 
 /** A third of a page, which is more than an index takes, and cannot be compressed to less. */
 const longName = Array.from({ length: 60 }, (_, i) => createHash("sha512").update(String(i)).digest("base64")).join("")
-
-/** Leads from one port to another, for as long as the scope lives. */
-const forward = (from: number, to: number) =>
-  Effect.acquireRelease(
-    Effect.callback<() => void>((resume) => {
-      const sockets = new Set<net.Socket>()
-      const server = net.createServer((near) => {
-        const far = net.connect(to, "127.0.0.1")
-        for (const socket of [near, far]) sockets.add(socket.on("error", () => socket.destroy()))
-        near.pipe(far).pipe(near)
-      })
-      server.listen(from, "127.0.0.1", () =>
-        resume(Effect.succeed(() => {
-          server.close()
-          for (const socket of sockets) socket.destroy()
-        })))
-    }),
-    (close) => Effect.sync(close)
-  )
 
 describeWith("the Postgres store", programs, () => {
   const scope = Scope.makeUnsafe()
@@ -240,7 +221,7 @@ describeWith("the Postgres store", programs, () => {
         // As it was left by the migrations that there were.
         yield* withSql((sql) =>
           Effect.gen(function*() {
-            yield* sql`DROP FUNCTION older.attempt_v3`
+            yield* sql`DROP FUNCTION older.attempt_v3, older.attempt_v4`
             yield* sql`ALTER TABLE older.entries DROP COLUMN label, DROP COLUMN since, DROP COLUMN holder_fence`
             yield* sql`DELETE FROM older.migrations WHERE migration_id > 2`
           })
