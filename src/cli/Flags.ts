@@ -10,24 +10,39 @@ import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
+import { identityConfig } from "../client/Options.ts"
+import { DurationText } from "../lib/DurationText.ts"
+import { withoutBrackets } from "../lib/HostText.ts"
 import * as NodeTalker from "../node/NodeTalker.ts"
 import * as NodeTls from "../node/NodeTls.ts"
 import { defaultPort } from "../protocol/Protocol.ts"
 import * as Identities from "../server/Identities.ts"
 
-const host = Flag.String("host").pipe(
-  Flag.withDescription("Host of the lock server (DLM_HOST, or 127.0.0.1)"),
-  Flag.optional
-)
-
 /** Text that is not empty: in a script an empty name or owner is most likely a variable that was never set. */
 export const someText = Schema.String.check(Schema.isNonEmpty({ message: "Expected at least one character" }))
 
+/** A host, such as `locks.example.org`, `::1` or `[::1]`. */
+export const hostText = someText.pipe(
+  Schema.decodeTo(Schema.String, {
+    decode: SchemaGetter.transform(withoutBrackets),
+    encode: SchemaGetter.passthrough()
+  })
+)
+
+const host = Flag.String("host").pipe(
+  Flag.withSchema(hostText),
+  Flag.withDescription("Host of the lock server (DLM_HOST; 127.0.0.1)"),
+  Flag.optional
+)
+
 export const portNumber = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65535 }))
+
+/** A port in a variable. */
+export const portText = Schema.FiniteFromString.pipe(Schema.decodeTo(portNumber))
 
 export const port = Flag.Int("port").pipe(
   Flag.withSchema(portNumber),
-  Flag.withDescription(`Port of the lock server (DLM_PORT, or ${defaultPort})`),
+  Flag.withDescription(`Port of the lock server (DLM_PORT; ${defaultPort})`),
   Flag.optional
 )
 
@@ -36,27 +51,17 @@ export const json = Flag.Boolean("json").pipe(
   Flag.withDefault(false)
 )
 
-const millisOf: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-const durationText = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/
+/** A time, such as `500ms`; of a variable where the flag is not given. */
+export const duration = (name: string, variable: string) =>
+  Flag.String(name).pipe(Flag.withSchema(DurationText), Flag.withFallbackConfig(Config.schema(DurationText, variable)))
 
-/** A duration as a person types it: `500ms`, `30s`, `5m`, `1h`; a bare number is seconds. */
-const DurationText = Schema.String.check(
-  Schema.isPattern(durationText, { message: "Expected a duration such as 500ms, 30s, 5m or 1h" })
-).pipe(
-  Schema.decodeTo(Schema.Duration, {
-    decode: SchemaGetter.transform((text) => {
-      const [, amount, unit] = durationText.exec(text)!
-      return Duration.millis(Number(amount) * millisOf[unit ?? "s"]!)
-    }),
-    encode: SchemaGetter.transform((duration) => `${Duration.toMillis(duration)}ms`)
-  })
+export const ttl = duration("ttl", "DLM_TTL").pipe(
+  Flag.withDescription("Time to live of the lock or datum, such as 500ms, 30s, 5m (DLM_TTL; 30s)"),
+  Flag.withDefault(Duration.seconds(30))
 )
 
-export const duration = (name: string) => Flag.String(name).pipe(Flag.withSchema(DurationText))
-
-export const ttl = duration("ttl").pipe(
-  Flag.withDescription("Time to live of the lock or datum, such as 500ms, 30s, 5m"),
-  Flag.withDefault(Duration.seconds(30))
+export const wait = duration("wait", "DLM_WAIT").pipe(
+  Flag.withDescription("How long to wait for the lock, such as 10s (DLM_WAIT)")
 )
 
 export const label = Flag.String("label").pipe(
@@ -67,7 +72,9 @@ export const label = Flag.String("label").pipe(
 )
 
 export const identity = Flag.File("identity", { mustExist: true }).pipe(
-  Flag.withDescription("File of the identity to present, as made by: dlm identity NAME"),
+  Flag.withDescription(
+    "File of the identity to present, as made by: dlm identity NAME (DLM_IDENTITY_NAME, DLM_IDENTITY_SECRET)"
+  ),
   Flag.optional
 )
 
@@ -79,7 +86,7 @@ export const server = {
   host,
   port,
   tls: Flag.Boolean("tls").pipe(
-    Flag.withDescription("Talk over TLS (DLM_TLS=true)"),
+    Flag.withDescription("Talk over TLS (DLM_TLS)"),
     Flag.withDefault(false)
   ),
   tlsCa: pemFile("tls-ca", "Trust these authorities, in PEM; over TLS (DLM_TLS_CA)"),
@@ -109,21 +116,27 @@ export interface ServerFlags {
   readonly tlsKey: Option.Option<string>
 }
 
-/** Talks to where the flags and Config say that the server is, as long as the scope lasts. */
-export const talker = (flags: ServerFlags) =>
-  Effect.flatMap(
+/** Where the flags and Config say that the server is, and over what to talk to it. */
+export const address = (flags: ServerFlags) =>
+  Effect.map(
     Config.all([NodeTalker.config, NodeTls.config]),
-    ([config, files]) =>
-      Layer.build(NodeTalker.layerFiles({
-        ...config,
-        host: Option.getOrElse(flags.host, () => config.host),
-        port: Option.getOrElse(flags.port, () => config.port)
-      }, filesOf(flags, files)))
+    ([config, files]) => ({
+      ...config,
+      host: Option.getOrElse(flags.host, () => config.host ?? defaultHost),
+      port: Option.getOrElse(flags.port, () => config.port ?? defaultPort),
+      files: filesOf(flags, files)
+    })
   )
 
-/** The identity in the file, if one is named. */
+const defaultHost = "127.0.0.1"
+
+/** Talks to where the flags and Config say that the server is, as long as the scope lasts. */
+export const talker = (flags: ServerFlags) =>
+  Effect.flatMap(address(flags), ({ files, ...options }) => Layer.build(NodeTalker.layerFiles(options, files)))
+
+/** The identity in the file, or else that of Config, if there is one. */
 export const presentedIdentity = Effect.fnUntraced(function*(file: Option.Option<string>) {
-  if (Option.isNone(file)) return undefined
+  if (Option.isNone(file)) return yield* identityConfig
   const path = yield* Path.Path
   return {
     name: path.basename(file.value, Identities.fileExtension),

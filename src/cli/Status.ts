@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { LockUnavailable } from "../DlmError.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
+import * as StandardStreams from "../node/StandardStreams.ts"
 
 /** Exit statuses, named as in sysexits(3). */
 export const status = {
@@ -15,6 +16,7 @@ export const status = {
   notFound: 66,
   noServer: 69,
   system: 71,
+  stream: 73,
   lost: 74,
   held: 75,
   protocol: 76,
@@ -31,7 +33,13 @@ export class Failed extends Schema.TaggedError<Failed>()("Failed", {
   message: Schema.String,
   /** What `--json` tells beside these. */
   details: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json))
-}) {}
+}) {
+  /** The same, with another status. */
+  with(status: number): Failed {
+    const { details, error, message } = this
+    return new Failed({ status, error, message, ...(details === undefined ? {} : { details }) })
+  }
+}
 
 const statusByTag: Record<string, number> = {
   TransportError: status.noServer,
@@ -54,7 +62,8 @@ const statusByTag: Record<string, number> = {
   ConfigError: status.usage,
   InvalidOption: status.usage,
   IdentityError: status.usage,
-  TlsError: status.usage
+  TlsError: status.usage,
+  StreamError: status.stream
 }
 
 interface TaggedError {
@@ -78,9 +87,17 @@ export const fromError = (error: TaggedError, details?: Failed["details"]): Fail
   })
 }
 
+/** Something given cannot be used, since it is not UTF-8. */
+export const notUtf8 = (what: string): Failed =>
+  new Failed({ status: status.usage, error: "NotUtf8", message: `${what} is not UTF-8 text, and would be another` })
+
 /** Says why, and sets the exit status. */
 export const report = ({ message, status }: Failed): Effect.Effect<void> =>
   Effect.andThen(Console.error(`dlm: ${message}`), NodeProcess.setExitStatus(status))
+
+/** Prints one line, and fails where standard output does not take it. */
+export const print = (line: string): Effect.Effect<void, StandardStreams.StreamError> =>
+  Effect.andThen(Console.log(line), StandardStreams.flushed)
 
 /** With `--json` an error is a line of JSON on standard output too, beside the plain one on standard error. */
 export const reporting = (json: boolean) =>

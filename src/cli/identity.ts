@@ -4,14 +4,13 @@
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Identities from "../server/Identities.ts"
 import { defaults } from "../server/Limits.ts"
 import * as Flags from "./Flags.ts"
-import { reporting } from "./Status.ts"
+import { print, reporting } from "./Status.ts"
 
 export const identity = Command.make("identity", {
   name: Argument.String("name").pipe(Argument.withDescription("1 to 64 of the characters A-Z a-z 0-9 _ -")),
@@ -28,7 +27,7 @@ export const identity = Command.make("identity", {
 }, (flags) =>
   Effect.gen(function*() {
     const file = yield* Identities.create(flags.identities, flags.name, { maxDataCharacters: flags.maxSize })
-    yield* Console.log(flags.json ? JSON.stringify({ file }) : `made ${file}`)
+    yield* print(flags.json ? JSON.stringify({ file }) : `made ${file}`)
   }).pipe(Effect.provide(SecureRandom.layerWebCrypto), reporting(flags.json))).pipe(
     Command.withDescription("Make an identity, for dlm serve --identities and for --identity")
   )

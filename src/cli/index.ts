@@ -5,13 +5,16 @@ import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as NodeProcess from "../node/NodeProcess.ts"
+import * as StandardStreams from "../node/StandardStreams.ts"
+import * as Utf8 from "../node/Utf8.ts"
 import { version } from "./clientVersion.ts"
 import { identity } from "./identity.ts"
 import * as Requests from "./requests.ts"
 import { run } from "./run.ts"
 import { serve } from "./serve.ts"
-import { fromError, report, status } from "./Status.ts"
+import { fromError, notUtf8, report, status } from "./Status.ts"
 
 const dlm = Command.make("dlm").pipe(
   Command.withDescription("Locks and small data, shared by processes and machines"),
@@ -46,12 +49,31 @@ const presenter: CliOutput.Presenter = {
       : CliOutput.defaultPresenter.present(event)
 }
 
+// Such an argument would name something else, and such a variable too.
+const allUtf8 = Effect.gen(function*() {
+  const argument = yield* Utf8.wrongArgument
+  if (argument !== undefined) return yield* notUtf8(`the argument ${JSON.stringify(argument)}`)
+  const variable = yield* Utf8.wrongVariable((name) => name.startsWith("DLM_"))
+  if (variable !== undefined) return yield* notUtf8(`the variable ${variable}`)
+})
+
+// What is not told by what printed it: the help, and the version.
+const allPrinted = Effect.gen(function*() {
+  const written = yield* Effect.result(StandardStreams.flushed)
+  // Whatever else went wrong has been told.
+  if (Result.isFailure(written) && (yield* NodeProcess.exitStatus) === 0) yield* report(fromError(written.failure))
+})
+
 /** The command: reads its arguments, does as they say, and sets the exit status. It never fails. */
-export const main = Effect.andThen(NodeProcess.interruptOnSignals, Command.run(dlm, { version })).pipe(
+export const main = NodeProcess.interruptOnSignals.pipe(
+  Effect.andThen(allUtf8),
+  Effect.andThen(Command.run(dlm, { version })),
   Effect.scoped,
   Effect.catch((error) => {
     if (error._tag === "ShowHelp") return NodeProcess.setExitStatus(error.errors.length > 0 ? status.usage : 0)
     return report(error._tag === "Failed" ? error : fromError(error))
   }),
-  Effect.provideService(CliOutput.Presenter, presenter)
+  Effect.andThen(allPrinted),
+  Effect.provideService(CliOutput.Presenter, presenter),
+  Effect.provide(StandardStreams.layerConsole)
 )

@@ -4,7 +4,6 @@
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -13,11 +12,12 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Locker from "../client/Locker.ts"
 import { NotOwner } from "../DlmError.ts"
+import * as StandardStreams from "../node/StandardStreams.ts"
 import { decodeUtf8 } from "../protocol/Wire.ts"
 import { version as clientVersion } from "./clientVersion.ts"
 import { fieldsOf, linesOf } from "./description.ts"
 import * as Flags from "./Flags.ts"
-import { Failed, fromError, reporting, status } from "./Status.ts"
+import { Failed, fromError, print as printLine, reporting, status } from "./Status.ts"
 
 const common = {
   ...Flags.server,
@@ -39,7 +39,7 @@ interface RequestFlags extends Flags.ServerFlags {
   readonly identity: Option.Option<string>
   readonly json: boolean
   readonly name: string
-  readonly id: string
+  readonly id?: string | undefined
   readonly ttl?: Duration.Duration
   readonly label?: Option.Option<string>
 }
@@ -54,19 +54,23 @@ const locker = Effect.fnUntraced(function*(flags: RequestFlags) {
   return yield* Effect.provideContext(Locker.make(flags.name, options), yield* Flags.talker(flags))
 })
 
-const print = (json: boolean, text: string, fields: object) => Console.log(json ? JSON.stringify(fields) : text)
+const print = (json: boolean, text: string, fields: object) => printLine(json ? JSON.stringify(fields) : text)
+
+// It is waited for as a lease is, which is then let go of: it is held for its time to live, and not renewed.
+const waitFor = (locker: Locker.Locker, wait: Duration.Duration) =>
+  Effect.asVoid(Effect.flatMap(locker.acquire({ wait }), ({ detach }) => detach))
 
 export const lock = Command.make(
   "lock",
-  { ...common, name, id, ttl: Flags.ttl, label: Flags.label },
+  { ...common, name, id, ttl: Flags.ttl, wait: Flag.optional(Flags.wait), label: Flags.label },
   (flags) =>
     Effect.gen(function*() {
-      const { lock } = yield* locker(flags)
-      yield* lock
+      const mine = yield* locker(flags)
+      yield* Option.match(flags.wait, { onNone: () => Effect.asVoid(mine.lock), onSome: (wait) => waitFor(mine, wait) })
       yield* print(flags.json, "locked", { status: "locked", name: flags.name, id: flags.id })
     }).pipe(Effect.scoped, reporting(flags.json))
 ).pipe(
-  Command.withDescription("Take a lock, or renew it, without waiting")
+  Command.withDescription("Take a lock, or renew it; without --wait at once or not at all")
 )
 
 export const unlock = Command.make("unlock", { ...common, name, id }, (flags) =>
@@ -80,10 +84,10 @@ export const unlock = Command.make("unlock", { ...common, name, id }, (flags) =>
     })
   }).pipe(Effect.scoped, reporting(flags.json))).pipe(Command.withDescription("Give a lock, and its data, back"))
 
-export const test = Command.make("test", { ...common, name, id }, (flags) =>
+export const test = Command.make("test", { ...common, name, id: Flag.optional(id) }, (flags) =>
   Effect.gen(function*() {
     const { name } = flags
-    const { describe, holder } = yield* locker(flags)
+    const { describe, holder } = yield* locker({ ...flags, id: Option.getOrUndefined(flags.id) })
     const who = yield* holder
     if (who === "Nobody") return yield* print(flags.json, "free", { status: "free", name })
     // Whose it is decides; where the server does not say more, there is no more to say.
@@ -93,11 +97,12 @@ export const test = Command.make("test", { ...common, name, id }, (flags) =>
     if (who === "Me") {
       return yield* print(flags.json, ["locked by this id", ...lines].join("\n"), { status: "locked", name, ...fields })
     }
-    if (!flags.json) yield* Effect.forEach(lines, (line) => Console.log(line), { discard: true })
+    if (!flags.json) yield* Effect.forEach(lines, printLine, { discard: true })
     return yield* fromError(anothers(name, description), fields)
   }).pipe(Effect.scoped, reporting(flags.json))).pipe(
     Command.withDescription(
-      "Tell who holds a lock, since when, and how many wait, without taking it: exit status 75 where it is another"
+      "Tell who holds a lock, since when, and how many wait, without taking it: exit status 75 where it is another; " +
+        "without --id, anybody"
     )
   )
 
@@ -124,8 +129,10 @@ export const put = Command.make("put", {
   }).pipe(Effect.scoped, reporting(flags.json))).pipe(Command.withDescription("Keep text under a name"))
 
 const standardInput = Effect.gen(function*() {
+  yield* StandardStreams.readable
   const { stdin } = yield* Stdio.Stdio
-  const bytes = yield* Stream.mkUint8Array(stdin)
+  const bytes = yield* Effect.mapError(Stream.mkUint8Array(stdin), StandardStreams.cannotRead)
+  yield* StandardStreams.endedWell
   return yield* Effect.fromResult(Result.mapError(decodeUtf8(bytes), () =>
     new Failed({
       status: status.data,
@@ -138,11 +145,11 @@ export const get = Command.make("get", { ...common, name, id }, (flags) =>
   Effect.gen(function*() {
     const { get } = yield* locker(flags)
     const data = yield* get
-    if (flags.json) return yield* Console.log(JSON.stringify({ status: "done", name: flags.name, data }))
-    const stdio = yield* Stdio.Stdio
+    if (flags.json) return yield* print(true, data, { status: "done", name: flags.name, data })
+    const { stdoutIsTerminal } = yield* Stdio.Stdio
     // A program gets the text as it is; a person, at a terminal, gets it on a line of its own.
-    const text = (yield* stdio.stdoutIsTerminal) ? data + "\n" : data
-    yield* Stream.run(Stream.make(text), stdio.stdout())
+    StandardStreams.write((yield* stdoutIsTerminal) ? data + "\n" : data)
+    yield* StandardStreams.flushed
   }).pipe(Effect.scoped, reporting(flags.json))).pipe(Command.withDescription("Print the text kept under a name"))
 
 export const erase = Command.make("erase", { ...common, name, id }, (flags) =>

@@ -3,7 +3,7 @@
  */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import * as Console from "effect/Console"
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -15,6 +15,7 @@ import * as NetAddress from "effect/net/NetAddress"
 import * as Option from "effect/Option"
 import * as SocketServer from "effect/socket/SocketServer"
 import * as Net from "node:net"
+import { shownAddress } from "../lib/HostText.ts"
 import * as NodeLockServer from "../node/NodeLockServer.ts"
 import * as NodeOperations from "../node/NodeOperations.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
@@ -23,7 +24,7 @@ import { defaultPort } from "../protocol/Protocol.ts"
 import * as Identities from "../server/Identities.ts"
 import * as LockServer from "../server/LockServer.ts"
 import * as Flags from "./Flags.ts"
-import { Failed, reporting, status } from "./Status.ts"
+import { Failed, print, reporting, status } from "./Status.ts"
 import * as StoreFlag from "./store.ts"
 
 const identities = Flag.Directory("identities", { mustExist: true }).pipe(
@@ -34,8 +35,12 @@ const identities = Flag.Directory("identities", { mustExist: true }).pipe(
 // Standard output is for what the command itself says.
 const jsonLogs = Logger.layer([Logger.withConsoleError(Logger.formatJson)])
 
-const pemFile = (name: string, description: string) =>
-  Flag.File(name, { mustExist: true }).pipe(Flag.withDescription(description), Flag.optional)
+const pemFile = (name: string, description: string, variable: string) =>
+  Flag.File(name, { mustExist: true }).pipe(
+    Flag.withDescription(`${description} (${variable})`),
+    Flag.withFallbackConfig(Config.NonEmptyString(variable)),
+    Flag.optional
+  )
 
 // A name may begin like an address: 127.example.com is somewhere else.
 const isLoopback = (host: string): boolean =>
@@ -44,26 +49,40 @@ const isLoopback = (host: string): boolean =>
 const wrongUse = (message: string) => new Failed({ status: status.usage, error: "WrongUse", message })
 
 const flags = {
-  host: Flag.String("host").pipe(Flag.withDescription("Address to listen on"), Flag.withDefault("127.0.0.1")),
-  port: Flags.port.pipe(Flag.withDescription(`Port to listen on, 0 for a free one (${defaultPort})`)),
+  host: Flag.String("host").pipe(
+    Flag.withSchema(Flags.hostText),
+    Flag.withDescription("Address to listen on (DLM_HOST; 127.0.0.1)"),
+    Flag.withFallbackConfig(Config.schema(Flags.hostText, "DLM_HOST")),
+    Flag.withDefault("127.0.0.1")
+  ),
+  port: Flag.Int("port").pipe(
+    Flag.withSchema(Flags.portNumber),
+    Flag.withDescription(`Port to listen on, 0 for a free one (DLM_PORT; ${defaultPort})`),
+    Flag.withFallbackConfig(Config.schema(Flags.portText, "DLM_PORT")),
+    Flag.withDefault(defaultPort)
+  ),
   identities,
   store: StoreFlag.flag,
-  restartGrace: Flags.duration("restart-grace").pipe(
+  restartGrace: Flags.duration("restart-grace", "DLM_RESTART_GRACE").pipe(
     Flag.withDescription(
-      "With the memory store: grant no name for so long after the start, since it forgot who holds them"
+      "With the memory store: grant no name for so long after the start, since it forgot who holds them (DLM_RESTART_GRACE)"
     ),
     Flag.withDefault(Duration.zero)
   ),
-  tlsCert: pemFile("tls-cert", "Our certificate, in PEM: serve over TLS"),
-  tlsKey: pemFile("tls-key", "Its private key, in PEM"),
-  tlsCa: pemFile("tls-ca", "Let in only those with a certificate of these authorities, in PEM"),
+  tlsCert: pemFile("tls-cert", "Our certificate, in PEM: serve over TLS", "DLM_TLS_CERT"),
+  tlsKey: pemFile("tls-key", "Its private key, in PEM", "DLM_TLS_KEY"),
+  tlsCa: pemFile("tls-ca", "Let in only those with a certificate of these authorities, in PEM", "DLM_TLS_CA"),
   insecure: Flag.Boolean("insecure").pipe(
-    Flag.withDescription("Listen on other than a loopback address without TLS and identities"),
+    Flag.withDescription("Listen on other than a loopback address without TLS and identities (DLM_INSECURE)"),
+    Flag.withFallbackConfig(Config.Boolean("DLM_INSECURE")),
     Flag.withDefault(false)
   ),
   http: Flag.Int("http").pipe(
     Flag.withSchema(Flags.portNumber),
-    Flag.withDescription("Serve /metrics, /healthz and /readyz on this port of the same address, 0 for a free one"),
+    Flag.withDescription(
+      "Serve /metrics, /healthz and /readyz on this port of the same address, 0 for a free one (DLM_HTTP)"
+    ),
+    Flag.withFallbackConfig(Config.schema(Flags.portText, "DLM_HTTP")),
     Flag.optional
   ),
   json: Flags.json
@@ -90,22 +109,22 @@ const knownIdentities = Option.match({
   onSome: (folder: string) => Layer.build(Identities.layerDirectory(folder))
 })
 
-const cannotListen = (host: string, port: number, cause: unknown) =>
+const cannotListen = (host: string, port: number, cause: unknown, flag: string) =>
   new Failed({
     status: status.system,
     error: "SocketServerError",
-    message: `cannot listen on ${host}:${port} (${cause instanceof Error ? cause.message : String(cause)}). ` +
-      "Choose another address with --host and --port, or 0 for a free port"
+    message:
+      `cannot listen on ${shownAddress(host, port)} (${cause instanceof Error ? cause.message : String(cause)}). ` +
+      `Choose another address with --host and ${flag}, or 0 for a free port`
   })
 
 /** Listens for the clients of the locks, and gives the address. */
 const listen = Effect.fnUntraced(function*(flags: ServeFlags, tls: Effect.Success<ReturnType<typeof tlsOf>>) {
-  const { host } = flags
-  const port = Option.getOrElse(flags.port, () => defaultPort)
+  const { host, port } = flags
   const server = yield* Layer.build(
     tls === undefined ? NodeLockServer.layer({ host, port }) : NodeLockServer.layerTls({ host, port, tls })
   ).pipe(
-    Effect.catchTag("SocketServerError", (error) => Effect.fail(cannotListen(host, port, error.reason.cause)))
+    Effect.catchTag("SocketServerError", (error) => Effect.fail(cannotListen(host, port, error.reason.cause, "--port")))
   )
   return NetAddress.formatSocketAddress(Context.get(server, SocketServer.SocketServer).address)
 })
@@ -115,7 +134,7 @@ const listenHttp = Effect.fnUntraced(function*(host: string, http: Option.Option
   if (Option.isNone(http)) return undefined
   const port = http.value
   const server = yield* Layer.build(NodeOperations.layer({ host, port })).pipe(
-    Effect.catchTag("ServeError", (error) => Effect.fail(cannotListen(host, port, error.cause)))
+    Effect.catchTag("ServeError", (error) => Effect.fail(cannotListen(host, port, error.cause, "--http")))
   )
   return NetAddress.formatSocketAddress(Context.get(server, HttpServer.HttpServer).address)
 })
@@ -123,14 +142,10 @@ const listenHttp = Effect.fnUntraced(function*(host: string, http: Option.Option
 /** Says where the server listens, and where it keeps the locks. */
 const announce = Effect.fnUntraced(
   function*(json: boolean, listening: string, http: string | undefined, place: string) {
-    if (json) {
-      yield* Console.log(JSON.stringify({ listening, http }))
-      yield* Console.log(JSON.stringify({ store: place }))
-    } else {
-      if (http !== undefined) yield* Console.log(`dlm: metrics and health on http://${http}`)
-      yield* Console.log(`dlm: listening on ${listening}`)
-      yield* Console.log(`dlm: locks are kept in ${place}`)
-    }
+    if (json) return yield* print(JSON.stringify({ listening, http, store: place }))
+    if (http !== undefined) yield* print(`dlm: metrics and health on http://${http}`)
+    yield* print(`dlm: listening on ${listening}`)
+    yield* print(`dlm: locks are kept in ${place}`)
   }
 )
 

@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import { InvalidOption } from "../DlmError.ts"
+import { DurationText } from "../lib/DurationText.ts"
 import { maxLabelBytes } from "../protocol/Protocol.ts"
 import type { Mode, Terms } from "./Claim.ts"
 import type { HoldSettings } from "./HeldLease.ts"
@@ -90,7 +91,8 @@ export const Defaults: Context.Reference<AcquireOptions> = Context.Reference<Acq
  */
 export const layerDefaults = (options: AcquireOptions): Layer.Layer<never> => Layer.succeed(Defaults, options)
 
-const identityConfig = Config.option(Config.NonEmptyString("DLM_IDENTITY_NAME")).pipe(
+/** The identity to present, from Config: `DLM_IDENTITY_NAME` and `DLM_IDENTITY_SECRET`. */
+export const identityConfig = Config.option(Config.NonEmptyString("DLM_IDENTITY_NAME")).pipe(
   Config.flatMap((name) =>
     Option.isNone(name)
       ? Config.succeed(undefined)
@@ -99,14 +101,15 @@ const identityConfig = Config.option(Config.NonEmptyString("DLM_IDENTITY_NAME"))
 )
 
 /**
- * Defaults from the environment: `DLM_TTL`, `DLM_WAIT`, `DLM_MARGIN` and `DLM_MAX_HOLD`, durations such as `10 seconds`;
+ * Defaults from the environment: `DLM_TTL`, `DLM_WAIT`, `DLM_MARGIN` and `DLM_MAX_HOLD`, durations such as `10s` or
+ * `10 seconds`;
  * `DLM_LABEL`; `DLM_IDENTITY_NAME` with `DLM_IDENTITY_SECRET`. What is not there is no default.
  */
 export const defaultsConfig: Config.Config<AcquireOptions> = Config.all({
-  ttl: Config.option(Config.Duration("DLM_TTL")),
-  wait: Config.option(Config.Duration("DLM_WAIT")),
-  margin: Config.option(Config.Duration("DLM_MARGIN")),
-  maxHold: Config.option(Config.Duration("DLM_MAX_HOLD")),
+  ttl: Config.option(Config.schema(DurationText, "DLM_TTL")),
+  wait: Config.option(Config.schema(DurationText, "DLM_WAIT")),
+  margin: Config.option(Config.schema(DurationText, "DLM_MARGIN")),
+  maxHold: Config.option(Config.schema(DurationText, "DLM_MAX_HOLD")),
   label: Config.option(Config.NonEmptyString("DLM_LABEL")),
   identity: identityConfig
 }).pipe(

@@ -11,14 +11,20 @@ export const setExitStatus = (status: number): Effect.Effect<void> =>
     process.exitCode = status
   })
 
+/** The status that the process would end with now. */
+export const exitStatus: Effect.Effect<number> = Effect.sync(() => Number(process.exitCode ?? 0))
+
 /** The signals that end a process, and can be caught. */
-const ending = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const
+export const ending = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const
 
 /**
  * The signals that mean something to a command. `SIGTSTP` is among them so
  * that it does not stop this process: it could not renew the lock then.
  */
-const forwarded = [...ending, "SIGCONT", "SIGTSTP", "SIGWINCH"] as const
+const forwarded: ReadonlyArray<NodeJS.Signals> = [...ending, "SIGCONT", "SIGTSTP", "SIGWINCH"]
+
+/** Those of them that a terminal gives to all in its foreground, and so to the command itself where it is there too. */
+const ofTerminal: ReadonlySet<NodeJS.Signals> = new Set(["SIGINT", "SIGQUIT", "SIGTSTP", "SIGCONT", "SIGWINCH"])
 
 const listening = (signals: ReadonlyArray<NodeJS.Signals>, listener: (signal: NodeJS.Signals) => void) =>
   Effect.acquireRelease(
@@ -32,6 +38,8 @@ const listening = (signals: ReadonlyArray<NodeJS.Signals>, listener: (signal: No
       })
   )
 
+const ignored = new Set<NodeJS.Signals>()
+
 /**
  * While the scope lasts, a signal that would end this process interrupts the
  * fiber, so that it can clean up. The exit status is then what a shell makes
@@ -39,28 +47,54 @@ const listening = (signals: ReadonlyArray<NodeJS.Signals>, listener: (signal: No
  */
 export const interruptOnSignals: Effect.Effect<void, never, Scope.Scope> = Effect.withFiber((fiber) =>
   listening(ending, (signal) => {
+    if (ignored.has(signal)) return
     process.exitCode ??= statusOfSignal(signal)
     fiber.interruptUnsafe(fiber.id)
   })
 )
 
+/** From now on a signal does nothing to this process. */
+export const ignoreSignal = (signal: NodeJS.Signals): Effect.Effect<void> => Effect.sync(() => void ignored.add(signal))
+
+/** The signals that do nothing to this process. */
+export const ignoredSignals: Effect.Effect<ReadonlyArray<NodeJS.Signals>> = Effect.sync(() => [...ignored])
+
+/** How soon the same signal comes twice, in milliseconds, where a terminal and a process in front of us both give it. */
+const twiceWithin = 100
+
+/** How signals are passed on. */
+export interface Passing {
+  /** The command is in the foreground of the terminal, beside this process: what comes from there it has got by itself. */
+  readonly isInForeground: boolean
+  /** Another process, which passes its own signals on, is before this one. */
+  readonly hasFront: boolean
+}
+
 /**
  * While the scope lasts, signals that mean something to a command do not act on
- * this process. They are kept until a process group is named, and passed on to it.
+ * this process. They are kept until it is said how to pass them on.
  */
-export const deferSignals: Effect.Effect<(groupId: number) => void, never, Scope.Scope> = Effect.suspend(() => {
-  const deferred: Array<NodeJS.Signals> = []
-  let pass = (signal: NodeJS.Signals): void => void deferred.push(signal)
-  return Effect.as(listening(forwarded, (signal) => pass(signal)), (groupId: number) => {
-    pass = (signal) => {
-      // The group may have ended by now: `kill` throws then.
-      try {
-        process.kill(-groupId, signal)
-      } catch {}
+export const deferSignals = (
+  { hasFront, isInForeground }: Passing
+): Effect.Effect<(to: (signal: NodeJS.Signals) => void) => void, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    const deferred: Array<NodeJS.Signals> = []
+    const lastAt = new Map<NodeJS.Signals, number>()
+    let pass = (signal: NodeJS.Signals): void => void deferred.push(signal)
+    const received = (signal: NodeJS.Signals) => {
+      if (ignored.has(signal) || (isInForeground && ofTerminal.has(signal))) return
+      const now = performance.now()
+      const isTwice = hasFront && now - (lastAt.get(signal) ?? -Infinity) < twiceWithin
+      lastAt.set(signal, now)
+      if (!isTwice) pass(signal)
     }
-    deferred.forEach(pass)
+    // Without one in front this process is what the terminal stops.
+    const signals = isInForeground && !hasFront ? forwarded.filter((signal) => signal !== "SIGTSTP") : forwarded
+    return Effect.as(listening(signals, received), (to: (signal: NodeJS.Signals) => void) => {
+      pass = to
+      deferred.forEach(pass)
+    })
   })
-})
 
 /** The status by which a shell tells that a signal ended a command: 128 plus the signal's number. */
 export const statusOfSignal = (signal: string): number => 128 + (constants.signals[signal as NodeJS.Signals] ?? 0)

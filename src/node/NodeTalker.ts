@@ -8,6 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Tls from "node:tls"
 import { InvalidOption } from "../DlmError.ts"
+import { DurationText } from "../lib/DurationText.ts"
+import { withoutBrackets } from "../lib/HostText.ts"
 import { defaultPort } from "../protocol/Protocol.ts"
 import * as Talker from "../transport/Talker.ts"
 import * as NodeClock from "./NodeClock.ts"
@@ -16,7 +18,7 @@ import * as TcpSocket from "./TcpSocket.ts"
 
 /** Where the server is, and how long to wait for it. */
 export interface Options {
-  /** By default `127.0.0.1`. */
+  /** By default `127.0.0.1`. An IPv6 address may be in brackets. */
   readonly host?: string | undefined
   /** By default 37373. */
   readonly port?: number | undefined
@@ -31,7 +33,7 @@ const maxPort = 65_535
 /** Where to connect to. A port that is none fails here, once, and not each request. */
 const address = ({ host = "127.0.0.1", port = defaultPort }: Options) =>
   Number.isInteger(port) && port > 0 && port <= maxPort
-    ? Effect.succeed({ host, port })
+    ? Effect.succeed({ host: withoutBrackets(host), port })
     : Effect.fail(
       new InvalidOption({
         name: "NodeTalker",
@@ -79,12 +81,12 @@ export const layerTls = (
     return Talker.layerSocket({ ...options, connect: NodeSocket.makeTls({ ...tls, ...to }) })
   })).pipe(Layer.merge(NodeClock.layerSuspendAware))
 
-/** The options, from Config: `DLM_HOST`, `DLM_PORT`, `DLM_OPEN_TIMEOUT`, `DLM_ANSWER_TIMEOUT` (such as `5 seconds`). */
+/** The options, from Config: `DLM_HOST`, `DLM_PORT`, `DLM_OPEN_TIMEOUT`, `DLM_ANSWER_TIMEOUT` (such as `5s` or `5 seconds`). */
 export const config: Config.Config<Options> = Config.all({
   host: Config.String("DLM_HOST").pipe(Config.withDefault("127.0.0.1")),
   port: Config.Port("DLM_PORT").pipe(Config.withDefault(defaultPort)),
-  openTimeout: Config.Duration("DLM_OPEN_TIMEOUT").pipe(Config.withDefault(undefined)),
-  answerTimeout: Config.Duration("DLM_ANSWER_TIMEOUT").pipe(Config.withDefault(undefined))
+  openTimeout: Config.schema(DurationText, "DLM_OPEN_TIMEOUT").pipe(Config.withDefault(undefined)),
+  answerTimeout: Config.schema(DurationText, "DLM_ANSWER_TIMEOUT").pipe(Config.withDefault(undefined))
 })
 
 /** As `layerTls` with what is in the files; as `layer` where no files are named. */

@@ -175,6 +175,20 @@ export const layerDirectory = (
 
 const secretBytes = 1024
 
+// One by one: Node's own recursion does not end where a folder cannot hold another, as in /proc.
+const makeFolders = (
+  directory: string
+): Effect.Effect<void, PlatformError.PlatformError, FileSystem.FileSystem | Path.Path> =>
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    if (yield* fs.exists(directory)) return
+    const path = yield* Path.Path
+    yield* makeFolders(path.dirname(directory))
+    yield* fs.makeDirectory(directory, { mode: 0o700 }).pipe(
+      Effect.catchIf((error) => error.reason._tag === "AlreadyExists", () => Effect.void)
+    )
+  })
+
 /**
  * Makes a new identity with a random secret, and writes it to `NAME.cfg` in a
  * folder, readable by its owner only. Fails where the file exists.
@@ -198,7 +212,7 @@ export const create = Effect.fn("Identities.create")(function*(
     Identity: Redacted.make(Encoding.encode(yield* random.randomBytes(secretBytes))),
     MaxSize: options?.maxDataCharacters ?? defaults.maxDataCharacters
   }))
-  yield* fs.makeDirectory(directory, { recursive: true, mode: 0o700 })
+  yield* makeFolders(directory)
   yield* fs.writeFileString(source, content + "\n", { flag: "wx", mode: 0o600 }).pipe(
     Effect.catchIf(
       (error) => error.reason._tag === "AlreadyExists",

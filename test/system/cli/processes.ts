@@ -12,8 +12,17 @@ import * as Path from "node:path"
 
 const project = Path.join(import.meta.dirname, "../../..")
 
+/** The file of the command. */
+export const bin = Path.join(project, "src/bin.ts")
+
 // So that the next process need not compile what one before it has compiled.
 const compileCache = { NODE_COMPILE_CACHE: Path.join(project, "node_modules/.cache/compile") }
+
+/** The variables of each process: those of this one, without what is for `dlm`. */
+export const environment = (): Record<string, string | undefined> => ({
+  ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^D(LM|EMO)_/.test(name))),
+  ...compileCache
+})
 
 export interface Options {
   readonly stdin?: string | Uint8Array | undefined
@@ -40,18 +49,21 @@ export interface Running {
 }
 
 /** Runs a file of the project on this Node. With the scope it is killed, and what it printed as `pid NUMBER` too. */
-export const start = (
-  file: string,
+export const start = (file: string, args: ReadonlyArray<string>, options?: Options) =>
+  startProgram(process.execPath, [Path.join(project, file), ...args], options)
+
+/** Runs a program. With the scope it is killed, and what it printed as `pid NUMBER` too. */
+export const startProgram = (
+  program: string,
   args: ReadonlyArray<string>,
   options: Options = {}
 ): Effect.Effect<Running, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
-        const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^D(LM|EMO)_/.test(name)))
-        const child = ChildProcess.spawn(process.execPath, [Path.join(project, file), ...args], {
+        const child = ChildProcess.spawn(program, args, {
           cwd: options.cwd,
-          env: { ...inherited, ...compileCache, ...options.env },
+          env: { ...environment(), ...options.env },
           stdio: "pipe"
         })
         const stdout: Array<Buffer> = []
@@ -132,10 +144,18 @@ export const startDlm = (args: ReadonlyArray<string>, options?: Options) => star
 export const dlm = (args: ReadonlyArray<string>, options?: Options): Effect.Effect<Ended> =>
   Effect.scoped(Effect.flatMap(startDlm(args, options), ({ ended }) => ended))
 
+/** Starts a script of sh, in which `"$@"` begins `dlm`. */
+export const startScript = (script: string, options?: Options) =>
+  startProgram("/bin/sh", ["-c", script, "sh", process.execPath, bin], options)
+
+/** Runs such a script to its end. */
+export const script = (text: string, options?: Options): Effect.Effect<Ended> =>
+  Effect.scoped(Effect.flatMap(startScript(text, options), ({ ended }) => ended))
+
 /** Starts `dlm serve` on a free port, and waits until it listens. */
 export const serve = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
   const process = yield* startDlm(["serve", "--port", "0", "--json", ...args])
-  const [, port] = yield* process.prints(/^\{"listening":"127\.0\.0\.1:(\d+)"\}$/m)
+  const [, port] = yield* process.prints(/^\{"listening":"127\.0\.0\.1:(\d+)".*\}$/m)
   const talker = yield* Layer.build(NodeTalker.layer({ port: Number(port) }))
   return {
     process,
@@ -148,7 +168,13 @@ export const serve = Effect.fnUntraced(function*(...args: ReadonlyArray<string>)
       dlm(args, { ...options, env: { DLM_PORT: port!, ...options?.env } }),
     /** Starts `dlm`, with this as its server. */
     start: (args: ReadonlyArray<string>, options?: Options) =>
-      startDlm(args, { ...options, env: { DLM_PORT: port!, ...options?.env } })
+      startDlm(args, { ...options, env: { DLM_PORT: port!, ...options?.env } }),
+    /** Runs a script to its end, in which `"$@"` begins `dlm`, with this as its server. */
+    script: (text: string, options?: Options) =>
+      script(text, { ...options, env: { DLM_PORT: port!, ...options?.env } }),
+    /** Starts such a script. */
+    startScript: (text: string, options?: Options) =>
+      startScript(text, { ...options, env: { DLM_PORT: port!, ...options?.env } })
   }
 })
 

@@ -87,7 +87,7 @@ const startAll = Effect.fnUntraced(function*(plan: Plan, { client: clientFile, d
   const resource = yield* Resource.serve
   const serve = Effect.gen(function*() {
     const process = yield* Processes.start(dlm, ["serve", "--port", "0", "--json", "--store", plan.store], { env })
-    const [, port] = yield* process.prints(/^\{"listening":"127\.0\.0\.1:(\d+)"\}$/m)
+    const [, port] = yield* process.prints(/^\{"listening":"127\.0\.0\.1:(\d+)".*\}$/m)
     return { process, port: Number(port) }
   })
   const server = respawning(serve, ({ process }) => process)
