@@ -142,7 +142,7 @@ const lock = (
     if (request.Heir !== undefined) return passOn(permits, request, request.Heir, identity, asked)
     return mine === undefined ? notOwner : renew(permits, mine, request, asked)
   }
-  if (mine !== undefined) return asked === undefined ? notOwner : renew(permits, mine, request, asked)
+  if (mine !== undefined && asked !== undefined) return renew(permits, mine, request, asked)
   if (asked !== undefined && !isEmpty && permits.limit !== asked.limit) return keep(conflict(permits.limit))
   if (permits.next !== undefined && !isNext(permits, request.ID, identity)) return notOwner
   const fitting = asked === undefined ? isEmpty : fits(permits.holders, asked)

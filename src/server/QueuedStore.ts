@@ -58,14 +58,12 @@ const deciding = (queue: () => WaitQueue, head: Permits.Turn) => ({
       : Transition.transition(entry, request, identity, fence, passerBy)
   },
 
-  ofFirst: (claim: Claim, entry: Entry | undefined, fence: bigint | undefined) => {
-    const { identity, request } = claim
+  ofFirst: ({ identity, request }: Claim, entry: Entry | undefined, fence: bigint | undefined) => {
     const decision = Transition.transition(entry, request, identity, fence, head)
-    const keepsTurn = decision.change._tag === "Share"
+    const isNext = decision.change._tag === "Share"
       ? decision.change.next !== undefined
       : entry?.limit !== undefined && Permits.isNext(entry, request.ID, identity)
-    claim.keepsTurn = decision.answer.Status === "NotOwner" && keepsTurn
-    return decision
+    return { decision, keepsTurn: decision.answer.Status === "NotOwner" && isNext }
   }
 })
 
@@ -77,6 +75,28 @@ const askerOf = (request: Request, identity: string | undefined, waits: boolean)
   fence: Mutex.meantFence(request),
   shares: request.Limit !== undefined
 })
+
+/** What undoes what was done for a claim, and what the queue, and those who watch the name, hear of it. */
+const undoing = (store: Store["Service"], queue: () => WaitQueue, touch: (name: string) => void) => {
+  const freeing = <A>(name: string, decide: Decide<A>) =>
+    Effect.map(store.modify(name, decide), () => {
+      queue().freed(name)
+      touch(name)
+    })
+
+  // Only what was granted, and not what its owner was told to hold: since then, or before, so that this renewed it.
+  const takeBack = (request: Request, { answer, fence: began, revision: granted }: Outcome<Response>) =>
+    // mutant: take-back-own-grant
+    answer.Status !== "Locked" || began !== granted ? Effect.void : freeing(
+      request.FileName,
+      (entry, revision) => Transition.takeBack(entry, revision, granted)
+    )
+
+  const giveUpTurn = ({ identity, request }: Claim) =>
+    freeing(request.FileName, (entry) => Permits.giveUpTurn(entry, request.ID, identity))
+
+  return { takeBack, giveUpTurn }
+}
 
 /** What is done to names, and what their queues, and those who watch them, hear of it. */
 const applying = (store: Store["Service"], queue: () => WaitQueue, touch: (name: string) => void) => {
@@ -114,34 +134,28 @@ const applying = (store: Store["Service"], queue: () => WaitQueue, touch: (name:
   // The queue tells each of its waiters.
   const applyFirst = (claim: Claim) => {
     const { identity, request } = claim
+    let keepsTurn = false
     return Effect.tap(
       store.modify(
         request.FileName,
-        (entry, _, fence) => decide.ofFirst(claim, entry, fence),
+        (entry, _, fence) => {
+          const decided = decide.ofFirst(claim, entry, fence)
+          keepsTurn = decided.keepsTurn
+          // Until it is known what was carried out, it may be what was decided before.
+          claim.keepsTurn ||= keepsTurn
+          return decided.decision
+        },
         askerOf(request, identity, true)
       ),
-      (outcome) => Effect.sync(() => note(request, outcome))
+      (outcome) =>
+        Effect.sync(() => {
+          claim.keepsTurn = keepsTurn
+          note(request, outcome)
+        })
     )
   }
 
-  const freeing = <A>(name: string, decide: Decide<A>) =>
-    Effect.map(store.modify(name, decide), () => {
-      queue().freed(name)
-      touch(name)
-    })
-
-  // Only what was granted, and not what its owner was told to hold: since then, or before, so that this renewed it.
-  const takeBack = (request: Request, { answer, fence: began, revision: granted }: Outcome<Response>) =>
-    // mutant: take-back-own-grant
-    answer.Status !== "Locked" || began !== granted ? Effect.void : freeing(
-      request.FileName,
-      (entry, revision) => Transition.takeBack(entry, revision, granted)
-    )
-
-  const giveUpTurn = ({ identity, request }: Claim) =>
-    freeing(request.FileName, (entry) => Permits.giveUpTurn(entry, request.ID, identity))
-
-  return { apply, applyFirst, takeBack, giveUpTurn }
+  return { apply, applyFirst, ...undoing(store, queue, touch) }
 }
 
 /** Runs what is asked of the store behind the request: what it grants after the request was given up would be nobody's. */

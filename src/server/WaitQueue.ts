@@ -61,6 +61,8 @@ interface Queue {
   /** The fence of its last grant, and how many it has made with no other server between. */
   granted: bigint | undefined
   inARow: number
+  /** Since when it has let one after another in to a name with a limit, in milliseconds of the monotonic clock. */
+  turnsSince: number | undefined
   /** The claim for which the store is asked now. */
   granting: Claim | undefined
   /** What the store failed with when it was last asked, if it did. */
@@ -113,6 +115,13 @@ const notOwner: Response = { Status: "NotOwner" }
 const maxInARow = 8
 /** ... for this long: enough for the farthest of them to hear of it and to ask. */
 const courtesy = Duration.millis(25)
+
+/**
+ * Of a name with a limit the first of this queue keeps its turn, and one after another it would keep the other servers
+ * out: after so long, in milliseconds, they go first, for two round trips of the farthest of them.
+ */
+const maxTurns = 1_000
+const turnCourtesy = Duration.millis(100)
 const defaultPoll = Duration.seconds(1)
 
 /** How often, in milliseconds, what others may have changed is looked at by itself. */
@@ -259,6 +268,7 @@ export class WaitQueue {
       changed: Latch.makeUnsafe(),
       granted: undefined,
       inARow: 0,
+      turnsSince: undefined,
       granting: undefined,
       failure: undefined,
       waiting: 0,
@@ -336,6 +346,8 @@ export class WaitQueue {
         Effect.ensuring(Effect.sync(() => {
           queue.granting = undefined
         })),
+        // What it came to is not known: it may keep the others out, for nobody.
+        Effect.tapError(() => Effect.sync(() => claim.waiters.size === 0 ? this.giveUpTurn(claim) : undefined)),
         Effect.tap((outcome) => {
           const isGranted = outcome.answer.Status !== "NotOwner"
           queue.seen = isGranted ? undefined : outcome
@@ -352,6 +364,15 @@ export class WaitQueue {
         })
       )
     )
+  }
+
+  // Before the next of this queue asks, and keeps its turn.
+  private letOthersTurn(queue: Queue): Effect.Effect<void> {
+    const now = monotonicMillisUnsafe(this.clock)
+    queue.turnsSince ??= now
+    if (this.options.sharing === undefined || now - queue.turnsSince < maxTurns) return Effect.void
+    queue.turnsSince = undefined
+    return Effect.sleep(turnCourtesy)
   }
 
   /** Grants the name to one claim after another, until none is left. */
@@ -371,6 +392,7 @@ export class WaitQueue {
       if (answer.Status !== "NotOwner") {
         queue.granted = fence
         queue.inARow++
+        if (first.request.Limit !== undefined) yield* this.letOthersTurn(queue)
         continue
       }
       if (fence !== queue.granted) queue.inARow = 0

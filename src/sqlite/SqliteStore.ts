@@ -112,8 +112,14 @@ const makeQueue = (file: SqliteFile.SqliteFile, clock: Clock.Clock) => {
 
   // While others write it fails, and what there is still time for stays.
   const commit = Effect.suspend(() => {
-    const all = queue.filter(({ withdrawn }) => !withdrawn)
+    const waiting = queue.filter(({ withdrawn }) => !withdrawn)
     queue = []
+    // What this process stood still over is late, as it would be across a network.
+    const startedAt = monotonicMillisUnsafe(clock)
+    const all = waiting.filter(({ deadline }) => deadline > startedAt)
+    for (const { answer, deadline, name } of waiting) {
+      if (deadline <= startedAt) answer(Exit.fail(Failures.timedOut(store, name)))
+    }
     if (all.length === 0) return Effect.void
     const made = Result.try(() => file.transact(all))
     if (Result.isSuccess(made)) {

@@ -20,9 +20,9 @@ export const named = (response: Response): ReadonlySet<Feature> =>
  * Whether a request may be sent where these are the features. Without `release` a server would take an `Unlock` with a
  * `Fence` for one without, and end a tenure that is not meant; and `Describe` is an action of its own.
  */
-export const allow = (features: ReadonlySet<Feature>, { Action, Fence, Heir }: Request): boolean =>
+export const allow = (features: ReadonlySet<Feature>, { Action, Fence, Heir, Limit }: Request): boolean =>
   (Fence === undefined || features.has("release")) && (Heir === undefined || features.has("heir")) &&
-  (Action !== "Describe" || features.has("describe"))
+  (Action !== "Describe" || features.has("describe")) && (Limit === undefined || features.has("permits"))
 
 /** Whether a request waits at a server that knows `Wait`: for a lock, or for a change of what it knows. */
 export const waits = ({ Action, Revision, Wait }: Request): boolean =>

@@ -171,7 +171,8 @@ const model = (entry: Store.Entry | undefined, request: Protocol.Request, turn: 
     const heirs = request.Expire > 0 ? [`${request.Heir}*${wants}+`] : []
     return `Locked, ${list((one) => one === me ? undefined : who(one), heirs)}`
   }
-  if (me !== undefined && isMeant) return renewed(me)
+  // One that waits for the mutex, and holds a place itself, keeps its turn as any other.
+  if (me !== undefined && isMeant && (wantsLimit !== undefined || request.Fence !== undefined)) return renewed(me)
   if (request.Fence !== undefined) return refused
   if (!nobody && wantsLimit !== undefined && wantsLimit !== limit) return `Conflict, ${same}`
   if (next !== undefined && !isOf("me")(next)) return refused
