@@ -39,7 +39,7 @@ export const questionOf = (
       name,
       asker.waits,
       absent?.change._tag ?? null,
-      present?.change._tag ?? null,
+      present === undefined ? null : wayOf(present.change),
       escaped(owned?.owner),
       escaped(owned?.identity),
       present?.expected._tag === "Revision" ? String(present.expected.revision) : null,
@@ -50,18 +50,21 @@ export const questionOf = (
       owned?.fence === undefined ? null : String(owned.fence),
       String(write?.begins ?? false),
       escaped(write?.label),
-      asker.until === undefined ? null : String(Math.floor(asker.until)),
-      String(write?.frees ?? false)
+      asker.until === undefined ? null : String(Math.floor(asker.until))
     ]
   }
 }
+
+/** What the function does to an entry that is there. */
+const wayOf = (change: CompareAndSet.Case["change"]): string =>
+  change._tag === "Write" && change.frees === true ? "Frees" : change._tag
 
 const escaped = (text: string | undefined): string | null => text === undefined ? null : escape(text)
 const unescaped = (text: string | null): string | undefined => text === null ? undefined : unescape(text)
 
 /** What the function answers. Whole numbers of 64 bits may come as something else where the client has types of its own. */
 export type Row = readonly [
-  made: CompareAndSet.Case["change"]["_tag"] | "Late" | null,
+  made: CompareAndSet.Case["change"]["_tag"] | "Frees" | "Late" | null,
   fence: bigint | number | string | null,
   revision: bigint | number | string | null,
   expiresIn: number | null,

@@ -80,33 +80,31 @@ const holders = (name: string, schema: string): ReadonlyArray<string> => [
   attempt(name, schema, "attempt_v3", third)
 ]
 
-const clock = "clock := date_part('epoch', clock_timestamp()) * 1000;"
+const clock = "date_part('epoch', clock_timestamp()) * 1000"
 
-// The fourth version also tells the clock, leaves all as it is where its time has passed while it waited for the lock,
-// and tells of a write that makes room. Who waited is told once: told, it asks again, which sets its mark anew, and finds
-// what was freed between the two. Where it tells what is there, it reads the clock last: with what that still
-// had to live it makes no earlier end.
+// The fourth version also tells the clock, leaves all as it is where its time has passed while it waited for the lock, and
+// tells of a write that makes room, which it is given as 'Frees'. Who waited is told once: told, it asks again, which sets
+// its mark anew, and finds what was freed between the two. Where it tells what is there, it reads the clock last: with what
+// that still had to live it makes no earlier end.
+// Each statement of its own costs a microsecond or two in each transaction, so there is none more for a mutex.
 const deadlines = (name: string, schema: string): ReadonlyArray<string> => [
   attempt(name, schema, "attempt_v4", {
     ...third,
-    parameters: `${third.parameters} valid_until float8, frees boolean,`,
+    parameters: `${third.parameters} valid_until float8,`,
     results: `${third.results}, OUT clock float8`,
+    locked: (lock) => `clock := CASE WHEN ${lock} IS NULL THEN NULL ELSE ${clock} END;`,
     late: `
-  ${clock}
-  IF clock > valid_until THEN
-    made := 'Late';
-    RETURN;
-  END IF;`,
-    freed: `
-    IF frees THEN
-      told := e_waited;
-      e_waited := NULL;
-      IF told IS NOT NULL THEN
-        PERFORM pg_notify('${literal(name)}', wanted);
-      END IF;
+    WHEN clock > valid_until THEN 'Late'`,
+    frees: (write) => `
+  ELSIF made = 'Frees' THEN
+    told := e_waited;
+    e_waited := NULL;
+${write}
+    IF told IS NOT NULL THEN
+      PERFORM pg_notify('${literal(name)}', wanted);
     END IF;`,
     told: `${third.told}
-      ${clock}`
+      clock := ${clock};`
   })
 ]
 
@@ -129,9 +127,12 @@ interface Version {
   readonly overwritten?: string
   /** How it tells of an entry. */
   readonly told?: string
-  /** What it does first once it has the lock, and before a write. */
+  /** How it takes the lock of the name, as an expression it costs no query of its own. */
+  readonly locked?: (lock: string) => string
+  /** When it does nothing. */
   readonly late?: string
-  readonly freed?: string
+  /** What else it does that writes. */
+  readonly frees?: (write: string) => string
 }
 
 /** What a version is given, what it answers, and its variables. */
@@ -156,45 +157,48 @@ DECLARE
   e_waited text;${variables}
 `
 
+/** How a version writes an entry. */
+const writing = (schema: string, { fence, overwritten = "", written = "" }: Version): string =>
+  `    revision := nextval('${literal(schema)}.revisions');
+    INSERT INTO ${schema}.entries AS t VALUES (
+      wanted, new_owner, new_identity, new_data, ${fence}, revision,
+      clock_timestamp() + ttl * interval '1 millisecond', e_waited${written}
+    ) ON CONFLICT ON CONSTRAINT entries_pkey DO UPDATE SET
+      owner = excluded.owner, identity = excluded.identity, data = excluded.data, fence = excluded.fence,
+      revision = excluded.revision, expires_at = excluded.expires_at, waited = excluded.waited${overwritten};`
+
 /** A version of the function. Its text is kept in the database, so that of an older one never changes here. */
 const attempt = (name: string, schema: string, version: string, its: Version): string => {
   const {
-    fence,
     fits,
-    freed = "",
+    frees = () => "",
     into = "",
     late = "",
-    overwritten = "",
+    locked = (lock) => `alone := ${lock} IS NULL;`,
     read = "",
-    told = "",
-    written = ""
+    told = ""
   } = its
+  const write = writing(schema, its)
   return `${declared(schema, version, its)}BEGIN
   -- As an expression it costs no query of its own.
-  alone := pg_advisory_xact_lock(hashtextextended(wanted, ${changing})) IS NULL;${late}
+  ${locked(`pg_advisory_xact_lock(hashtextextended(wanted, ${changing}))`)}
   SELECT t.owner, t.identity, t.data, t.fence, t.revision, t.expires_at, t.waited${read}
     INTO e_owner, e_identity, e_data, fence, revision, e_expires_at, e_waited${into}
     FROM ${schema}.entries AS t WHERE t.name = wanted AND t.expires_at > clock_timestamp();
-  made := CASE
+  made := CASE${late}
     WHEN NOT FOUND THEN if_absent
     WHEN revision = present_revision THEN if_present
     WHEN e_owner = present_owner AND e_identity IS NOT DISTINCT FROM present_identity AND e_data IS NULL ${fits}
       THEN if_present
   END;
   IF made = 'Write' THEN
-    revision := nextval('${literal(schema)}.revisions');${freed}
-    INSERT INTO ${schema}.entries AS t VALUES (
-      wanted, new_owner, new_identity, new_data, ${fence}, revision,
-      clock_timestamp() + ttl * interval '1 millisecond', e_waited${written}
-    ) ON CONFLICT ON CONSTRAINT entries_pkey DO UPDATE SET
-      owner = excluded.owner, identity = excluded.identity, data = excluded.data, fence = excluded.fence,
-      revision = excluded.revision, expires_at = excluded.expires_at, waited = excluded.waited${overwritten};
+${write}
   ELSIF made = 'Remove' THEN
     DELETE FROM ${schema}.entries AS t WHERE t.name = wanted;
     told := e_waited;
     IF told IS NOT NULL THEN
       PERFORM pg_notify('${literal(name)}', wanted);
-    END IF;
+    END IF;${frees(write)}
   ELSIF fence IS NOT NULL THEN
     expires_in := extract(epoch FROM e_expires_at - clock_timestamp()) * 1000;
     IF made IS NULL THEN
@@ -237,11 +241,10 @@ export interface Schema {
 export const make = (name: string): Schema => {
   const schema = quoted(name)
   return {
-    attempt:
-      `SELECT * FROM ${schema}.attempt_v4($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+    attempt: `SELECT * FROM ${schema}.attempt_v4($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
     attempts: `SELECT q.at, a.* FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS q(v, at),
   LATERAL ${schema}.attempt_v4(v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, (v->>6)::bigint, v->>7, v->>8, v->>9,
-    (v->>10)::float8, (v->>11)::bigint, (v->>12)::boolean, v->>13, (v->>14)::float8, (v->>15)::boolean) AS a`,
+    (v->>10)::float8, (v->>11)::bigint, (v->>12)::boolean, v->>13, (v->>14)::float8) AS a`,
     // One that was renewed meanwhile is looked at again before it is deleted, and one that is being changed is left.
     sweep: `WITH swept AS (
   DELETE FROM ${schema}.entries WHERE name = ANY (ARRAY(

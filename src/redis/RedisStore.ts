@@ -7,7 +7,8 @@
  * - A command that comes after the time of whoever asked, by that clock, changes nothing. What that clock is, is known here
  *   from the last answer. Where it was set forward since, or this machine was suspended, a command seems too late that
  *   is not: it is told so with the clock as it is, and sent again, which costs one round trip. Where it was set back,
- *   a command that is late by no more than that is carried out; so it is until the next answer, and not after that.
+ *   a command that is late by no more than that is carried out; so it is until the next answer, and not after that. A
+ *   failover to a host whose clock is another is such a step.
  * - A fence is the time at which its tenure began, in microseconds, or one more
  *   than the last if that is later. So fences rise also where Redis forgot
  *   everything, unless that clock was set back by more than Redis was away. Since

@@ -59,7 +59,7 @@ const addChange = (args: Array<string>, change: RowChange): void => {
 const addExpected = (args: Array<string>, expected: CompareAndSet.Expected): void => {
   switch (expected._tag) {
     case "Absent":
-      return void args.push(expected._tag, "", "", "")
+      return void args.push(expected._tag)
     case "Owned":
       return void args.push(
         expected._tag,
@@ -68,7 +68,7 @@ const addExpected = (args: Array<string>, expected: CompareAndSet.Expected): voi
         expected.fence === undefined ? "" : String(expected.fence)
       )
     case "Revision":
-      return void args.push(expected._tag, String(expected.revision), "", "")
+      return void args.push(expected._tag, String(expected.revision))
   }
 }
 
@@ -83,7 +83,7 @@ export const addCases = (args: Array<string>, cases: ReadonlyArray<CompareAndSet
   }
 }
 
-/** Until when a command may change something: in whole milliseconds, since fractions are dear to write. */
+/** Until when a command may change something, in whole milliseconds; nothing where that is not known. */
 export const untilArg = ({ until }: Pick<CompareAndSet.Terms, "until">): string =>
   until === undefined || !Number.isFinite(until) ? "" : String(Math.floor(until))
 

@@ -40,15 +40,6 @@ local function tell(name, waited)
   return waited
 end
 
--- Whether an entry is as expected.
-local function fits(key, owner, identity, fence, revision, expected, a, b, c)
-  if expected == "Absent" then return not owner end
-  if expected == "Owned" then
-    return owner == a and identity == b and (c == "" or c == fence) and call("HSTRLEN", key, "data") == 0
-  end
-  return revision == a
-end
-
 local function attempt(key, from, to)
   local name, waits, valid = ARGV[from], ARGV[from + 1], ARGV[from + 2]
   if valid ~= "" and now > valid * 1000 then return { -3 } end
@@ -74,13 +65,22 @@ local function attempt(key, from, to)
 
   local at, index, entry = from + 3, 0, nil
   while at <= to do
-    local expected, a, b, c, change = unpack(ARGV, at, at + 4)
-    at = at + 5
+    local expected, fits = ARGV[at], not owner
+    if expected == "Owned" then
+      local a, b, c = unpack(ARGV, at + 1, at + 3)
+      at = at + 3
+      fits = owner == a and identity == b and (c == "" or c == fence) and call("HSTRLEN", key, "data") == 0
+    elseif expected == "Revision" then
+      at = at + 1
+      fits = revision == ARGV[at]
+    end
+    local change = ARGV[at + 1]
+    at = at + 2
     if change == "Write" then
       entry = at
       at = at + 6
     end
-    if fits(key, owner, identity, fence, revision, expected, a, b, c) then
+    if fits then
       if change == "Keep" then return owner and { index, fence, revision, call("PTTL", key) } or { index } end
       if change == "Remove" then
         if not owner then return { index } end

@@ -58,7 +58,7 @@ export const leave = (store: Instance, name: string, owner: string) =>
       }
   }))
 
-/** Looks at a name, as one that waits for it does. */
+/** Looks at a name; with `waits` as one that waits for it. */
 export const look = (store: Instance, name: string, waits = false) =>
   store.modify(
     name,
@@ -86,11 +86,12 @@ const listening = (store: Instance, heard: Deferred.Deferred<void>, name: string
     )
   )
 
-/** A server of ours in this process over a store of its own, and a queue with one more for each time that it asked for a waiter. */
+/** A server of ours in this process, over a store of its own. */
 const serverOver = Effect.fnUntraced(function*(layer: StoreLayer) {
   const { modify, sharing } = yield* build(layer)
   const probe = freshName()
   const heard = yield* Deferred.make<void>()
+  /** For whom that waits the store was asked. */
   const asked = yield* Queue.unbounded<string>()
   const store = Store.Store.of({
     modify: (name, decide, asker) =>
