@@ -2,6 +2,9 @@
  * The script that compares and sets, in Lua.
  */
 
+/** How an error begins that says that this server is not, or not yet, the one to ask. */
+export const elsewhere = ["READONLY", "MOVED", "LOADING", "MASTERDOWN"]
+
 /**
  * It goes through what is asked, each of a key of its own, with its arguments: how many they are, the
  * name, the mark of this store if its asker waits, until when something may be changed, and the cases. Of each that is
@@ -13,6 +16,10 @@
  * Who waited for a place among holders is told of the first that is freed, and not again until it has asked again: it
  * does so once it is told, and its mark is set then. What is freed between the two it finds when it asks. If the message
  * is lost, it looks by itself, as after a removal.
+ *
+ * What Redis refuses of one, as where its memory is full, is that one's answer, -2, and its neighbours go on. The first
+ * command of each that writes is the one that is refused, so nothing is half done. A server that is no master refuses
+ * all: the error is that of the script then, so that whoever holds the connection sees it.
  *
  * An entry that a version without labels wrote has no label. One with holders is to a version that knows none another's.
  */
@@ -96,7 +103,11 @@ local function attempt(key, from, to)
   if not owner then return { -1 } end
   found = true
   if waits ~= "" and waited ~= waits and waited ~= "many" then
-    call("HSET", key, "waited", waited == "" and waits or "many")
+    local marked = redis.pcall("HSET", key, "waited", waited == "" and waits or "many")
+    -- Where there is no room for the mark, the waiter looks by itself.
+    if type(marked) == "table" and marked.err and not string.find(marked.err, "OOM", 1, true) then
+      error(marked.err, 0)
+    end
   end
   return { -1, fence, revision, call("PTTL", key), owner, identity, call("HGET", key, "data"), label or "" }
 end
@@ -104,7 +115,16 @@ end
 local answers, at = {}, 2
 for i = 1, #KEYS - 1 do
   local count = tonumber(ARGV[at])
-  answers[i] = attempt(KEYS[i], at + 1, at + count)
+  local done, answer = pcall(attempt, KEYS[i], at + 1, at + count)
+  if not done then
+    -- Redis 6 throws a text.
+    local why = type(answer) == "table" and answer.err or tostring(answer)
+    if ${elsewhere.map((word) => `string.find(why, "${word} ", 1, true)`).join(" or ")} then
+      return { err = why }
+    end
+    answer = { -2, why }
+  end
+  answers[i] = answer
   at = at + 1 + count
 end
 answers[#KEYS] = found and clock() or now

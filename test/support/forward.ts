@@ -4,17 +4,35 @@
 import { Effect } from "effect"
 import * as net from "node:net"
 
+/** What can be done to a way. */
+export interface Way {
+  readonly close: () => void
+  /** Whether connections that begin from now on are led on, or closed. */
+  readonly letIn: (open: boolean) => void
+  /** Where connections that begin from now on are led to. Those that are there stay. */
+  readonly leadTo: (port: number) => void
+  /** Nothing comes through any more on the connections that are there, and neither end hears of it. Gives how many they are. */
+  readonly silence: () => number
+}
+
 /** Leads from one port to another, for as long as the scope lives. */
 export const forward = (from: number, to: number) =>
   Effect.acquireRelease(
-    Effect.callback<{ readonly close: () => void; readonly letIn: (open: boolean) => void }>((resume) => {
+    Effect.callback<Way>((resume) => {
       const sockets = new Set<net.Socket>()
+      const silent = new WeakSet<net.Socket>()
       let open = true
+      let target = to
       const server = net.createServer((near) => {
         if (!open) return void near.destroy()
-        const far = net.connect(to, "127.0.0.1")
-        for (const socket of [near, far]) sockets.add(socket.on("error", () => socket.destroy()))
-        near.pipe(far).pipe(near)
+        const far = net.connect(target, "127.0.0.1")
+        for (const [socket, other] of [[near, far], [far, near]] as const) {
+          sockets.add(socket)
+          socket.on("error", () => socket.destroy())
+          socket.on("close", () => sockets.delete(socket))
+          socket.on("data", (chunk) => silent.has(socket) || other.write(chunk))
+          socket.on("end", () => silent.has(socket) || other.end())
+        }
       })
       server.listen(from, "127.0.0.1", () =>
         resume(Effect.succeed({
@@ -22,8 +40,12 @@ export const forward = (from: number, to: number) =>
             server.close()
             for (const socket of sockets) socket.destroy()
           },
-          /** Whether connections that begin from now on are led on, or closed. */
-          letIn: (its) => void (open = its)
+          letIn: (its) => void (open = its),
+          leadTo: (port) => void (target = port),
+          silence: () => {
+            for (const socket of sockets) silent.add(socket)
+            return sockets.size / 2
+          }
         })))
     }),
     ({ close }) => Effect.sync(close)
