@@ -22,7 +22,7 @@ export interface Lease {
 
 /** All leases of an instance of the store. */
 export interface Leases {
-  /** One that lives for this long yet. */
+  /** One that lives for this long yet, or for as long as etcd allows. */
   readonly forTtl: (ttlMillis: number) => Effect.Effect<Lease, EtcdError>
   /** One for each of these times. Those that are missing are asked for at the same moment. */
   readonly forTtls: (ttlsMillis: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<Lease>, EtcdError>
@@ -38,8 +38,14 @@ interface Shared {
 
 const grant = method("/v3/lease/grant", Schema.Struct({ ID: Schema.String, TTL: Schema.String }))
 
-/** etcd allows 9,000,000,000 seconds (`MaxLeaseTTL` in its lessor.go): what is to last longer ends after 250 years. */
-const maxSeconds = 8_000_000_000
+/**
+ * etcd allows 9,000,000,000 seconds (`MaxLeaseTTL` in its lessor.go), of which a slice takes a ninth: what is to last
+ * longer ends after 221 years.
+ */
+const maxSeconds = 7_000_000_000
+
+/** For how long a lease lives at the most that is asked for so long, in milliseconds. */
+export const boundedMillis = (ttlMillis: number): number => Math.min(ttlMillis, maxSeconds * 1000)
 
 /** How long a lease outlives its first entry, in seconds: the longer the entries live, the fewer leases for them. */
 const sliceOf = (seconds: number): number => 4 + Math.ceil(seconds / 8)
@@ -88,7 +94,7 @@ export const make = (
   /** One that is there, or what is to come. */
   const find = (ttlMillis: number): Lease | Deferred.Deferred<Lease, EtcdError> => {
     const now = monotonicMillisUnsafe(clock)
-    const seconds = Math.min(Math.ceil(ttlMillis / 1000), maxSeconds)
+    const seconds = Math.ceil(boundedMillis(ttlMillis) / 1000)
     let shared = bySeconds.get(seconds)
     if (shared === undefined) {
       prune(now)

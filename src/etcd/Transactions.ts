@@ -7,6 +7,9 @@
  *
  * One that changes something has a stamp, so that it is void where it comes
  * late. One that is void, and is still waited for, is sent again with another.
+ *
+ * A transaction that etcd refuses, such as for the lease of one of its writes
+ * that was revoked, has done nothing: what was in it is sent again one by one.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -155,23 +158,33 @@ export const make = (
     queue.unshift(...batch.filter(({ abandoned }) => !abandoned))
   }
 
+  const carryOut = (batch: ReadonlyArray<Waiting>): Effect.Effect<void> =>
+    Effect.matchEffect(send(batch), {
+      onSuccess: (answers) =>
+        Effect.sync(() => {
+          if (answers === undefined) return again(batch)
+          const { header, responses = [] } = answers
+          batch.forEach(({ answered }, i) => answered(responses[i] ?? {}, header.revision))
+        }),
+      onFailure: (error) => {
+        if (!error.passes && batch.length > 1) {
+          return Effect.forEach(batch, (one) => Effect.suspend(() => one.abandoned ? Effect.void : carryOut([one])), {
+            discard: true
+          })
+        }
+        return Effect.sync(() => {
+          for (const { failed } of batch) failed(error)
+          // Once more, together with what was asked meanwhile, and without what nobody waits for any more.
+          if (error.passes) again(batch)
+        })
+      }
+    })
+
   const flight = Effect.gen(function*() {
     // Others are about to ask in this same moment.
     yield* Effect.yieldNow
     for (let batch = nextBatch(queue, flying); batch.length > 0; batch = nextBatch(queue, flying)) {
-      yield* send(batch).pipe(
-        Effect.match({
-          onSuccess: (answers) => {
-            if (answers === undefined) return again(batch)
-            const { header, responses = [] } = answers
-            batch.forEach(({ answered }, i) => answered(responses[i] ?? {}, header.revision))
-          },
-          onFailure: (error) => {
-            for (const { failed } of batch) failed(error)
-            // Once more, together with what was asked meanwhile, and without what nobody waits for any more.
-            if (error.passes) again(batch)
-          }
-        }),
+      yield* carryOut(batch).pipe(
         Effect.ensuring(Effect.sync(() => batch.forEach(({ operation }) => flying.delete(operation.key))))
       )
     }

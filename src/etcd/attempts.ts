@@ -10,7 +10,7 @@ import type { Tenure } from "../store/Entry.ts"
 import * as Row from "../store/Row.ts"
 import { EtcdError, isLeaseLost } from "./EtcdClient.ts"
 import type { Expiry } from "./Expiry.ts"
-import type { Lease, Leases } from "./Leases.ts"
+import { boundedMillis, type Lease, type Leases } from "./Leases.ts"
 import { isKnown, Keys, operationOf, readOf, type Writing, type Written, writtenBy, writtenOf } from "./operations.ts"
 import type { Stamps } from "./Stamps.ts"
 import type { Answer, KeyValue, Perform } from "./Transactions.ts"
@@ -191,8 +191,8 @@ export const make = ({ clock, expiry, leases, send, stamps }: {
   readonly expiry: Expiry
   readonly send: Send
 }) => {
-  /** Whether a lease lives for so long yet. */
-  const lasts = ({ until }: Lease, millis: number) => until - monotonicMillisUnsafe(clock) >= millis
+  /** Whether a lease lives for so long yet, as far as any can. */
+  const lasts = ({ until }: Lease, millis: number) => until - monotonicMillisUnsafe(clock) >= boundedMillis(millis)
 
   const write = (
     name: string,

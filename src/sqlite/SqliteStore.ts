@@ -6,7 +6,8 @@
  * must not lie: https://www.sqlite.org/wal.html
  *
  * What is asked in the same turn of the event loop is one transaction, so under
- * load many share the cost of a commit. Entries expire by the machine's
+ * load many share the cost of a commit. Where SQLite refuses it, as one of a row
+ * that cannot be written, each has one of its own. Entries expire by the machine's
  * monotonic clock, whatever the wall clock does. The time while the machine is
  * off does not count, so across a boot they live longer than asked for, and
  * never shorter.
@@ -111,29 +112,40 @@ const makeQueue = (file: SqliteFile.SqliteFile, clock: Clock.Clock) => {
     all.forEach(({ answer, name }) => answer(Exit.fail(failure(cause, name))))
 
   // While others write it fails, and what there is still time for stays.
-  const commit = Effect.suspend(() => {
-    const waiting = queue.filter(({ withdrawn }) => !withdrawn)
-    queue = []
-    // What this process stood still over is late, as it would be across a network.
-    const startedAt = monotonicMillisUnsafe(clock)
-    const all = waiting.filter(({ deadline }) => deadline > startedAt)
-    for (const { answer, deadline, name } of waiting) {
-      if (deadline <= startedAt) answer(Exit.fail(Failures.timedOut(store, name)))
-    }
-    if (all.length === 0) return Effect.void
+  const transact = (all: ReadonlyArray<Asked>): Effect.Effect<void, unknown> => {
     const made = Result.try(() => file.transact(all))
     if (Result.isSuccess(made)) {
       made.success.forEach((exit, index) => all[index]!.answer(exit))
       return Effect.void
     }
-    if (!isBusy(made.failure)) {
-      fail(all, made.failure)
-      return Effect.void
+    if (isBusy(made.failure)) {
+      const now = monotonicMillisUnsafe(clock)
+      queue.push(...all.filter(({ deadline }) => deadline > now))
+      fail(all.filter(({ deadline }) => deadline <= now), made.failure)
+      return Effect.fail(made.failure)
     }
+    if (all.length > 1) return each(all)
+    fail(all, made.failure)
+    return Effect.void
+  }
+
+  /** Nothing was made of what was refused together. Some of it may be busy again, and the rest goes on. */
+  const each = (all: ReadonlyArray<Asked>): Effect.Effect<void, unknown> =>
+    Effect.flatMap(
+      Effect.forEach(all, (one) => Effect.exit(Effect.suspend(() => transact([one])))),
+      (exits) => exits.find(Exit.isFailure) ?? Effect.void
+    )
+
+  const commit = Effect.suspend(() => {
+    const waiting = queue.filter(({ withdrawn }) => !withdrawn)
+    queue = []
+    // What this process stood still over is late, as it would be across a network.
     const now = monotonicMillisUnsafe(clock)
-    queue = all.filter(({ deadline }) => deadline > now)
-    fail(all.filter(({ deadline }) => deadline <= now), made.failure)
-    return Effect.fail(made.failure)
+    const all = waiting.filter(({ deadline }) => deadline > now)
+    for (const { answer, deadline, name } of waiting) {
+      if (deadline <= now) answer(Exit.fail(Failures.timedOut(store, name)))
+    }
+    return all.length === 0 ? Effect.void : transact(all)
   })
 
   return {

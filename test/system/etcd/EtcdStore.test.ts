@@ -172,6 +172,33 @@ describeWith("the etcd store", etcdServer.needed, () => {
       assert.isTrue(again.answer && again.fence! > fence!)
     }).pipe(Effect.scoped))
 
+  it.live("refuses what has no lease, and not what is sent with it", () =>
+    Effect.gen(function*() {
+      const { endpoint } = yield* etcdServer.server()
+      const key = Buffer.from("effect-dlm/bad").toString("base64")
+      const lost = new RegExp(`("key":"${key}","value":"[^"]*","lease":")\\d+`, "g")
+      const { bodies, layer } = observed(endpoint, { change: (_, body) => body.replace(lost, "$1" + "1") })
+      const store = yield* instance(layer)
+      yield* lock(store, "before", "me")
+      const [good, bad, freed] = yield* Effect.all([
+        Effect.exit(lock(store, "good", "me")),
+        Effect.exit(lock(store, "bad", "me")),
+        Effect.exit(unlock(store, "before", "me"))
+      ], { concurrency: "unbounded" })
+      assert.isTrue(bodies(transactions).some((body) => body.includes(key) && body.split("request_txn").length > 2))
+      assert.include(String(bad), "lease not found")
+      assert.deepStrictEqual([good, freed].map((exit) => Exit.isSuccess(exit) && exit.value.answer), [true, true])
+    }))
+
+  it.live("takes what is to last longer than etcd can count, and renews it", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* etcdServer.server()
+      const store = yield* instance(layer)
+      for (const seconds of [8e9, 9e9, 1e11, 8e9]) {
+        assert.isTrue((yield* lock(store, "name", "me", seconds * 1000)).answer, `${seconds} s`)
+      }
+    }))
+
   it.live("writes again where the lease might end too early, before it says that it did", () =>
     Effect.gen(function*() {
       const { endpoint } = yield* etcdServer.server()
