@@ -47,6 +47,9 @@ export const layer = ({ tls, ...options }: Options): Layer.Layer<EtcdStore.Provi
       // The same with TLS and without.
       allowH2: false,
       connect: {
+        // A watch may be silent for long: the system asks whether the other end is there.
+        keepAlive: true,
+        keepAliveInitialDelay: 15_000,
         ...(tls?.ca === undefined ? {} : { ca: tls.ca }),
         ...(tls?.cert === undefined ? {} : { cert: tls.cert }),
         ...(tls?.key === undefined ? {} : { key: Redacted.value(tls.key) })

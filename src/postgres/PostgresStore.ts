@@ -17,6 +17,7 @@
  * next answer, and not after that.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -34,7 +35,8 @@ import * as ReleaseFeed from "../store/ReleaseFeed.ts"
 import * as Store from "../store/Store.ts"
 import type { StoreError, StoreUrlError } from "../StoreError.ts"
 import { aside, cancelGrace, outside } from "./aside.ts"
-import { failedToOpen, isRefusal, rootOf } from "./errors.ts"
+import * as Clients from "./Clients.ts"
+import { failedToOpen, isReadOnly, isRefusal, rootOf } from "./errors.ts"
 import { escape } from "./escape.ts"
 import * as listening from "./listening.ts"
 import { compare, type Question, questionOf, replyOf, type Row } from "./questions.ts"
@@ -46,7 +48,8 @@ const store = "postgres"
 /** What the store keeps to. */
 export interface Options {
   /**
-   * The schema of its tables, made where it is missing. Servers that share locks share it. By default `effect_dlm`.
+   * The schema of its tables, made where it is missing: 1 to 63 bytes, without a dot. Servers that share locks share it.
+   * By default `effect_dlm`.
    * Releases are notified on the channel of the same name.
    */
   readonly schema?: string | undefined
@@ -79,11 +82,14 @@ const defaultSchema = "effect_dlm"
 /** Migrations wait for one another, and may need longer than what is asked of the store later. */
 const openTimeout = Duration.seconds(30)
 const sweepInterval = Duration.seconds(30)
-const sweepBatch = 1000
+/** How many entries one statement looks at. They may have to be read from a disk. */
+const sweepSlice = 250
 /** The most questions for one statement. Others who want one of its names wait for all of them. */
 const maxBatch = 16
 /** What is more characters than that is asked by a statement of its own. */
 const maxBatched = 16_384
+/** The system asks after a connection that was idle for so long. */
+const keepAlive = Duration.seconds(15)
 /** No text of 10 MiB is longer once it is escaped. */
 const maxMessageSize = 64 * 1024 * 1024
 
@@ -92,12 +98,16 @@ const checkSettings = (sql: SqlClient.SqlClient): Effect.Effect<void, SqlError |
   Effect.gen(function*() {
     const rows = yield* sql<Record<string, string>>`SELECT name, setting FROM pg_settings
       WHERE (name, setting) IN (('fsync', 'off'), ('synchronous_commit', 'off'))
+      OR name = 'server_encoding' AND setting <> 'UTF8'
       OR name = 'default_transaction_isolation' AND setting <> 'read committed'`
     for (const { name, setting } of rows) {
       return yield* Effect.fail(
         new Error(
           name === "default_transaction_isolation"
             ? `${name} is ${setting}, and the store needs 'read committed', for its role at least`
+            : name === "server_encoding"
+            ? `the encoding of the database is ${setting}, and the store needs UTF8: CREATE DATABASE … ENCODING 'UTF8' ` +
+              `TEMPLATE template0`
             : `${name} is ${setting}, and what the store acknowledges would be lost in a crash`
         )
       )
@@ -105,7 +115,7 @@ const checkSettings = (sql: SqlClient.SqlClient): Effect.Effect<void, SqlError |
   })
 
 /** Makes what is missing in the database, where it can keep what the store promises, and tells its clock. */
-const prepare = (client: PgClient.PgClient, sql: SqlClient.SqlClient, schema: Schema.Schema) =>
+const prepare = ({ client, sql }: Clients.Asked, schema: Schema.Schema) =>
   aside(
     client,
     checkSettings(sql).pipe(
@@ -119,34 +129,49 @@ const prepare = (client: PgClient.PgClient, sql: SqlClient.SqlClient, schema: Sc
     Failures.within(store, openTimeout)
   )
 
-/** Deletes what has expired, now and then. What fails now is done the next time. */
-const sweeping = (
-  client: PgClient.PgClient,
-  sql: SqlClient.SqlClient,
-  schema: Schema.Schema,
-  timeout: Duration.Duration
-) =>
-  aside(client, sql.unsafe(schema.sweep, [sweepBatch]).values).pipe(
+/** Deletes what has expired, now and then, in slices. What fails now goes on the next time where it stopped. */
+const sweeping = (clients: Clients.Clients, schema: Schema.Schema, timeout: Duration.Duration) => {
+  let from = ""
+  const slice = Effect.suspend(() => {
+    const { client, sql } = clients.current()
+    return aside(client, sql.unsafe(schema.sweep, [sweepSlice, from]).values)
+  }).pipe(
     Effect.timeout(timeout),
-    Effect.repeat({ while: ([row]) => row?.[0] === sweepBatch }),
+    Effect.map(([row]) => {
+      const isLast = row?.[1] !== sweepSlice
+      from = isLast ? "" : String(row[0])
+      return isLast
+    })
+  )
+  return slice.pipe(
+    Effect.repeat({ until: (isLast) => isLast }),
     Effect.ignore,
     Effect.delay(sweepInterval),
     Effect.forever
   )
+}
 
 type Answer = Result.Result<Row, SqlError>
 
 /** Asks the database questions, several by one statement. */
 const makeBatches = Effect.fnUntraced(function*(
-  client: PgClient.PgClient,
-  sql: SqlClient.SqlClient,
-  schema: Schema.Schema
+  clients: Clients.Clients,
+  schema: Schema.Schema,
+  timeout: Duration.Duration
 ) {
-  const alone = ({ parameters }: Question) =>
-    Effect.result(Effect.map(sql.unsafe(schema.attempt, parameters).values, ([row]) => row as Row))
+  const timeoutMillis = Duration.toMillis(timeout)
+  const leaveReadOnly = (error: SqlError): Effect.Effect<void> =>
+    isReadOnly(error) ? Effect.sync(clients.leave) : Effect.void
+
+  const alone = (sql: SqlClient.SqlClient) => ({ parameters }: Question) =>
+    Effect.result(
+      Effect.map(sql.unsafe(schema.attempt, parameters).values, ([row]) => row as Row).pipe(
+        Effect.tapError(leaveReadOnly)
+      )
+    )
 
   // Always in the order of their names, so that no two statements wait for a name that the other has.
-  const many = (questions: ReadonlyArray<Question>) => {
+  const many = (sql: SqlClient.SqlClient, questions: ReadonlyArray<Question>) => {
     const order = Array.from(questions.keys()).toSorted((a, b) => compare(questions[a]!.name, questions[b]!.name))
     const parameter = JSON.stringify(order.map((at) => questions[at]!.parameters))
     return Effect.map(sql.unsafe(schema.attempts, [parameter]).values, (rows) => {
@@ -156,16 +181,35 @@ const makeBatches = Effect.fnUntraced(function*(
     })
   }
 
+  const perform = (questions: ReadonlyArray<Question>): Effect.Effect<ReadonlyArray<Answer>, SqlError> => {
+    const asked = clients.current()
+    const eachAlone = Effect.forEach(questions, alone(asked.sql), { concurrency: "unbounded" })
+    // If one of them was refused, all were undone.
+    const answers = questions.length === 1
+      ? eachAlone
+      : Effect.catchIf(many(asked.sql, questions), isRefusal, () => eachAlone)
+    // Where its pool was left, what waits there for a connection is interrupted, and is asked of the next.
+    return Effect.catchCause(
+      answers,
+      (cause) =>
+        Cause.hasInterruptsOnly(cause) && clients.current() !== asked ? perform(questions) : Effect.failCause(cause)
+    )
+  }
+
   return new Batches<Question, Answer>({
     max: maxBatch,
-    context: outside(client, yield* Effect.context<never>()),
+    context: outside(clients.current().client, yield* Effect.context<never>()),
     isLarge: ({ parameters }) => parameters.reduce((length, text) => length + (text?.length ?? 0), 0) > maxBatched,
-    unordered: { keyOf: ({ name }) => name, grace: cancelGrace },
-    perform: (questions) => {
-      const eachAlone = Effect.forEach(questions, alone, { concurrency: "unbounded" })
-      // If one of them was refused, all were undone.
-      return questions.length === 1 ? eachAlone : Effect.catchIf(many(questions), isRefusal, () => eachAlone)
-    }
+    unordered: {
+      keyOf: ({ name }) => name,
+      grace: cancelGrace,
+      valid: timeout,
+      // It has had about the time that there is.
+      abandoned: (millis) => {
+        if (millis > timeoutMillis / 2) clients.leave()
+      }
+    },
+    perform
   })
 })
 
@@ -189,16 +233,27 @@ const makeBatches = Effect.fnUntraced(function*(
 export const make = (
   options: Options = {}
 ): Effect.Effect<Store.Store["Service"], StoreError | StoreUrlError, PgClient.PgClient | Scope.Scope> =>
+  Effect.flatMap(PgClient.PgClient, (client) => makeOver(Clients.ofOne(client), options))
+
+const makeOver = (
+  clients: Clients.Clients,
+  options: Options
+): Effect.Effect<Store.Store["Service"], StoreError | StoreUrlError, Scope.Scope> =>
   Effect.gen(function*() {
-    const client = yield* PgClient.PgClient
-    const sql = client.withoutTransforms()
-    const schema = Schema.make(options.schema ?? defaultSchema)
+    const { client } = clients.current()
+    const name = options.schema ?? defaultSchema
+    const bytes = new TextEncoder().encode(name).length
+    // Postgres cuts what is longer, and the driver takes a dot for the end of a name.
+    if (bytes === 0 || bytes > 63 || /[.\0]/.test(name)) {
+      return yield* Failures.failed(store, new Error("the store needs a schema of 1 to 63 bytes, without a dot"))
+    }
+    const schema = Schema.make(name)
     const timeout = Failures.timeoutOf(options)
     const mark = yield* ReleaseFeed.mark
     const config = yield* listening.configOf(client.config, options.listenUrl)
-    const now = yield* prepare(client, sql, schema)
-    yield* Effect.forkScoped(sweeping(client, sql, schema, timeout))
-    const batches = yield* makeBatches(client, sql, schema)
+    const now = yield* prepare(clients.current(), schema)
+    yield* Effect.forkScoped(sweeping(clients, schema, timeout))
+    const batches = yield* makeBatches(clients, schema, timeout)
 
     return Store.Store.of({
       modify: yield* CompareAndSet.make({
@@ -214,14 +269,15 @@ export const make = (
           )
         }
       }),
-      sharing: { freed: listening.freed({ channel: schema.channel, client, config, timeout }) }
+      sharing: { freed: listening.freed({ channel: schema.channel, clients, config, timeout }) }
     })
   })
 
 /**
  * The store over the client that is provided.
  *
- * The client's pool is shared with whatever else uses it: what waits there for longer than `timeout` fails. Behind a
+ * The client's pool is shared with whatever else uses it: what waits there for longer than `timeout` fails, and connections
+ * that have gone silent are the client's to leave, as `layerUrl` does with its own. Behind a
  * pooler give the client `prepare: false`, and the store a `listenUrl`.
  *
  * @example
@@ -264,15 +320,19 @@ export const layerUrl = (options: UrlOptions): Layer.Layer<Provided, StoreError 
     const url = yield* Effect.fromResult(PostgresUrl.parse(options.url, "url"))
     // Before anything connects, so that it is told even where the database cannot be reached.
     if (options.listenUrl !== undefined) yield* Effect.fromResult(PostgresUrl.parse(options.listenUrl, "listenUrl"))
-    return layer(options).pipe(
-      Layer.provide(PgClient.layer({
-        url,
-        ssl: options.tls,
-        connectTimeout: Failures.timeoutOf(options),
-        prepare: options.listenUrl === undefined,
-        maxMessageSize
-      })),
-      Layer.catchTag("SqlError", (error) => Layer.effectContext(Effect.fail(failedToOpen(error))))
+    const timeout = Failures.timeoutOf(options)
+    const clients = Clients.make({
+      url,
+      ssl: options.tls,
+      connectTimeout: timeout,
+      keepAlive,
+      prepare: options.listenUrl === undefined,
+      maxMessageSize
+    }, timeout)
+    return Store.layerOf(
+      Effect.flatMap(Effect.mapError(clients, failedToOpen), (clients) => makeOver(clients, options)),
+      Guarantees.Fence,
+      Guarantees.Durable
     )
   }))
 

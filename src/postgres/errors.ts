@@ -13,6 +13,12 @@ export const isRefusal = (error: unknown): boolean => {
   return root instanceof Error && "severityUnlocalized" in root && root.severityUnlocalized === "ERROR"
 }
 
+/** Whether the server may only be read, as one that is no primary any more. https://www.postgresql.org/docs/current/errcodes-appendix.html */
+export const isReadOnly = (error: unknown): boolean => {
+  const root = rootOf(error)
+  return root instanceof Error && "code" in root && root.code === "25006"
+}
+
 /** What the database or the network said: the driver's own message only says what it was about to do. */
 export const rootOf = (error: unknown): unknown =>
   error instanceof SqlError && error.reason.cause instanceof Error ? error.reason.cause : error

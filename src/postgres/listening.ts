@@ -1,7 +1,7 @@
 /**
  * What others free, by `LISTEN` on a connection of its own.
  */
-import * as PgClient from "@effect/sql-pg/PgClient"
+import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as PgConnection from "@effect/sql-pg/PgConnection"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,7 +12,8 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as ReleaseFeed from "../store/ReleaseFeed.ts"
 import type { StoreUrlError } from "../StoreError.ts"
-import { aside } from "./aside.ts"
+import { aside, endsAside } from "./aside.ts"
+import type { Clients } from "./Clients.ts"
 import { rootOf } from "./errors.ts"
 import { unescape } from "./escape.ts"
 import * as PostgresUrl from "./url.ts"
@@ -20,7 +21,8 @@ import * as PostgresUrl from "./url.ts"
 const listenRetry = Schedule.spaced("1 second")
 /** Sent to itself: a pooler accepts a LISTEN, and then hears for nobody. No name is escaped as this. */
 const probe = "\\"
-/** A session that only listens would not learn that the other end has gone. */
+/** A session that only listens would not learn that the other end has gone: it is asked so often. */
+const beat = Duration.seconds(5)
 const listenKeepAlive = Duration.seconds(15)
 
 /** How to connect to listen: as the client does, or at a URL of its own. */
@@ -36,15 +38,16 @@ export const configOf = Effect.fnUntraced(function*(
 })
 
 /** The names that others free. `client` sends to the channel, to find out whether listening works at all. */
-export const freed = ({ channel, client, config, timeout }: {
+export const freed = ({ channel, clients, config, timeout }: {
   readonly channel: string
-  readonly client: PgClient.PgClient
+  readonly clients: Clients
   readonly config: PgConnection.Config
   readonly timeout: Duration.Duration
 }): Stream.Stream<string> => {
-  const sql = client.withoutTransforms()
   const open = Effect.gen(function*() {
-    const queue = yield* (yield* PgConnection.make(config)).listen(channel)
+    const session = yield* Effect.flatMap(PgConnection.make(config), ({ pin }) => pin)
+    const queue = yield* session.listen(channel)
+    const { client, sql } = clients.current()
     // Where the pool is too busy for it, nothing is known that speaks against going on.
     const isSent = yield* aside(client, sql`SELECT pg_notify(${channel}, ${probe})`).pipe(Effect.timeoutOption(timeout))
     if (Option.isSome(isSent)) {
@@ -53,14 +56,19 @@ export const freed = ({ channel, client, config, timeout }: {
         orElse: () => Effect.fail(new Error("LISTEN succeeds, and nothing comes of NOTIFY"))
       })
     }
-    return queue
+    const beating = aside(client, session.query("SELECT 1")).pipe(
+      Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail(new Error("LISTEN has gone silent")) }),
+      Effect.delay(beat),
+      Effect.forever
+    )
+    return Stream.interruptWhen(Stream.fromQueue(queue), beating)
   })
   return ReleaseFeed.forever({
     again: listenRetry,
     remedy: "LISTEN needs a session that lasts, so behind a pooler give a listenUrl (DLM_POSTGRES_LISTEN_URL) " +
       "that leads to the database itself",
     hear: (listening) =>
-      Stream.unwrap(Effect.map(Effect.tap(open, listening), Stream.fromQueue)).pipe(
+      Stream.unwrap(Effect.tap(endsAside(open), listening)).pipe(
         Stream.filter(({ payload }) => payload !== probe),
         Stream.map(({ payload }) => unescape(payload)),
         Stream.mapError(rootOf)

@@ -227,7 +227,10 @@ export interface Schema {
    * each, as JSON. Each row begins with which of them it is about, from 1 on.
    */
   readonly attempts: string
-  /** Deletes some entries that have expired, and says how many. Its parameter is how many at the most. */
+  /**
+   * Looks at some entries, from a name on, and deletes those that have expired. Its parameters are how many to look at, and
+   * that name. It says which was the last, and how many there were: a table of millions is never read by one statement.
+   */
   readonly sweep: string
   /** Tells the clock of the database, in milliseconds. */
   readonly clock: string
@@ -246,11 +249,15 @@ export const make = (name: string): Schema => {
   LATERAL ${schema}.attempt_v4(v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, (v->>6)::bigint, v->>7, v->>8, v->>9,
     (v->>10)::float8, (v->>11)::bigint, (v->>12)::boolean, v->>13, (v->>14)::float8) AS a`,
     // One that was renewed meanwhile is looked at again before it is deleted, and one that is being changed is left.
-    sweep: `WITH swept AS (
+    sweep: `WITH slice AS MATERIALIZED (
+  SELECT name, expires_at FROM ${schema}.entries WHERE name >= $2 ORDER BY name LIMIT $1
+), swept AS (
   DELETE FROM ${schema}.entries WHERE name = ANY (ARRAY(
-    SELECT name FROM ${schema}.entries WHERE expires_at <= now() LIMIT $1 FOR UPDATE SKIP LOCKED
-  )) RETURNING 1
-) SELECT count(*)::int FROM swept`,
+    SELECT t.name FROM ${schema}.entries AS t
+      WHERE t.name = ANY (ARRAY(SELECT name FROM slice WHERE expires_at <= now())) AND t.expires_at <= now()
+      FOR UPDATE SKIP LOCKED
+  ))
+) SELECT max(name), count(*)::int FROM slice`,
     clock: "SELECT date_part('epoch', clock_timestamp()) * 1000",
     channel: name,
     migrate: Effect.flatMap(SqlClient.SqlClient, (sql) =>

@@ -26,8 +26,7 @@
  * - Its user needs the keys `dlm*`, the channel `dlm:freed`, and scripts. Without the channel, a waiter looks
  *   by itself, each second, and a warning says so.
  * - Redis must not evict: `maxmemory-policy noeviction`. An evicted entry is a free lock.
- * - The script uses several keys. In a Redis Cluster the prefix must hold a hash tag,
- *   such as `{dlm}`, so that all lie in one slot.
+ * - Not a Redis Cluster: a node has some of the keys, and moves them to others. It is refused at the start.
  *
  * Sources: https://redis.io/docs/latest/operate/oss_and_stack/management/replication/ and
  * https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/
@@ -103,6 +102,21 @@ const loadScript = Effect.fnUntraced(function*(timeout: Duration.Duration) {
     )
 })
 
+/** Fails where this is a node of a cluster. A user that may not ask is believed. */
+const refuseCluster = Effect.fnUntraced(function*(timeout: Duration.Duration) {
+  const redis = yield* Redis.Redis
+  const info = yield* redis.send<string>("INFO", "cluster").pipe(
+    Effect.orElseSucceed(() => ""),
+    Failures.within(store, timeout)
+  )
+  if (/^cluster_enabled:1/m.test(String(info))) {
+    return yield* Failures.failed(
+      store,
+      new Error("it is a node of a Redis Cluster, which cannot keep locks. Use one Redis, or one with Sentinels")
+    )
+  }
+})
+
 const freedOver = (redis: Redis.Redis["Service"], channel: string): Stream.Stream<string> =>
   ReleaseFeed.forever({
     again: RedisConnection.backoff,
@@ -140,6 +154,7 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const [last, channel] = [`${prefix}:last`, `${prefix}:freed`]
   const timeout = Failures.timeoutOf(options)
   const mark = yield* ReleaseFeed.mark
+  yield* refuseCluster(timeout)
   const run = yield* loadScript(timeout)
 
   const batches = new Batches<Question, Answer>({

@@ -7,15 +7,19 @@
  * answers of another. Sent together they would be answered together, and each
  * side would stand still while the other works.
  */
-import type * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 
 /** A command on its way, and how many wait for an answer from it. */
 interface Sent {
   readonly fiber: Fiber.Fiber<unknown, unknown>
+  /** When it was sent, on the monotonic clock, in milliseconds. */
+  readonly at: number
   waiting: number
 }
 
@@ -40,10 +44,14 @@ export interface Options<Q, A> {
     readonly keyOf: (question: Q) => string
     /** How long an asker that is interrupted waits for that end. */
     readonly grace: Duration.Duration
+    /** How long after its sending a command changes nothing any more, whether it has ended by then or not. */
+    readonly valid: Duration.Duration
+    /** Told of a command that all askers have left, for how long it was under way. */
+    readonly abandoned: (millis: number) => void
   }
 }
 
-/** The commands under way that an asker has left without an answer, by the key of its question. */
+/** Those that wait for the ends of commands that an asker has left without an answer, by the key of its question. */
 class Left {
   private readonly fibersOf = new Map<string, Set<Fiber.Fiber<unknown, unknown>>>()
 
@@ -51,7 +59,7 @@ class Left {
     return this.fibersOf.get(key)
   }
 
-  /** `done` is called once the command has ended. */
+  /** `done` is called once it has ended. */
   add(key: string, fiber: Fiber.Fiber<unknown, unknown>, done: () => void): void {
     const fibers = this.fibersOf.get(key) ?? new Set()
     this.fibersOf.set(key, fibers.add(fiber))
@@ -105,13 +113,23 @@ export class Batches<Q, A> {
 
   private leave(question: Q, sent: Sent): Effect.Effect<void> {
     const { context, unordered } = this.options
-    if (--sent.waiting === 0) sent.fiber.interruptUnsafe()
+    const isAbandoned = --sent.waiting === 0
+    if (isAbandoned) sent.fiber.interruptUnsafe()
     if (unordered === undefined) return Effect.void
+    const run = Effect.runForkWith(context)
+    const passed = this.now() - sent.at
+    if (isAbandoned) unordered.abandoned(passed)
+    const rest = Duration.toMillis(unordered.valid) - passed
+    const ending = run(Effect.timeoutOption(Fiber.await(sent.fiber), Math.max(0, rest)))
     return Effect.callback<void>((resume) => {
       const done = () => resume(Effect.void)
-      this.left.add(unordered.keyOf(question), sent.fiber, done)
-      Effect.runForkWith(context)(Effect.sleep(unordered.grace)).addObserver(done)
+      this.left.add(unordered.keyOf(question), ending, done)
+      run(Effect.sleep(unordered.grace)).addObserver(done)
     })
+  }
+
+  private now(): number {
+    return monotonicMillisUnsafe(Context.get(this.options.context, Clock.Clock))
   }
 
   private nextBatch(): Array<Asked<Q, A>> {
@@ -127,7 +145,7 @@ export class Batches<Q, A> {
     if (!this.sending) return
     const questions = batch.map(({ question }) => question)
     const fiber = Effect.runForkWith(context)(Effect.suspend(() => perform(questions)))
-    const sent = { fiber, waiting: batch.length }
+    const sent = { fiber, at: this.now(), waiting: batch.length }
     for (const asked of batch) asked.sent = sent
     fiber.addObserver((exit) => answer(batch, exit))
     // After what writes the command, which may wait for the end of this turn too.

@@ -16,7 +16,12 @@ const started = Effect.fnUntraced(function*(options?: { readonly isLarge: (quest
         return Effect.onInterrupt(Deferred.await(answered), () => Effect.sync(() => void (command.interrupted = true)))
       }),
     // Of the same is what begins with the same letter.
-    unordered: { keyOf: (question) => question.charAt(0), grace: Duration.zero },
+    unordered: {
+      keyOf: (question) => question.charAt(0),
+      grace: Duration.zero,
+      valid: Duration.minutes(1),
+      abandoned: () => {}
+    },
     ...options
   })
   return { batches, commands, asked: () => commands.map(({ questions }) => questions.join(" ")) }

@@ -13,6 +13,8 @@ export interface Way {
   readonly leadTo: (port: number) => void
   /** Nothing comes through any more on the connections that are there, and neither end hears of it. Gives how many they are. */
   readonly silence: () => number
+  /** How often something was sent there since. */
+  readonly swallowed: () => number
 }
 
 /** Leads from one port to another, for as long as the scope lives. */
@@ -23,6 +25,7 @@ export const forward = (from: number, to: number) =>
       const silent = new WeakSet<net.Socket>()
       let open = true
       let target = to
+      let swallowed = 0
       const server = net.createServer((near) => {
         if (!open) return void near.destroy()
         const far = net.connect(target, "127.0.0.1")
@@ -30,7 +33,10 @@ export const forward = (from: number, to: number) =>
           sockets.add(socket)
           socket.on("error", () => socket.destroy())
           socket.on("close", () => sockets.delete(socket))
-          socket.on("data", (chunk) => silent.has(socket) || other.write(chunk))
+          socket.on("data", (chunk) => {
+            if (silent.has(socket)) swallowed++
+            else other.write(chunk)
+          })
           socket.on("end", () => silent.has(socket) || other.end())
         }
       })
@@ -45,7 +51,8 @@ export const forward = (from: number, to: number) =>
           silence: () => {
             for (const socket of sockets) silent.add(socket)
             return sockets.size / 2
-          }
+          },
+          swallowed: () => swallowed
         })))
     }),
     ({ close }) => Effect.sync(close)

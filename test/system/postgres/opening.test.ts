@@ -21,6 +21,7 @@ import { Store, type StoreError } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 import { createHash } from "node:crypto"
 import { afterAll, beforeAll } from "vitest"
+import * as Schema from "../../../src/postgres/schema.ts"
 import { forward } from "../../support/forward.ts"
 import { collected } from "../../support/logs.ts"
 import { goesOn } from "../../support/olderEntry.ts"
@@ -152,6 +153,28 @@ describeWith("the Postgres store", programs, () => {
         )
         assert.include((yield* refusal(layer)).message, "default_transaction_isolation is repeatable read")
       }))
+
+    it.live("refuses a name that Postgres would cut or split, and a database that cannot keep every text", () =>
+      Effect.gen(function*() {
+        const dotted = yield* refusal(PostgresStore.layerUrl({ url: server.url, schema: "a.b" }))
+        assert.include(dotted.message, "a schema of 1 to 63 bytes, without a dot")
+        for (const schema of ["é".repeat(32), ""]) {
+          assert.include((yield* refusal(PostgresStore.layerUrl({ url: server.url, schema }))).message, "63 bytes")
+        }
+        assert.isTrue(
+          (yield* take(
+            yield* build(PostgresStore.layerUrl({ url: server.url, schema: "s".repeat(63) })),
+            "name",
+            "me"
+          )).answer
+        )
+        yield* withSql((sql) =>
+          sql`CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`
+        )
+        const url = Redacted.make(Redacted.value(server.url).replace(/postgres$/, "latin"))
+        const error = yield* refusal(PostgresStore.layerUrl({ url }))
+        assert.include(error.message, "the encoding of the database is LATIN1, and the store needs UTF8")
+      }).pipe(Effect.scoped))
 
     it.live("can be configured", () =>
       Effect.gen(function*() {
@@ -302,6 +325,35 @@ describeWith("the Postgres store", programs, () => {
       yield* TestClock.adjust("30 seconds")
       yield* Effect.repeat(names, { until: (names) => names.length < 21 })
       assert.deepStrictEqual(yield* names, ["long"])
+    }).pipe(Effect.scoped))
+
+  it.effect("sweeps in slices, each of which looks at some names alone", () =>
+    Effect.gen(function*() {
+      const store = yield* build(PostgresStore.layerUrl({ url: server.url, schema: "slices" }))
+      yield* take(store, "name", "me")
+      const { sweep } = Schema.make("slices")
+      yield* withSql((sql) =>
+        Effect.gen(function*() {
+          const names = Effect.map(
+            sql<{ name: string }>`SELECT name FROM slices.entries WHERE name LIKE 'n_' ORDER BY name`,
+            (rows) => rows.map(({ name }) => name).join(" ")
+          )
+          yield* sql`INSERT INTO slices.entries SELECT 'n' || i, 'me', NULL, NULL, i, i,
+            now() + CASE WHEN i % 3 = 0 THEN interval '-1 hour' ELSE interval '1 hour' END FROM generate_series(1, 9) AS i`
+          assert.deepStrictEqual(yield* sql.unsafe(sweep, [4, ""]).values, [["n4", 4]])
+          assert.strictEqual(yield* names, "n1 n2 n4 n5 n6 n7 n8 n9")
+          assert.deepStrictEqual(yield* sql.unsafe(sweep, [4, "n4"]).values, [["n7", 4]])
+          assert.strictEqual(yield* names, "n1 n2 n4 n5 n7 n8 n9")
+          // More than a slice of what lives, before and after what has expired.
+          yield* sql`INSERT INTO slices.entries SELECT 'o' || i, 'me', NULL, NULL, i, i,
+            now() + interval '1 hour' FROM generate_series(1, 600) AS i`
+          yield* sql`INSERT INTO slices.entries VALUES ('p', 'me', NULL, NULL, 1, 1, now() - interval '1 hour')`
+          yield* TestClock.adjust("30 seconds")
+          const left = sql<{ n: number }>`SELECT count(*)::int AS n FROM slices.entries WHERE expires_at <= now()`
+          yield* Effect.repeat(left, { until: ([row]) => row?.n === 0 })
+          assert.strictEqual(yield* names, "n1 n2 n4 n5 n7 n8")
+        })
+      )
     }).pipe(Effect.scoped))
 
   it.live("ends by its deadline where the server stands still, and goes on when it does", () =>

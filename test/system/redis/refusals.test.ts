@@ -102,4 +102,11 @@ programs.describeWith("a Redis that refuses", redisServer.needed, () => {
       yield* redisServer.ask(port, "REPLICAOF", "NO", "ONE")
       assert.isTrue(yield* untilBack(take(store, "name")))
     }).pipe(Effect.timeout("10 seconds")))
+
+  it.live("to be one of many: a node of a cluster is refused at the start, with what to use", () =>
+    Effect.gen(function*() {
+      const { layer } = yield* redisServer.server({ args: ["--cluster-enabled", "yes"] })
+      const error = yield* Effect.flip(Effect.scoped(build(layer)))
+      assert.include(String(error), "a node of a Redis Cluster, which cannot keep locks. Use one Redis")
+    }))
 })
