@@ -142,22 +142,8 @@ const sendOver =
     })
   }
 
-/** Performs operations by fibers that `run` starts, each within `patience`. */
-export const make = (
-  client: EtcdClient,
-  stamps: Stamps,
-  patience: Duration.Duration,
-  run: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
-): Perform => {
-  const queue: Array<Waiting> = []
-  // What is asked of a key that somebody has left must not be overtaken by what is asked of it next.
-  const flying = new Set<string>()
-  let flights = 0
-  const send = sendOver(client, stamps)
-  const again = (batch: ReadonlyArray<Waiting>) => {
-    queue.unshift(...batch.filter(({ abandoned }) => !abandoned))
-  }
-
+/** Carries a batch out, as far as etcd does it; `again` is given what is to be sent once more. */
+const carryingOut = (send: ReturnType<typeof sendOver>, again: (batch: ReadonlyArray<Waiting>) => void) => {
   const carryOut = (batch: ReadonlyArray<Waiting>): Effect.Effect<void> =>
     Effect.matchEffect(send(batch), {
       onSuccess: (answers) =>
@@ -179,6 +165,25 @@ export const make = (
         })
       }
     })
+  return carryOut
+}
+
+/** Performs operations by fibers that `run` starts, each within `patience`. */
+export const make = (
+  client: EtcdClient,
+  stamps: Stamps,
+  patience: Duration.Duration,
+  run: (effect: Effect.Effect<void>) => Fiber.Fiber<void>
+): Perform => {
+  const queue: Array<Waiting> = []
+  // What is asked of a key that somebody has left must not be overtaken by what is asked of it next.
+  const flying = new Set<string>()
+  let flights = 0
+  const again = (batch: ReadonlyArray<Waiting>) => {
+    queue.unshift(...batch.filter(({ abandoned }) => !abandoned))
+  }
+
+  const carryOut = carryingOut(sendOver(client, stamps), again)
 
   const flight = Effect.gen(function*() {
     // Others are about to ask in this same moment.

@@ -12,7 +12,7 @@ import { DatabaseSync } from "node:sqlite"
 import type { Outcome } from "../store/Entry.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as Entries from "./Entries.ts"
-import { isBusy, whyNotOpened } from "./errors.ts"
+import { isBusy, UsedElsewhere, whyNotOpened } from "./errors.ts"
 import { isOurs, pragma, prepare } from "./schema.ts"
 
 /** An open file. */
@@ -46,6 +46,26 @@ const create = (file: string): void => {
   }
 }
 
+// What SQLite keeps beside the file, while it is open.
+const besides = (file: string): ReadonlyArray<string> => [`${file}-wal`, `${file}-shm`]
+
+/**
+ * Throws where others use the file, and have what is beside it elsewhere: they see the file by another path, as where it
+ * alone is mounted into a container, or somebody has removed the rest. Each would grant what the other has.
+ */
+const refuseIfUsedElsewhere = (file: string): void => {
+  if (fs.existsSync(besides(file)[0]!)) return
+  const probe = new DatabaseSync(file)
+  try {
+    // The locks of the file itself, which all who have it open share.
+    probe.exec("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")
+  } catch (error) {
+    throw isBusy(error) ? new UsedElsewhere(file, error) : error
+  } finally {
+    probe.close()
+  }
+}
+
 /**
  * Opens a file, and makes it where there is none. Throws an error that says
  * what to do, or one that `isBusy`.
@@ -62,6 +82,7 @@ export const open = (options: {
   let database: DatabaseSync | undefined
   try {
     create(file)
+    refuseIfUsedElsewhere(file)
     database = new DatabaseSync(file)
     isOurs(database)
     pragma(database, `page_size = ${pageSize}`)
@@ -81,13 +102,19 @@ const transactionsOf = (database: DatabaseSync, file: string, undone: () => void
   const begin = database.prepare("BEGIN IMMEDIATE")
   const commit = database.prepare("COMMIT")
   const rollback = database.prepare("ROLLBACK")
-  const opened = fs.statSync(file)
+  // What is beside it is there from the first write on.
+  const opened = new Map<string, fs.Stats>()
 
   // A process that opens the path now has another file, and would grant what is locked in this one.
   const refuseIfReplaced = (): void => {
-    const there = fs.statSync(file, { throwIfNoEntry: false })
-    if (there?.ino !== opened.ino || there.dev !== opened.dev) {
-      throw new Error(`${file} was replaced or removed while it was in use. Start this process again`)
+    for (const path of [file, ...besides(file)]) {
+      const there = fs.statSync(path, { throwIfNoEntry: false })
+      const before = opened.get(path)
+      if (before === undefined) {
+        if (there !== undefined) opened.set(path, there)
+      } else if (there?.ino !== before.ino || there.dev !== before.dev) {
+        throw new Error(`${path} was replaced or removed while it was in use. Start this process again`)
+      }
     }
   }
 

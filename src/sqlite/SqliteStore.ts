@@ -31,7 +31,7 @@ import * as Guarantees from "../store/Guarantees.ts"
 import * as Store from "../store/Store.ts"
 import type { StoreError, StoreUrlError } from "../StoreError.ts"
 import type { Modification } from "./Entries.ts"
-import { isBusy } from "./errors.ts"
+import { isBusy, UsedElsewhere } from "./errors.ts"
 import * as SqliteFile from "./SqliteFile.ts"
 import * as SqliteUrl from "./url.ts"
 
@@ -87,7 +87,7 @@ const openFile = ({ file, synchronous }: Options, timeout: Duration.Duration, cl
       catch: (error) => error
     }).pipe(
       Effect.retry({ schedule: Schedule.upTo(whileBusy, { duration: timeout }), while: isBusy }),
-      Effect.mapError((error) => failure(error))
+      Effect.mapError((error) => error instanceof UsedElsewhere ? Failures.failed(store, error) : failure(error))
     ),
     (file) => Effect.sync(file.close)
   )

@@ -13,6 +13,18 @@ const isCode = (error: unknown, code: number): boolean =>
 /** Whether SQLite refused because another connection is writing, so that the same will do in a moment. */
 export const isBusy = (error: unknown): boolean => isCode(error, codes.busy)
 
+/** Others use the file, and see it elsewhere. For a moment it seems so too while another opens it. */
+export class UsedElsewhere extends Error {
+  readonly errcode = codes.busy
+  constructor(file: string, cause: unknown) {
+    super(
+      `${file} is used by a process that sees it elsewhere, or its -wal was removed. Give both the whole folder, by one ` +
+        `path; where the -wal was removed, end all processes that use the file first`,
+      { cause }
+    )
+  }
+}
+
 const isFolder = (file: string): boolean => {
   try {
     return fs.statSync(file).isDirectory()
