@@ -5,6 +5,7 @@ import {
   Config,
   ConfigProvider,
   Context,
+  Duration,
   Effect,
   Exit,
   Fiber,
@@ -18,6 +19,8 @@ import { EtcdStore, NodeEtcdStore } from "effect-dlm/etcd"
 import { Store, StoreError } from "effect-dlm/server"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import * as fs from "node:fs"
+import { make as makeClient } from "../../../src/etcd/EtcdClient.ts"
+import * as history from "../../../src/etcd/history.ts"
 import { freshName } from "../../support/contract.ts"
 import * as etcdServer from "../../support/etcdServer.ts"
 import { collected } from "../../support/logs.ts"
@@ -177,7 +180,9 @@ describeWith("the etcd store", etcdServer.needed, () => {
       const { endpoint } = yield* etcdServer.server()
       const key = Buffer.from("effect-dlm/bad").toString("base64")
       const lost = new RegExp(`("key":"${key}","value":"[^"]*","lease":")\\d+`, "g")
-      const { bodies, layer } = observed(endpoint, { change: (_, body) => body.replace(lost, "$1" + "1") })
+      const { bodies, layer } = observed(endpoint, {
+        change: (_, body) => body.replace(lost, (_, before: string) => `${before}1`)
+      })
       const store = yield* instance(layer)
       yield* lock(store, "before", "me")
       const [good, bad, freed] = yield* Effect.all([
@@ -198,6 +203,26 @@ describeWith("the etcd store", etcdServer.needed, () => {
         assert.isTrue((yield* lock(store, "name", "me", seconds * 1000)).answer, `${seconds} s`)
       }
     }))
+
+  it.live("is warned of that keeps all that ever was, until that is compacted", () =>
+    Effect.gen(function*() {
+      const { endpoint, layer } = yield* etcdServer.server()
+      const store = yield* instance(layer)
+      yield* Effect.repeat(Effect.andThen(lock(store, "name", "me"), unlock(store, "name", "me")), { times: 10 })
+      const client = yield* makeClient({ endpoints: [endpoint], credentials: undefined, patience: Duration.seconds(2) })
+      const logs = yield* collected
+      const warned = Effect.provide(
+        Effect.andThen(history.warn(client, "effect-dlm/", 10n), Effect.logInfo("looked")),
+        logs.layer
+      )
+      yield* warned
+      assert.match(yield* logs.next, /^Warn: etcd keeps more than 10 old revisions.*--auto-compaction-mode/)
+      assert.strictEqual(yield* logs.next, "Info: looked")
+      const answer = yield* etcdServer.etcdctl(endpoint, "get", "none", "-w", "json")
+      yield* etcdServer.etcdctl(endpoint, "compact", /"revision":(\d+)/.exec(answer)![1]!)
+      yield* warned
+      assert.strictEqual(yield* logs.next, "Info: looked")
+    }).pipe(Effect.provide(NodeHttpClient.layerUndici)))
 
   it.live("writes again where the lease might end too early, before it says that it did", () =>
     Effect.gen(function*() {
