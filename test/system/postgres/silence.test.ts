@@ -58,8 +58,8 @@ describeWith("connections to Postgres that go silent without an end", programs, 
       assert.isAbove(way.silence(), 5)
       const first = yield* Effect.flip(take(store, "name", "me"))
       assert.strictEqual(first.reason, "Timeout")
-      const [took] = yield* Effect.timed(Effect.andThen(take(store, "name", "me"), many))
-      assert.isBelow(Duration.toMillis(took), 1000)
+      const [took] = yield* Effect.timed(untilBack(Effect.andThen(take(store, "name", "me"), many)))
+      assert.isBelow(Duration.toMillis(took), 3000)
       yield* close
     }).pipe(Effect.scoped), 20_000)
 
