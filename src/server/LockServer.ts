@@ -47,6 +47,18 @@ const utf8 = new TextEncoder()
 const isLonger = (text: string, bytes: number): boolean =>
   text.length > bytes || (text.length * 3 > bytes && utf8.encode(text).length > bytes)
 
+/** Whether a request asks for more than it may. */
+const isTooMuch = (
+  request: Request,
+  principal: Principal | undefined,
+  { maxDataCharacters, maxNameBytes, maxTtl }: Limits
+): boolean =>
+  isLonger(request.FileName, maxNameBytes) ||
+  (request.Label !== undefined && isLonger(request.Label, Protocol.maxLabelBytes)) ||
+  (principal === undefined && request.Expire > Duration.toSeconds(maxTtl)) ||
+  (request.DataStore !== undefined &&
+    request.DataStore.length > (principal?.maxDataCharacters ?? maxDataCharacters))
+
 /**
  * Makes a LockServer over a store.
  *
@@ -57,16 +69,8 @@ export const make = Effect.gen(function*() {
   const identities = yield* Identities
   const limits = yield* Limits
   const { answer, describe, isInOrder, queue } = yield* QueuedStore.make
-  const maxTtlSeconds = Duration.toSeconds(limits.maxTtl)
   // Of requests that come over no connection, an owner's for a name are in order.
   const order = new KeyedMutex()
-
-  const isTooMuch = (request: Request, principal: Principal | undefined): boolean =>
-    isLonger(request.FileName, limits.maxNameBytes) ||
-    (request.Label !== undefined && isLonger(request.Label, Protocol.maxLabelBytes)) ||
-    (principal === undefined && request.Expire > maxTtlSeconds) ||
-    (request.DataStore !== undefined &&
-      request.DataStore.length > (principal?.maxDataCharacters ?? limits.maxDataCharacters))
 
   // `queued` is called once the request waits for a lock, or for a change: what comes after it need not wait for it.
   const decide = (
@@ -75,18 +79,25 @@ export const make = Effect.gen(function*() {
     sender: Sender | undefined,
     queued: () => void
   ): Effect.Effect<Response> => {
-    if (isTooMuch(request, principal) || !Transition.isWellFormed(request)) return refused
+    if (isTooMuch(request, principal, limits) || !Transition.isWellFormed(request)) return refused
     const identity = principal?.name
     if (request.Action === "Version") return Effect.succeed(Mutex.version(request))
     // To a request that uses no extension it is unknown.
     if (request.Action === "Describe") return request.Seq === undefined ? unknown : describe(request, queued)
-    const answered = answer(request, identity, sender)
     const { Fence, Wait } = request
-    if (request.Action !== "Lock" || Fence !== undefined || Wait === undefined || Wait <= 0) return answered
-    return Effect.flatMap(answered, (response) =>
+    if (request.Action !== "Lock" || Fence !== undefined) return answer(request, identity, sender)
+    const arrival = queue.arrived(request, identity)
+    const answered = answer(request, identity, sender, arrival)
+    if (Wait === undefined || Wait <= 0) return answered
+    const waits = () => {
+      queue.settled(arrival)
+      queued()
+    }
+    const waited = Effect.flatMap(answered, (response) =>
       response.Status === "NotOwner"
-        ? queue.wait(request, identity, Duration.millis(Wait), { sender, queued })
+        ? queue.wait(request, identity, Duration.millis(Wait), { sender, queued: waits })
         : Effect.succeed(response))
+    return arrival === undefined ? waited : Effect.ensuring(waited, Effect.sync(() => queue.settled(arrival)))
   }
 
   const prove = (

@@ -28,11 +28,16 @@ export const meantFence = ({ Action, Fence }: Request): bigint | undefined =>
 /** The longest secret of a session, in characters: twice what 128 bits need in hexadecimal digits. */
 const maxSessionCharacters = 64
 
-/** Whether what a request says of a session, and of an heir, fits together. */
-export const isWellFormed = ({ Action, Fence, Heir, Session }: Request): boolean =>
-  Action === "Version"
+// As on the wire, which one in this process has not passed.
+const isFence = (text: string): boolean => /^\d{1,39}$/.test(text)
+
+/** Whether what a request says of its time, a tenure, a session, and an heir, fits together. */
+export const isWellFormed = ({ Action, Expire, Fence, Heir, Session }: Request): boolean => {
+  if (Number.isNaN(Expire) || (Fence !== undefined && !isFence(Fence))) return false
+  return Action === "Version"
     ? Session === undefined || Session.length <= maxSessionCharacters
     : Action !== "Lock" || Heir === undefined || Fence !== undefined
+}
 
 /** What the server says of itself; of its features only to a client that uses an extension. */
 export const version = (request: Request): Response => ({

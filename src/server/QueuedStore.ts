@@ -11,6 +11,7 @@ import { KeyedMutex } from "../lib/KeyedMutex.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import { type Asker, type Decide, type Entry, type Outcome, Store } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
+import type { Arrival } from "./Arrivals.ts"
 import { because, busy } from "./Busy.ts"
 import { Describing } from "./Describing.ts"
 import * as Mutex from "./Mutex.ts"
@@ -27,7 +28,12 @@ export interface QueuedStore {
    * Answers a request now, without waiting for a lock. A store that fails is answered for with `NO`. A lock that is
    * granted when its request was given up is taken back.
    */
-  readonly answer: (request: Request, identity: string | undefined, sender?: Sender) => Effect.Effect<Response>
+  readonly answer: (
+    request: Request,
+    identity: string | undefined,
+    sender?: Sender,
+    arrival?: Arrival
+  ) => Effect.Effect<Response>
   /** Answers a `Describe`. `queued` is called once it waits for a change. */
   readonly describe: (request: Request, queued: () => void) => Effect.Effect<Response>
   /** The requests that wait for a lock. */
@@ -50,10 +56,16 @@ const passerBy: Permits.Turn = { isHead: false, keepsFor: undefined }
 
 /** What becomes of a name by a request, of one who waits for it or not. */
 const deciding = (queue: () => WaitQueue, head: Permits.Turn) => ({
-  of: (entry: Entry | undefined, request: Request, identity: string | undefined, fence: bigint | undefined) => {
+  of: (
+    entry: Entry | undefined,
+    request: Request,
+    identity: string | undefined,
+    fence: bigint | undefined,
+    arrival: Arrival | undefined
+  ) => {
     // A name, or a place among its holders, that is free for a moment belongs to the first that waits for it.
     const isNew = entry === undefined || (entry.limit !== undefined && Permits.isNewAmong(entry, request, identity))
-    return isNew && Mutex.takesFree(request) && queue().isBehind(request, identity)
+    return isNew && Mutex.takesFree(request) && queue().isBehind(request, identity, arrival)
       ? Mutex.answerOnly(queue().refusalOfNew(request, entry))
       : Transition.transition(entry, request, identity, fence, passerBy)
   },
@@ -117,11 +129,11 @@ const applying = (store: Store["Service"], queue: () => WaitQueue, touch: (name:
     if (answer.Status !== "NotOwner") touch(request.FileName)
   }
 
-  const apply = (request: Request, identity: string | undefined) =>
+  const apply = (request: Request, identity: string | undefined, arrival: Arrival | undefined) =>
     Effect.map(
       store.modify(
         request.FileName,
-        (entry, _, fence) => decide.of(entry, request, identity, fence),
+        (entry, _, fence) => decide.of(entry, request, identity, fence, arrival),
         askerOf(request, identity, false)
       ),
       (outcome) => {
@@ -233,30 +245,34 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
       health.isBack ? Effect.as(health.noteSuccess, answer) : Effect.succeed(answer)
   }
 
-  const ask = (request: Request, identity: string | undefined) =>
-    Effect.catchDefect(apply(request, identity), defectAsError(request.FileName))
+  const ask = (request: Request, identity: string | undefined, arrival?: Arrival) =>
+    Effect.catchDefect(apply(request, identity, arrival), defectAsError(request.FileName))
 
   const inOrder = <A>(request: Request, self: Effect.Effect<A>): Effect.Effect<A> =>
     isInOrder ? self : order.run(orderKey(request), self)
 
-  const answerLock = (request: Request, identity: string | undefined): Effect.Effect<Response> =>
+  const answerLock = (
+    request: Request,
+    identity: string | undefined,
+    arrival: Arrival | undefined
+  ): Effect.Effect<Response> =>
     behind(scope, (isGivenUp) =>
       inOrder(
         request,
         Effect.suspend(() =>
-          isGivenUp() ? Effect.succeed(busy) : ask(request, identity).pipe(
+          isGivenUp() ? Effect.succeed(busy) : ask(request, identity, arrival).pipe(
             Effect.tap((outcome) => isGivenUp() ? Effect.ignore(takeBack(request, outcome)) : Effect.void),
             Effect.matchEffect(toAnswer)
           )
         )
       ))
 
-  const answer = (request: Request, identity: string | undefined, sender?: Sender): Effect.Effect<Response> => {
+  const answer: QueuedStore["answer"] = (request, identity, sender, arrival) => {
     // mutant: unlock-withdraws
     if (request.Action === "Unlock") queue.withdraw(request, identity, sender)
     if (sharing === undefined) return Effect.matchEffect(ask(request, identity), toAnswer)
     // The tenure that passes to an heir stays: the heir asks again.
-    if (request.Action === "Lock" && request.Fence === undefined) return answerLock(request, identity)
+    if (request.Action === "Lock" && request.Fence === undefined) return answerLock(request, identity, arrival)
     const attempt = Effect.matchEffect(ask(request, identity), toAnswer)
     // What was asked before it may have been on its way until now, and wait only since.
     const mine = request.Action === "Unlock"

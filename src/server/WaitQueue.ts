@@ -25,6 +25,7 @@ import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import type { Entry, Outcome, Sharing } from "../store/Store.ts"
 import type { StoreError } from "../StoreError.ts"
+import { type Arrival, Arrivals } from "./Arrivals.ts"
 import { because, busy } from "./Busy.ts"
 import * as Metrics from "./Metrics.ts"
 import { isWithdrawal } from "./Mutex.ts"
@@ -141,6 +142,7 @@ export class WaitQueue {
   private readonly queues = new Map<string, Queue>()
   /** Names that this server leaves alone for a moment, since a waiter at another server goes first. */
   private readonly yielding = new Set<string>()
+  private readonly arrivals = new Arrivals()
   private changes = 0
 
   constructor(options: Options) {
@@ -150,9 +152,20 @@ export class WaitQueue {
     this.pollMillis = pollOf(options.sharing)
   }
 
+  /** Over a store that takes its time, a request has come that the store is asked for now. */
+  arrived(request: Request, identity: string | undefined): Arrival | undefined {
+    return this.options.sharing === undefined ? undefined : this.arrivals.come(request, identity)
+  }
+
+  /** It waits now, or is answered. */
+  settled(arrival: Arrival | undefined): void {
+    if (arrival !== undefined) this.arrivals.leave(arrival)
+  }
+
   /** Whether another owner waits before this one, here or, where that is known, at another server. */
-  isBehind(request: Request, identity: string | undefined): boolean {
+  isBehind(request: Request, identity: string | undefined, arrival?: Arrival): boolean {
     if (this.yielding.has(request.FileName)) return true
+    if (arrival !== undefined && this.arrivals.isBehind(arrival)) return true
     const first = this.queues.get(request.FileName)?.claims.first
     return first !== undefined &&
       (first.request.ID !== request.ID || first.identity !== identity || !Permits.isForTheSame(first.request, request))
@@ -185,7 +198,8 @@ export class WaitQueue {
       const claim = claimIn(queue, request, identity)
       // All requests of a claim ask for the same.
       if (!Permits.isForTheSame(claim.request, request)) {
-        return resume(Effect.succeed(this.refusalOfNew(request, undefined)))
+        const refusal = this.refusalOfNew(request, undefined)
+        return resume(Effect.succeed(tell(request, refusal, this.knownOf(queue), queue.waiting)))
       }
       let patience = maxDoubt / doubtStep
       const waiter: Waiter = {
