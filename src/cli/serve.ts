@@ -5,7 +5,6 @@ import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as HttpServer from "effect/http/HttpServer"
@@ -13,8 +12,11 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
 import * as SocketServer from "effect/socket/SocketServer"
+import * as Stream from "effect/Stream"
 import * as Net from "node:net"
+import type * as Tls from "node:tls"
 import { shownAddress } from "../lib/HostText.ts"
 import * as NodeLockServer from "../node/NodeLockServer.ts"
 import * as NodeOperations from "../node/NodeOperations.ts"
@@ -22,8 +24,10 @@ import * as NodeProcess from "../node/NodeProcess.ts"
 import * as NodeTls from "../node/NodeTls.ts"
 import { defaultPort } from "../protocol/Protocol.ts"
 import * as Identities from "../server/Identities.ts"
+import * as Limits from "../server/Limits.ts"
 import * as LockServer from "../server/LockServer.ts"
 import * as Flags from "./Flags.ts"
+import * as LimitFlags from "./limits.ts"
 import { Failed, print, reporting, status } from "./Status.ts"
 import * as StoreFlag from "./store.ts"
 
@@ -67,8 +71,9 @@ const flags = {
     Flag.withDescription(
       "With the memory store: grant no name for so long after the start, since it forgot who holds them (DLM_RESTART_GRACE)"
     ),
-    Flag.withDefault(Duration.zero)
+    Flag.optional
   ),
+  maxStoredBytes: LimitFlags.maxStoredBytes,
   tlsCert: pemFile("tls-cert", "Our certificate, in PEM: serve over TLS", "DLM_TLS_CERT"),
   tlsKey: pemFile("tls-key", "Its private key, in PEM", "DLM_TLS_KEY"),
   tlsCa: pemFile("tls-ca", "Let in only those with a certificate of these authorities, in PEM", "DLM_TLS_CA"),
@@ -85,28 +90,67 @@ const flags = {
     Flag.withFallbackConfig(Config.schema(Flags.portText, "DLM_HTTP")),
     Flag.optional
   ),
-  json: Flags.json
+  json: Flags.json,
+  limits: LimitFlags.flags
 }
 
 type ServeFlags = Command.Command.Config.Infer<typeof flags>
 
+const filesOf = (flags: ServeFlags): NodeTls.Files => ({
+  ca: Option.getOrUndefined(flags.tlsCa),
+  cert: Option.getOrUndefined(flags.tlsCert),
+  key: Option.getOrUndefined(flags.tlsKey)
+})
+
 /** What to serve TLS with; undefined where no file is named. With authorities a client needs a certificate of theirs. */
 const tlsOf = Effect.fnUntraced(function*(flags: ServeFlags) {
-  const files = {
-    ca: Option.getOrUndefined(flags.tlsCa),
-    cert: Option.getOrUndefined(flags.tlsCert),
-    key: Option.getOrUndefined(flags.tlsKey)
-  }
+  const files = filesOf(flags)
   if (files.cert === undefined && files.key === undefined && files.ca === undefined) return undefined
   if (files.cert === undefined) return yield* wrongUse("to serve over TLS name --tls-cert and --tls-key")
   const read = yield* NodeTls.fromFiles(files)
   return { ...read, requestCert: files.ca !== undefined, rejectUnauthorized: files.ca !== undefined }
 })
 
-/** The identities of the folder, or else of Config. */
+/** The identities of the folder, which can be read anew, or else of Config. */
 const knownIdentities = Option.match({
-  onNone: () => Layer.build(Identities.layerConfig),
-  onSome: (folder: string) => Layer.build(Identities.layerDirectory(folder))
+  onNone: () =>
+    Effect.map(
+      Layer.build(Identities.layerConfig),
+      (known) => ({ identities: Context.get(known, Identities.Identities), renew: undefined })
+    ),
+  onSome: (folder: string) => Identities.makeRenewable(Identities.makeDirectory(folder))
+})
+
+const reasonOf = (error: { readonly message: string }): string => error.message.replace(/\s+/g, " ")
+
+/**
+ * At each SIGHUP reads the files for TLS and the identities anew, and says what it did. What cannot be read stays as it was.
+ */
+const renewing = Effect.fnUntraced(function*<E extends { readonly message: string }, R>(
+  flags: ServeFlags,
+  renewals: Queue.Queue<Tls.SecureContextOptions>,
+  renewIdentities: Effect.Effect<void, E, R> | undefined
+) {
+  const files = filesOf(flags)
+  const report = <E extends { readonly message: string }, R>(what: string, self: Effect.Effect<unknown, E, R>) =>
+    Effect.matchEffect(self, {
+      onSuccess: () => Effect.logInfo(`SIGHUP: read ${what} anew`),
+      onFailure: (error) => Effect.logWarning(`SIGHUP: ${what} stay as they were: ${reasonOf(error)}`)
+    })
+  const hangups = yield* NodeProcess.hear("SIGHUP")
+  const renew = Effect.gen(function*() {
+    if (files.cert !== undefined) {
+      yield* report(
+        "the files for TLS",
+        Effect.tap(NodeTls.fromFiles(files), (read) => Queue.offer(renewals, read))
+      )
+    }
+    if (renewIdentities !== undefined) yield* report("the identities", renewIdentities)
+    if (files.cert === undefined && renewIdentities === undefined) {
+      yield* Effect.logInfo("SIGHUP: there is nothing to read anew, since --tls-cert and --identities are not given")
+    }
+  })
+  return Effect.forever(Effect.andThen(Queue.take(hangups), renew))
 })
 
 const cannotListen = (host: string, port: number, cause: unknown, flag: string) =>
@@ -119,10 +163,14 @@ const cannotListen = (host: string, port: number, cause: unknown, flag: string) 
   })
 
 /** Listens for the clients of the locks, and gives the address. */
-const listen = Effect.fnUntraced(function*(flags: ServeFlags, tls: Effect.Success<ReturnType<typeof tlsOf>>) {
+const listen = Effect.fnUntraced(function*(
+  flags: ServeFlags,
+  tls: Effect.Success<ReturnType<typeof tlsOf>>,
+  renewals: Stream.Stream<Tls.SecureContextOptions>
+) {
   const { host, port } = flags
   const server = yield* Layer.build(
-    tls === undefined ? NodeLockServer.layer({ host, port }) : NodeLockServer.layerTls({ host, port, tls })
+    tls === undefined ? NodeLockServer.layer({ host, port }) : NodeLockServer.layerTls({ host, port, tls, renewals })
   ).pipe(
     Effect.catchTag("SocketServerError", (error) => Effect.fail(cannotListen(host, port, error.reason.cause, "--port")))
   )
@@ -149,34 +197,48 @@ const announce = Effect.fnUntraced(
   }
 )
 
+/** With all that hangs: a store that is silent, and clients that take no answer. */
+const endsWithin = "4 seconds"
+
 const run = Effect.fnUntraced(function*(flags: ServeFlags) {
   // Being told to stop is how it ends, and no failure.
   yield* NodeProcess.setExitStatus(0)
+  yield* NodeProcess.endWithin(endsWithin)
   const { host } = flags
+  const renewals = yield* Queue.unbounded<Tls.SecureContextOptions>()
   const tls = yield* tlsOf(flags)
-  const known = yield* knownIdentities(flags.identities)
-  const { maxDataCharacters } = Context.get(known, Identities.Identities)
-  if (!isLoopback(host) && !flags.insecure && (tls === undefined || maxDataCharacters === 0)) {
+  const { identities, renew } = yield* knownIdentities(flags.identities)
+  // From now on it does not end the process.
+  const renewed = yield* renewing(flags, renewals, renew)
+  if (!isLoopback(host) && !flags.insecure && (tls === undefined || identities.maxDataCharacters === 0)) {
     return yield* wrongUse(
       `--host ${host} lets other machines in: add --tls-cert, --tls-key and --identities, ` +
         "or --insecure where the network itself keeps others out"
     )
   }
-  const store = yield* StoreFlag.fromFlag(flags.store, flags.restartGrace)
+  const store = yield* StoreFlag.fromFlag(flags.store, flags)
+  const known = Context.make(Identities.Identities, identities)
   const lockServer = yield* Layer.build(LockServer.layer.pipe(Layer.provide(store.layer))).pipe(
     Effect.provideContext(known)
   )
-  const listening = yield* listen(flags, tls).pipe(Effect.provideContext(Context.merge(known, lockServer)))
+  const listening = yield* listen(flags, tls, Stream.fromQueue(renewals)).pipe(
+    Effect.provideContext(Context.merge(known, lockServer))
+  )
   const http = yield* listenHttp(host, flags.http).pipe(Effect.provideContext(lockServer))
   yield* announce(flags.json, listening, http, store.place)
-  return yield* Effect.never
+  return yield* renewed
 }, Effect.scoped)
 
 /** Runs the server until the process is told to stop. */
 export const serve = Command.make(
   "serve",
   flags,
-  (flags) => run(flags).pipe(reporting(flags.json), flags.json ? Effect.provide(jsonLogs) : identity)
+  (flags) =>
+    run(flags).pipe(
+      Effect.provideService(Limits.Limits, LimitFlags.fromFlags(flags.limits)),
+      reporting(flags.json),
+      flags.json ? Effect.provide(jsonLogs) : identity
+    )
 ).pipe(
   Command.withDescription("Run the lock server, until it is told to stop"),
   Command.withExamples([

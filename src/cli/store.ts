@@ -15,6 +15,12 @@ import * as Store from "../store/Store.ts"
 import type { StoreError, StoreUrlError } from "../StoreError.ts"
 import { Failed, status } from "./Status.ts"
 
+/** What the flags say of the store in memory alone. */
+export interface MemoryFlags {
+  readonly restartGrace: Option.Option<Duration.Duration>
+  readonly maxStoredBytes: Option.Option<number>
+}
+
 interface Kind {
   /** How what one writes begins. */
   readonly schemes: ReadonlyArray<string>
@@ -24,7 +30,7 @@ interface Kind {
   /** The store at the URL, or its refusal of the URL. */
   readonly load: (
     url: Redacted.Redacted,
-    restartGrace: Duration.Duration
+    memory: MemoryFlags
   ) => Promise<Layer.Layer<Store.Store, StoreError | StoreUrlError | Config.ConfigError>>
 }
 
@@ -32,7 +38,11 @@ const kinds: ReadonlyArray<Kind> = [
   {
     schemes: ["memory"],
     example: "memory",
-    load: async (_, restartGrace) => Store.layerMemoryWith({ restartGrace })
+    load: async (_, { maxStoredBytes, restartGrace }) =>
+      Store.layerMemoryWith({
+        maxStoredBytes: Option.getOrUndefined(maxStoredBytes),
+        restartGrace: Option.getOrUndefined(restartGrace)
+      })
   },
   {
     schemes: ["sqlite:"],
@@ -92,7 +102,7 @@ export const withoutSecrets = (place: string): string => {
 }
 
 /** The store that the flag, or `DLM_STORE`, names, and where it is, without what nobody may see: it may hold a password. */
-export const fromFlag = Effect.fnUntraced(function*(given: Option.Option<string>, restartGrace: Duration.Duration) {
+export const fromFlag = Effect.fnUntraced(function*(given: Option.Option<string>, memory: MemoryFlags) {
   const place = Option.isSome(given)
     ? Redacted.make(given.value)
     : yield* Config.withDefault(Config.Redacted("DLM_STORE"), Redacted.make("memory"))
@@ -104,11 +114,14 @@ export const fromFlag = Effect.fnUntraced(function*(given: Option.Option<string>
   if (kind === undefined) {
     return yield* wrongUse(`--store (or DLM_STORE) names no store that is known. Give one of: ${examples}`)
   }
-  if (kind.example !== "memory" && !Duration.isZero(restartGrace)) {
+  if (kind.example !== "memory" && Option.exists(memory.restartGrace, (grace) => !Duration.isZero(grace))) {
     return yield* wrongUse("--restart-grace is for the memory store alone: the others forget nothing at a restart")
   }
+  if (kind.example !== "memory" && Option.isSome(memory.maxStoredBytes)) {
+    return yield* wrongUse("--max-stored-bytes is for the memory store alone: the others have bounds of their own")
+  }
   const loaded = yield* Effect.tryPromise({
-    try: () => kind.load(place, restartGrace),
+    try: () => kind.load(place, memory),
     catch: (cause) =>
       wrongUse(
         kind.driver !== undefined && (cause as { readonly code?: unknown }).code === "ERR_MODULE_NOT_FOUND"

@@ -11,6 +11,7 @@ import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Socket from "effect/socket/Socket"
 import * as SocketServer from "effect/socket/SocketServer"
+import * as Stream from "effect/Stream"
 import * as Tls from "node:tls"
 import { defaultPort } from "../protocol/Protocol.ts"
 import { Admission } from "../server/Admission.ts"
@@ -19,6 +20,7 @@ import { Limits } from "../server/Limits.ts"
 import type { LockServer } from "../server/LockServer.ts"
 import * as Metrics from "../server/Metrics.ts"
 import * as SocketLockServer from "../server/SocketLockServer.ts"
+import { lineOf } from "../store/Failures.ts"
 import * as TcpSocket from "./TcpSocket.ts"
 
 /** Where to listen. */
@@ -35,6 +37,8 @@ const listen = (options: Options) => ({
   // A client that has ended its side still waits for its answer.
   allowHalfOpen: true,
   noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: TcpSocket.keepAliveMillis,
   // So that a write of Effect's socket (over TLS) ends only when the network has accepted all of it: its deadline is for
   // the whole.
   highWaterMark: 1
@@ -87,16 +91,47 @@ export const layer = (
 ): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, LockServer | Identities> =>
   lockServer.pipe(Layer.provideMerge(Layer.effect(SocketServer.SocketServer, makeTcp(options))))
 
+/** Lets a server use for new connections what comes, over what it was given first. */
+const renewing = (
+  tls: Tls.Server,
+  given: Tls.TlsOptions,
+  renewals: Stream.Stream<Tls.SecureContextOptions>
+): Effect.Effect<void> =>
+  Stream.runForEach(
+    renewals,
+    (renewed) =>
+      Effect.try({ try: () => tls.setSecureContext({ ...given, ...renewed }), catch: lineOf }).pipe(
+        Effect.catch((why) => Effect.logWarning(`What TLS was to use from now on cannot be used: ${why}`))
+      )
+  )
+
+const socketOf = (secure: Tls.TLSSocket, writeTimeout: Duration.Duration) =>
+  NodeSocket.fromDuplex(Effect.acquireRelease(
+    Effect.suspend(() =>
+      secure.destroyed
+        ? Effect.fail(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1000 }) }))
+        : Effect.succeed(secure)
+    ),
+    (secure) =>
+      Effect.sync(() => {
+        // TLS accepts a write before the network does, so a client that does not read may keep its last answer from leaving.
+        secure.setTimeout(Duration.toMillis(writeTimeout), () => secure.destroy())
+        secure.destroySoon()
+      })
+  ))
+
 // Effect's own TLS server tells of a connection only after its handshake, so nothing would bound how many connections
 // are in their handshake. Here each counts from when it opens to when it closes.
-const makeTls = Effect.fnUntraced(function*(options: Options & { readonly tls: Tls.TlsOptions }) {
+const makeTls = Effect.fnUntraced(function*(options: TlsOptions) {
   const limits = yield* Limits
   const { requestTimeout, writeTimeout } = limits
-  const tls = Tls.createServer({
+  const given: Tls.TlsOptions = {
     minVersion: "TLSv1.2",
     handshakeTimeout: Duration.toMillis(requestTimeout),
     ...options.tls
-  })
+  }
+  const tls = Tls.createServer(given)
+  if (options.renewals !== undefined) yield* Effect.forkScoped(renewing(tls, given, options.renewals))
   tls.on("tlsClientError", (_error, socket) => socket.destroy())
   // A client that ends its side in its handshake waits for no answer.
   const tcp = yield* NodeSocketServer.make({ ...listen(options), allowHalfOpen: false })
@@ -120,21 +155,6 @@ const makeTls = Effect.fnUntraced(function*(options: Options & { readonly tls: T
     })
   })
 
-  const socketOf = (secure: Tls.TLSSocket) =>
-    NodeSocket.fromDuplex(Effect.acquireRelease(
-      Effect.suspend(() =>
-        secure.destroyed
-          ? Effect.fail(new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1000 }) }))
-          : Effect.succeed(secure)
-      ),
-      (secure) =>
-        Effect.sync(() => {
-          // TLS accepts a write before the network does, so a client that does not read may keep its last answer from leaving.
-          secure.setTimeout(Duration.toMillis(writeTimeout), () => secure.destroy())
-          secure.destroySoon()
-        })
-    ))
-
   return SocketServer.SocketServer.of({
     address: tcp.address,
     run: Effect.fnUntraced(function*<R, E, _>(handler: (socket: Socket.Socket) => Effect.Effect<_, E, R>) {
@@ -145,7 +165,7 @@ const makeTls = Effect.fnUntraced(function*(options: Options & { readonly tls: T
         // handler has ended would end the process.
         secure.pause().on("error", () => {})
         fork(
-          socketOf(secure).pipe(
+          socketOf(secure, writeTimeout).pipe(
             Effect.flatMap(handler),
             Effect.ignoreCause({ log: "Unhandled", message: "Unhandled error in SocketServer" }),
             Effect.provideService(NodeSocket.NetSocket, secure)
@@ -159,11 +179,19 @@ const makeTls = Effect.fnUntraced(function*(options: Options & { readonly tls: T
   })
 })
 
+/** What a server over TLS is given. */
+export interface TlsOptions extends Options {
+  /** What it has: a certificate and its key, and perhaps whom it lets in. */
+  readonly tls: Tls.TlsOptions
+  /** What it has from then on, for new connections; those that are open stay. What cannot be used is logged, and changes nothing. */
+  readonly renewals?: Stream.Stream<Tls.SecureContextOptions> | undefined
+}
+
 /**
  * Serves a LockServer over TLS, 1.2 or later. With `requestCert` and a `ca` it accepts only clients with a certificate of
  * that authority. A handshake may take as long as a request, and counts as a connection.
  */
 export const layerTls = (
-  options: Options & { readonly tls: Tls.TlsOptions }
+  options: TlsOptions
 ): Layer.Layer<SocketServer.SocketServer, SocketServer.SocketServerError, LockServer | Identities> =>
   lockServer.pipe(Layer.provideMerge(Layer.effect(SocketServer.SocketServer, makeTls(options))))

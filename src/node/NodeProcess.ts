@@ -1,8 +1,11 @@
 /**
  * What the command needs of its process: its exit status, and passing signals on.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
+import { writeSync } from "node:fs"
 import { constants } from "node:os"
 
 /** Sets the status that the process will end with. */
@@ -39,6 +42,52 @@ const listening = (signals: ReadonlyArray<NodeJS.Signals>, listener: (signal: No
   )
 
 const ignored = new Set<NodeJS.Signals>()
+/** The signals that mean something else than their usual end, for as long as somebody hears them. */
+const heard = new Set<NodeJS.Signals>()
+
+/** While the scope lasts, a signal does not end this process, and is told. One that comes while another waits is the same. */
+export const hear = (signal: NodeJS.Signals): Effect.Effect<Queue.Dequeue<void>, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const signals = yield* Queue.sliding<void>(1)
+    yield* Effect.acquireRelease(
+      Effect.sync(() => heard.add(signal)),
+      () => Effect.sync(() => heard.delete(signal))
+    )
+    yield* listening([signal], () => void Queue.offerUnsafe(signals, undefined))
+    return signals
+  })
+
+/** The signals by which a person, or the system, tells a process to end. */
+const told = ["SIGINT", "SIGTERM"] as const
+
+const lastWords = (text: string): void => {
+  // Nobody may listen any more.
+  try {
+    writeSync(2, `dlm: ${text}\n`)
+  } catch {}
+}
+
+/**
+ * While the scope lasts, this process ends in time once it is told to: so long after the first such signal, whatever is not
+ * done by then, with the exit status that was set; and at once by a second one, with the status of that signal.
+ */
+export const endWithin = (duration: Duration.Input): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    let isTold = false
+    let timer: NodeJS.Timeout | undefined
+    const end = (signal: NodeJS.Signals): void => {
+      if (isTold) return process.exit(statusOfSignal(signal))
+      isTold = true
+      timer = setTimeout(() => {
+        lastWords("something did not end in time, and is left as it is")
+        process.exit()
+      }, Duration.toMillis(Duration.fromInputUnsafe(duration)))
+    }
+    return Effect.andThen(
+      Effect.addFinalizer(() => Effect.sync(() => clearTimeout(timer))),
+      listening(told, end)
+    )
+  })
 
 /**
  * While the scope lasts, a signal that would end this process interrupts the
@@ -47,7 +96,7 @@ const ignored = new Set<NodeJS.Signals>()
  */
 export const interruptOnSignals: Effect.Effect<void, never, Scope.Scope> = Effect.withFiber((fiber) =>
   listening(ending, (signal) => {
-    if (ignored.has(signal)) return
+    if (ignored.has(signal) || heard.has(signal)) return
     process.exitCode ??= statusOfSignal(signal)
     fiber.interruptUnsafe(fiber.id)
   })

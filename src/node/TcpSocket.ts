@@ -38,6 +38,12 @@ class Memory {
   }
 }
 
+/**
+ * After so many milliseconds of silence the system asks the other side of a connection whether it is still there, and takes
+ * it for gone after some ten seconds without an answer. It tells a machine that has gone from a client that says nothing.
+ */
+export const keepAliveMillis = 30_000
+
 /** A process has few connections to servers, so the buffer can be large. */
 const ofClients = new Memory(64 * 1024)
 /** A thousand clients may have a chunk each: at 64 KiB each, a flood of requests would need more memory than all else. */

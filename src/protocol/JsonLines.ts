@@ -90,6 +90,33 @@ const parseJson = (json: string): Result.Result<unknown, unknown> =>
   Result.try({ try: (): unknown => JSON.parse(json), catch: (cause) => cause })
 
 /**
+ * A request with an action that the server does not know. It is refused, but not before its identity was proved and its
+ * fields were held against the limits, as those of any other: so does the reference.
+ */
+export interface UnknownRequest extends Omit<Request, "Action"> {
+  readonly Action?: undefined
+}
+
+/** What a server has to answer: a request, or one with an action that it does not know. */
+export type Received = Request | UnknownRequest
+
+/** Reads a line as `decodeRequest` does, and gives a request with an unknown action too. */
+export const decodeReceived = (line: Uint8Array, maxDepth: number): Result.Result<Received, BadRequest> => {
+  const json = Wire.decodeLine(line)
+  if (Result.isFailure(json)) return badPayload("Encoding")
+  // Before it is parsed: the parser takes seconds for millions of brackets or values, and all other clients wait for it.
+  if (isTooComplex(json.success, maxDepth)) return badPayload("Depth")
+  const value = parseJson(json.success)
+  if (Result.isFailure(value)) return badPayload("Json")
+  const received = decodeReceivedRequest(value.success)
+  if (Result.isFailure(received)) return badPayload("Fields", value.success)
+  const { Action: name, DataStore, ...fields } = received.success
+  const action = name.length > longestAction ? undefined : actionsByLowerCase.get(name.toLowerCase())
+  const known: Received = action === undefined ? fields : { ...fields, Action: action }
+  return Result.succeed(typeof DataStore === "string" ? { ...known, DataStore } : known)
+}
+
+/**
  * Reads a line as a request.
  *
  * Unknown fields are ignored. They may nest `maxDepth` levels deep at the most, and have a thousand values.
@@ -103,24 +130,11 @@ const parseJson = (json: string): Result.Result<unknown, unknown> =>
  * Result.isSuccess(Protocol.decodeRequest(line.subarray(0, -1), 32)) // true
  * ```
  */
-export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result<Request, BadRequest> => {
-  const json = Wire.decodeLine(line)
-  if (Result.isFailure(json)) return badPayload("Encoding")
-  // Before it is parsed: the parser takes seconds for millions of brackets or values, and all other clients wait for it.
-  if (isTooComplex(json.success, maxDepth)) return badPayload("Depth")
-  const value = parseJson(json.success)
-  if (Result.isFailure(value)) return badPayload("Json")
-  const received = decodeReceivedRequest(value.success)
-  if (Result.isFailure(received)) return badPayload("Fields", value.success)
-  const { Action: name, DataStore, ...fields } = received.success
-  const action = name.length > longestAction ? undefined : actionsByLowerCase.get(name.toLowerCase())
-  if (action === undefined) {
-    return Result.fail(new BadRequest({ Status: "BadAction", problem: "Action", ...seqOf(fields) }))
-  }
-  return Result.succeed(
-    typeof DataStore === "string" ? { ...fields, Action: action, DataStore } : { ...fields, Action: action }
-  )
-}
+export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result<Request, BadRequest> =>
+  Result.flatMap(decodeReceived(line, maxDepth), (received) =>
+    received.Action === undefined
+      ? Result.fail(new BadRequest({ Status: "BadAction", problem: "Action", ...seqOf(received) }))
+      : Result.succeed(received))
 
 /** A request has at most sixteen values of its own; the rest are unknown fields, which are ignored up to this number. */
 const maxValues = 1000

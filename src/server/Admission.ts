@@ -1,6 +1,7 @@
 /**
  * Which connections are let in: a bounded number at a time, and a bounded number of them from one address.
  */
+import { networkOf } from "./Address.ts"
 import type { Limits } from "./Limits.ts"
 
 /** Counts the connections that are open. */
@@ -14,8 +15,9 @@ export class Admission {
   }
 
   /** Lets a connection in, and gives what is to be called once when it leaves; undefined where there is no room. */
-  admit(address: string | undefined): (() => void) | undefined {
+  admit(from: string | undefined): (() => void) | undefined {
     const { maxConnections, maxConnectionsPerAddress } = this.limits
+    const address = from === undefined ? undefined : networkOf(from)
     const fromThere = address === undefined ? 0 : this.byAddress.get(address) ?? 0
     if (this.all >= maxConnections || fromThere >= maxConnectionsPerAddress) return undefined
     this.all++

@@ -12,16 +12,27 @@ export interface Account {
   untakenBytes: number
   /** Whether the client has proved an identity. Only the budget changes it. */
   isProved: boolean
+  /** Where its client is, as `networkOf` says; undefined where the platform does not tell. */
+  readonly address: string | undefined
   /** Answers the unfinished request, and ends the connection. It counts no unfinished bytes any more. */
   refuseUnfinished(): void
   /** Ends the connection at once. It counts no untaken bytes any more. */
   cut(): void
 }
 
+/** How many requests of one address wait, and the bytes of their lines. */
+interface Waiting {
+  requests: number
+  bytes: number
+}
+
+/** Of the bytes that requests which wait may have, those of one address may have this part. */
+const shareOfAddress = 1 / 4
+
 /** Counts the bytes of all connections. */
 export class ByteBudget {
   private readonly limits: Limits
-  private readonly maxUnprovedBytes: number
+  private readonly maxUnprovedLineBytes: () => number
   private readonly accounts = new Set<Account>()
   /** Of all requests, unfinished or worked on. */
   private inFlightBytes = 0
@@ -30,14 +41,13 @@ export class ByteBudget {
   /** Of all answers not taken, and of the requests held back meanwhile. */
   private untakenBytes = 0
   /** How many requests wait, for a lock or for a change. They must leave room for the requests that they wait for. */
-  private waiting = 0
-  private waitingBytes = 0
+  private readonly waiting: Waiting = { requests: 0, bytes: 0 }
+  private readonly waitingByAddress = new Map<string, Waiting>()
 
   /** `maxUnprovedLineBytes` is the longest line of a connection that has proved no identity. */
-  constructor(limits: Limits, maxUnprovedLineBytes: number) {
+  constructor(limits: Limits, maxUnprovedLineBytes: () => number) {
     this.limits = limits
-    // A single line may always be as long as a line may be.
-    this.maxUnprovedBytes = Math.max(limits.maxInFlightBytes / 4, maxUnprovedLineBytes)
+    this.maxUnprovedLineBytes = maxUnprovedLineBytes
   }
 
   /** Counts a connection in. */
@@ -82,32 +92,52 @@ export class ByteBudget {
     return this.inFlightBytes + bytes <= this.limits.maxInFlightBytes
   }
 
-  /** Whether one more request, of this length, may wait for a lock. */
-  mayWait(bytes: number, isProved: boolean): boolean {
-    return this.waiting < this.limits.maxWaiting &&
-      this.waitingBytes + bytes <= this.limits.maxInFlightBytes / (isProved ? 2 : 4)
+  /** Whether one more request of a connection, of this length, may wait for a lock. */
+  mayWait(bytes: number, { address, isProved }: Account): boolean {
+    const { maxInFlightBytes, maxWaiting, maxWaitingPerAddress } = this.limits
+    const maxBytes = maxInFlightBytes / (isProved ? 2 : 4)
+    if (this.waiting.requests >= maxWaiting || this.waiting.bytes + bytes > maxBytes) return false
+    const there = address === undefined ? undefined : this.waitingByAddress.get(address)
+    // A single request of an address may always wait, however long it is.
+    return there === undefined ||
+      (there.requests < maxWaitingPerAddress && there.bytes + bytes <= maxBytes * shareOfAddress)
   }
 
   /** Counts a request in that is worked on, and that perhaps waits for a lock. */
-  begin(bytes: number, waits: boolean): void {
+  begin(bytes: number, waits: boolean, { address }: Account): void {
     this.inFlightBytes += bytes
     if (!waits) return
-    this.waiting++
-    this.waitingBytes += bytes
+    this.waiting.requests++
+    this.waiting.bytes += bytes
+    if (address === undefined) return
+    const there = this.waitingByAddress.get(address)
+    if (there === undefined) return void this.waitingByAddress.set(address, { requests: 1, bytes })
+    there.requests++
+    there.bytes += bytes
   }
 
   /** Counts it out again. */
-  end(bytes: number, waits: boolean): void {
+  end(bytes: number, waits: boolean, { address }: Account): void {
     this.inFlightBytes -= bytes
     if (!waits) return
-    this.waiting--
-    this.waitingBytes -= bytes
+    this.waiting.requests--
+    this.waiting.bytes -= bytes
+    const there = address === undefined ? undefined : this.waitingByAddress.get(address)
+    if (address === undefined || there === undefined) return
+    there.requests--
+    there.bytes -= bytes
+    if (there.requests === 0) this.waitingByAddress.delete(address)
   }
 
   /** Refuses the longest unfinished requests, as long as there are too many bytes of requests. */
   relieve(): void {
-    while (this.unprovedBytes > this.maxUnprovedBytes && this.refuseLongest((one) => !one.isProved));
+    while (this.unprovedBytes > this.maxUnprovedBytes() && this.refuseLongest((one) => !one.isProved));
     while (this.inFlightBytes > this.limits.maxInFlightBytes && this.refuseLongest(() => true));
+  }
+
+  // A single line may always be as long as a line may be.
+  private maxUnprovedBytes(): number {
+    return Math.max(this.limits.maxInFlightBytes / 4, this.maxUnprovedLineBytes())
   }
 
   private refuseLongest(isAmong: (one: Account) => boolean): boolean {

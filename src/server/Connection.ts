@@ -22,14 +22,18 @@ import { InFlight, type Origin } from "./InFlight.ts"
 import * as Metrics from "./Metrics.ts"
 import type { Replaceable } from "./Sessions.ts"
 import type { Shared } from "./Shared.ts"
-import { SignOfLife } from "./SignOfLife.ts"
+import { SignOfLife, type Silenced } from "./SignOfLife.ts"
+import type { Stoppable } from "./Stopping.ts"
 
 /** A chunk of this many lines waits until the run queue lets it pass; one of fewer is always answered at once. */
 const manyLines = 8
 
 // Made once for each of the few kinds, since there is one for each request.
 const answeredByKind = new Map<string, Metric.Counter<number>>()
-const answered = (action: Protocol.Action, status: Protocol.Response["Status"]): Metric.Counter<number> => {
+const answered = (
+  action: Protocol.Action | "Unknown",
+  status: Protocol.Response["Status"]
+): Metric.Counter<number> => {
   const kind = action + status
   let counter = answeredByKind.get(kind)
   if (counter === undefined) answeredByKind.set(kind, counter = Metrics.requests(action, status))
@@ -42,13 +46,21 @@ const abnormalEnd = () => new Socket.SocketError({ reason: new Socket.SocketClos
 /** Ends the connection now, whatever is still to be sent. */
 const destroy = (writer: Socket.Writer): Effect.Effect<void> => Effect.ignore(writer.write(new Socket.CloseEvent(1000)))
 
+// An extension without a Seq: to a client of the reference it is an action that nobody knows.
+const asReference = (received: Protocol.Received): Protocol.Received => {
+  if (received.Action !== "Describe" || received.Seq !== undefined) return received
+  const { Action: _, ...unknown } = received
+  return unknown
+}
+
 type Pull = Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError>
 
 /** What the server keeps of one connection, and does with it. */
-class Connection implements Account, Origin, Replaceable {
+class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
   unfinishedBytes = 0
   untakenBytes = 0
   isProved = false
+  readonly address: string | undefined
 
   private readonly shared: Shared
   private readonly pull: Pull
@@ -70,19 +82,15 @@ class Connection implements Account, Origin, Replaceable {
   private readonly signOfLife: SignOfLife
   private session: string | undefined
 
-  constructor(shared: Shared, pull: Pull, writer: Socket.Writer) {
+  constructor(shared: Shared, address: string | undefined, pull: Pull, writer: Socket.Writer) {
     this.shared = shared
+    this.address = address
     this.pull = pull
     this.writer = writer
-    this.framer = new Wire.Framer(shared.maxUnprovedLineBytes)
+    this.framer = new Wire.Framer(shared.maxUnprovedLineBytes())
     this.inFlight = new InFlight(shared, this)
     this.deadline = this.nextDeadline()
-    this.signOfLife = new SignOfLife(
-      shared,
-      Duration.toMillis(shared.limits.maxWaitingSilence),
-      () => this.isHeldBack,
-      () => this.cut()
-    )
+    this.signOfLife = new SignOfLife(shared, this)
   }
 
   // What the budget and the requests ask of a connection
@@ -99,8 +107,8 @@ class Connection implements Account, Origin, Replaceable {
     Deferred.doneUnsafe(this.ended, this.timedOut)
   }
 
-  answer(request: Protocol.Request, response: Protocol.Response): void {
-    answered(request.Action, response.Status).updateUnsafe(1, this.shared.context)
+  answer(request: Protocol.Received, response: Protocol.Response): void {
+    answered(request.Action ?? "Unknown", response.Status).updateUnsafe(1, this.shared.context)
     if (request.Name !== undefined && response.Status !== "BadPayload" && response.Status !== "NO" && !this.isProved) {
       this.shared.budget.prove(this)
       this.framer.maxLineBytes = this.shared.limits.maxLineBytes
@@ -112,7 +120,28 @@ class Connection implements Account, Origin, Replaceable {
 
   setWaiting(waits: boolean): void {
     if (waits) this.signOfLife.watch()
-    else this.signOfLife.stop()
+    else this.signOfLife.unwatch()
+  }
+
+  isDeaf(): boolean {
+    return this.isHeldBack
+  }
+
+  // A client that has all its answers is told in order that its connection ends; any other has not read for long.
+  gone(): void {
+    if (!this.inFlight.isEmpty || this.answers.unsentBytes > 0) return this.cut()
+    this.isClosing = true
+    this.endIfDone()
+  }
+
+  stop(): void {
+    this.isClosing = true
+    this.inFlight.answerUnsafe("Waiting")
+    this.endIfDone()
+  }
+
+  hurry(): void {
+    this.inFlight.answerUnsafe("All")
   }
 
   replace(): void {
@@ -228,20 +257,16 @@ class Connection implements Account, Origin, Replaceable {
 
   /** Works on a line. Says what is wrong with it, if something is. */
   private accept(line: Uint8Array): Protocol.BadRequest["problem"] | undefined {
-    const request = Protocol.decodeRequest(line, this.shared.limits.maxJsonDepth)
+    const request = Protocol.decodeReceived(line, this.shared.limits.maxJsonDepth)
     const Seq = Result.isSuccess(request) ? request.success.Seq : request.failure.Seq
     if (Seq === undefined) this.isClosing = true
     if (Result.isFailure(request)) {
       this.reply(Seq, { Status: request.failure.Status })
       return request.failure.problem
     }
-    if (Seq === undefined && request.success.Action === "Describe") {
-      // An extension: to a client of the reference it is an action that nobody knows.
-      this.reply(Seq, { Status: "BadAction" })
-      return "Action"
-    }
-    this.inFlight.start(request.success, line.length)
-    return undefined
+    const received = asReference(request.success)
+    this.inFlight.start(received, line.length)
+    return received.Action === undefined ? "Action" : undefined
   }
 
   /** Works on what comes after the last whole line of the chunk at hand. */
@@ -313,8 +338,9 @@ class Connection implements Account, Origin, Replaceable {
     return Effect.sync(() => {
       this.isCut = true
       this.shared.budget.delete(this)
+      this.shared.stopping.delete(this)
       this.endSession()
-      this.signOfLife.stop()
+      this.signOfLife.end()
     }).pipe(
       // A client that has gone waits for nothing any more.
       Effect.andThen(this.inFlight.interruptAll),
@@ -337,15 +363,21 @@ class Connection implements Account, Origin, Replaceable {
 }
 
 /** Serves the client at the other end of a socket, until the connection ends. */
-export const serve: (shared: Shared, socket: Socket.Socket) => Effect.Effect<void, Socket.SocketError> = Effect
-  .fnUntraced(function*(shared: Shared, socket: Socket.Socket) {
+export const serve: (
+  shared: Shared,
+  socket: Socket.Socket,
+  address: string | undefined
+) => Effect.Effect<void, Socket.SocketError> = Effect
+  .fnUntraced(function*(shared: Shared, socket: Socket.Socket, address: string | undefined) {
     const pull = yield* Socket.readerBytes(socket)
     // The writing side ends by itself where the connection lingers.
     const writing = yield* Scope.fork(yield* Effect.scope)
     const writer = yield* Scope.provide(socket.writer, writing)
-    const connection = new Connection(shared, pull, writer)
+    const connection = new Connection(shared, address, pull, writer)
     shared.budget.add(connection)
+    shared.stopping.add(connection)
     yield* Effect.addFinalizer((exit) => connection.release(exit))
     yield* connection.run
+    shared.stopping.delete(connection)
     yield* connection.readOn(Scope.close(writing, Exit.void))
   }, Effect.scoped)

@@ -145,33 +145,86 @@ const isName = Schema.is(Identity.fields.Name)
 
 /**
  * Reads the identities from a folder: each file `NAME.cfg` holds the JSON
- * `{ "Identity": "…", "MaxSize": 65536 }`. They are read once, at the start.
+ * `{ "Identity": "…", "MaxSize": 65536 }`. They are read once.
  */
+export const makeDirectory = Effect.fnUntraced(function*(
+  directory: string
+): Effect.fn.Return<
+  Identities["Service"],
+  IdentityError | PlatformError.PlatformError,
+  FileSystem.FileSystem | Path.Path
+> {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const identities: Array<Identity> = []
+  for (const file of yield* fs.readDirectory(directory)) {
+    const name = file.slice(0, -fileExtension.length)
+    if (!file.endsWith(fileExtension) || !isName(name)) continue
+    const source = path.join(directory, file)
+    const content = yield* fs.readFileString(source)
+    const fields = yield* decodeFile(content).pipe(
+      // The cause would show the file, and so the secret.
+      Effect.mapError(() =>
+        new IdentityError({
+          source,
+          problem: "it is no JSON of the form { \"Identity\": \"…\", \"MaxSize\": 65536 }"
+        })
+      )
+    )
+    identities.push({ Name: name, ...fields })
+  }
+  return yield* Effect.provide(make(identities), layerMac)
+})
+
+/** As `makeDirectory`, read at the start. */
 export const layerDirectory = (
   directory: string
 ): Layer.Layer<Identities, IdentityError | PlatformError.PlatformError, FileSystem.FileSystem | Path.Path> =>
-  Layer.unwrap(Effect.gen(function*() {
-    const fs = yield* FileSystem.FileSystem
-    const path = yield* Path.Path
-    const identities: Array<Identity> = []
-    for (const file of yield* fs.readDirectory(directory)) {
-      const name = file.slice(0, -fileExtension.length)
-      if (!file.endsWith(fileExtension) || !isName(name)) continue
-      const source = path.join(directory, file)
-      const content = yield* fs.readFileString(source)
-      const fields = yield* decodeFile(content).pipe(
-        // The cause would show the file, and so the secret.
-        Effect.mapError(() =>
-          new IdentityError({
-            source,
-            problem: "it is no JSON of the form { \"Identity\": \"…\", \"MaxSize\": 65536 }"
-          })
-        )
-      )
-      identities.push({ Name: name, ...fields })
+  Layer.effect(Identities, makeDirectory(directory))
+
+/** Identities that can be read anew. */
+export interface Renewable<E, R> {
+  /** Those that were read last. */
+  readonly identities: Identities["Service"]
+  /** Reads them anew. Where that fails, those that were read before stay. A request is proved by those of its time. */
+  readonly renew: Effect.Effect<void, E, R>
+}
+
+/**
+ * Reads identities, and can do so again while the server runs.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer, Schedule } from "effect"
+ * import { Identities } from "effect-dlm/server"
+ *
+ * const layer = Layer.effect(
+ *   Identities.Identities,
+ *   Effect.gen(function*() {
+ *     const { identities, renew } = yield* Identities.makeRenewable(Identities.makeDirectory("identities"))
+ *     yield* Effect.forkScoped(Effect.repeat(Effect.ignore(renew), Schedule.spaced("1 minute")))
+ *     return identities
+ *   })
+ * )
+ * ```
+ */
+export const makeRenewable = <E, R>(
+  read: Effect.Effect<Identities["Service"], E, R>
+): Effect.Effect<Renewable<E, R>, E, R> =>
+  Effect.map(read, (first) => {
+    let last = first
+    return {
+      identities: Identities.of({
+        get maxDataCharacters() {
+          return last.maxDataCharacters
+        },
+        authenticate: (name, secret) => Effect.suspend(() => last.authenticate(name, secret))
+      }),
+      renew: Effect.map(read, (read) => {
+        last = read
+      })
     }
-    return layer(identities)
-  }))
+  })
 
 const secretBytes = 1024
 

@@ -4,27 +4,30 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type { Request, Response } from "../protocol/Protocol.ts"
+import type { Received, Response } from "../protocol/Protocol.ts"
+import { busy } from "./Busy.ts"
+import type { Account } from "./ByteBudget.ts"
 import { Sender } from "./Sender.ts"
 import type { Shared } from "./Shared.ts"
 
 /** Where the requests come from, and their answers go to. */
-export interface Origin {
-  readonly isProved: boolean
+export interface Origin extends Account {
   /** Takes the answer to a request. */
-  answer(request: Request, response: Response): void
+  answer(request: Received, response: Response): void
   /** Hears that a request that was not answered at once is worked on no more. */
   requestEnded(): void
   /** Hears that requests wait, for locks or for changes, from now on, or that none does any more. */
   setWaiting(waits: boolean): void
 }
 
+const unknown: Effect.Effect<Response> = Effect.succeed({ Status: "BadAction" })
+
 /** The requests of one connection that are worked on. */
 export class InFlight {
   private readonly shared: Shared
   private readonly origin: Origin
   private readonly sender = new Sender()
-  private readonly requests = new Map<Fiber.Fiber<Response>, Request>()
+  private readonly requests = new Map<Fiber.Fiber<Response>, Received>()
   /** How many of them queue for a lock, or wait for a change: they must not keep from being read what they wait for, such as its unlock. */
   private waiting = 0
 
@@ -44,28 +47,31 @@ export class InFlight {
   }
 
   /** Begins with a request, whose line has this length. Most requests are answered before this returns. */
-  start(request: Request, bytes: number): void {
+  start(request: Received, bytes: number): void {
     const { budget, fork, lockServer } = this.shared
     if (!budget.hasRoomFor(bytes)) return this.origin.answer(request, { Status: "NO" })
-    const waits = request.Wait !== undefined && this.mayWait(bytes)
-    const asked = request.Wait === undefined || waits ? request : { ...request, Wait: 0 }
-    const fiber = fork(lockServer.handle(asked, this.sender))
+    const waits = request.Action !== undefined && request.Wait !== undefined && this.mayWait(bytes)
+    const fiber = fork(
+      request.Action === undefined
+        ? lockServer.refuse?.(request) ?? unknown
+        : lockServer.handle(request.Wait === undefined || waits ? request : { ...request, Wait: 0 }, this.sender)
+    )
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return Exit.isSuccess(exit) ? this.origin.answer(request, exit.value) : undefined
     this.requests.set(fiber, request)
-    budget.begin(bytes, waits)
+    budget.begin(bytes, waits, this.origin)
     if (waits && this.waiting++ === 0) this.origin.setWaiting(true)
     fiber.addObserver((exit) => {
-      this.requests.delete(fiber)
-      budget.end(bytes, waits)
+      const isAnswered = !this.requests.delete(fiber)
+      budget.end(bytes, waits, this.origin)
       if (waits && --this.waiting === 0) this.origin.setWaiting(false)
-      if (Exit.isSuccess(exit)) this.origin.answer(request, exit.value)
+      if (Exit.isSuccess(exit) && !isAnswered) this.origin.answer(request, exit.value)
       this.origin.requestEnded()
     })
   }
 
   private mayWait(bytes: number): boolean {
-    return this.waiting < this.shared.limits.maxRunning && this.shared.budget.mayWait(bytes, this.origin.isProved)
+    return this.waiting < this.shared.limits.maxRunning && this.shared.budget.mayWait(bytes, this.origin)
   }
 
   /** Gives up all requests at once: what waits is withdrawn when this returns, and what the store is asked goes on. */
@@ -73,12 +79,25 @@ export class InFlight {
     for (const fiber of Array.from(this.requests.keys())) fiber.interruptUnsafe()
   }
 
+  /** Gives up requests, all or those that wait, and answers them: nobody knows what has become of them. */
+  answerUnsafe(which: "All" | "Waiting"): void {
+    for (const [fiber, request] of Array.from(this.requests)) {
+      if (which === "Waiting" && !isWaiting(request)) continue
+      // It is answered once, whatever becomes of it.
+      this.requests.delete(fiber)
+      this.origin.answer(request, busy)
+      fiber.interruptUnsafe()
+    }
+  }
+
   /** Gives up all requests, for a client that has gone. */
   readonly interruptAll: Effect.Effect<void> = Effect.suspend(() => Fiber.interruptAll(this.requests.keys()))
 
   /** Gives up the requests that would have to be waited for. */
   readonly interruptWaiting: Effect.Effect<void> = Effect.suspend(() => {
-    const waiting = Array.from(this.requests).filter(([, request]) => request.Wait !== undefined)
+    const waiting = Array.from(this.requests).filter(([, request]) => isWaiting(request))
     return Fiber.interruptAll(waiting.map(([fiber]) => fiber))
   })
 }
+
+const isWaiting = ({ Wait }: Received): boolean => Wait !== undefined

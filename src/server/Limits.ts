@@ -12,6 +12,8 @@ export interface Limits {
   readonly maxTtl: Duration.Duration
   /** The longest name, in bytes of UTF-8. */
   readonly maxNameBytes: number
+  /** The longest owner (`ID`, and `Heir`), in bytes of UTF-8. */
+  readonly maxOwnerBytes: number
   /** The longest `DataStore` without an identity, in characters. An identity has its own. */
   readonly maxDataCharacters: number
   /** The shortest secret that an identity may have, in characters. */
@@ -35,7 +37,7 @@ export interface Limits {
   readonly maxInFlightBytes: number
   /** How many connections may be open at a time. A further one is closed at once. */
   readonly maxConnections: number
-  /** How many of them may come from one address. */
+  /** How many of them may come from one address; of IPv6, from one network of 64 bits. */
   readonly maxConnectionsPerAddress: number
   /**
    * How many connections that are closed in the middle of a line may linger: what they still send is read, for as long
@@ -53,6 +55,8 @@ export interface Limits {
    * Their lines may take half of `maxInFlightBytes`, and those of connections that have proved no identity a quarter.
    */
   readonly maxWaiting: number
+  /** How many of them may come from one address. Their lines may take a quarter of what those of all may take. */
+  readonly maxWaitingPerAddress: number
   /** How many bytes of answers one connection may have left untaken before no more of its requests are read. */
   readonly maxUnsentBytes: number
   /** By when a request must have arrived, counted from the connection, or from its first byte. */
@@ -61,12 +65,18 @@ export interface Limits {
   readonly writeTimeout: Duration.Duration
   /** How long a client that waits, for a lock or for a change, may send nothing, before it is taken for gone, and its connection closed. */
   readonly maxWaitingSilence: Duration.Duration
+  /**
+   * How long any other client may send nothing before its connection is closed. Ours closes a connection that it has not
+   * used for a minute, so a shorter time than that may close one while a request is on its way.
+   */
+  readonly maxIdle: Duration.Duration
 }
 
 /** The bounds that hold where nothing else is said. */
 export const defaults: Limits = {
   maxTtl: Duration.seconds(3543),
   maxNameBytes,
+  maxOwnerBytes: 1024,
   maxDataCharacters: 16384,
   minIdentityCharacters: 1023,
   maxJsonDepth: 32,
@@ -78,10 +88,12 @@ export const defaults: Limits = {
   maxLingering: 4,
   maxRunning: 1024,
   maxWaiting: 2048,
+  maxWaitingPerAddress: 512,
   maxUnsentBytes: 256 * 1024,
   requestTimeout: Duration.seconds(5),
   writeTimeout: Duration.seconds(5),
-  maxWaitingSilence: Duration.seconds(15)
+  maxWaitingSilence: Duration.seconds(15),
+  maxIdle: Duration.seconds(90)
 }
 
 /** The bounds in force, `defaults` unless a layer says otherwise. */

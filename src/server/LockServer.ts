@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import { ServerBusy } from "../DlmError.ts"
 import { KeyedMutex } from "../lib/KeyedMutex.ts"
-import type { Request, Response } from "../protocol/Protocol.ts"
+import type { Received, Request, Response, UnknownRequest } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import type { Guarantee } from "../store/Guarantees.ts"
 import { layerMemory as layerStoreMemory, type Store } from "../store/Store.ts"
@@ -36,6 +36,13 @@ export { transition } from "./Transition.ts"
 export class LockServer extends Context.Service<LockServer, {
   /** Requests of one sender for one name are carried out in the order of their coming. */
   readonly handle: (request: Request, sender?: Sender) => Effect.Effect<Response>
+  /** Answers a request with an action that it does not know. Without it, that is `BadAction`, whatever else it says. */
+  readonly refuse?: ((request: UnknownRequest) => Effect.Effect<Response>) | undefined
+  /**
+   * Whether locks can be granted now, by the outcome of writes: of those that clients asked for lately, or else of one that
+   * it makes under a name that no client may ask for. Without it, whether a request is answered.
+   */
+  readonly isReady?: Effect.Effect<boolean> | undefined
 }>()("effect-dlm/server/LockServer") {}
 
 const refused: Effect.Effect<Response> = Effect.succeed({ Status: "BadPayload" })
@@ -49,11 +56,13 @@ const isLonger = (text: string, bytes: number): boolean =>
 
 /** Whether a request asks for more than it may. */
 const isTooMuch = (
-  request: Request,
+  request: Received,
   principal: Principal | undefined,
-  { maxDataCharacters, maxNameBytes, maxTtl }: Limits
+  { maxDataCharacters, maxNameBytes, maxOwnerBytes, maxTtl }: Limits
 ): boolean =>
   isLonger(request.FileName, maxNameBytes) ||
+  isLonger(request.ID, maxOwnerBytes) ||
+  (request.Heir !== undefined && isLonger(request.Heir, maxOwnerBytes)) ||
   (request.Label !== undefined && isLonger(request.Label, Protocol.maxLabelBytes)) ||
   (principal === undefined && request.Expire > Duration.toSeconds(maxTtl)) ||
   (request.DataStore !== undefined &&
@@ -68,7 +77,7 @@ const isTooMuch = (
 export const make = Effect.gen(function*() {
   const identities = yield* Identities
   const limits = yield* Limits
-  const { answer, describe, isInOrder, queue } = yield* QueuedStore.make
+  const { answer, describe, isInOrder, isReady, queue } = yield* QueuedStore.make
   // Of requests that come over no connection, an owner's for a name are in order.
   const order = new KeyedMutex()
 
@@ -101,7 +110,7 @@ export const make = Effect.gen(function*() {
   }
 
   const prove = (
-    request: Request,
+    request: Received,
     then: (principal: Principal | undefined) => Effect.Effect<Response>
   ): Effect.Effect<Response> => {
     const { Identity, Name } = request
@@ -115,6 +124,7 @@ export const make = Effect.gen(function*() {
   }
 
   return LockServer.of({
+    isReady,
     // What it does, it does when it is run: it may be run later, or again.
     handle: (request, sender) =>
       Effect.suspend(() => {
@@ -126,7 +136,8 @@ export const make = Effect.gen(function*() {
         return isAtOnce || request.Action === "Version"
           ? prove(request, (principal) => decide(request, principal, sender, () => {}))
           : mutex.runPassing(key, (pass) => prove(request, (principal) => decide(request, principal, sender, pass)))
-      })
+      }),
+    refuse: (request) => prove(request, (principal) => isTooMuch(request, principal, limits) ? refused : unknown)
   })
 })
 

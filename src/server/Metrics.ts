@@ -5,7 +5,7 @@ import * as Metric from "effect/Metric"
 import type { Action, BadRequest, Response } from "../protocol/Protocol.ts"
 
 /** Requests that the server answered, by what was asked and what the answer was. */
-export const requests = (action: Action, status: Response["Status"]): Metric.Counter<number> =>
+export const requests = (action: Action | "Unknown", status: Response["Status"]): Metric.Counter<number> =>
   Metric.counter("dlm_server_requests_total", {
     description: "Requests that were answered, by action and status",
     incremental: true,

@@ -5,17 +5,20 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { KeyedMutex } from "../lib/KeyedMutex.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import { type Asker, type Decide, type Entry, type Outcome, Store } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
 import type { Arrival } from "./Arrivals.ts"
+import { aside } from "./aside.ts"
 import { because, busy } from "./Busy.ts"
 import { Describing } from "./Describing.ts"
+import { Limits } from "./Limits.ts"
 import * as Mutex from "./Mutex.ts"
 import * as Permits from "./Permits.ts"
+import { Readiness } from "./Readiness.ts"
 import type { Sender } from "./Sender.ts"
 import { StoreHealth } from "./StoreHealth.ts"
 import { tell } from "./Telling.ts"
@@ -40,6 +43,8 @@ export interface QueuedStore {
   readonly queue: WaitQueue
   /** Whether what is asked for first is done first. */
   readonly isInOrder: boolean
+  /** Whether the store can be written to now. */
+  readonly isReady: Effect.Effect<boolean>
 }
 
 /** The key of the requests of one owner for one name, which are done in the order of their coming. */
@@ -110,8 +115,13 @@ const undoing = (store: Store["Service"], queue: () => WaitQueue, touch: (name: 
   return { takeBack, giveUpTurn }
 }
 
-/** What is done to names, and what their queues, and those who watch them, hear of it. */
-const applying = (store: Store["Service"], queue: () => WaitQueue, touch: (name: string) => void) => {
+/** What is done to names, and what their queues, those who watch them, and the store's readiness hear of it. */
+const applying = (
+  store: Store["Service"],
+  readiness: Readiness,
+  queue: () => WaitQueue,
+  touch: (name: string) => void
+) => {
   const decide = deciding(queue, {
     isHead: true,
     // Where nobody else lets in, the queue itself keeps the turn of its first.
@@ -124,6 +134,7 @@ const applying = (store: Store["Service"], queue: () => WaitQueue, touch: (name:
     // A renewal may be for a shorter time than the queue, which waits for its end, knows of.
     const isRenewed = Mutex.mayRenew(request) && (answer.Status === "Locked" || answer.Status === "Done")
     const isEnded = request.Action === "Unlock" && answer.Status === "Unlocked"
+    if (isRenewed && request.Expire > 0) readiness.noteWrite()
     if (fence === undefined || isRenewed || isEnded) queue().freed(request.FileName)
     if (waited === true) queue().letOthersGoFirst(request.FileName)
     if (answer.Status !== "NotOwner") touch(request.FileName)
@@ -200,14 +211,15 @@ const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: S
     )
   const describing = new Describing({
     store,
-    scope,
+    // What looks at names for them can be interrupted at any time.
+    scope: yield* Effect.scope,
     context,
     waitingFor: (name, most) => queue.described(name, most),
     noted: (look, name) => noted(Effect.catchDefect(look, defectAsError(name))),
     process: (yield* Random.nextInt).toString(36)
   })
   const touch = (name: string) => describing.touch(name)
-  const { apply, applyFirst, giveUpTurn, takeBack } = applying(store, () => queue, touch)
+  const { apply, applyFirst, giveUpTurn, takeBack } = applying(store, health.readiness, () => queue, touch)
   const queue: WaitQueue = new WaitQueue({
     scope,
     context,
@@ -228,12 +240,29 @@ const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: S
   return { queue, describing, apply, takeBack }
 })
 
+/** How long the store is waited for when the server closes: by then ours have answered, and a grant is taken back. */
+const closing = "3 seconds"
+
+/** A scope that closes with the one around it, and is not waited for any longer where the store never answers. */
+const scopeInTime = Effect.gen(function*() {
+  const scope = yield* Scope.make()
+  yield* Effect.addFinalizer((exit) =>
+    Effect.flatMap(
+      Effect.forkDetach(Scope.close(scope, exit), { startImmediately: true }),
+      (closed) => aside(Effect.timeoutOption(Fiber.await(closed), closing))
+    )
+  )
+  return scope
+})
+
 /** Puts the queues before the Store that is provided. They are served as long as the scope lives. */
 export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effect.gen(function*() {
   const store = yield* Store
-  const scope = yield* Effect.scope
+  const scope = yield* scopeInTime
   const { sharing } = store
-  const health = new StoreHealth(yield* Clock.Clock)
+  const clock = yield* Clock.Clock
+  const readiness = new Readiness(clock, yield* Limits, store.modify)
+  const health = new StoreHealth(clock, readiness)
   // Over a shared store requests take time, and what an owner asks of a name must be done in the order of its asking.
   const order = new KeyedMutex()
   const isInOrder = sharing === undefined || sharing.inOrder === true
@@ -281,5 +310,11 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
     return inOrder(request, mine)
   }
 
-  return { answer, describe: (request, queued) => describing.answer(request, queued), queue, isInOrder }
+  return {
+    answer,
+    describe: (request, queued) => describing.answer(request, queued),
+    queue,
+    isInOrder,
+    isReady: readiness.isReady
+  }
 })

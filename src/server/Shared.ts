@@ -13,13 +13,14 @@ import { Lingering } from "./Lingering.ts"
 import { LockServer } from "./LockServer.ts"
 import { RunQueue } from "./RunQueue.ts"
 import { Sessions } from "./Sessions.ts"
+import { Stopping } from "./Stopping.ts"
 
 /** What the connections of one server share. */
 export interface Shared {
   readonly lockServer: LockServer["Service"]
   readonly limits: Limits
   /** The longest line of a connection that has proved no identity. */
-  readonly maxUnprovedLineBytes: number
+  readonly maxUnprovedLineBytes: () => number
   readonly clock: Clock.Clock
   /** The context of the server. Requests run in it, and its metrics are updated in it. */
   readonly context: Context.Context<never>
@@ -30,6 +31,7 @@ export interface Shared {
   readonly badRequests: BadRequests
   readonly sessions: Sessions
   readonly lingering: Lingering
+  readonly stopping: Stopping
 }
 
 /** The most bytes that a character takes on the wire. */
@@ -41,14 +43,15 @@ const quantum = 2
 /** Makes what the connections of a server share, with nothing in it. */
 export const make: Effect.Effect<Shared, never, LockServer | Identities> = Effect.gen(function*() {
   const limits = yield* Limits
-  const { maxDataCharacters } = yield* Identities
+  const identities = yield* Identities
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<never>()
   // A client that has an identity may say so after its data, in the same line.
-  const maxUnprovedLineBytes = Math.min(
-    limits.maxLineBytes,
-    limits.maxAnonymousLineBytes + maxDataCharacters * maxWireBytesPerCharacter
-  )
+  const maxUnprovedLineBytes = () =>
+    Math.min(
+      limits.maxLineBytes,
+      limits.maxAnonymousLineBytes + identities.maxDataCharacters * maxWireBytesPerCharacter
+    )
   return {
     lockServer: yield* LockServer,
     limits,
@@ -60,6 +63,7 @@ export const make: Effect.Effect<Shared, never, LockServer | Identities> = Effec
     runQueue: new RunQueue(clock, quantum),
     badRequests: new BadRequests(),
     sessions: new Sessions(),
-    lingering: new Lingering(limits)
+    lingering: new Lingering(limits),
+    stopping: new Stopping()
   }
 })

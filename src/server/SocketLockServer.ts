@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as SocketServer from "effect/socket/SocketServer"
+import { networkOf } from "./Address.ts"
 import { Admission } from "./Admission.ts"
 import * as Connection from "./Connection.ts"
 import type { Identities } from "./Identities.ts"
@@ -31,22 +32,23 @@ export const run: Effect.Effect<
   never,
   SocketServer.SocketServerError,
   LockServer | Identities | SocketServer.SocketServer
-> = Effect.gen(function*() {
+> = Effect.flatMap(Shared.make, (shared) => serving(shared))
+
+const serving = Effect.fnUntraced(function*(shared: Shared.Shared) {
   const server = yield* SocketServer.SocketServer
   const clientAddress = yield* ClientAddress
-  const shared = yield* Shared.make
   const admission = new Admission(shared.limits)
   yield* Effect.forkChild(shared.runQueue.run)
 
   return yield* server.run((socket) =>
     Effect.flatMap(clientAddress, (address) => {
-      const leave = admission.admit(address)
+      const leave = shared.stopping.isStopping ? undefined : admission.admit(address)
       if (leave === undefined) {
         return Effect.andThen(Metric.update(Metrics.refusedConnections, 1), Effect.scoped(socket.reader))
       }
       shared.runQueue.welcome()
       Metrics.connections.modifyUnsafe(1, shared.context)
-      return Connection.serve(shared, socket).pipe(
+      return Connection.serve(shared, socket, address === undefined ? undefined : networkOf(address)).pipe(
         // A client that goes away is no event: its connection is over, and that is all.
         Effect.catchTag("SocketError", () => Effect.void),
         Effect.ensuring(Effect.sync(() => {
@@ -58,8 +60,13 @@ export const run: Effect.Effect<
   )
 })
 
-/** Serves the LockServer in the background, as long as the layer lives. */
+/**
+ * Serves the LockServer in the background, as long as the layer lives. As it closes, those who wait are answered `NO`, what
+ * is worked on has a second to end, and then every connection is ended, whether its client takes its answers or not.
+ */
 export const layer: Layer.Layer<never, never, LockServer | Identities | SocketServer.SocketServer> = Layer
-  .effectDiscard(
-    Effect.forkScoped(Effect.orDie(run))
-  )
+  .effectDiscard(Effect.gen(function*() {
+    const shared = yield* Shared.make
+    yield* Effect.forkScoped(Effect.orDie(serving(shared)))
+    yield* Effect.addFinalizer(() => shared.stopping.stop)
+  }))

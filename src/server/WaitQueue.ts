@@ -23,8 +23,9 @@ import * as Alarms from "../lib/Alarms.ts"
 import { LinkedMap } from "../lib/LinkedMap.ts"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
+import { lineOf } from "../store/Failures.ts"
 import type { Entry, Outcome, Sharing } from "../store/Store.ts"
-import type { StoreError } from "../StoreError.ts"
+import { StoreError } from "../StoreError.ts"
 import { type Arrival, Arrivals } from "./Arrivals.ts"
 import { because, busy } from "./Busy.ts"
 import * as Metrics from "./Metrics.ts"
@@ -340,6 +341,12 @@ export class WaitQueue {
     return tell(request, outcome.answer, outcome, queue.waiting - claim.waiters.size)
   }
 
+  // It does not fit in the store, and another may.
+  private refuse(queue: Queue, claim: Claim): void {
+    for (const waiter of Array.from(claim.waiters)) waiter.answer(this.refusal(queue, claim, waiter))
+    queue.failure = undefined
+  }
+
   // Until the name may be free. A store that failed does not say when it is back, so it is asked now and then.
   private waitForChange(queue: Queue, expiresIn: number): Effect.Effect<unknown> {
     return Effect.flatMap(
@@ -398,7 +405,13 @@ export class WaitQueue {
       const tried = yield* Effect.exit(this.grant(queue, first))
       queue.failure = Exit.isFailure(tried) ? tried.cause : undefined
       if (Exit.isFailure(tried)) {
-        if (Cause.hasDies(tried.cause)) yield* Effect.logError("The store died while it granted a lock", tried.cause)
+        if (isFull(tried.cause)) {
+          this.refuse(queue, first)
+          continue
+        }
+        if (Cause.hasDies(tried.cause)) {
+          yield* Effect.logError(`The store died while it granted a lock: ${lineOf(Cause.squash(tried.cause))}`)
+        }
         yield* this.waitForChange(queue, Infinity)
         continue
       }
@@ -418,6 +431,12 @@ export class WaitQueue {
     }
     this.queues.delete(name)
   })
+}
+
+/** Whether the store has no room for what was asked: that is about one claim, where any other failure is about all. */
+const isFull = (cause: Cause.Cause<StoreError>): boolean => {
+  const error = Cause.squash(cause)
+  return error instanceof StoreError && error.reason === "Full"
 }
 
 /** The claim of an owner: the one that it has, so that it keeps its place, or a new one at the end. */

@@ -47,7 +47,8 @@ export interface MemoryOptions {
   readonly maxStoredBytes?: number | undefined
 }
 
-const defaultMaxStoredBytes = 512 * 1024 * 1024
+/** What it may take where nothing else is said. */
+export const defaultMaxStoredBytes = 512 * 1024 * 1024
 
 // No request can be of this owner, or prove this identity.
 const forgotten: Mutex = { owner: "", identity: "\0", data: undefined }

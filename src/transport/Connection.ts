@@ -8,6 +8,7 @@
  * - The connection lives by evidence: bytes since the oldest unanswered request that does not wait. Where they are missing
  *   the other side is asked for a sign of life, and given up without one. While a request waits, a sign of life goes to the
  *   other side too.
+ * - A connection that nobody has used for a minute is closed, before the server does so.
  * - A connection that is given up (silent, not of the protocol, with an answer without end) is reset.
  * - Whatever listeners throw, and whatever the other side sends, hurts no other request and no loop.
  */
@@ -45,6 +46,12 @@ const pingAfter = 1_000
 const goneAfter = 3_000
 /** While a request waits, something is sent so often: a server may take a waiter that is silent for 15 s for gone. */
 const signOfLifeEvery = 2_000
+
+/**
+ * After so long without a request the connection is closed, in milliseconds; the next request opens another. A server may
+ * close one that is silent for longer, and a request that is on its way then would fail.
+ */
+const closeAfter = 60_000
 
 /** Of the requests that wait for an answer, the share that is gathered: the other side works on the rest meanwhile. */
 const gatheredShare = 4
@@ -214,7 +221,9 @@ export class Connection {
   private readonly watch = Effect.gen({ self: this }, function*() {
     let isExcused = false
     while (this.open) {
-      if (this.unanswered.size === 0) yield* this.awaitRequest
+      if (this.unanswered.size === 0) yield* Effect.timeoutOption(this.awaitRequest, closeAfter)
+      // One that came as the time ended is not lost.
+      if (this.unanswered.size === 0) return this.end("Closed")
       const before = monotonicMillisUnsafe(this.clock)
       yield* Effect.sleep(tick)
       const now = monotonicMillisUnsafe(this.clock)
@@ -235,6 +244,9 @@ export class Connection {
       this.wakeWatch = undefined
       resume(Effect.void)
     }
+    return Effect.sync(() => {
+      this.wakeWatch = undefined
+    })
   })
 
   private look(now: number): void {

@@ -87,7 +87,8 @@ const drawSession = SecureRandom.SecureRandom.use((random) => random.randomBytes
  * A connection that falls silent while an answer is missing is asked for a sign
  * of life after a second, and given up 3 seconds later; what was asked on it
  * fails, and the next request opens another. While a request waits for a lock,
- * a sign of life goes to the server every 2 seconds.
+ * a sign of life goes to the server every 2 seconds. A connection that nobody
+ * has used for a minute is closed, and the next request opens another.
  *
  * Interrupting a request ends it at once. As the scope closes, requests are
  * served until what runs in the background has ended, at most 5 seconds; then

@@ -1,5 +1,5 @@
 /**
- * The tables of the README are whole. Its code is compiled and run in test/system/docs.
+ * The tables of the README are whole; that of the limits is in docs/SERVER.md, and held by test/cli/limits.test.ts. Its code is compiled and run in test/system/docs.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as fs from "node:fs"
@@ -40,10 +40,5 @@ describe("the tables are whole", () => {
     const rows = table("status").map(([status]) => Number(status)).filter((status) => status > 0)
     // 70 is what the command ends with on a defect.
     assert.deepStrictEqual(rows, [...Object.values(status), 70].toSorted((a, b) => a - b))
-  })
-
-  it("limits", async () => {
-    const { defaults } = await import("../../src/server/Limits.ts")
-    assert.deepStrictEqual(table("limit").map(([limit]) => limit!.replaceAll("`", "")), Object.keys(defaults))
   })
 })

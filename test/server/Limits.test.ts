@@ -7,6 +7,7 @@ describe("the limits", () => {
     assert.deepStrictEqual(Limits.defaults, {
       maxTtl: Duration.seconds(3543),
       maxNameBytes: 512,
+      maxOwnerBytes: 1024,
       maxDataCharacters: 16_384,
       minIdentityCharacters: 1023,
       maxJsonDepth: 32,
@@ -18,10 +19,12 @@ describe("the limits", () => {
       maxLingering: 4,
       maxRunning: 1024,
       maxWaiting: 2048,
+      maxWaitingPerAddress: 512,
       maxUnsentBytes: 262_144,
       requestTimeout: Duration.seconds(5),
       writeTimeout: Duration.seconds(5),
-      maxWaitingSilence: Duration.seconds(15)
+      maxWaitingSilence: Duration.seconds(15),
+      maxIdle: Duration.seconds(90)
     })
   })
 })

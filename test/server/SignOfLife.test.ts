@@ -1,26 +1,30 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Context, Effect } from "effect"
+import { Limits } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 import * as Alarms from "../../src/lib/Alarms.ts"
-import type { Shared } from "../../src/server/Shared.ts"
 import { SignOfLife } from "../../src/server/SignOfLife.ts"
 
 const second = 1000
 
-/** What watches a client that waits, with what is said of it. */
-const watching = Effect.gen(function*() {
+/** What watches a client, with what is said of it. */
+const listening = Effect.gen(function*() {
   const state = { isDeaf: false, gone: 0, late: 0 }
   const [real, context] = [yield* Clock.Clock, yield* Effect.context<never>()]
   const clock: Clock.Clock = {
     ...real,
     monotonicTimeNanosUnsafe: () => real.monotonicTimeNanosUnsafe() + BigInt(state.late) * 1_000_000n
   }
-  const shared = { clock, context: Context.add(context, Clock.Clock, clock) } as Shared
-  const signOfLife = new SignOfLife(shared, 15 * second, () => state.isDeaf, () => void state.gone++)
-  signOfLife.watch()
-  yield* Effect.addFinalizer(() => Effect.sync(() => signOfLife.stop()))
+  const signOfLife = new SignOfLife(
+    { clock, context: Context.add(context, Clock.Clock, clock), limits: Limits.defaults },
+    { isDeaf: () => state.isDeaf, gone: () => void state.gone++ }
+  )
+  yield* Effect.addFinalizer(() => Effect.sync(() => signOfLife.end()))
   return { state, signOfLife, alarms: Alarms.of(clock) }
 })
+
+/** The same of a client that waits. */
+const watching = Effect.tap(listening, ({ signOfLife }) => Effect.sync(() => signOfLife.watch()))
 
 describe("a client that waits", () => {
   it.effect("is gone after 15 seconds of silence, and not before", () =>
@@ -69,11 +73,46 @@ describe("a client that waits", () => {
       assert.strictEqual(state.gone, 1)
     }))
 
-  it.effect("may be silent once it waits no more", () =>
+  it.effect("may be silent for longer once it waits no more", () =>
     Effect.gen(function*() {
       const { signOfLife, state } = yield* watching
       yield* TestClock.adjust(14.5 * second)
-      signOfLife.stop()
+      signOfLife.unwatch()
+      yield* TestClock.adjust(75_499)
+      assert.strictEqual(state.gone, 0)
+      yield* TestClock.adjust(1)
+      assert.strictEqual(state.gone, 1)
+    }))
+})
+
+describe("a client that does not wait", () => {
+  it.effect("is gone after 90 seconds of silence, and not before", () =>
+    Effect.gen(function*() {
+      const { signOfLife, state } = yield* listening
+      yield* TestClock.adjust(80 * second)
+      signOfLife.heard()
+      yield* TestClock.adjust(89_999)
+      assert.strictEqual(state.gone, 0)
+      yield* TestClock.adjust(1)
+      assert.strictEqual(state.gone, 1)
+    }))
+
+  it.effect("has less time once it waits", () =>
+    Effect.gen(function*() {
+      const { signOfLife, state } = yield* listening
+      yield* TestClock.adjust(80 * second)
+      signOfLife.watch()
+      yield* TestClock.adjust(14_999)
+      assert.strictEqual(state.gone, 0)
+      yield* TestClock.adjust(1)
+      assert.strictEqual(state.gone, 1)
+    }))
+
+  it.effect("is not gone once its connection has ended", () =>
+    Effect.gen(function*() {
+      const { signOfLife, state } = yield* listening
+      yield* TestClock.adjust(89 * second)
+      signOfLife.end()
       yield* TestClock.adjust(60 * second)
       assert.strictEqual(state.gone, 0)
     }))

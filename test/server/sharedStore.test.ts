@@ -233,17 +233,17 @@ describe("a store that fails", () => {
       yield* Effect.gen(function*() {
         for (const failing of [false, true, true, false, true]) {
           state.failing = failing
-          yield* here.handle(request("TestLock", "me"))
+          yield* here.handle(request("Lock", "me"))
         }
-        // It is back once it has failed at nothing for a while.
+        // It is back once it has been written to, and has failed at nothing for a while.
         state.failing = false
         yield* TestClock.adjust(4_999)
-        yield* here.handle(request("TestLock", "me"))
+        yield* here.handle(request("Lock", "me"))
         assert.strictEqual(logged.length, 1)
         yield* TestClock.adjust(1)
         for (const failing of [false, false, true]) {
           state.failing = failing
-          yield* here.handle(request("TestLock", "me"))
+          yield* here.handle(request("Lock", "me"))
         }
       }).pipe(Effect.provide(logger))
       assert.strictEqual(logged.length, 3)

@@ -159,7 +159,7 @@ export const asReference =
 
 /** A proxy, whose target can change, and which can stop forwarding without a word. */
 export const proxy = Effect.fnUntraced(function*(target: number) {
-  const state = { target, frozen: false, accepted: 0 }
+  const state = { target, frozen: false, accepted: 0, open: 0 }
   const accepts = yield* Queue.unbounded<number>()
   const sockets = new Set<Net.Socket>()
   const net = Net.createServer({ noDelay: true, allowHalfOpen: true }, (near) => {
@@ -171,6 +171,8 @@ export const proxy = Effect.fnUntraced(function*(target: number) {
       from.on("error", () => to.destroy())
       from.on("close", () => sockets.delete(from))
     }
+    state.open++
+    near.on("close", () => state.open--)
     Queue.offerUnsafe(accepts, ++state.accepted)
   })
   yield* Effect.addFinalizer(() => Effect.sync(() => sockets.forEach((socket) => socket.destroy())))

@@ -387,3 +387,60 @@ describe("the background of a Talker", () => {
       assert.strictEqual(ran.length, 4)
     }))
 })
+
+describe("a connection that nobody uses", () => {
+  it.effect("is closed after a minute, and the next request opens another, whatever it is", () =>
+    Effect.gen(function*() {
+      const server = Double.server({ onVersion: ours })
+      const { talk } = yield* talker(server)
+      const first = yield* begun(talk(request("Lock")))
+      const peer = yield* server.accept
+      yield* answered(peer)
+      yield* Fiber.join(first)
+      // It is looked at four times a second while something is asked, and then not until something is asked again.
+      yield* TestClock.adjust("59 seconds")
+      assert.isUndefined(peer.left())
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(peer.left(), "closed")
+      const second = yield* begun(talk(request("Unlock")))
+      const another = yield* server.accept
+      yield* Effect.map(another.next, (request) => another.answer(request, { Status: "Unlocked" }))
+      assert.strictEqual((yield* Fiber.join(second)).Status, "Unlocked")
+      assert.strictEqual(server.peers.length, 2)
+    }))
+
+  it.effect("stays while something is asked, or waited for", () =>
+    Effect.gen(function*() {
+      const server = Double.server({ onVersion: ours, onPing: (request, peer) => ours(request, peer) })
+      const { talk } = yield* talker(server)
+      const waiting = yield* begun(talk(request("Lock", { Wait: 600_000 })))
+      const peer = yield* server.accept
+      const waits = yield* peer.next
+      yield* TestClock.adjust("5 minutes")
+      peer.answer(waits, locked)
+      yield* Fiber.join(waiting)
+      for (let minute = 0; minute < 5; minute++) {
+        yield* TestClock.adjust("50 seconds")
+        const asking = yield* begun(talk(request("Lock")))
+        yield* answered(peer)
+        yield* Fiber.join(asking)
+      }
+      assert.isUndefined(peer.left())
+      assert.strictEqual(server.peers.length, 1)
+    }))
+
+  it.effect("that the server closes costs the next request nothing", () =>
+    Effect.gen(function*() {
+      const server = Double.server({ onVersion: ours })
+      const { talk } = yield* talker(server)
+      const first = yield* begun(talk(request("Lock")))
+      const peer = yield* server.accept
+      yield* answered(peer)
+      yield* Fiber.join(first)
+      peer.close()
+      yield* TestClock.adjust(0)
+      const second = yield* begun(talk(request("Lock")))
+      yield* Effect.flatMap(server.accept, answered)
+      assert.strictEqual((yield* Fiber.join(second)).Status, "Locked")
+    }))
+})

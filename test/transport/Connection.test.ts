@@ -81,11 +81,11 @@ describe("a connection", () => {
   it.effect("that nobody uses is not asked", () =>
     Effect.gen(function*() {
       const { peer, talk } = yield* connected({})
-      yield* TestClock.adjust("1 hour")
+      yield* TestClock.adjust("59 seconds")
       const asking = yield* begun(talk(request("Lock")))
       peer.answer(yield* peer.next, locked)
       yield* Fiber.join(asking)
-      yield* TestClock.adjust("1 hour")
+      yield* TestClock.adjust("59 seconds")
       assert.strictEqual(pings(peer), 0)
       assert.strictEqual(peer.left(), undefined)
     }))

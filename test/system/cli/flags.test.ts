@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fs from "node:fs"
 import * as Path from "node:path"
+import { rows as limits, storedRow } from "../../../src/cli/limits.ts"
 import { project } from "../../docs/blocks.ts"
 import { dlm } from "./processes.ts"
 
@@ -27,6 +28,9 @@ const commandsOf = (cell: string): ReadonlyArray<string> => {
 
 const text = fs.readFileSync(Path.join(project, "docs/COMMAND.md"), "utf8")
 
+// Those of the limits have a table of their own, in docs/SERVER.md, which test/cli/limits.test.ts holds against the same.
+const ofLimits = [...Object.values(limits), storedRow]
+
 const rows = text.split("| flag | variable | of |")[1]!.split("\n\n")[0]!.split("\n").slice(2).map((line) => {
   const [flag = "", variables = "", of = ""] = line.slice(1, -1).split("|").map((cell) => cell.trim())
   return {
@@ -34,7 +38,7 @@ const rows = text.split("| flag | variable | of |")[1]!.split("\n\n")[0]!.split(
     variables: Array.from(variables.matchAll(/DLM_\w+/g), ([name]) => name),
     commands: commandsOf(of)
   }
-})
+}).concat(ofLimits.map(({ flag, variable }) => ({ flag, variables: [variable], commands: ["serve"] })))
 
 /** The flags of a command, by its help, and the variables that each names. */
 const flagsOf = (command: string) =>
@@ -68,6 +72,7 @@ describe.concurrent("K9: the table of flags and variables", () => {
       "\n"
     )
     const read = new Set(Array.from(code.matchAll(/"(DLM_\w+)"/g), ([, name]) => name!))
+    for (const { variable } of ofLimits) read.add(variable)
     const known = new Set([...rows.flatMap(({ variables }) => variables), ...ofPrograms, ...inner])
     assert.deepStrictEqual([...read].filter((name) => !known.has(name)), [])
     assert.deepStrictEqual(rows.flatMap(({ variables }) => variables).filter((name) => !read.has(name)), [])

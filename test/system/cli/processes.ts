@@ -45,8 +45,40 @@ export interface Running {
   readonly signal: (signal: NodeJS.Signals) => Effect.Effect<void>
   /** Waits for its standard output to match, and dies where it ends without. */
   readonly prints: (pattern: RegExp) => Effect.Effect<RegExpExecArray>
+  /** The same of its standard error. */
+  readonly complains: (pattern: RegExp) => Effect.Effect<RegExpExecArray>
   readonly ended: Effect.Effect<Ended>
 }
+
+interface Watched {
+  readonly child: ChildProcess.ChildProcessWithoutNullStreams
+  readonly closed: boolean
+  readonly ended: () => Ended
+}
+
+const matching = (running: Watched, stream: "stdout" | "stderr", pattern: RegExp) =>
+  Effect.callback<RegExpExecArray>((resume) => {
+    const { child } = running
+    const look = () => {
+      const ended = running.ended()
+      const found = pattern.exec(ended[stream])
+      if (found === null && !running.closed) return
+      off()
+      resume(
+        found === null
+          ? Effect.die(new Error(`it ended without ${pattern}: ${JSON.stringify(ended)}`))
+          : Effect.succeed(found)
+      )
+    }
+    const off = () => {
+      child[stream].off("data", look)
+      child.off("close", look)
+    }
+    child[stream].on("data", look)
+    child.on("close", look)
+    look()
+    return Effect.sync(off)
+  })
 
 /** Runs a file of the project on this Node. With the scope it is killed, and what it printed as `pid NUMBER` too. */
 export const start = (file: string, args: ReadonlyArray<string>, options?: Options) =>
@@ -105,29 +137,8 @@ export const startProgram = (
     (running): Running => ({
       pid: running.child.pid!,
       signal: (signal) => Effect.sync(() => void running.child.kill(signal)),
-      prints: (pattern) =>
-        Effect.callback((resume) => {
-          const { child } = running
-          const look = () => {
-            const ended = running.ended()
-            const found = pattern.exec(ended.stdout)
-            if (found === null && !running.closed) return
-            off()
-            resume(
-              found === null
-                ? Effect.die(new Error(`it ended without ${pattern}: ${JSON.stringify(ended)}`))
-                : Effect.succeed(found)
-            )
-          }
-          const off = () => {
-            child.stdout.off("data", look)
-            child.off("close", look)
-          }
-          child.stdout.on("data", look)
-          child.on("close", look)
-          look()
-          return Effect.sync(off)
-        }),
+      prints: (pattern) => matching(running, "stdout", pattern),
+      complains: (pattern) => matching(running, "stderr", pattern),
       ended: Effect.callback((resume) => {
         const done = () => resume(Effect.sync(running.ended))
         if (running.closed) return done()

@@ -2,10 +2,12 @@
  * What can be asked of those who serve metrics and health: no more connections than a few, and none for long.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Exit, Layer, Metric, Schedule, Scope } from "effect"
 import { NodeOperations } from "effect-dlm/node"
 import { Identities, LockServer, Store } from "effect-dlm/server"
 import { HttpServer } from "effect/http"
+import { execFileSync } from "node:child_process"
+import { describeWith } from "../../support/programs.ts"
 import { connect, readToEnd } from "../../support/tcp.ts"
 
 const serve = Effect.gen(function*() {
@@ -50,4 +52,55 @@ describe("connections to what operators see", () => {
       const { text } = yield* Effect.timeout(readToEnd(socket), "10 seconds")
       assert.match(text, /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nok\n$/)
     }), 30_000)
+})
+
+/** A client that asks for more than the network keeps on its way, in one answer, and does not take it. */
+const deafTo = Effect.fnUntraced(function*(port: number) {
+  const deaf = yield* connect(port)
+  const padding = "x".repeat(1000)
+  for (let i = 0; i < 20_000; i++) {
+    yield* Metric.update(Metric.counter("padding", { attributes: { padding: `${padding}${i}` } }), 1)
+  }
+  const first = Effect.callback<void>((resume) => {
+    deaf.once("data", () => {
+      deaf.pause()
+      resume(Effect.void)
+    })
+  })
+  deaf.write("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+  yield* first
+})
+
+describe("a server that shows operators something", () => {
+  it.live(
+    "closes soon, whether or not a client asks to the end, and takes what it has asked for",
+    () =>
+      Effect.gen(function*() {
+        const running = yield* Scope.make()
+        const port = yield* Scope.provide(serve, running)
+        yield* deafTo(port)
+        const half = yield* connect(port)
+        half.write("GET /healthz HTTP/1.1\r\nHost:")
+        // It has come when what was sent after it is answered.
+        assert.deepStrictEqual(yield* scrape(port), [200, "ok\n"])
+        yield* Effect.timeout(Scope.close(running, Exit.void), "4 seconds")
+      }),
+    60_000
+  )
+})
+
+describeWith("connections to what operators see, too,", { ss: "iproute2" }, () => {
+  it.live("end where their client does not take what it has asked for", () =>
+    Effect.gen(function*() {
+      const port = yield* serve
+      yield* deafTo(port)
+      // The system knows of the server's end.
+      yield* Effect.repeat(
+        Effect.sync(() =>
+          execFileSync("ss", ["-Htn", "state", "established", `sport = :${port}`], { encoding: "utf8" })
+        ),
+        { until: (open) => open === "", schedule: Schedule.spaced("500 millis") }
+      ).pipe(Effect.timeout("40 seconds"))
+      assert.deepStrictEqual(yield* scrape(port), [200, "ok\n"])
+    }), 60_000)
 })

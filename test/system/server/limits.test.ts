@@ -29,6 +29,21 @@ const statusOf = (answer: unknown): unknown => (answer as { readonly Status?: un
 /** Whether a connection is still open: it has answered nothing, and has not ended. */
 const isOpen = (socket: Net.Socket) => !socket.destroyed && socket.readable
 
+describe("an action that nobody knows", () => {
+  it.live("is held against the limits as any other, and is counted", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve()
+      const counted = Effect.map(Metric.value(Metrics.badRequests("Action")), ({ count }) => count)
+      const before = yield* counted
+      const steal = (fields: object) => Effect.map(ask(port, line({ ...honest, Action: "Steal", ...fields })), statusOf)
+      assert.strictEqual(yield* steal({}), "BadAction")
+      assert.strictEqual(yield* steal({ Expire: "3544" }), "BadPayload")
+      assert.strictEqual(yield* steal({ DataStore: "x".repeat(16_385) }), "BadPayload")
+      assert.strictEqual(yield* steal({ Name: "me", Identity: "wrong" }), "BadPayload")
+      assert.strictEqual((yield* counted) - before, 4)
+    }).pipe(quietly))
+})
+
 describe("connections from one address", () => {
   it.live("have a bound of their own, and one that is refused is counted", () =>
     Effect.gen(function*() {
@@ -160,8 +175,8 @@ interface Numbered {
 }
 
 /** A connection to ask on, and the answer to the request with a number, once it is there. */
-const asking = Effect.fnUntraced(function*(port: number) {
-  const socket = yield* connect(port)
+const asking = Effect.fnUntraced(function*(port: number, localAddress?: string) {
+  const socket = yield* connect(port, localAddress)
   const arrived = yield* Queue.unbounded<Numbered>()
   const framer = new Wire.Framer(1e6)
   socket.on("data", (chunk) => {
@@ -202,22 +217,51 @@ describe("those who wait for a lock", () => {
       assert.deepInclude(yield* one.answerTo("2"), { Status: "Locked", Seq: "2" })
     }))
 
+  it.live("have a share for each address", () =>
+    Effect.gen(function*() {
+      const { port } = yield* serve({ limits: { maxWaiting: 8, maxWaitingPerAddress: 2 } })
+      assert.deepStrictEqual(yield* ask(port, line(honest)), granted)
+      const here = [yield* asking(port, "127.0.0.2"), yield* asking(port, "127.0.0.2")] as const
+      const there = yield* asking(port, "127.0.0.3")
+      here[0].socket.write(Buffer.concat([waiting("1"), waiting("2"), waiting("3")]))
+      assert.strictEqual((yield* here[0].answerTo("3")).Status, "NotOwner")
+      here[1].socket.write(waiting("4"))
+      assert.strictEqual((yield* here[1].answerTo("4")).Status, "NotOwner")
+      there.socket.write(Buffer.concat([waiting("5"), line({ Seq: "6", ...honest, Action: "Version" })]))
+      assert.strictEqual((yield* there.answerTo("6")).Status, "Version")
+      assert.strictEqual(statusOf(yield* ask(port, line({ ...honest, Action: "Unlock" }))), "Unlocked")
+      assert.deepInclude(yield* here[0].answerTo("1"), { Status: "Locked" })
+      here[0].socket.write(
+        Buffer.concat(["1", "2"].map((ID) => line({ ...honest, ID, Action: "Unlock", Seq: `${ID}u` })))
+      )
+      assert.deepInclude(yield* there.answerTo("5"), { Status: "Locked" })
+    }))
+
   it.live("may take a quarter of the bytes in flight, so that nobody else is refused for them", () =>
     Effect.gen(function*() {
-      const { port } = yield* serve({ limits: { maxInFlightBytes: 400_000 } })
+      const { port } = yield* serve({ limits: { maxInFlightBytes: 400_000, maxOwnerBytes: 20_000 } })
       assert.deepStrictEqual(yield* ask(port, line(honest)), granted)
-      const { answerTo, socket } = yield* asking(port)
+      // A single one of an address may always wait, however long it is.
+      const one = yield* asking(port, "127.0.0.2")
+      const other = yield* asking(port, "127.0.0.3")
+      const third = yield* asking(port, "127.0.0.4")
       for (let i = 0; i < 2; i++) {
-        socket.write(Buffer.concat([waiting("1", 20_000), waiting("2", 20_000), waiting("3", 20_000)]))
-        assert.strictEqual((yield* answerTo("3")).Status, "NotOwner")
+        one.socket.write(Buffer.concat([waiting("1", 20_000), waiting("2")]))
+        // Another has a share of a quarter, as has each address.
+        assert.strictEqual((yield* one.answerTo("2")).Status, "NotOwner")
+        other.socket.write(Buffer.concat([waiting("4", 20_000), line({ Seq: "v", ...honest, Action: "Version" })]))
+        assert.strictEqual((yield* other.answerTo("v")).Status, "Version")
+        third.socket.write(waiting("3", 20_000))
+        assert.strictEqual((yield* third.answerTo("3")).Status, "NotOwner")
         assert.deepStrictEqual(yield* ask(port, line(honest)), granted)
         // Those that wait are served as before, and what they took is free again.
         assert.strictEqual(statusOf(yield* ask(port, line({ ...honest, Action: "Unlock" }))), "Unlocked")
-        for (const Seq of ["1", "2"]) {
-          assert.deepInclude(yield* answerTo(Seq), { Status: "Locked" })
-          socket.write(line({ ...honest, ID: Seq.padEnd(20_000, "x"), Action: "Unlock", Seq: `${Seq}u` }))
-          assert.deepInclude(yield* answerTo(`${Seq}u`), { Status: "Unlocked" })
-        }
+        assert.deepInclude(yield* one.answerTo("1"), { Status: "Locked" })
+        one.socket.write(line({ ...honest, ID: "1".padEnd(20_000, "x"), Action: "Unlock", Seq: "u" }))
+        assert.deepInclude(yield* one.answerTo("u"), { Status: "Unlocked" })
+        assert.deepInclude(yield* other.answerTo("4"), { Status: "Locked" })
+        other.socket.write(line({ ...honest, ID: "4".padEnd(20_000, "x"), Action: "Unlock", Seq: "u" }))
+        assert.deepInclude(yield* other.answerTo("u"), { Status: "Unlocked" })
         assert.deepStrictEqual(yield* ask(port, line(honest)), granted)
       }
     }))
