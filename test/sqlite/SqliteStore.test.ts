@@ -182,35 +182,6 @@ describe("a transaction", () => {
       }))
   }
 
-  for (const removed of [["-wal"], ["-wal", "-shm"]]) {
-    it.live(`is refused once ${removed.join(" and ")} beside the file is gone, and so is who opens it then`, () =>
-      Effect.gen(function*() {
-        const file = newFile()
-        const store = yield* open(file)
-        yield* write(store, "name")
-        for (const end of removed) fs.rmSync(file + end)
-        const refused = yield* Effect.flip(write(store, "name"))
-        assert.include(refused.message, "-wal was replaced or removed while it was in use")
-        const other = yield* failureOf(open(file, { timeout: "50 millis" }))
-        assert.include(other.message, "sees it elsewhere, or its -wal was removed")
-      }))
-  }
-
-  it.live("is refused where the file alone is seen elsewhere too, as by a mount of it", () =>
-    Effect.gen(function*() {
-      const [file, elsewhere] = [newFile(), newFile()]
-      yield* Effect.scoped(Effect.gen(function*() {
-        const store = yield* open(file)
-        yield* write(store, "name")
-        fs.linkSync(file, elsewhere)
-        const error = yield* failureOf(open(elsewhere, { timeout: "50 millis" }))
-        assert.include(error.message, "is used by a process that sees it elsewhere")
-        yield* write(store, "name")
-      }))
-      // Nobody else has it any more.
-      assert.strictEqual(yield* ownerOf(yield* open(elsewhere), "name"), "o")
-    }))
-
   it.effect("leaves out what was withdrawn before it began", () =>
     Effect.gen(function*() {
       const file = newFile()
