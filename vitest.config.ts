@@ -6,7 +6,11 @@ const src = (file: string) => path.join(import.meta.dirname, "src", file)
 const tests = "**/*.test.ts"
 
 /** What loads the whole machine, or measures it: one file at a time, with no other beside it. */
-const proof = [`test/system/{faults,hostile,programs,simulation}/${tests}`, "test/system/sqlite/crash.test.ts"]
+const proof = [
+  `test/system/{faults,hostile,programs,simulation}/${tests}`,
+  "test/system/sqlite/crash.test.ts",
+  "test/system/store/load.test.ts"
+]
 
 /** Where the figures of the run are gathered, beside those that tests report themselves (test/support/report.ts). */
 const reports = process.env["DLM_REPORT_DIR"]

@@ -26,7 +26,12 @@ const sections: Readonly<Record<Section, string>> = {
 The real client, server and memory store on a simulated network and clock, with a seeded order of all that happens. A
 seed gives the same run again; one that fails is printed with its trace. Two checks see each run: no two hold a name at
 once, fences rise, answers are true, and guarded writes come from the newest holder; and each name's history has an order
-that the protocol allows (Wing, Gong, Lowe), where an answer that did not come may mean either.`,
+that the protocol allows (Wing, Gong, Lowe), where an answer that did not come may mean either. With names that several
+hold also: never more weight than the limit, a fence for each holder, and nobody passes the first that waits.`,
+  "Names that several hold": `
+Two servers in one process over each store, many owners of a few names with limits of 1 to 16 and with readers and writers,
+short times to live, waits, and one server after another lost with all that was asked of it. By what was answered there is
+never more weight than the limit, fences rise, each refusal has a reason, and in the end all of each limit is there.`,
   "Real processes": `
 Clients and \`dlm serve\` as processes, over TCP through a proxy that fails, on every store. What clients saw is checked
 as above, but for the search for an order, and a counter that is read and written under the lock, with its fence, must
@@ -149,7 +154,7 @@ ${parts.join("\n")}
 - Floods over TLS, where the chunks are those of Node's streams. Their handshakes count as connections.
 - Windows and macOS. The tests run on Linux.
 - Linearizability is searched for on simulated histories of up to 500 operations on a name; those of real processes get
-  the checks that take near-linear time.
+  the checks that take near-linear time, and so do those of names that several hold under load.
 - The simulation has the memory store, at hand or as if across a network. The other stores are tested with their real
   servers.
 `

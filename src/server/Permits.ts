@@ -48,8 +48,10 @@ export const isWellFormed = (request: Request): boolean => {
 const fits = (holders: ReadonlyArray<Permit>, { limit, weight }: Asked): boolean => {
   if (holders.length >= maxHolders) return false
   if (limit === "shared") {
+    // mutant: writer-alone
     return holders.every((holder) => holder.weight !== "all") && (weight === 1 || holders.length === 0)
   }
+  // mutant: weights-count
   return holders.reduce((sum, holder) => sum + Number(holder.weight), Number(weight)) <= limit
 }
 
@@ -125,6 +127,7 @@ const shareOf = ({ limit, next }: Permits, holders: ReadonlyArray<Permit | Admit
 })
 
 const without = (permits: Permits, holder: Permit): Change =>
+  // mutant: ends-its-own
   shareOf(permits, permits.holders.filter((one) => one !== holder))
 
 const lock = (
@@ -143,6 +146,7 @@ const lock = (
     return mine === undefined ? notOwner : renew(permits, mine, request, asked)
   }
   if (mine !== undefined && asked !== undefined) return renew(permits, mine, request, asked)
+  // mutant: other-limit-conflicts
   if (asked !== undefined && !isEmpty && permits.limit !== asked.limit) return keep(conflict(permits.limit))
   if (permits.next !== undefined && !isNext(permits, request.ID, identity)) return notOwner
   const fitting = asked === undefined ? isEmpty : fits(permits.holders, asked)
@@ -167,15 +171,18 @@ const admit = (permits: Permits, request: Request, identity: string | undefined,
   }
   const { limit, weight } = asked
   const holder = { owner: ID, identity, weight, label: Label, since: undefined, fence: undefined, endsIn }
+  // mutant: others-hold-on
   return shareOf({ limit, holders: [], next: undefined }, endsIn > 0 ? [...permits.holders, holder] : permits.holders)
 }
 
 const renew = (permits: Permits, mine: Permit, request: Request, asked: Asked): Decision<Response> => {
   const { ID, Label } = request
+  // mutant: other-weight-conflicts
   if (asked.limit !== permits.limit || asked.weight !== mine.weight) return keep(conflict(permits.limit))
   const renewed: Permit = { ...mine, label: Label ?? mine.label, isRenewed: true, endsIn: endsInOf(request) }
   return {
     answer: { Status: "Locked", ID },
+    // mutant: renews-its-own
     change: renewed.endsIn > 0
       ? shareOf(permits, permits.holders.map((one) => one === mine ? renewed : one))
       : without(permits, mine)
@@ -212,6 +219,7 @@ const passOn = (
   }
   return {
     answer: { Status: "Locked", ID: heir },
+    // mutant: giver-ends
     change: heirs.endsIn > 0
       ? shareOf(permits, [...permits.holders.filter((one) => one !== giver), heirs])
       : without(permits, giver)
@@ -248,6 +256,7 @@ export const giveUpTurn = (
 
 /** Takes back the grant of this fence, unless its holder was told of it since. */
 export const takeBack = (entry: Permits, granted: bigint | undefined): Change => {
+  // mutant: take-back-its-own
   const holder = entry.holders.find(({ fence }) => fence === granted)
   return holder === undefined || holder.isRenewed === true ? { _tag: "Keep" } : without(entry, holder)
 }

@@ -69,6 +69,7 @@ const deciding = (queue: () => WaitQueue, head: Permits.Turn) => ({
     arrival: Arrival | undefined
   ) => {
     // A name, or a place among its holders, that is free for a moment belongs to the first that waits for it.
+    // mutant: behind-those-who-wait
     const isNew = entry === undefined || (entry.limit !== undefined && Permits.isNewAmong(entry, request, identity))
     return isNew && Mutex.takesFree(request) && queue().isBehind(request, identity, arrival)
       ? Mutex.answerOnly(queue().refusalOfNew(request, entry))

@@ -314,6 +314,7 @@ export class WaitQueue {
     this.alarms.clear(waiter)
     if (claim.waiters.size > 0) return
     drop(queue, claim)
+    // mutant: turn-is-given-up
     if (queue.granting !== claim) this.giveUpTurn(claim)
   }
 

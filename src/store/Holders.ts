@@ -104,6 +104,7 @@ export const living = ({ holders, limit, next }: Kept, seen: Seen): Permits | un
   const rowEndsAt = seen.now === undefined ? undefined : seen.now + seen.expiresIn
   for (const one of holders) {
     const left = endsIn(one, seen)
+    // mutant: holder-ends
     if (left > 0) alive.push(new FoundHolder(one, one.fence ?? seen.revision, left, rowEndsAt))
   }
   const until = next === undefined ? 0 : endsIn(next, seen)
@@ -163,6 +164,7 @@ export const keeping = (
     }
     const former = found.find(({ identity, owner }) => owner === one.owner && identity === one.identity)
     const { fence, isRenewed, label, since = wall() } = one
+    // mutant: holder-keeps-fence
     return {
       ...anew(one, former === undefined ? ++last : placeOf(former)),
       since,

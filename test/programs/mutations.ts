@@ -119,8 +119,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     name: "a new tenure has the fence of the one before",
     mark: "fence-of-tenure",
-    part: "stored.entry === undefined || begins === true",
-    by: "begins === true"
+    part: "stored.entry === undefined || begins",
+    by: "stored.entry !== undefined && begins"
   },
   {
     name: "the server serves first who came last",

@@ -6,7 +6,13 @@ import { Schema } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 
-export const Section = Schema.Literals(["Simulation", "Real processes", "Hostile input", "Elsewhere in the tests"])
+export const Section = Schema.Literals([
+  "Simulation",
+  "Names that several hold",
+  "Real processes",
+  "Hostile input",
+  "Elsewhere in the tests"
+])
 export type Section = typeof Section.Type
 
 export const Row = Schema.Struct({

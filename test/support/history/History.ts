@@ -33,6 +33,9 @@ export interface Operation extends Span {
   readonly meant?: bigint | undefined
   /** To whom it passes that tenure. */
   readonly heir?: string | undefined
+  /** Of a `Lock` for some of a limit, that and how much of it, as on the wire. */
+  readonly limit?: string | undefined
+  readonly weight?: string | undefined
   readonly response: Protocol.Response | undefined
   /** When the server had its answer, and which, as far as that can be told. */
   readonly served?: { readonly order: number; readonly status: Protocol.Response["Status"] } | undefined
@@ -77,6 +80,23 @@ export interface Pause {
   readonly to: number
 }
 
+/** A request at a server: from when it came until it was answered, or nobody waited for its answer any more. */
+export interface Visit {
+  readonly id: string
+  readonly name: string
+  readonly action: Protocol.Action
+  readonly wait: number
+  /** Whether it means one tenure. */
+  readonly means: boolean
+  readonly came: number
+  readonly left: number
+  readonly leftAt: number
+  /** The fence that it was granted with, if it was. */
+  readonly fence: bigint | undefined
+  /** Which server it was, where there are several. */
+  readonly server: number
+}
+
 /** All that was seen. */
 export interface Seen {
   readonly operations: ReadonlyArray<Operation>
@@ -84,6 +104,8 @@ export interface Seen {
   readonly touches: ReadonlyArray<Touch>
   readonly forgettings: ReadonlyArray<Forgetting>
   readonly pauses: ReadonlyArray<Pause>
+  /** Where it was seen what servers do. */
+  readonly visits?: ReadonlyArray<Visit>
 }
 
 /** What is still open, and known in full later. */
@@ -102,6 +124,7 @@ export class History implements Seen {
   readonly touches: Array<Touch> = []
   readonly forgettings: Array<Open<Forgetting>> = []
   readonly pauses: Array<Open<Pause>> = []
+  readonly visits: Array<Open<Visit>> = []
   /** Requests that were answered or have failed. */
   completed = 0
   private order = 0
@@ -130,6 +153,8 @@ export class History implements Seen {
       data: request.DataStore,
       meant: request.Fence === undefined ? undefined : BigInt(request.Fence),
       heir: request.Action === "Lock" ? request.Heir : undefined,
+      limit: request.Limit,
+      weight: request.Weight,
       invoked: this.order++,
       invokedAt: this.now(),
       returned: Infinity,
@@ -146,9 +171,35 @@ export class History implements Seen {
       who,
       `asks ${operation.action} ${operation.name} ${operation.id} ttl=${operation.ttl} wait=${operation.wait}` +
         (operation.meant === undefined ? "" : ` fence=${operation.meant}`) +
-        (operation.heir === undefined ? "" : ` heir=${operation.heir}`)
+        (operation.heir === undefined ? "" : ` heir=${operation.heir}`) +
+        (operation.limit === undefined ? "" : ` limit=${operation.limit} weight=${operation.weight ?? 1}`)
     )
     return operation
+  }
+
+  /** A request has come to a server. */
+  comes(request: Protocol.Request, server = 0): Open<Visit> {
+    const visit = {
+      id: request.ID,
+      name: request.FileName,
+      action: request.Action,
+      wait: request.Wait ?? 0,
+      means: request.Fence !== undefined,
+      came: this.order++,
+      left: Infinity,
+      leftAt: Infinity,
+      fence: undefined,
+      server
+    }
+    this.visits.push(visit)
+    return visit
+  }
+
+  /** It has its answer, or is given up. */
+  leaves(visit: Open<Visit>, response?: Protocol.Response): void {
+    visit.left = this.order++
+    visit.leftAt = this.now()
+    if (response?.Status === "Locked" && response.Fence !== undefined) visit.fence = BigInt(response.Fence)
   }
 
   /** The server had this answer to such a request: most likely it was the last that was not seen served. */
@@ -259,5 +310,5 @@ export class History implements Seen {
   }
 }
 
-const keyOf = ({ Action, Fence, FileName, Heir, ID }: Protocol.Request): string =>
-  `${Action} ${FileName} ${ID} ${Fence} ${Heir}`
+const keyOf = ({ Action, Fence, FileName, Heir, ID, Limit, Weight }: Protocol.Request): string =>
+  `${Action} ${FileName} ${ID} ${Fence} ${Heir} ${Limit} ${Weight}`

@@ -14,6 +14,18 @@ const ttl = 1_000
 const slack = 100
 const limits: Limits = { slack, grain: 2 }
 
+/** What else a request says, and is answered: of a limit so much, or that it has another. */
+interface More {
+  readonly fence?: number
+  readonly data?: string
+  readonly meant?: number
+  readonly heir?: string
+  readonly wait?: number
+  readonly of?: number | "shared"
+  readonly weight?: number | "all"
+  readonly told?: number | "shared"
+}
+
 /** A process, and what it wrote. */
 const process = () => {
   const lines: Array<Line> = []
@@ -26,7 +38,7 @@ const process = () => {
       action: Protocol.Action,
       [from, to]: readonly [number, number?],
       status?: Protocol.Response["Status"],
-      more: { readonly fence?: number; readonly data?: string; readonly meant?: number; readonly heir?: string } = {}
+      more: More = {}
     ) => {
       const op = n++
       lines.push({
@@ -37,10 +49,12 @@ const process = () => {
         name: "a",
         id,
         ttl,
-        wait: 0,
+        wait: more.wait ?? 0,
         data: action === "Put" ? more.data : undefined,
         meant: more.meant === undefined ? undefined : String(more.meant),
-        heir: more.heir
+        heir: more.heir,
+        limit: more.of === undefined ? undefined : String(more.of),
+        weight: more.weight === undefined ? undefined : String(more.weight)
       })
       if (to === undefined) return self
       const response = {
@@ -48,7 +62,8 @@ const process = () => {
         // A tenure that is meant and over is nobody's.
         ...(status === "Locked" || (action === "Unlock" && more.meant !== 0) ? { ID: more.heir ?? id } : {}),
         ...(more.fence === undefined ? {} : { Fence: String(more.fence) }),
-        ...(action === "Get" && more.data !== undefined ? { DataStore: more.data } : {})
+        ...(action === "Get" && more.data !== undefined ? { DataStore: more.data } : {}),
+        ...(status === "Conflict" ? { Limit: String(more.told) } : {})
       } as Protocol.Response
       lines.push({ type: "ended", op, at: to, ending: "answered", response })
       return self
@@ -72,8 +87,12 @@ const process = () => {
 }
 
 /** The promises that are broken by what these processes wrote. */
-const broken = (processes: ReadonlyArray<ReturnType<typeof process>>, forgettings?: ReadonlyArray<Forgetting>) =>
-  Object.entries(violations(fromLines(processes.map(({ lines }) => lines), forgettings), limits))
+const broken = (
+  processes: ReadonlyArray<ReturnType<typeof process>>,
+  forgettings?: ReadonlyArray<Forgetting>,
+  more?: Limits
+) =>
+  Object.entries(violations(fromLines(processes.map(({ lines }) => lines), forgettings), { ...limits, ...more }))
     .filter(([, found]) => found.length > 0).map(([promise]) => promise)
 
 describe("a history", () => {
@@ -161,7 +180,7 @@ describe("a request that means a tenure", () => {
       held().ask("x", "Lock", [20, 30], status, { meant, ...(status === "Locked" ? { fence: 2 } : {}) })
     assert.deepStrictEqual([broken([asked(2, "Locked")]), searched(asked(2, "Locked"))], [[], undefined])
     assert.deepStrictEqual([broken([asked(1, "NotOwner")]), searched(asked(1, "NotOwner"))], [[], undefined])
-    assert.deepStrictEqual(broken([asked(1, "Locked")]), ["answers"])
+    assert.deepStrictEqual(broken([asked(1, "Locked")]), ["fences", "answers"])
     assert.isDefined(searched(asked(1, "Locked")))
     assert.deepStrictEqual(broken([asked(2, "NotOwner")]), ["answers"])
     assert.isDefined(searched(asked(2, "NotOwner")))
@@ -299,5 +318,198 @@ describe("the search for an order", () => {
     // It is free again, and then refused.
     const refused = process().ask("y", "Lock", [70, 80], "NotOwner")
     assert.isDefined(searched(one, refused))
+  })
+})
+
+describe("a name with a limit", () => {
+  type Process = ReturnType<typeof process>
+  const searched = (...processes: ReadonlyArray<Process>) =>
+    search(fromLines(processes.map(({ lines }) => lines)), { serverRate: 1, late: 0 }).violation
+  /** Whether both the checks and the search let it be. */
+  const mayBe = (...processes: ReadonlyArray<Process>) => {
+    assert.deepStrictEqual(broken(processes, [], { late: 0 }), [])
+    assert.isUndefined(searched(...processes))
+  }
+  /** What is broken, as the checks see it; and the search has no order for it either. */
+  const mayNotBe = (...processes: ReadonlyArray<Process>) => {
+    assert.isDefined(searched(...processes), "an order was found")
+    return broken(processes, [], { late: 0 })
+  }
+  const takes = (id: string, from: number, fence: number, weight: number | "all", of: number | "shared", wait = 0) =>
+    process().ask(id, "Lock", [from, from + 10], "Locked", { fence, weight, of, wait })
+  const refused = (id: string, from: number, weight: number | "all", of: number | "shared") =>
+    process().ask(id, "Lock", [from, from + 10], "NotOwner", { weight, of })
+
+  it("has holders whose weights together are at most that", () => {
+    mayBe(takes("x", 0, 1, 2, 5), takes("y", 20, 2, 3, 5), refused("z", 40, 1, 5))
+    assert.deepStrictEqual(mayNotBe(takes("x", 0, 1, 2, 5), takes("y", 20, 2, 4, 5)), ["exclusion"])
+    assert.deepStrictEqual(
+      mayNotBe(takes("x", 0, 1, 2, 5), takes("y", 20, 2, 2, 5), takes("z", 40, 3, 2, 5)),
+      ["exclusion"]
+    )
+    // Each ends for itself.
+    mayBe(takes("x", 0, 1, 2, 5), takes("y", 500, 2, 3, 5), takes("z", 1011, 3, 2, 5), refused("u", 1030, 1, 5))
+    assert.deepStrictEqual(
+      mayNotBe(takes("x", 0, 1, 2, 5), takes("y", 500, 2, 3, 5), takes("z", 1011, 3, 3, 5)),
+      ["exclusion"]
+    )
+  })
+
+  it("has readers together, and a writer alone", () => {
+    mayBe(takes("x", 0, 1, 1, "shared"), takes("y", 20, 2, 1, "shared"), refused("w", 40, "all", "shared"))
+    mayBe(takes("w", 0, 1, "all", "shared"), refused("x", 20, 1, "shared"))
+    assert.deepStrictEqual(
+      mayNotBe(takes("x", 0, 1, 1, "shared"), takes("w", 20, 2, "all", "shared")),
+      ["exclusion"]
+    )
+    assert.deepStrictEqual(
+      mayNotBe(takes("w", 0, 1, "all", "shared"), takes("x", 20, 2, 1, "shared")),
+      ["exclusion"]
+    )
+  })
+
+  it("has no mutex beside its holders, and no holders beside a mutex", () => {
+    const mutex = (from: number, fence: number) => process().ask("m", "Lock", [from, from + 10], "Locked", { fence })
+    mayBe(takes("x", 0, 1, 1, 5), process().ask("m", "Lock", [20, 30], "NotOwner"), mutex(1011, 2))
+    assert.deepStrictEqual(mayNotBe(takes("x", 0, 1, 1, 5), mutex(20, 2)), ["exclusion", "answers"])
+    mayBe(mutex(0, 1), refused("x", 20, 1, 5), refused("m", 40, 1, 5))
+    assert.deepStrictEqual(mayNotBe(mutex(0, 1), takes("x", 20, 2, 1, 5)), ["exclusion", "answers"])
+    assert.deepStrictEqual(mayNotBe(mutex(0, 1), takes("m", 20, 1, 1, 5)), ["answers"])
+    // Data belong to a mutex.
+    mayBe(takes("x", 0, 1, 1, 5), process().ask("x", "Put", [20, 30], "NotOwner", { data: "x" }))
+    assert.include(
+      mayNotBe(takes("x", 0, 1, 1, 5), process().ask("x", "Put", [20, 30], "Done", { data: "x" })),
+      "answers"
+    )
+  })
+
+  it("has a fence for each holder, which rises with each tenure, and stays with renewals", () => {
+    const renews = (id: string, from: number, fence: number, weight: number, more: More = {}) =>
+      process().ask(id, "Lock", [from, from + 10], "Locked", { fence, weight, of: 5, ...more })
+    mayBe(takes("x", 0, 1, 2, 5), takes("y", 20, 2, 3, 5), renews("x", 40, 1, 2), renews("y", 60, 2, 3, { meant: 2 }))
+    assert.deepStrictEqual(mayNotBe(takes("x", 0, 2, 2, 5), takes("y", 20, 1, 3, 5)), ["fences"])
+    assert.include(mayNotBe(takes("x", 0, 1, 2, 5), takes("y", 20, 1, 3, 5)), "fences")
+    assert.isDefined(searched(takes("x", 0, 1, 2, 5), renews("x", 40, 3, 2)))
+    assert.include(mayNotBe(takes("x", 0, 1, 2, 5), renews("x", 40, 3, 2, { meant: 1 })), "fences")
+    // What was renewed lasts longer, and nothing else does.
+    const [one, other] = [takes("x", 0, 1, 2, 5), takes("y", 20, 2, 3, 5)]
+    mayBe(one, other, renews("y", 500, 2, 3), takes("z", 1200, 3, 2, 5), refused("u", 1220, 1, 5))
+    assert.deepStrictEqual(mayNotBe(one, other, renews("y", 500, 2, 3), refused("z", 1200, 2, 5)), ["refusals"])
+    assert.deepStrictEqual(mayNotBe(one, other, renews("y", 500, 2, 3), takes("z", 1200, 3, 3, 5)), ["exclusion"])
+    // Before an answer it is not known in which order two began.
+    const early = process().ask("x", "Lock", [0, 200], "Locked", { fence: 3, weight: 2, of: 5 })
+    mayBe(early, takes("y", 20, 2, 3, 5))
+    // One that was given back is over for its owner, and for nobody else.
+    const gives = () => takes("x", 0, 1, 2, 5).ask("x", "Unlock", [40, 50], "Unlocked")
+    mayBe(gives(), takes("y", 20, 2, 3, 5), renews("y", 60, 2, 3))
+    assert.deepStrictEqual(mayNotBe(gives(), takes("y", 20, 2, 3, 5), renews("x", 60, 1, 2)), ["fences"])
+  })
+
+  it("passes on the place of one holder", () => {
+    const passed = (fence: number, status: "Locked" | "NotOwner" = "Locked") =>
+      process().ask("x", "Lock", [20, 30], status, {
+        meant: 1,
+        heir: "h",
+        weight: 2,
+        of: 3,
+        ...(status === "Locked" ? { fence } : {})
+      })
+    const beside = () => takes("y", 12, 2, 1, 3)
+    const asks = (id: string) => process().ask(id, "TestLock", [40, 50], "Locked")
+    mayBe(takes("x", 0, 1, 2, 3), beside(), passed(3), asks("h"), asks("y"), refused("u", 60, 1, 3))
+    assert.include(mayNotBe(takes("x", 0, 1, 2, 3), beside(), passed(1)), "fences")
+    assert.isDefined(searched(takes("x", 0, 1, 2, 3), beside(), passed(3), asks("x")))
+    assert.isDefined(searched(takes("x", 0, 1, 2, 3), beside(), passed(3, "NotOwner")))
+    assert.deepStrictEqual(
+      mayNotBe(takes("x", 0, 1, 2, 3), beside(), passed(3), takes("u", 60, 4, 1, 3)),
+      ["exclusion"]
+    )
+  })
+
+  it("tells of a conflict where there is another limit, or weight", () => {
+    const conflict = (id: string, from: number, weight: number, of: number, told: number) =>
+      process().ask(id, "Lock", [from, from + 10], "Conflict", { weight, of, told })
+    mayBe(takes("x", 0, 1, 1, 5), conflict("y", 20, 1, 4, 5), conflict("x", 40, 2, 5, 5), conflict("x", 60, 1, 4, 5))
+    // The limit is gone with its holders.
+    mayBe(takes("x", 0, 1, 1, 5), takes("y", 1011, 2, 1, 4), conflict("z", 1030, 1, 5, 4))
+    assert.deepStrictEqual(mayNotBe(conflict("y", 20, 1, 4, 5)), ["refusals"])
+    assert.deepStrictEqual(mayNotBe(takes("x", 0, 1, 1, 5), conflict("y", 20, 1, 5, 5)), ["refusals"])
+    assert.deepStrictEqual(mayNotBe(takes("x", 0, 1, 1, 5), conflict("y", 1011, 1, 4, 5)), ["refusals"])
+    assert.include(mayNotBe(takes("x", 0, 1, 1, 5), conflict("y", 20, 1, 4, 3)), "answers")
+    // And nothing else is told.
+    assert.include(mayNotBe(takes("x", 0, 1, 1, 5), refused("y", 20, 1, 4)), "answers")
+    assert.include(mayNotBe(takes("x", 0, 1, 1, 5), takes("y", 20, 2, 1, 4)), "answers")
+    assert.deepStrictEqual(mayNotBe(takes("x", 0, 1, 1, 5), takes("x", 20, 1, 2, 5)), ["answers"])
+    // The limit of the first that waits counts, too.
+    const waits = process().ask("w", "Lock", [0, 900], "Locked", { fence: 3, weight: 1, of: 5, wait: 1000 })
+    mayBe(waits, conflict("y", 20, 1, 4, 5))
+    const mutex = process().ask("m", "Lock", [0, 10], "Conflict", { told: 5 })
+    assert.include(broken([takes("x", 0, 1, 1, 5), mutex]), "answers")
+  })
+
+  it("loses no place of those who have ended", () => {
+    const all = (from: number, status: "Locked" | "NotOwner") =>
+      status === "Locked" ? takes("z", from, 9, 5, 5) : refused("z", from, 5, 5)
+    const ended = () => [
+      takes("x", 0, 1, 2, 5).ask("x", "Unlock", [20, 30], "Unlocked"),
+      takes("y", 0, 2, 3, 5).ask("y", "Lock", [100, 110], "Locked", { fence: 2, weight: 3, of: 5 })
+    ]
+    mayBe(...ended(), all(1050, "NotOwner"))
+    mayBe(...ended(), all(1111, "Locked"))
+    assert.deepStrictEqual(mayNotBe(...ended(), all(1111, "NotOwner")), ["refusals"])
+    // One of which nothing was heard may have a place.
+    mayBe(...ended(), process().ask("u", "Lock", [300], undefined, { of: 5 }), all(1111, "NotOwner"))
+    // Not only all of it, any place.
+    assert.deepStrictEqual(mayNotBe(...ended(), refused("z", 40, 2, 5)), ["refusals"])
+    // One that waits keeps others from it.
+    const heavy = process().ask("h", "Lock", [35, 900], "NotOwner", { weight: 5, of: 5, wait: 800 })
+    mayBe(...ended(), heavy, refused("z", 40, 2, 5))
+  })
+
+  it("is one owner's without an answer that came too late to be told", () => {
+    // Its grant was never heard of, and yet it holds.
+    const unheard = process().ask("x", "Lock", [0], undefined, { weight: 2, of: 3 })
+    mayBe(unheard, takes("y", 20, 2, 1, 3), refused("z", 40, 1, 3))
+    mayBe(
+      unheard,
+      takes("y", 20, 2, 1, 3),
+      process().ask("x", "Lock", [40, 50], "Locked", { fence: 1, weight: 2, of: 3 })
+    )
+    assert.isDefined(searched(unheard, takes("y", 20, 2, 2, 3), takes("z", 40, 3, 2, 3)))
+  })
+
+  it("lets nobody pass the first that waits", () => {
+    let now = 0
+    const history = new History({ now: () => now++ })
+    const request = (ID: string, more: Partial<Protocol.Request>): Protocol.Request => ({
+      ID,
+      FileName: "a",
+      Action: "Lock",
+      Expire: 1,
+      Limit: "3",
+      ...more
+    })
+    const comes = (ID: string, more: Partial<Protocol.Request> = {}) => history.comes(request(ID, more))
+    const granted = (ID: string, Fence: string): Protocol.Response => ({ Status: "Locked", ID, Fence })
+    const found = () => violations(history).turns
+    const waits = { Wait: 100 }
+    history.leaves(comes("x"), granted("x", "1"))
+    const [heavy, light] = [comes("heavy", waits), comes("light", waits)]
+    // A renewal passes nobody.
+    history.leaves(comes("x"), granted("x", "1"))
+    history.leaves(comes("x", { Fence: "1" }), granted("x", "1"))
+    assert.deepStrictEqual(found(), [])
+    history.leaves(heavy, granted("heavy", "2"))
+    const again = comes("heavy", waits)
+    history.leaves(light, granted("light", "3"))
+    assert.deepStrictEqual(found(), [])
+    history.leaves(comes("passer-by"), granted("passer-by", "4"))
+    assert.match(String(found()), /^a: passer-by, .* passed heavy/)
+    // A server that has forgotten all knows none that wait.
+    history.forget()
+    history.leaves(comes("later"), granted("later", "5"))
+    assert.strictEqual(found()!.length, 1)
+    history.leaves(again)
+    assert.strictEqual(found()!.length, 1)
   })
 })

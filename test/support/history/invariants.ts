@@ -2,8 +2,13 @@
  * What must be true of every history of a lock server that keeps its promises, checked in near-linear time. Each check
  * gives what cannot be true, in words.
  */
-import type { Forgetting, Hold, Operation, Pause, Seen, Touch } from "./History.ts"
+import { byName, type Found, inOrder, runInOrder, shown } from "./checks.ts"
+import { fallingFences } from "./fences.ts"
+import type { Hold, Operation, Pause, Seen, Touch } from "./History.ts"
+import { type Asked, askedOf, fitTogether, type Limit, type Weight } from "./permits.ts"
+import { unfoundedRefusals } from "./refusals.ts"
 import { grantedFence, granteeOf, isAnothers, mayEnd, ownerOf, type Tenure, tenures } from "./tenures.ts"
+import { passedWaiters } from "./turns.ts"
 
 /** What is known of clients and servers beyond their history. Times are in milliseconds. */
 export interface Limits {
@@ -21,95 +26,64 @@ export interface Limits {
   readonly idsReused?: boolean
   /** Whether bodies ask for their lock themselves, so that not all answers are the lease's. */
   readonly locksWithin?: boolean
+  /** How long after its wait a request without an answer may still take effect. With it each refusal must have a reason. */
+  readonly late?: number
+  /** How long after its answer one that waited may still keep others out. */
+  readonly settles?: number
+  /** How long after it was given its answer it is seen that a request leaves a server. By default the grain. */
+  readonly lag?: number
+  /** How much longer than its time to live a holder may be there. */
+  readonly lasts?: number
 }
-
-type Found = Array<string>
-
-const byName = <A extends { readonly name: string }>(all: ReadonlyArray<A>) => Map.groupBy(all, ({ name }) => name)
-const inOrder = <A extends { readonly from: number }>(all: ReadonlyArray<A>) => all.toSorted((a, b) => a.from - b.from)
-const shown = ({ action, id, name }: Operation): string => `${action} ${name} by ${id}`
 
 /** Answers are such as a server gives to a client that does nothing wrong, and to the one that asked. */
 const foreignAnswers = ({ operations }: Seen, { storeFails = false, storeIsFar = false }: Limits): Found => {
   const impossible = new Set<string>(["BadPayload", "BadAction"])
   return operations.flatMap((operation) => {
-    const { response, wait } = operation
+    const { limit, response, wait } = operation
     if (response === undefined || response.Status === "Version") return []
     const mayBeBusy = storeFails || (storeIsFar && wait > 0)
     if (isAnothers(response, operation)) return [`${shown(operation)} was answered what is another's`]
-    return impossible.has(response.Status) || (response.Status === "NO" && !mayBeBusy)
+    return impossible.has(response.Status) || (response.Status === "NO" && !mayBeBusy) ||
+        (response.Status === "Conflict" && limit === undefined)
       ? [`${shown(operation)} was answered ${response.Status}`]
       : []
   })
 }
 
-/** By the answers alone, no name was held by two at once. */
+/** Whether these may hold a name together: of a mutex each excludes all others, and of a limit they must fit. */
+const mayBeTogether = (all: ReadonlyArray<Tenure>): boolean => {
+  const weights = new Map<string, Weight>()
+  let limit: Limit | undefined
+  for (const { asked, id } of all) {
+    if (all.length > 1 && (asked === undefined || (limit ?? asked.limit) !== asked.limit)) return false
+    if (asked === undefined) continue
+    limit = asked.limit
+    // Of one owner, of which two tenures are known, only one is meant.
+    const known = weights.get(id)
+    if (known === undefined || known === "all" || (asked.weight !== "all" && asked.weight < known)) {
+      weights.set(id, asked.weight)
+    }
+  }
+  return limit === undefined || fitTogether(limit, Array.from(weights.values()))
+}
+
+const told = ({ asked, fence, id, to }: Tenure): string =>
+  `${id} (fence ${fence}` + (asked === undefined ? "" : `, ${asked.weight} of ${asked.limit}`) + `) until ${to}`
+
+/** By the answers alone, no name was held by two at once, or by more than its limit. */
 const overlappingTenures = (all: ReadonlyArray<Tenure>): Found => {
   const found: Found = []
   for (const [name, ofName] of byName(all)) {
-    let last: Tenure | undefined
+    let open: Array<Tenure> = []
     for (const tenure of inOrder(ofName)) {
-      if (last !== undefined && tenure.id !== last.id && tenure.from < last.to) {
-        found.push(
-          `${name} was held by ${last.id} (fence ${last.fence}) until ${last.to}, ` +
-            `and by ${tenure.id} (fence ${tenure.fence}) from ${tenure.from}`
-        )
+      open = open.filter(({ to }) => to > tenure.from)
+      const others = open.filter(({ id }) => id !== tenure.id)
+      if (others.length > 0 && !mayBeTogether([...others, tenure])) {
+        found.push(`${name} was held by ${others.map(told).join(", ")}, and from ${tenure.from} by ${told(tenure)}`)
       }
-      if (last === undefined || tenure.to > last.to) last = tenure
+      open.push(tenure)
     }
-  }
-  return found
-}
-
-/** What happens to a check at a place in the order of all events: what is asked before what is answered. */
-interface Event {
-  readonly order: number
-  readonly asks: boolean
-  readonly run: () => void
-}
-
-const runInOrder = (events: ReadonlyArray<Event>): void => {
-  const sorted = events.toSorted((a, b) => a.order - b.order || Number(b.asks) - Number(a.asks))
-  for (const { run } of sorted) run()
-}
-
-/** A fence is one owner's, and greater than all that were known to be over before it was asked for. */
-const fallingFences = ({ forgettings, operations }: Seen): Found => {
-  const found: Found = []
-  for (const [name, ofName] of byName(operations)) {
-    const owners = new Map<bigint, string>()
-    const events: Array<Event> = []
-    let known = -1n
-    let over = -1n
-    // All that is known when this begins is over when it has ended.
-    const ends = ({ invoked, returned }: Operation | Forgetting) => {
-      let before = -1n
-      events.push({ order: invoked, asks: true, run: () => void (before = known) })
-      events.push({ order: returned, asks: false, run: () => void (before > over && (over = before)) })
-    }
-    const grant = ({ heir, id: asker, invoked, returned }: Operation, fence: bigint) => {
-      const id = heir ?? asker
-      const owner = owners.get(fence)
-      if (owner !== undefined && owner !== id) found.push(`${name}: fence ${fence} is of ${owner} and of ${id}`)
-      owners.set(fence, id)
-      let atLeast = -1n
-      let above = -1n
-      events.push({ order: invoked, asks: true, run: () => void ([atLeast, above] = [known, over]) })
-      const run = () => {
-        if (fence < atLeast) found.push(`${name}: ${id} got fence ${fence} after ${atLeast}`)
-        else if (fence <= above) found.push(`${name}: ${id} got fence ${fence}, which was over`)
-        if (fence > known) known = fence
-      }
-      events.push({ order: returned, asks: false, run })
-    }
-    forgettings.forEach(ends)
-    for (const operation of ofName) {
-      const { action, response } = operation
-      const fence = grantedFence(operation)
-      if (fence !== undefined) grant(operation, fence)
-      else if (action === "Unlock" && response?.Status === "Unlocked" && response.ID !== undefined) ends(operation)
-    }
-    runInOrder(events)
   }
   return found
 }
@@ -127,11 +101,11 @@ const wrongAnswers = ({ operations }: Seen, all: ReadonlyArray<Tenure>): Found =
       const isOfHeir = tenure.id === heir && (tenure.fence === undefined || tenure.fence > meant!)
       const isMeant = tenure.id === id &&
         (meant === undefined || tenure.fence === undefined || tenure.fence === meant)
-      const right = !isMeant && !isOfHeir
-        ? response.Status === "NotOwner"
-        : action === "Get"
-        ? response.Status === "Done" || (response.Status === "NoData" && !(tenure.dataAt <= invokedAt))
-        : response.Status === "Locked" || response.Status === "Done"
+      const right = tenure.asked !== undefined
+        ? isRightBeside(operation, tenure.asked, isMeant || isOfHeir)
+        : !isMeant && !isOfHeir
+        ? isRightToOthers(operation)
+        : isRightToOwner(operation, tenure)
       if (right) continue
       found.push(
         `${name} was held by ${tenure.id} from ${tenure.from} to ${tenure.to}, and ${shown(operation)} was answered ` +
@@ -142,7 +116,50 @@ const wrongAnswers = ({ operations }: Seen, all: ReadonlyArray<Tenure>): Found =
   return found
 }
 
-// Those that hold all the while. They hardly overlap, so those that began last are enough.
+/** Whether another was told that a mutex is taken; or, asking with a limit, that those who wait for it have another. */
+const isRightToOthers = ({ limit, response }: Operation): boolean =>
+  response!.Status === "NotOwner" || (response!.Status === "Conflict" && limit !== response!.Limit)
+
+/** Whether the owner of a mutex was told so. With a limit it asks for what is another's, whoever that is. */
+const isRightToOwner = (operation: Operation, { dataAt }: Tenure): boolean => {
+  const { action, invokedAt, limit, response } = operation
+  const status = response!.Status
+  if (action === "Lock" && limit !== undefined) return isRightToOthers(operation)
+  return action === "Get"
+    ? status === "Done" || (status === "NoData" && !(dataAt <= invokedAt))
+    : status === "Locked" || status === "Done"
+}
+
+/** Whether one was told what is true while one holder has some of a limit, its own or another's. */
+const isRightBeside = (operation: Operation, { limit, weight }: Asked, isOwn: boolean): boolean => {
+  const { action, meant, response } = operation
+  const status = response!.Status
+  const asked = askedOf(operation)
+  switch (action) {
+    case "Lock":
+      if (asked === undefined) return status === "NotOwner"
+      if (isOwn) {
+        return asked.limit === limit && asked.weight === weight
+          ? status === "Locked"
+          : response!.Status === "Conflict" && response!.Limit === String(limit)
+      }
+      // One of another tenure's may be asked for, that is beside this one.
+      return asked.limit === limit || meant !== undefined
+        ? status === "Locked" || status === "NotOwner" || status === "Conflict"
+        : response!.Status === "Conflict" && response!.Limit === String(limit)
+    case "TestLock":
+      return isOwn ? status === "Locked" : status === "Locked" || status === "NotOwner"
+    case "Unlock":
+      return status === "NotOwner" || (response!.Status === "Unlocked" && response!.ID !== undefined)
+    default:
+      return status === "NotOwner"
+  }
+}
+
+/** Of one name, no more hold it at once, as a rule. */
+const mostTogether = 32
+
+// Those that hold all the while. Few overlap, so those that began last are enough.
 const within = (all: ReadonlyArray<Tenure>, from: number, to: number): ReadonlyArray<Tenure> => {
   let low = 0
   let high = all.length
@@ -151,7 +168,7 @@ const within = (all: ReadonlyArray<Tenure>, from: number, to: number): ReadonlyA
     if (all[middle]!.from <= from) low = middle + 1
     else high = middle
   }
-  return all.slice(Math.max(0, low - 8), low).filter((tenure) => tenure.to >= to)
+  return all.slice(Math.max(0, low - mostTogether), low).filter((tenure) => tenure.to >= to)
 }
 
 /** No client read what another had put. */
@@ -335,6 +352,8 @@ export const violations = (seen: Seen, limits: Limits = {}): Readonly<Record<str
     exclusion: [...overlappingTenures(certain), ...overlappingBodies(seen, ended, limits)],
     fences: fallingFences(seen),
     answers: [...foreignAnswers(seen, limits), ...wrongAnswers(seen, certain)],
+    refusals: unfoundedRefusals(seen, limits),
+    turns: passedWaiters(seen, limits),
     data: foreignData(seen),
     deadlines: late,
     guard: staleTouches(seen)

@@ -27,6 +27,9 @@ export type Line =
     /** The fence of the only tenure that it means, and to whom it passes that. */
     readonly meant?: string | undefined
     readonly heir?: string | undefined
+    /** Of a `Lock` for some of a limit, that and how much of it. */
+    readonly limit?: string | undefined
+    readonly weight?: string | undefined
   }
   | {
     readonly type: "ended"
@@ -93,11 +96,12 @@ export const fromLines = (
     for (const line of lines) {
       switch (line.type) {
         case "asked": {
-          const { action, at, data, heir, id, name, op, ttl, wait } = line
+          const { at, op, action, data, heir, id, limit, name, ttl, wait, weight } = line
           const meant = line.meant === undefined ? undefined : BigInt(line.meant)
           const response = ended.get(op)?.response
           const until = response === undefined ? Infinity : ended.get(op)!.at
-          operations.push({ ...span(at, until), who, id, name, action, ttl, wait, data, meant, heir, response })
+          const asked = { who, id, name, action, ttl, wait, data, meant, heir, limit, weight }
+          operations.push({ ...span(at, until), ...asked, response })
           break
         }
         case "ended":

@@ -1,14 +1,17 @@
 /**
  * The protocol of the locks on one name, one request after another: what may
- * be answered in which state, and what becomes of it.
+ * be answered in which state, and what becomes of it. What of it is about several holders is in `permits.ts`.
  *
  * It is not known when exactly a request took effect, only between which times, and so of an entry's end there is only
  * an earliest and a latest time. Within these it may have ended or not, as the answer says.
  */
 import type { Operation } from "./History.ts"
+import * as Permits from "./permits.ts"
 
 /** What is known of a name after some requests. Owners and fences are numbers: fences in their order. */
 export interface State {
+  /** Those who hold it together, if any; then no `owner` has it alone. */
+  readonly permits: Permits.Permits | undefined
   /** Of the entry that was, which may have ended meanwhile. None: `free`. */
   readonly owner: number
   readonly data: string | undefined
@@ -28,6 +31,7 @@ export const forgotten = -2
 const unknown = -1
 
 export const initial: State = {
+  permits: undefined,
   owner: free,
   data: undefined,
   fence: unknown,
@@ -44,6 +48,8 @@ export interface Step {
   readonly owner: number
   /** What it was told: 0 where nothing. */
   readonly fence: number
+  /** What it asks for of a limit: nothing where it asks for a mutex, or for no lock. */
+  readonly asked: Permits.Asked | undefined
   /** The only tenure that it means: `undefined` where any, and 0 where none. */
   readonly meant: number | undefined
   /** To whom it passes that tenure. */
@@ -56,6 +62,8 @@ export interface Step {
   readonly served: number
   /** Whether others may have waited for the name, and so kept it from clients that did not. */
   readonly contended: boolean
+  /** Whether one may have waited for the name with the limit that it was told of. */
+  readonly conflicts: boolean
   /** The server's milliseconds in the simulation's. */
   readonly ttl: number
 }
@@ -71,6 +79,7 @@ export const apply = (state: State, step: Step, by: number): ReadonlyArray<State
       step.graceUntil > now
         ? {
           ...state,
+          permits: undefined,
           owner: forgotten,
           data: undefined,
           fence: unknown,
@@ -88,10 +97,22 @@ export const apply = (state: State, step: Step, by: number): ReadonlyArray<State
       ? [{ ...state, now }]
       : []
   }
+  if (state.permits !== undefined) {
+    return Permits.apply(
+      { ...state, now },
+      state.permits,
+      step,
+      by,
+      () => whenNobodys({ ...release(state), now }, step, by)
+    )
+  }
   const next: Array<State> = []
   if (state.owner !== free && now < state.endsBy + epsilon) {
     const held = { ...state, now, endsFrom: Math.max(state.endsFrom, now) }
-    const after = step.heir !== undefined
+    // A mutex is another's, whoever asks with a limit; or that limit is not the one of those who wait.
+    const after = step.asked !== undefined
+      ? step.conflicts ? held : whenAnothers(held, step)
+      : step.heir !== undefined
       ? whenInherited(held, step, by)
       : state.owner === step.owner && (step.meant === undefined || step.meant === state.fence)
       ? whenMine(held, step, by)
@@ -99,8 +120,7 @@ export const apply = (state: State, step: Step, by: number): ReadonlyArray<State
     if (after !== undefined) next.push(after)
   }
   if (state.owner === free || by >= state.endsFrom - epsilon) {
-    const unheld = { ...release(state), now }
-    const after = step.meant === undefined ? whenFree(unheld, step, by) : whenOver(unheld, step)
+    const after = whenNobodys({ ...release(state), now }, step, by)
     if (after !== undefined) next.push(after)
   }
   return next
@@ -108,6 +128,7 @@ export const apply = (state: State, step: Step, by: number): ReadonlyArray<State
 
 const release = (state: State): State => ({
   ...state,
+  permits: undefined,
   owner: free,
   data: undefined,
   fence: unknown,
@@ -116,6 +137,7 @@ const release = (state: State): State => ({
 })
 
 const take = (state: State, step: Step, by: number, fence: number, data: string | undefined): State => ({
+  permits: undefined,
   owner: step.owner,
   data,
   fence,
@@ -125,12 +147,16 @@ const take = (state: State, step: Step, by: number, fence: number, data: string 
   now: state.now
 })
 
+const whenNobodys = (state: State, step: Step, by: number): State | undefined =>
+  step.meant === undefined ? whenFree(state, step, by) : whenOver(state, step)
+
 const whenFree = (state: State, step: Step, by: number): State | undefined => {
   const { action, data, response } = step.operation!
   switch (action) {
     case "Lock":
+      if (response?.Status === "NotOwner") return step.contended ? state : undefined
+      if (step.asked !== undefined) return whenFreeForSome(state, step, step.asked, by)
       if (response === undefined) return take(state, step, by, unknown, undefined)
-      if (response.Status === "NotOwner") return step.contended ? state : undefined
       return response.Status === "Locked" && step.fence > state.newest
         ? take(state, step, by, step.fence, undefined)
         : undefined
@@ -144,6 +170,15 @@ const whenFree = (state: State, step: Step, by: number): State | undefined => {
     default:
       return response?.Status === "NotFound" ? state : undefined
   }
+}
+
+const whenFreeForSome = (state: State, step: Step, asked: Permits.Asked, by: number): State | undefined => {
+  const { response } = step.operation!
+  // The limit is that of the first that waits, where nobody holds the name.
+  if (response?.Status === "Conflict") return step.conflicts ? state : undefined
+  return response === undefined || (response.Status === "Locked" && step.fence > state.newest)
+    ? Permits.admit(state, [], asked, step, by)
+    : undefined
 }
 
 const whenMine = (state: State, step: Step, by: number): State | undefined => {

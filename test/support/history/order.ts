@@ -8,6 +8,7 @@
 import { Seeded } from "../random.ts"
 import type { Forgetting, Operation, Seen as History } from "./History.ts"
 import { apply, initial, type State, type Step } from "./model.ts"
+import { askedOf } from "./permits.ts"
 import { grantedFence } from "./tenures.ts"
 
 /** How many states may be looked at for a name. Not to know then is a failure too. */
@@ -68,6 +69,7 @@ const steps = (
         graceUntil: 0,
         owner: numberOf(id),
         fence: fences.get(grantedFence(operation) ?? -1n) ?? 0,
+        asked: askedOf(operation),
         // Of one that nobody was told of there is no tenure.
         meant: meant === undefined ? undefined : meant === 0n ? 0 : fences.get(meant) ?? -2,
         heir: heir === undefined ? undefined : numberOf(heir),
@@ -76,7 +78,8 @@ const steps = (
         invokedAt,
         returnedAt,
         served: isHint ? served.order : Infinity,
-        contended: contends(operation),
+        contended: operation.response?.Status === "NotOwner" && contends(operation),
+        conflicts: operation.response?.Status === "Conflict" && contends(operation),
         ttl: ttl / bounds.serverRate
       }
     })
@@ -88,6 +91,7 @@ const restart = ({ graceUntil, invoked, invokedAt, returned, returnedAt }: Forge
   graceUntil,
   owner: -1,
   fence: 0,
+  asked: undefined,
   meant: undefined,
   heir: undefined,
   invoked,
@@ -96,20 +100,26 @@ const restart = ({ graceUntil, invoked, invokedAt, returned, returnedAt }: Forge
   returnedAt,
   served: invoked,
   contended: false,
+  conflicts: false,
   ttl: 0
 })
 
-/** Whether a request may have been refused since another waited. */
+/** Whether a request may have been refused since another waited; or told of the limit that one that waited has named. */
 const contending = (operations: ReadonlyArray<Operation>, { late }: Bounds) => {
   const waiting = operations.filter(({ wait }) => wait > 0)
-  return (one: Operation): boolean =>
-    one.response?.Status === "NotOwner" && (one.action === "Lock" || one.action === "Put") &&
-    waiting.some((other) =>
-      other.id !== one.id && other.invoked < one.returned &&
-      (other.response === undefined
-        ? other.invokedAt + late + other.wait > one.invokedAt
-        : other.returned > one.invoked)
-    )
+  const waitedMeanwhile = (one: Operation, other: Operation): boolean =>
+    other.invoked < one.returned &&
+    (other.response === undefined
+      ? other.invokedAt + late + other.wait > one.invokedAt
+      : other.returned > one.invoked)
+  return (one: Operation): boolean => {
+    const { action, id, response } = one
+    if (response?.Status === "Conflict") {
+      return waiting.some((other) => other.limit === response.Limit && waitedMeanwhile(one, other))
+    }
+    return (action === "Lock" || action === "Put") &&
+      waiting.some((other) => other.id !== id && waitedMeanwhile(one, other))
+  }
 }
 
 /** A point of the search: a state, what led to it, and what is still to be tried there. */
@@ -130,10 +140,27 @@ interface Looked {
   readonly state: State
 }
 
+// What is the same of states that are compared by their ends.
+const sameOf = ({ data, fence, newest, owner, permits }: State): string =>
+  permits === undefined
+    ? `${owner} ${fence} ${newest} ${data}`
+    : `${permits.limit} ${newest} ` + permits.holders.map(({ above, below, fence, owner, weight }) =>
+      `${owner} ${weight} ${fence === -1 ? `${above} ${below}` : fence}`
+    ).join(",")
+
+const endIncluded = (
+  one: Pick<State, "endsFrom" | "endsBy">,
+  other: Pick<State, "endsFrom" | "endsBy">
+): boolean => one.endsFrom <= other.endsFrom && one.endsBy >= other.endsBy
+
+const endsIncluded = (one: State, other: State): boolean =>
+  one.permits === undefined ||
+  one.permits.holders.every((held, i) => endIncluded(held, other.permits!.holders[i]!))
+
 // Whatever can follow the other can follow this one too.
 const includes = (one: Looked, other: Looked): boolean =>
   (one.unheard & other.unheard) === one.unheard && one.state.now <= other.state.now &&
-  one.state.endsFrom <= other.state.endsFrom && one.state.endsBy >= other.state.endsBy
+  endIncluded(one.state, other.state) && endsIncluded(one.state, other.state)
 
 const searchName = (name: string, all: ReadonlyArray<Step>): Searched => {
   const random = new Seeded(all.length)
@@ -165,7 +192,7 @@ const searchName = (name: string, all: ReadonlyArray<Step>): Searched => {
     const key = i < end ? xor(frame.key, keys[i]!) : frame.key
     const unheard = i < end ? frame.unheard : frame.unheard | (1n << BigInt(i - end))
     const now: Looked = { unheard, state }
-    const same = `${key} ${state.owner} ${state.fence} ${state.newest} ${state.data}`
+    const same = `${key} ${sameOf(state)}`
     const others = seen.get(same)
     if (others === undefined) seen.set(same, [now])
     else if (others.some((other) => includes(other, now))) continue
@@ -183,8 +210,12 @@ const searchName = (name: string, all: ReadonlyArray<Step>): Searched => {
 /** What may come next in the order, from a state in which all requests before `done`, and those in `taken`, have come. */
 const choosing = (all: ReadonlyArray<Step>, end: number, taken: Uint8Array) => {
   // Of those that ask the same, the one that was asked first can do all that the others can.
-  const alike = all.map(({ heir, meant, operation, owner }, i) =>
-    i < end ? "" : `${owner} ${operation!.action} ${operation!.ttl} ${operation!.data} ${meant} ${heir}`
+  const alike = all.map(({ asked, heir, meant, operation, owner }, i) =>
+    i < end
+      ? ""
+      : `${owner} ${operation!.action} ${operation!.ttl} ${
+        operation!.data
+      } ${meant} ${heir} ${asked?.limit} ${asked?.weight}`
   )
   // First as the server took them: most often that is an order. The others without an answer come last.
   const likely = all.map((_, i) => i).toSorted((a, b) => all[a]!.served - all[b]!.served || a - b)

@@ -4,12 +4,15 @@
 import type { Protocol } from "effect-dlm/protocol"
 import type { Operation, Seen } from "./History.ts"
 import type { Limits } from "./invariants.ts"
+import { type Asked, askedOf } from "./permits.ts"
 
 /** A time in which an owner held a name without any doubt: from an answer that says so, until it may have ended. */
 export interface Tenure {
   readonly name: string
   readonly id: string
   readonly fence: bigint | undefined
+  /** Of a name with a limit, that and how much of it; nothing of a mutex. */
+  readonly asked: Asked | undefined
   from: number
   to: number
   /** The first and the last request that confirmed it. */
@@ -63,7 +66,8 @@ export const tenures = (
     const known = found.get(key)
     if (known === undefined) {
       const dataAt = isPut ? returnedAt : Infinity
-      found.set(key, { name, id, fence, from: returnedAt, to, first: operation, last: operation, dataAt })
+      const asked = askedOf(operation)
+      found.set(key, { name, id, fence, asked, from: returnedAt, to, first: operation, last: operation, dataAt })
     } else {
       known.from = Math.min(known.from, returnedAt)
       known.to = Math.max(known.to, to)

@@ -3,17 +3,22 @@
  * while processes are killed and stopped. At the end all that the clients wrote down is checked.
  */
 import { assert } from "@effect/vitest"
-import { Effect, Exit, Schedule, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Schedule, Scope } from "effect"
+import { Talker } from "effect-dlm"
+import { NodeTalker } from "effect-dlm/node"
 import * as path from "node:path"
+import { type Counts, countsOf } from "../../support/history/counts.ts"
 import { type Forgetting, monotonic } from "../../support/history/History.ts"
 import * as Invariants from "../../support/history/invariants.ts"
 import * as Lines from "../../support/history/lines.ts"
 import { tenures } from "../../support/history/tenures.ts"
+import { type Limited, lockOf, requestOf, whole } from "../../support/permits.ts"
 import { temporaryFolder } from "../../support/programs.ts"
 import { isLong } from "../../support/report.ts"
 import * as Processes from "../cli/processes.ts"
 import type { Bundle } from "./bundle.ts"
 import type * as Client from "./client.ts"
+import { limited } from "./limited.ts"
 import * as Proxy from "./proxy.ts"
 import * as Resource from "./resource.ts"
 
@@ -52,6 +57,8 @@ export interface Outcome {
   readonly stops: number
   /** How many of them had their write refused, since another client was granted the lock meanwhile. */
   readonly lateWritesRefused: number
+  /** What was answered of names that several hold. */
+  readonly permits: Counts
 }
 
 const ttl = 1_500
@@ -183,6 +190,7 @@ export const run = Effect.fnUntraced(function*(plan: Plan, bundle: Bundle) {
     const ended = yield* current().ended
     assert.strictEqual(ended.status, 0, JSON.stringify(ended))
   }
+  yield* Effect.forEach(limited, (one) => isAllThere(servers[0]!.current().port, one), { concurrency: "unbounded" })
   const outcome = yield* check(plan, Lines.fromFiles(histories, forgettings), resource)
   return {
     ...outcome,
@@ -191,6 +199,17 @@ export const run = Effect.fnUntraced(function*(plan: Plan, bundle: Bundle) {
     kills: plan.kills,
     clientKills: plan.clientKills
   } satisfies Outcome
+}, Effect.scoped)
+
+/** When all has ended, no place of a name is lost: one gets all of it, and again when that was given back. */
+const isAllThere = Effect.fnUntraced(function*(port: number, { limit, name }: Limited) {
+  const { talk } = Context.get(yield* Layer.build(Layer.fresh(NodeTalker.layer({ port }))), Talker.Talker)
+  for (const [id, Wait] of [["last", 2 * ttl + maxWait + 10_000], ["again", 1000]] as const) {
+    const claim = { name, limit, weight: whole(limit), ttl, id }
+    const answer = yield* talk(lockOf(claim, { Wait }))
+    assert.strictEqual(answer.Status, "Locked", `not all of ${name} is there any more: ${JSON.stringify(answer)}`)
+    yield* talk(requestOf(claim, "Unlock"))
+  }
 }, Effect.scoped)
 
 /** The client keeps a tenth of the time to live for being late. */
@@ -224,6 +243,7 @@ const check = Effect.fnUntraced(function*(
     endings,
     holds: tenures(history, limits).length,
     writes: written,
+    permits: countsOf(history.operations.filter(({ name }) => limited.some((one) => one.name === name))),
     stops: stops.length,
     lateWritesRefused: stops.filter(({ refused }) => refused).length
   }

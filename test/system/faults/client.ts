@@ -13,6 +13,10 @@ import { NodeTalker } from "../../../src/node/index.ts"
 import type { Protocol } from "../../../src/protocol/index.ts"
 import { monotonic as now } from "../../support/history/History.ts"
 import type { Ending, Line } from "../../support/history/lines.ts"
+import { isAnothers } from "../../support/history/tenures.ts"
+import { type Asker, claimOf, program as permits } from "../../support/permits.ts"
+import { Seeded } from "../../support/random.ts"
+import { limited } from "./limited.ts"
 import type { Answer, Question } from "./resource.ts"
 
 export interface Options {
@@ -74,8 +78,10 @@ class Diary {
       talk: (request) =>
         Effect.suspend(() => {
           const op = this.asked++
-          const { Action: action, DataStore: data, FileName: name, ID: id, Wait: wait = 0 } = request
-          this.tell({ type: "asked", op, at: now(), action, name, id, ttl: request.Expire * 1000, wait, data })
+          const { Action: action, DataStore: data, Fence: meant, FileName: name, ID: id, Wait: wait = 0 } = request
+          const { Heir: heir, Limit: limit, Weight: weight } = request
+          const asked = { action, name, id, ttl: request.Expire * 1000, wait, data, meant, heir, limit, weight }
+          this.tell({ type: "asked", op, at: now(), ...asked })
           return Effect.onExit(talk(request), (exit) =>
             Effect.sync(() => {
               const ending = endingOf(exit)
@@ -197,6 +203,31 @@ const keepData = (makeLocker: Effect.Effect<Locker.Locker, unknown, Talker.Talke
     if (chance(0.8)) yield* locker.erase
   }).pipe(Effect.result)
 
+/** How a worker asks for some of a name by plain requests. */
+const askerOf = ({ maxWait }: Options, talk: Talker.Talker["Service"]["talk"]): Asker => ({
+  random,
+  ask: (request) =>
+    talk(request).pipe(
+      Effect.option,
+      Effect.map(Option.filter((response) => !isAnothers(response, { id: request.ID, heir: request.Heir })))
+    ),
+  freshId: () => `${process.pid}-${owners++}`,
+  began: () => {},
+  wait: () => random.pick([0, maxWait / 50, maxWait / 10]),
+  pause: ({ ttl }) => random.chance(0.01) ? random.between(0, ttl / 2) : random.between(0, 2),
+  leaves: () => random.chance(0.03)
+})
+
+const random = new Seeded(process.pid * 2 ** 20 + Date.now() % 2 ** 20)
+let owners = 0
+
+/** Takes some of a name. */
+const takeSome = (options: Options) =>
+  Effect.flatMap(Talker.Talker, ({ talk }) => {
+    const asker = askerOf(options, talk)
+    return permits(asker, claimOf(random, random.pick(limited), asker.freshId(), options.ttl), false)
+  })
+
 /** Goes on until the work is over. */
 const worker = (options: Options, diary: Diary, counters: Counters) =>
   Effect.gen(function*() {
@@ -208,7 +239,11 @@ const worker = (options: Options, diary: Diary, counters: Counters) =>
     const lockers = yield* Effect.forEach(Array.from({ length: options.names }, (_, i) => `counter/${i}`), make)
     const data = Array.from({ length: options.names * 4 }, (_, i) => `data/${i}`)
     while (!counters.isOver) {
-      yield* chance(0.75) ? add(pick(lockers), options, diary, counters) : keepData(make(pick(data)), diary)
+      yield* chance(0.2)
+        ? takeSome(options)
+        : chance(0.75)
+        ? add(pick(lockers), options, diary, counters)
+        : keepData(make(pick(data)), diary)
     }
   })
 

@@ -6,13 +6,15 @@ import type * as Campaign from "./campaign.ts"
 import { type Fault, faults } from "./proxy.ts"
 
 const timesOf = (outcome: Campaign.Outcome): string => {
-  const { clientKills, kills, lateWritesRefused, operations, seconds, stops, writes } = outcome
-  return `${operations} operations in ${seconds} s, ${writes} guarded writes, ${outcome.holds} holds; ${kills} kills of ` +
+  const { clientKills, holds, kills, lateWritesRefused, operations, permits, seconds, stops, writes } = outcome
+  return `${operations} operations in ${seconds} s, ${writes} guarded writes, ${holds} holds, ` +
+    `${permits.grantsOfSome} grants of some of a limit, ${permits.heirs} passed on; ${kills} kills of ` +
     `servers, ${clientKills} of clients, ${stops} stops (${lateWritesRefused} late writes refused)`
 }
 
 export const show = (store: string, outcome: Campaign.Outcome): void => {
-  console.log(`${store}: ${timesOf(outcome)}\n${JSON.stringify({ endings: outcome.endings, faults: outcome.faults })}`)
+  const { endings, faults, permits } = outcome
+  console.log(`${store}: ${timesOf(outcome)}\n${JSON.stringify({ endings, faults, permits })}`)
 }
 
 interface Goal {
@@ -30,6 +32,7 @@ const ofFault = (fault: Fault): Goal => ({
 /** What all campaigns together have to do, at the least. */
 export const goals: ReadonlyArray<Goal> = [
   { what: "Operations over all stores, without a violation", of: ({ operations }) => operations, atLeast: 100_000 },
+  { what: "Grants of some of a limit, beside others", of: ({ permits }) => permits.grantsOfSome, atLeast: 1000 },
   ...faults.map(ofFault),
   { what: "Requests that found no server listening", of: ({ endings }) => endings.refused, atLeast: 100 },
   { what: "Servers killed with kill -9, and started again", of: ({ kills }) => kills, atLeast: 14 },

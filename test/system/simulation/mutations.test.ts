@@ -25,8 +25,8 @@ describe.runIf(process.env["SEED"] === undefined)("mutations", () => {
   })
 
   it("are seen", { timeout: 60_000 + mutations.length * 30_000 }, async () => {
-    const results = await forEach(mutations, async ({ far, name }) => {
-      const outcomes = await run(1, seeds, { mutation: name, far })
+    const results = await forEach(mutations, async ({ far, name, permits }) => {
+      const outcomes = await run(1, seeds, { mutation: name, far, permits })
       return { mutation: name, violation: outcomes.at(-1)?.violation }
     })
     report("simulation-mutations", { section: "Simulation", file: import.meta.filename }, [{

@@ -16,6 +16,8 @@ export interface Mutation {
   readonly by: string
   /** Whether it matters only over a store across a network. */
   readonly far?: boolean
+  /** Whether it matters only where names have limits. */
+  readonly permits?: boolean
 }
 
 const withoutOwnerCheckOf = (action: string): Pick<Mutation, "mark" | "part" | "by"> => ({
@@ -24,7 +26,95 @@ const withoutOwnerCheckOf = (action: string): Pick<Mutation, "mark" | "part" | "
   by: `if (request.Action !== "${action}" && `
 })
 
-export const mutations: ReadonlyArray<Mutation> = [
+/** Faults with names that several hold. */
+const ofPermits: ReadonlyArray<Omit<Mutation, "permits">> = [
+  { name: "a weight is not counted", mark: "weights-count", part: "sum + Number(holder.weight)", by: "sum + 1" },
+  {
+    name: "a writer enters beside readers",
+    mark: "writer-alone",
+    part: "(weight === 1 || holders.length === 0)",
+    by: "holders.length >= 0"
+  },
+  {
+    name: "a reader enters beside a writer",
+    mark: "writer-alone",
+    part: `holders.every((holder) => holder.weight !== "all")`,
+    by: "holders.length >= 0"
+  },
+  {
+    name: "a light one passes the first that waits",
+    mark: "behind-those-who-wait",
+    by: "const isNew = entry === undefined"
+  },
+  {
+    name: "a renewal extends all holders",
+    mark: "renews-its-own",
+    part: "one === mine ? renewed : one",
+    by: "one === mine ? renewed : { ...one, endsIn: Math.max(one.endsIn, renewed.endsIn) }"
+  },
+  {
+    name: "a renewal does not extend its holder",
+    mark: "renews-its-own",
+    part: "one === mine ? renewed : one",
+    by: "one"
+  },
+  { name: "a holder lives on after its end", mark: "holder-ends", part: "left > 0", by: "left > -300" },
+  { name: "a holder ends early", mark: "holder-ends", part: "left > 0", by: "left > 300" },
+  {
+    name: "one more holder ends those before",
+    mark: "others-hold-on",
+    part: "[...permits.holders, holder]",
+    by: "[holder]"
+  },
+  {
+    name: "the end of one holder ends all",
+    mark: "ends-its-own",
+    part: "permits.holders.filter((one) => one !== holder)",
+    by: "permits.holders.filter((one) => one === undefined && one !== holder)"
+  },
+  { name: "a holder with another limit is let in", mark: "other-limit-conflicts", by: "" },
+  {
+    name: "another limit is taken for a name that is held",
+    mark: "other-limit-conflicts",
+    part: "keep(conflict(permits.limit))",
+    by: "notOwner"
+  },
+  {
+    name: "a renewal with another weight is granted",
+    mark: "other-weight-conflicts",
+    part: "asked.weight !== mine.weight",
+    by: "mine.weight === 0"
+  },
+  {
+    name: "a holder gets a new fence by a renewal",
+    mark: "holder-keeps-fence",
+    part: "fence === undefined ? {} : { fence }",
+    by: "fence === undefined || isRenewed === true ? {} : { fence }"
+  },
+  {
+    name: "one that passed its tenure on has it still",
+    mark: "giver-ends",
+    part: "permits.holders.filter((one) => one !== giver)",
+    by: "permits.holders"
+  },
+  {
+    name: "a grant that is not waited for takes another holder with it",
+    mark: "take-back-its-own",
+    part: "entry.holders.find(({ fence }) => fence === granted)",
+    by: "granted === undefined ? undefined : entry.holders[0]",
+    far: true
+  },
+  {
+    name: "a grant among others that is not waited for is kept",
+    mark: "take-back-its-own",
+    part: "fence === granted",
+    by: "fence === granted && fence === 0n",
+    far: true
+  },
+  { name: "the first that waits keeps its turn when it has gone", mark: "turn-is-given-up", by: "", far: true }
+]
+
+const ofMutexes: ReadonlyArray<Mutation> = [
   { name: "anybody can unlock", ...withoutOwnerCheckOf("Unlock") },
   { name: "anybody can lock", ...withoutOwnerCheckOf("Lock") },
   { name: "anybody can erase", ...withoutOwnerCheckOf("Erase") },
@@ -195,6 +285,11 @@ export const mutations: ReadonlyArray<Mutation> = [
   }
 ]
 
+export const mutations: ReadonlyArray<Mutation> = [
+  ...ofMutexes,
+  ...ofPermits.map((mutation): Mutation => Object.assign({ permits: true }, mutation))
+]
+
 /** A mark, and where the marked code begins and ends in its file. */
 export interface Marked {
   readonly mark: string
@@ -206,8 +301,12 @@ export interface Marked {
 
 const src = path.join(import.meta.dirname, "../../../src")
 
-/** All marks in the sources. */
-export const marks = (): ReadonlyArray<Marked> =>
+let known: ReadonlyArray<Marked> | undefined
+
+/** All marks in the sources. They are read once. */
+export const marks = (): ReadonlyArray<Marked> => known ??= marksIn(src)
+
+const marksIn = (src: string): ReadonlyArray<Marked> =>
   fs.readdirSync(src, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts")).flatMap((name) => {
     const file = path.join(src, name)
     const source = fs.readFileSync(file, "utf8")

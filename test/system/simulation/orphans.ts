@@ -16,6 +16,8 @@ export class Orphans {
   private readonly held = new Set<string>()
   private readonly released = new Set<string>()
   private readonly excused = new Set<string>()
+  /** The tenures that owners were told of, by their fences. */
+  private readonly told = new Set<string>()
 
   constructor(isChosen: (id: string) => boolean) {
     this.isChosen = isChosen
@@ -30,19 +32,27 @@ export class Orphans {
   repeats(request: Protocol.Request): void {
     const owner = ownerOf({ id: request.ID, name: request.FileName })
     if ((request.Action === "Lock" || request.Action === "Put") && !this.held.has(owner)) this.excused.add(owner)
+    // A store far away may have done it long before the server hears of that.
+    const heir = ownerOf({ id: request.Heir ?? request.ID, name: request.FileName })
+    if (request.Heir !== undefined && !this.held.has(heir)) this.excused.add(heir)
   }
 
   /** A client heard an answer. */
-  heard({ action, id, meant, name, response }: Operation): void {
+  heard(operation: Operation): void {
+    const { action, id, meant, name, response } = operation
+    if (response?.Status === "Locked") this.told.add(`${granteeOf(operation)} ${response.Fence}`)
     if (action === "Unlock" && meant !== 0n && response?.Status === "Unlocked" && !this.isChosen(id)) {
       this.released.add(ownerOf({ id, name }))
     }
   }
 
   /** The server answers. Gives what cannot be, if this is an orphan. */
-  served({ Action, FileName, Heir, ID }: Protocol.Request, { Status }: Protocol.Response): string | undefined {
+  served({ Action, FileName, Heir, ID }: Protocol.Request, response: Protocol.Response): string | undefined {
+    const { Status } = response
     if (!(Action === "Lock" && Status === "Locked") && !(Action === "Put" && Status === "Done")) return undefined
     const owner = granteeOf({ id: ID, heir: Action === "Lock" ? Heir : undefined, name: FileName })
+    // Of a store far away the server may hear late: of a tenure that its owner was told of otherwise, and has given back.
+    if (response.Status === "Locked" && this.told.has(`${owner} ${response.Fence}`)) return undefined
     return this.released.has(owner) && !this.excused.has(owner)
       ? `an orphan: ${FileName} was granted to ${Heir ?? ID}, which had given it back`
       : undefined

@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
-import type { Outcome } from "./simulate.ts"
+import type { Options, Outcome } from "./simulate.ts"
 
 const here = (file: string) => path.join(import.meta.dirname, file)
 
@@ -15,11 +15,14 @@ const workers = 2
 const running = new Set<ChildProcess>()
 process.once("exit", () => running.forEach((child) => child.kill("SIGKILL")))
 
+/** What is simulated beyond mutexes in a store at hand. */
+export type Variant = Pick<Options, "far" | "permits">
+
 /** Runs seeds until one shows a violation. */
 export const run = async (
   from: number,
   to: number,
-  options: { readonly step?: number; readonly mutation?: string; readonly far?: boolean | undefined } = {}
+  options: Variant & { readonly step?: number; readonly mutation?: string } = {}
 ): Promise<ReadonlyArray<Omit<Outcome, "trace">>> => {
   const child = spawn(
     process.execPath,
@@ -32,7 +35,8 @@ export const run = async (
       String(from),
       String(to),
       String(options.step ?? 1),
-      options.far === true ? "far" : ""
+      ...(options.far === true ? ["far"] : []),
+      ...(options.permits === true ? ["permits"] : [])
     ],
     {
       env: options.mutation === undefined ? process.env : { ...process.env, DLM_MUTATION: options.mutation },
@@ -57,9 +61,10 @@ export const run = async (
 export const runAll = async (
   from: number,
   to: number,
-  far = false
+  variant: Variant = {}
 ): Promise<ReadonlyArray<Omit<Outcome, "trace">>> =>
-  (await Promise.all(Array.from({ length: workers }, (_, i) => run(from + i, to, { step: workers, far })))).flat()
+  (await Promise.all(Array.from({ length: workers }, (_, i) => run(from + i, to, { step: workers, ...variant }))))
+    .flat()
 
 /** Does something for each, for several at a time. */
 export const forEach = async <A, B>(items: ReadonlyArray<A>, f: (item: A) => Promise<B>): Promise<ReadonlyArray<B>> => {

@@ -1,6 +1,7 @@
 /**
  * What came of the runs, in all.
  */
+import { shownCounts } from "../../support/history/counts.ts"
 import { number } from "../../support/report.ts"
 import type { Outcome } from "./simulate.ts"
 
@@ -11,6 +12,8 @@ export interface Summary {
   readonly guardedWrites: number
   readonly refusedWrites: number
   readonly faults: Readonly<Record<string, number>>
+  /** What was done with names that have limits. */
+  readonly permits: Readonly<Record<string, number>>
   /** States that the search for an order looked at. */
   readonly statesSearched: number
   readonly virtualSeconds: number
@@ -20,9 +23,12 @@ export interface Summary {
 export const summarize = (outcomes: ReadonlyArray<Omit<Outcome, "trace">>): Summary => {
   const sum = (of: (outcome: Omit<Outcome, "trace">) => number) =>
     outcomes.reduce((sum, outcome) => sum + of(outcome), 0)
-  const faults: Record<string, number> = {}
-  for (const outcome of outcomes) {
-    for (const [kind, times] of Object.entries(outcome.faults)) faults[kind] = (faults[kind] ?? 0) + times
+  const sums = (of: (outcome: Omit<Outcome, "trace">) => object) => {
+    const all: Record<string, number> = {}
+    for (const outcome of outcomes) {
+      for (const [kind, times] of Object.entries(of(outcome))) all[kind] = (all[kind] ?? 0) + times
+    }
+    return all
   }
   return {
     seeds: outcomes.length,
@@ -30,7 +36,8 @@ export const summarize = (outcomes: ReadonlyArray<Omit<Outcome, "trace">>): Summ
     holds: sum(({ holds }) => holds),
     guardedWrites: sum(({ writes }) => writes),
     refusedWrites: sum(({ refusedWrites }) => refusedWrites),
-    faults,
+    faults: sums(({ faults }) => faults),
+    permits: sums(({ permits }) => permits),
     statesSearched: sum(({ looked }) => looked),
     virtualSeconds: Math.round(sum(({ seconds }) => seconds)),
     violations: outcomes.flatMap(({ seed, violation }) => violation === undefined ? [] : [{ seed, violation }])
@@ -62,3 +69,21 @@ export const farRowsOf = ({ operations, seeds, violations }: Summary) => [{
   figure: [seeds, operations, violations.length].map(number).join("; "),
   goal: "no violation"
 }]
+
+/** And of those with names that several hold, with a store at hand and across a network. */
+export const permitRowsOf = (near: Summary, far: Summary) => [
+  {
+    what: "With names that several hold: seeds, operations, violations; and over a store across a network",
+    figure: [near, far].map(({ operations, seeds, violations }) =>
+      [seeds, operations, violations.length].map(number).join(", ")
+    ).join("; "),
+    goal: "no violation"
+  },
+  {
+    what: "What was answered of these names",
+    figure: shownCounts(
+      Object.fromEntries(Object.entries(near.permits).map(([kind, times]) => [kind, times + far.permits[kind]!]))
+    ),
+    goal: "each some times"
+  }
+]

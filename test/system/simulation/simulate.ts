@@ -2,17 +2,22 @@
  * One run: a server, some clients and a resource, over a network, under the
  * faults that the seed says, and then the checks of what happened.
  */
-import { Effect, type Fiber, Layer } from "effect"
+import { Effect, Exit, type Fiber, Layer } from "effect"
+import type { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, SocketLockServer, Store } from "effect-dlm/server"
 import { SocketServer } from "effect/socket"
 import { createHash } from "node:crypto"
+import { type Counts, countsOf } from "../../support/history/counts.ts"
 import { History } from "../../support/history/History.ts"
 import * as Invariants from "../../support/history/invariants.ts"
 import * as Order from "../../support/history/order.ts"
+import type { Limited } from "../../support/permits.ts"
 import { Seeded } from "../../support/random.ts"
 import * as FarStore from "./farStore.ts"
 import { harmless, Network, type Spoiling } from "./Network.ts"
 import { Orphans } from "./orphans.ts"
+import * as Permits from "./permits.ts"
+import { permitTester } from "./permitTester.ts"
 import { client, isChosen, tester, type World } from "./programs.ts"
 import { Resource } from "./Resource.ts"
 import { type Machine, Simulator, Violation } from "./Simulator.ts"
@@ -27,6 +32,8 @@ export interface Options {
    * server takes back by itself, of a grant that is not waited for any more, is no request.
    */
   readonly far?: boolean | undefined
+  /** Whether there are also names with limits, of which programs take some by plain requests. */
+  readonly permits?: boolean | undefined
 }
 
 export interface Outcome {
@@ -38,6 +45,8 @@ export interface Outcome {
   readonly holds: number
   readonly writes: number
   readonly refusedWrites: number
+  /** How often what was done with names that have limits, and answered. */
+  readonly permits: Counts
   /** How often each fault happened. */
   readonly faults: Readonly<Record<string, number>>
   /** How many states the search for an order looked at. */
@@ -104,6 +113,13 @@ const planOf = (random: Seeded): Plan => {
   return { enabled, interval, spoiling, grace: random.chance(0.5), isOld: random.chance(0.2) }
 }
 
+/** Names with limits. They are drawn by themselves, so that the rest of a seed is as it is without them. */
+const limitedOf = (seed: number): ReadonlyArray<Limited> => {
+  const random = new Seeded(seed + 2 ** 40)
+  const limit = () => 1 + random.below(5)
+  return [{ name: "p", limit: limit() }, { name: "q", limit: limit() }, { name: "r", limit: "shared" }]
+}
+
 /** The server and its machine, which can be killed and started again. */
 class Server {
   machine!: Machine
@@ -153,7 +169,7 @@ class Server {
     Effect.map(LockServer.LockServer, ({ handle }) =>
       LockServer.LockServer.of({
         handle: (request, sender) =>
-          Effect.tap(handle(request, sender), (response) =>
+          Effect.tap(this.visited(request, handle(request, sender)), (response) =>
             Effect.sync(() => {
               this.run.history.served(request, response)
               // There a renewal means no tenure, and may begin one.
@@ -163,6 +179,19 @@ class Server {
             }))
       }))
   )
+
+  // Over a store across a network one that has come need not wait yet.
+  private visited(request: Protocol.Request, answered: Effect.Effect<Protocol.Response>) {
+    const { history, options } = this.run
+    if (options.far === true) return answered
+    return Effect.suspend(() => {
+      const visit = history.comes(request)
+      return Effect.onExit(
+        answered,
+        (exit) => Effect.sync(() => history.leaves(visit, Exit.isSuccess(exit) ? exit.value : undefined))
+      )
+    })
+  }
 
   crash(): void {
     const { history, network, random, sim } = this.run
@@ -189,6 +218,7 @@ class Run {
   readonly plan: Plan
   readonly network: Network
   readonly options: Options
+  readonly limited: ReadonlyArray<Limited>
   readonly orphans = new Orphans(isChosen)
   readonly server: Server
   readonly faults: Record<string, number> = {}
@@ -206,8 +236,11 @@ class Run {
     const sim = this.sim = new Simulator(random.fork())
     const history = this.history = new History({ now: () => sim.now, note: (who, what) => sim.note(who, what) })
     this.options = options
+    this.limited = options.permits === true ? limitedOf(seed) : []
     this.least = options.operations ?? 900
-    this.plan = planOf(random)
+    const plan = planOf(random)
+    // What programs with permits ask means a tenure, whatever clients are told.
+    this.plan = options.permits === true ? { ...plan, isOld: false } : plan
     const network = this.network = new Network(sim, random.fork(), {
       latency: random.pick([0.2, 1, 4]),
       late,
@@ -272,12 +305,26 @@ class Run {
       rate: this.random.between(0.98, 1.02),
       wall: 1.7e12
     })
-    const fiber = machine.fork(client(this.world, machine, fibersEach))
+    const fiber = machine.fork(this.withPermits(
+      client(this.world, machine, fibersEach),
+      Permits.client(this.world, machine, this.limited, fibersEach)
+    ))
     this.fibers.set(i, fiber)
     this.whenDone(fiber, () => {
       const machine = this.sim.machine("tester", { rate: 1, wall: 0 })
-      this.whenDone(machine.fork(tester(this.world, machine)), () => this.sim.stop())
+      const testing = this.withPermits(
+        tester(this.world, machine),
+        permitTester(this.world, machine, this.limited)
+      )
+      this.whenDone(machine.fork(testing), () => this.sim.stop())
     })
+  }
+
+  private withPermits(
+    mutexes: Effect.Effect<unknown, unknown>,
+    permits: Effect.Effect<unknown, unknown>
+  ): Effect.Effect<unknown, unknown> {
+    return this.options.permits === true ? Effect.all([mutexes, permits], { concurrency: 2 }) : mutexes
   }
 
   private whenDone(fiber: Fiber.Fiber<unknown, unknown>, then: () => void): void {
@@ -408,6 +455,7 @@ export const simulate = (seed: number, options: Options = {}): Outcome => {
     holds: history.holds.length,
     writes,
     refusedWrites: history.touches.length - writes,
+    permits: countsOf(history.operations.filter(({ name }) => run.limited.some((one) => one.name === name))),
     faults: run.faults,
     looked,
     seconds: sim.now / 1000,
