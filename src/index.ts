@@ -10,6 +10,8 @@
 export * as Cell from "./client/Cell.ts"
 /** Encodings of data. */
 export * as DataCodec from "./client/DataCodec.ts"
+/** Permits, for the fibers of all processes together. */
+export * as DistributedSemaphore from "./client/DistributedSemaphore.ts"
 /** Everything that can go wrong. */
 export * as DlmError from "./DlmError.ts"
 /** Held locks. */
@@ -18,5 +20,7 @@ export * as Lease from "./client/Lease.ts"
 export * as Locker from "./client/Locker.ts"
 /** The metrics of the client. */
 export * as Metrics from "./client/Metrics.ts"
+/** Readers together, or one writer. */
+export * as ReadWriteLock from "./client/ReadWriteLock.ts"
 /** From a request to its answer. */
 export * as Talker from "./transport/Talker.ts"

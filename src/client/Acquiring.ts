@@ -25,7 +25,7 @@ import type { Terms } from "./Claim.ts"
 import { QueuePlace } from "./NameQueue.ts"
 import * as NameQueue from "./NameQueue.ts"
 import * as Requests from "./Requests.ts"
-import type { LockerError } from "./Requests.ts"
+import type { LockError } from "./Requests.ts"
 import type { Tenure } from "./Tenure.ts"
 
 /** By how much, in milliseconds, a wait may last longer than its time, for an answer that is on its way. */
@@ -92,7 +92,7 @@ class Attempt {
   queuesFor: number | undefined
   /** What an answer said last, in this wait, of another that holds the name. */
   taken: Busy | undefined
-  lastFailure: LockerError | undefined
+  lastFailure: LockError | undefined
   private warnsAt = 0
 
   constructor(terms: Terms, waiting: Waiting) {
@@ -107,7 +107,7 @@ class Attempt {
   }
 
   // Who waits for long, or for ever, is to see why: once a second of it is over, and each minute then.
-  warn(error: LockerError): Effect.Effect<void> {
+  warn(error: LockError): Effect.Effect<void> {
     const now = this.waiting.clock.now()
     if (now - this.waiting.startedAt < firstWarning || now < this.warnsAt || this.left() === 0) return Effect.void
     this.warnsAt = now + warnEvery
@@ -127,7 +127,7 @@ class Attempt {
   }
 
   /** The time is over: what that means depends on what was heard. */
-  readonly timedOut = Effect.suspend((): Effect.Effect<never, AcquireTimeout | LockerError> => {
+  readonly timedOut = Effect.suspend((): Effect.Effect<never, AcquireTimeout | LockError> => {
     const { clock, startedAt } = this.waiting
     const { queue } = this.place
     // mutant: taken-was-heard
@@ -148,7 +148,7 @@ export const acquire = (
   terms: Terms,
   waiting: Waiting,
   restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-): Effect.Effect<Acquired, AcquireTimeout | LockerError | WithinNow> =>
+): Effect.Effect<Acquired, AcquireTimeout | LockError | WithinNow> =>
   Effect.suspend(() => {
     const attempt = new Attempt(terms, waiting)
     const { place } = attempt
@@ -167,7 +167,7 @@ export const acquire = (
   })
 
 // Waits to be the head of the line, or for what says that waiting longer is no use.
-const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerError | WithinNow> => {
+const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockError | WithinNow> => {
   const { place, waiting: { clock, startedAt, until } } = attempt
   const { queue } = place
   const onHeld = (resume: (end: Effect.Effect<never, WithinNow>) => void) => () => {
@@ -181,7 +181,7 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerEr
     })
   }
   return Effect.contextWith((context) =>
-    Effect.callback<void, AcquireTimeout | LockerError | WithinNow>((resume) => {
+    Effect.callback<void, AcquireTimeout | LockError | WithinNow>((resume) => {
       const alarms = Alarms.of(clock.clock)
       let isOver = false
       let asking: Fiber.Fiber<unknown> | undefined
@@ -237,9 +237,9 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockerEr
 // Runs in a fiber of its own, so that neither its time nor an interruption has to wait for a Talker that does not listen.
 const bounded = (
   attempt: Attempt,
-  asking: Effect.Effect<Tenure, AcquireTimeout | LockerError>,
+  asking: Effect.Effect<Tenure, AcquireTimeout | LockError>,
   restore: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-): Effect.Effect<Tenure, AcquireTimeout | LockerError> =>
+): Effect.Effect<Tenure, AcquireTimeout | LockError> =>
   Effect.contextWith((context) =>
     Effect.suspend(() => {
       const fiber = Effect.runForkWith(context)(asking)
@@ -256,12 +256,12 @@ const bounded = (
 
 const awaitUntil = (
   attempt: Attempt,
-  fiber: Fiber.Fiber<Tenure, AcquireTimeout | LockerError>
-): Effect.Effect<Tenure, AcquireTimeout | LockerError> =>
+  fiber: Fiber.Fiber<Tenure, AcquireTimeout | LockError>
+): Effect.Effect<Tenure, AcquireTimeout | LockError> =>
   attempt.waiting.until === Infinity ?
     Fiber.join(fiber) :
     Effect.contextWith((context) =>
-      Effect.callback<Tenure, AcquireTimeout | LockerError>((resume) => {
+      Effect.callback<Tenure, AcquireTimeout | LockError>((resume) => {
         const alarms = Alarms.of(attempt.waiting.clock.clock)
         const sleeper: Alarms.Sleeper = { dueAt: 0, place: -1, wake: () => resume(attempt.timedOut) }
         // mutant: bounded-wait
@@ -283,7 +283,7 @@ const withdraw = (attempt: Attempt, fiber: Fiber.Fiber<unknown, unknown>): Effec
   // What queues may be granted as long as its wait goes on, and lives for a whole time to live from then on.
   const until = askedAt + Math.min(queuesFor, forgottenAfter) + Duration.toMillis(terms.ttl)
   // What it came to is known when it has ended: an answer may still have come.
-  const unlock = Effect.suspend((): Effect.Effect<unknown, NotOwner | LockerError> =>
+  const unlock = Effect.suspend((): Effect.Effect<unknown, NotOwner | LockError> =>
     isShared ? withdrawShared(terms, owner, attempt.granted) : Requests.unlock(terms, owner)
   )
   return Background.fork(
@@ -295,7 +295,7 @@ const withdraw = (attempt: Attempt, fiber: Fiber.Fiber<unknown, unknown>): Effec
 
 // Others may have the owner, and hold the name by it: nothing is ended but what was granted here.
 const withdrawShared = (terms: Terms, owner: string, granted: Tenure | undefined) =>
-  Effect.flatMap(Requests.features(terms), (features): Effect.Effect<unknown, NotOwner | LockerError> => {
+  Effect.flatMap(Requests.features(terms), (features): Effect.Effect<unknown, NotOwner | LockError> => {
     if (!features.has("release")) return Effect.void
     // mutant: shared-withdrawn-by-fence
     return Requests.unlock(terms, owner, granted?.fence._tag === "Some" ? granted.fence.value : 0n)
@@ -341,7 +341,7 @@ const ask = Effect.fnUntraced(function*(attempt: Attempt) {
 })
 
 // How long to queue at the server: not at all where it has no queue, or once it has granted what was queued for.
-const waitAtServer = (attempt: Attempt): Effect.Effect<number | undefined, LockerError> => {
+const waitAtServer = (attempt: Attempt): Effect.Effect<number | undefined, LockError> => {
   const left = attempt.left()
   return left === 0 || attempt.granted !== undefined ? Effect.undefined : Effect.map(
     Requests.features(attempt.terms),
@@ -353,7 +353,7 @@ const waitAtServer = (attempt: Attempt): Effect.Effect<number | undefined, Locke
   )
 }
 
-const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenure, NotOwner | LockerError> =>
+const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenure, NotOwner | LockError> =>
   Effect.suspend(() => {
     const wasPending = attempt.isPending
     attempt.isPending = true
@@ -384,7 +384,7 @@ const makePause = Effect.fnUntraced(function*(attempt: Attempt) {
   let retry: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
   const within = (millis: number, self: Effect.Effect<unknown>) =>
     millis === Infinity ? self : Effect.timeoutOption(self, Duration.millis(Math.max(0, Math.floor(millis))))
-  return Effect.fnUntraced(function*(error: NotOwner | LockerError) {
+  return Effect.fnUntraced(function*(error: NotOwner | LockError) {
     if (error._tag === "NotOwner") {
       if (clock.now() - attempt.askedAt >= maxWait) return
       poll ??= yield* Schedule.toStepWithSleep(pollSchedule)

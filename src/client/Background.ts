@@ -10,7 +10,7 @@ import type { NotOwner } from "../DlmError.ts"
 import { apart } from "../lib/apart.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import type { Terms } from "./Claim.ts"
-import type { LockerError } from "./Requests.ts"
+import type { LockError } from "./Requests.ts"
 
 /** The first delay before it is tried again, in milliseconds; it doubles up to the last. */
 const firstDelay = 50
@@ -33,10 +33,10 @@ export const fork = ({ talker }: Terms, self: Effect.Effect<void>): Effect.Effec
  * the error that ended it.
  */
 export const insist = (
-  request: Effect.Effect<unknown, NotOwner | LockerError>,
+  request: Effect.Effect<unknown, NotOwner | LockError>,
   until: number,
   patienceOfTry: number = patience
-): Effect.Effect<NotOwner | LockerError | undefined> =>
+): Effect.Effect<NotOwner | LockError | undefined> =>
   Effect.contextWith((context) =>
     Effect.gen(function*() {
       const clock = ageClockOf(context)

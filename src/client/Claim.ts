@@ -7,6 +7,7 @@
  */
 import type * as Duration from "effect/Duration"
 import type * as Schedule from "effect/Schedule"
+import type { InvalidOption } from "../DlmError.ts"
 import type { Request } from "../protocol/Protocol.ts"
 import type { Talker } from "../transport/Talker.ts"
 import type { DataCodec } from "./DataCodec.ts"
@@ -40,6 +41,9 @@ const givens: ReadonlyArray<Given> = booleans.flatMap((ttl) =>
 export const givenOf = ({ identity, label, ttl }: { readonly [K in keyof Given]?: unknown }): Given =>
   givens[(ttl === undefined ? 0 : 4) + (label === undefined ? 0 : 2) + (identity === undefined ? 0 : 1)]!
 
+/** How many may hold a name, and how much of that is asked for, as requests say it. */
+export type Limit = Required<Pick<Request, "Limit" | "Weight">>
+
 /** All that a request needs to know of what it is for. */
 export interface Terms<out M extends Mode = Mode> {
   readonly mode: M
@@ -56,8 +60,12 @@ export interface Terms<out M extends Mode = Mode> {
   /** A new owner, which nobody else has. */
   readonly freshOwner: () => string
   readonly identity: Required<Pick<Request, "Name" | "Identity">> | undefined
+  /** How many may hold the name, and how much of that is asked for; nothing of a mutex. */
+  readonly limit: Limit | undefined
   readonly retry: Schedule.Schedule<unknown>
   readonly codec: DataCodec
+  /** What is wrong with the claim, so that it cannot be held. */
+  readonly problem?: InvalidOption | undefined
   /** The claim that these are of, whatever a call changes in them. */
   readonly origin: object
 }

@@ -20,7 +20,7 @@ import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type { LeaseLost, NotOwner } from "../DlmError.ts"
+import { DataError, type LeaseLost, type NotOwner } from "../DlmError.ts"
 import * as Alarms from "../lib/Alarms.ts"
 import { apart } from "../lib/apart.ts"
 import { type AgeClock, ageClockOf } from "../lib/monotonic.ts"
@@ -34,7 +34,7 @@ import * as Machine from "./LeaseMachine.ts"
 import { lost } from "./Loss.ts"
 import * as Metrics from "./Metrics.ts"
 import type { QueuePlace } from "./NameQueue.ts"
-import type { LockerError } from "./Requests.ts"
+import type { LockerError, LockError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
 import { Section } from "./Section.ts"
 import { isSame, type Tenure } from "./Tenure.ts"
@@ -93,6 +93,15 @@ export interface HoldSettings {
   /** Whether it is given back behind its caller, who has waited long enough for something else. */
   readonly isHurried?: (() => boolean) | undefined
 }
+
+// The server keeps none, since the name is not one owner's.
+const noData = ({ codec, name }: Terms): DataError =>
+  new DataError({
+    name,
+    codec: codec.name,
+    phase: "encode",
+    problem: "a name that several may hold keeps no data. Keep it under a name of its own, by a Cell"
+  })
 
 const alarmsByClock = new WeakMap<AgeClock, Alarms.Alarms>()
 
@@ -310,7 +319,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   private renew(): void {
     const left = this.clock.now()
     this.askedAt = left
-    const fiber: Fiber.Fiber<Tenure, NotOwner | LockerError> = Effect.runForkWith(this.context)(this.renewOnce)
+    const fiber: Fiber.Fiber<Tenure, NotOwner | LockError> = Effect.runForkWith(this.context)(this.renewOnce)
     this.renewal = fiber
     fiber.addObserver((exit) => {
       if (this.renewal !== fiber) return
@@ -319,7 +328,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     })
   }
 
-  private get renewOnce(): Effect.Effect<Tenure, NotOwner | LockerError> {
+  private get renewOnce(): Effect.Effect<Tenure, NotOwner | LockError> {
     return Effect.flatMap(Requests.features(this.terms), (features) => {
       this.isRenewedByFence = features.has("release") && Option.isSome(this.fence)
       // mutant: renewal-by-fence
@@ -328,7 +337,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     })
   }
 
-  private renewed(exit: Exit.Exit<Tenure, NotOwner | LockerError>): void {
+  private renewed(exit: Exit.Exit<Tenure, NotOwner | LockError>): void {
     // mutant: another-tenure-is-loss
     if (Exit.isSuccess(exit) && isSame(exit.value, this.tenure)) {
       const before = this.machine
@@ -449,9 +458,10 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   /** Text that lives and goes with the tenure. */
   get text(): Cell.TextUnder<LeaseLost> {
     const during = <A, E>(self: (fence: bigint | undefined) => Effect.Effect<A, E>) =>
-      Effect.suspend((): Effect.Effect<A, E | LeaseLost | LockerError> => {
+      Effect.suspend((): Effect.Effect<A, E | LeaseLost | DataError | LockerError> => {
         const why = this.whyOver
         if (why !== undefined) return Effect.fail(why)
+        if (this.terms.limit !== undefined) return Effect.fail(noData(this.terms))
         return Effect.flatMap(
           Requests.features(this.terms),
           (features) => self(features.has("release") ? Option.getOrUndefined(this.fence) : undefined)
@@ -597,7 +607,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   }
 
   // By its fence it can be repeated. Without, it is sent once: a repetition could end the next tenure of the same owner.
-  private get unlockShared(): Effect.Effect<NotOwner | LockerError | undefined> {
+  private get unlockShared(): Effect.Effect<NotOwner | LockError | undefined> {
     const { fence, id, loss, terms } = this
     const until = this.endsAtServer
     let knowsRelease: boolean | undefined

@@ -22,7 +22,7 @@ import type { Mode, Terms } from "./Claim.ts"
 import { HeldLease, type HoldSettings, type Lease } from "./HeldLease.ts"
 import * as Metrics from "./Metrics.ts"
 import { type AcquireOptions, Defaults, none, resolve, type Resolved, type Settings } from "./Options.ts"
-import type { LockerError } from "./Requests.ts"
+import type { LockError } from "./Requests.ts"
 import { Section } from "./Section.ts"
 import { type Needs, type Target, termsFor } from "./Target.ts"
 import * as Within from "./Within.ts"
@@ -70,7 +70,7 @@ const outcomeOf = (exit: Exit.Exit<HeldLease | undefined, AcquireError | WithinN
 }
 
 // A request for `Version` is about no name, so the error is not asked for it.
-const asUnavailable = (name: string) => (error: AcquireTimeout | LockerError | WithinNow): AcquireError | WithinNow =>
+const asUnavailable = (name: string) => (error: AcquireTimeout | LockError | WithinNow): AcquireError | WithinNow =>
   error._tag === "AcquireTimeout" || error._tag === "WithinNow" ? error : new LockUnavailable({ name, reason: error })
 
 /** What one call asks for, with what only its caller knows. */
@@ -84,7 +84,7 @@ const acquireLease = (
   kind: Kind,
   restore: Restore
 ): Effect.Effect<HeldLease | undefined, AcquireError | WithinNow> =>
-  Effect.withFiber((fiber): Effect.Effect<HeldLease | undefined, AcquireTimeout | LockerError | WithinNow> => {
+  Effect.withFiber((fiber): Effect.Effect<HeldLease | undefined, AcquireTimeout | LockError | WithinNow> => {
     const clock = ageClockOf(fiber.context)
     // What was slept through before is no part of the wait.
     clock.look()
@@ -97,8 +97,8 @@ const acquireLease = (
     const context = Within.contextOf(fiber)
     const { id } = fiber
     return Effect.map(Acquiring.acquire(terms, waiting, restore), ({ place, tenure }): HeldLease | undefined => {
-      // Whoever has permits keeps nobody from having others.
-      const kept = terms.mode === "permit" ? undefined : place
+      // Whoever has permits, or reads, keeps nobody from doing so too.
+      const kept = terms.mode === "exclusive" ? place : undefined
       if (kept === undefined) place.leave()
       const lease = new HeldLease(terms, tenure, { ...settings, isHurried }, context, id, kept)
       lease.waited = clock.now() - startedAt

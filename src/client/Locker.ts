@@ -189,6 +189,7 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
   readonly given: Terms["given"]
   readonly label: string | undefined
   readonly sharedOwner: string | undefined
+  readonly limit = undefined
   readonly identity: Terms["identity"]
   readonly retry: Schedule.Schedule<unknown>
   readonly codec: DataCodec.DataCodec
@@ -307,7 +308,7 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
           if (this.isReleasing) this.nextTenure()
           owner = this.owner
           wasHeld = this.heldUntil > 0
-          return Requests.retrying(this, Requests.lock(this, owner))
+          return Requests.retrying(this, Requests.lockMutex(this, owner))
         },
         (exit, asking) => this.lockEnded(exit, owner, wasHeld, asking)
       ),

@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import { Mutex, Place } from "../lib/Mutex.ts"
 import type { Talker } from "../transport/Talker.ts"
 import type { Busy } from "./Busy.ts"
-import type { LockerError } from "./Requests.ts"
+import type { LockError } from "./Requests.ts"
 
 /** A fiber's place in the line. */
 export class QueuePlace extends Place {
@@ -53,7 +53,7 @@ export class NameQueue extends Mutex {
   takenAt: number | undefined
   taken: Busy | undefined
   /** What the head failed with last, if it has been answered nothing since. */
-  lastFailure: LockerError | undefined
+  lastFailure: LockError | undefined
   /** Places whose time is over, that wait for what they can be told. */
   watchers: Set<QueuePlace> | undefined
   /** Lets the head ask at once that would do so later, if it does. */
@@ -102,7 +102,7 @@ export class NameQueue extends Mutex {
   }
 
   /** The head could not be told. */
-  sawFailure(error: LockerError): void {
+  sawFailure(error: LockError): void {
     this.lastFailure = error
   }
 

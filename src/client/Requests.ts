@@ -10,8 +10,10 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import {
+  Conflict,
   Corruption,
   DataError,
+  FeatureMissing,
   ForeignOwner,
   NoData,
   NotFound,
@@ -27,14 +29,14 @@ import { excerpt } from "../protocol/Protocol.ts"
 import { decodeUtf8 } from "../protocol/Wire.ts"
 import { notOfTheProtocol } from "../transport/failure.ts"
 import * as Busy from "./Busy.ts"
-import type { Terms } from "./Claim.ts"
+import type { Limit, Terms } from "./Claim.ts"
 import { Tenure } from "./Tenure.ts"
 
 /** What any request can fail with, a mixed-up answer included. */
 export type LockerError = RequestError | ForeignOwner
 
 /** Fields of extensions that a request may have. */
-type Extras = Pick<Request, "Wait" | "Fence" | "Heir" | "DataStore" | "Label">
+type Extras = Pick<Request, "Wait" | "Fence" | "Heir" | "DataStore" | "Label" | "Limit" | "Weight">
 
 const noFeatures: Effect.Effect<ReadonlySet<Feature>> = Effect.succeed(new Set<Feature>())
 
@@ -101,32 +103,79 @@ export interface LockOptions {
   readonly heir?: string | undefined
 }
 
-/** Asks for the lock, or renews a tenure. `NotOwner` too where a tenure was meant that is over. */
+/** What asking for a lock can fail with, besides that another has it. */
+export type LockError = LockerError | Conflict | FeatureMissing
+
+/** Asks for what a claim asks for, or renews a tenure of it. `NotOwner` too where a tenure was meant that is over. */
 export const lock = (
   terms: Terms,
   owner: string,
   options?: LockOptions
-): Effect.Effect<Tenure, NotOwner | LockerError> =>
-  terms.label === undefined ? lockAs(terms, owner, undefined, options) : Effect.flatMap(
+): Effect.Effect<Tenure, NotOwner | LockError> => {
+  const { label, limit } = terms
+  if (limit === undefined) return lockMutex(terms as MutexTerms, owner, options)
+  return Effect.flatMap(
+    features(terms),
+    (features): Effect.Effect<Tenure, NotOwner | LockError> =>
+      features.has("permits")
+        ? lockAs(terms, owner, features.has("label") ? label : undefined, options)
+        : permitsMissing(terms)
+  )
+}
+
+/** The terms of a mutex. */
+type MutexTerms = Terms & { readonly limit: undefined }
+
+/** As `lock`, of a mutex. */
+export const lockMutex = (
+  terms: MutexTerms,
+  owner: string,
+  options?: LockOptions
+): Effect.Effect<Tenure, NotOwner | LockerError> => {
+  const locked = terms.label === undefined ? lockAs(terms, owner, undefined, options) : Effect.flatMap(
     features(terms),
     (features) => lockAs(terms, owner, features.has("label") ? terms.label : undefined, options)
   )
+  // Only one who names a limit is told of a conflict.
+  return locked as Effect.Effect<Tenure, NotOwner | LockerError>
+}
+
+// Without it every holder would be the only one. Says which server it is: that is what its user can change.
+const permitsMissing = (terms: Terms) =>
+  Effect.flatMap(
+    Effect.orElseSucceed(version(terms, ""), () => ""),
+    (server) => Effect.fail(new FeatureMissing({ name: terms.name, feature: "permits", server }))
+  )
+
+// A server that knows permits tells the limit that the name has.
+const conflict = ({ limit, name }: Terms, present: string) =>
+  Effect.fail(
+    new Conflict({
+      name,
+      asked: limit === undefined ? "a mutex" : described(limit.Limit),
+      present: described(present)
+    })
+  )
+
+const described = (limit: string): string => limit === "shared" ? "readers and writers" : `${limit} permits`
 
 const lockAs = (
   terms: Terms,
   owner: string,
   label: string | undefined,
   options: LockOptions | undefined
-): Effect.Effect<Tenure, NotOwner | LockerError> =>
+): Effect.Effect<Tenure, NotOwner | LockError> =>
   Effect.withFiber((fiber) => {
     const clock = ageClockOf(fiber.context)
     // What was slept through before is not of its age.
     clock.look()
     const sentAt = clock.now()
     const sentAtWall = clock.wall()
-    return ask(terms, requestOf(terms, owner, "Lock", extrasOf(label, options)), (response) => {
+    const request = requestOf(terms, owner, "Lock", extrasOf(terms.limit, label, options))
+    return ask<Tenure, NotOwner | Conflict>(terms, request, (response) => {
       if (response.Status === "NotOwner") return notOwner(terms, "Lock", response)
       if (response.Status === "Unlocked" && options?.fence !== undefined) return notOwner(terms, "Lock")
+      if (response.Status === "Conflict" && terms.limit !== undefined) return conflict(terms, response.Limit)
       if (response.Status !== "Locked") return undefined
       return Effect.succeed(
         new Tenure({
@@ -142,10 +191,15 @@ const lockAs = (
     })
   })
 
-const extrasOf = (label: string | undefined, options: LockOptions | undefined): Extras | undefined => {
-  if (options === undefined) return label === undefined ? undefined : { Label: label }
-  const { fence, heir, wait } = options
+const extrasOf = (
+  limit: Limit | undefined,
+  label: string | undefined,
+  options: LockOptions | undefined
+): Extras | undefined => {
+  if (options === undefined && limit === undefined) return label === undefined ? undefined : { Label: label }
+  const { fence, heir, wait } = options ?? {}
   return {
+    ...limit,
     ...(wait === undefined ? undefined : { Wait: wait }),
     ...(fence === undefined ? undefined : { Fence: String(fence) }),
     ...(heir === undefined ? undefined : { Heir: heir }),
@@ -294,7 +348,7 @@ const retryAfter = Effect.fnUntraced(function*<A, E extends { readonly isRetryab
 })
 
 /** Whether a request that ended so was never sent. */
-export const isUnsent = ({ reasons }: Cause.Cause<LockerError | NotOwner>): boolean =>
+export const isUnsent = ({ reasons }: Cause.Cause<LockError | NotOwner>): boolean =>
   reasons.length > 0 && reasons.every((reason) =>
     reason._tag === "Fail" && reason.error._tag === "TransportError" &&
     (reason.error.phase === "OpenFailed" || reason.error.phase === "OpenTimeout")

@@ -17,13 +17,13 @@ import * as Background from "./Background.ts"
 import type { Mode, Terms } from "./Claim.ts"
 import { HeldLease, type HoldSettings, type Lease } from "./HeldLease.ts"
 import { lost } from "./Loss.ts"
-import type { LockerError } from "./Requests.ts"
+import type { LockError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
 import { Tenure } from "./Tenure.ts"
 import type { Token } from "./Token.ts"
 import * as Within from "./Within.ts"
 
-type Resuming = Effect.Effect<Tenure, LeaseLost | FeatureMissing | NotOwner | LockerError>
+type Resuming = Effect.Effect<Tenure, LeaseLost | FeatureMissing | NotOwner | LockError>
 
 /** Takes up the lease of a token, in a scope. */
 export const resumeLease = <M extends Mode>(
@@ -31,7 +31,7 @@ export const resumeLease = <M extends Mode>(
   token: Token,
   settings: HoldSettings,
   once: boolean
-): Effect.Effect<Lease<M>, LeaseLost | FeatureMissing | LockerError, Scope.Scope> => {
+): Effect.Effect<Lease<M>, LeaseLost | FeatureMissing | LockError, Scope.Scope> => {
   const gone = lost(token.name, "TakenAway")
   const resumed = Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {

@@ -40,5 +40,7 @@ export const termsFor = <M extends Mode>(
     // What is asked for by a name is exclusive.
     return invalidName(target) ?? new NameTerms(target, talker, Owners.of(fiber)) as Terms as Terms<M>
   }
-  return typeof target === "object" && target !== null && ClaimTypeId in target ? termsOf(target) : noTarget(target)
+  if (typeof target !== "object" || target === null || !(ClaimTypeId in target)) return noTarget(target)
+  const terms = termsOf(target)
+  return terms.problem ?? terms
 }

@@ -8,7 +8,7 @@ import { InvalidOption } from "../DlmError.ts"
 import { Shown } from "../lib/Shown.ts"
 import { maxNameBytes } from "../protocol/Protocol.ts"
 import type { Talker } from "../transport/Talker.ts"
-import type { Given, Mode, Terms } from "./Claim.ts"
+import { type Claim, ClaimTypeId, type Given, type Limit, type Mode, type Terms } from "./Claim.ts"
 import * as DataCodec from "./DataCodec.ts"
 import { kindOf } from "./kindOf.ts"
 import type { Owners } from "./Owners.ts"
@@ -49,9 +49,8 @@ export const invalidName = (name: unknown): InvalidOption | undefined => {
 const nothing: Given = { ttl: false, label: false, identity: false }
 const everything: Given = { ttl: true, label: true, identity: true }
 
-/** The terms of a name that is held by an owner of its own. */
-export class NameTerms extends Shown implements Terms<"exclusive"> {
-  readonly mode = "exclusive"
+/** The terms of a name that is held by owners of its own, where its maker has said nothing else. */
+abstract class PlainTerms extends Shown {
   readonly name: string
   readonly talker: Talker["Service"]
   private readonly owners: Owners
@@ -99,6 +98,33 @@ export class NameTerms extends Shown implements Terms<"exclusive"> {
   }
 }
 
+/** The terms of a bare name, which is a mutex. */
+export class NameTerms extends PlainTerms implements Terms<"exclusive"> {
+  readonly mode = "exclusive"
+  get limit(): undefined {
+    return undefined
+  }
+}
+
+/** The terms of a name that several may hold. */
+export class LimitTerms<M extends Mode> extends PlainTerms implements Terms<M> {
+  readonly mode: M
+  readonly limit: Limit
+  readonly problem: InvalidOption | undefined
+
+  constructor(mode: M, limit: Limit, name: string, talker: Talker["Service"], owners: Owners, problem?: InvalidOption) {
+    super(name, talker, owners)
+    this.mode = mode
+    this.limit = limit
+    this.problem = problem ?? invalidName(name)
+  }
+
+  /** The claim of these terms. */
+  get claim(): Claim<M> {
+    return { name: this.name, [ClaimTypeId]: this }
+  }
+}
+
 /** What a call may change. */
 export interface Changes {
   readonly ttl: Duration.Duration
@@ -141,6 +167,9 @@ class ChangedTerms<M extends Mode> extends Shown implements Terms<M> {
   }
   get sharedOwner(): string | undefined {
     return this.of.sharedOwner
+  }
+  get limit(): Limit | undefined {
+    return this.of.limit
   }
   get retry(): Schedule.Schedule<unknown> {
     return this.of.retry
