@@ -20,6 +20,8 @@ export * as Lease from "./client/Lease.ts"
 export * as Locker from "./client/Locker.ts"
 /** The metrics of the client. */
 export * as Metrics from "./client/Metrics.ts"
+/** What runs once, over all processes. */
+export * as Once from "./client/Once.ts"
 /** Readers together, or one writer. */
 export * as ReadWriteLock from "./client/ReadWriteLock.ts"
 /** From a request to its answer. */
