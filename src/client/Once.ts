@@ -153,6 +153,9 @@ const keep = Effect.fnUntraced(function*(plan: Plan, talker: Talker["Service"], 
   )
 })
 
+/** How much later than its time a wait may end, in milliseconds: by then this process waits for the next tick. */
+const answerGrace = 2_000
+
 /** Runs the job of a tick, also one that a process has begun and not ended. */
 const runOrTakeOver = Effect.fnUntraced(function*<A, E, R>(
   plan: Plan,
@@ -160,8 +163,8 @@ const runOrTakeOver = Effect.fnUntraced(function*<A, E, R>(
   tick: Date,
   job: Effect.Effect<A, E, R>
 ) {
-  const wait = Cron.next(plan.cron, tick).getTime() - (yield* Clock.currentTimeMillis)
-  if (wait <= 0) return
+  const next = Cron.next(plan.cron, tick).getTime()
+  const wait = Math.max(0, next - (yield* Clock.currentTimeMillis) - answerGrace)
   // An interruption is no end of the job: the lock is given back, and another process takes the tick over.
   const ran = yield* Effect.result(
     Lease.use(
@@ -233,8 +236,11 @@ export const every: {
       const plan = yield* planOf(name, options)
       const talker = yield* Talker
       const run = plan.again ? runOrTakeOver : runOnce
-      while (true) {
-        const tick = Cron.next(plan.cron, new Date(yield* Clock.currentTimeMillis))
+      for (let last = yield* Clock.currentTimeMillis;;) {
+        // One that was due meanwhile can still be run for a while.
+        last = Math.max(last, (yield* Clock.currentTimeMillis) - plan.window)
+        const tick = Cron.next(plan.cron, new Date(last))
+        last = tick.getTime()
         yield* sleepUntil(tick)
         const scheduled = Effect.provideService(job, ScheduledTime, DateTime.fromDateUnsafe(tick))
         yield* run(plan, talker, tick, scheduled)
