@@ -12,6 +12,8 @@ export * as Cell from "./client/Cell.ts"
 export * as DataCodec from "./client/DataCodec.ts"
 /** Permits, for the fibers of all processes together. */
 export * as DistributedSemaphore from "./client/DistributedSemaphore.ts"
+/** Who leads, of all processes. */
+export * as Election from "./client/Election.ts"
 /** Everything that can go wrong. */
 export * as DlmError from "./DlmError.ts"
 /** Held locks. */

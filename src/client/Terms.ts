@@ -53,13 +53,15 @@ const everything: Given = { ttl: true, label: true, identity: true }
 abstract class PlainTerms extends Shown {
   readonly name: string
   readonly talker: Talker["Service"]
+  readonly problem: InvalidOption | undefined
   private readonly owners: Owners
 
-  constructor(name: string, talker: Talker["Service"], owners: Owners) {
+  constructor(name: string, talker: Talker["Service"], owners: Owners, problem?: InvalidOption) {
     super()
     this.name = name
     this.talker = talker
     this.owners = owners
+    this.problem = problem
   }
 
   toJSON(): unknown {
@@ -110,13 +112,11 @@ export class NameTerms extends PlainTerms implements Terms<"exclusive"> {
 export class LimitTerms<M extends Mode> extends PlainTerms implements Terms<M> {
   readonly mode: M
   readonly limit: Limit
-  readonly problem: InvalidOption | undefined
 
   constructor(mode: M, limit: Limit, name: string, talker: Talker["Service"], owners: Owners, problem?: InvalidOption) {
-    super(name, talker, owners)
+    super(name, talker, owners, problem ?? invalidName(name))
     this.mode = mode
     this.limit = limit
-    this.problem = problem ?? invalidName(name)
   }
 
   /** The claim of these terms. */

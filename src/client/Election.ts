@@ -1,0 +1,159 @@
+/**
+ * One leader among all processes that campaign under a name.
+ *
+ * - A leader holds a lease of the name: it learns of its loss in time, before another can lead.
+ * - After a crash the next one leads once the time to live of the lease is over; after a resignation at once.
+ * - Everybody may see who leads, who campaigns or not. On a server without `describe` that is asked for each second, and
+ *   tells only what `busy` tells.
+ * - A leader that was paused may act for a moment after its loss: what it writes is safe only where its fence is checked.
+ */
+import type * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { type LeaseLost, LockUnavailable } from "../DlmError.ts"
+import { Talker } from "../transport/Talker.ts"
+import { type Claim, ClaimTypeId, type Terms } from "./Claim.ts"
+import { describe, type Description } from "./Describing.ts"
+import * as Lease from "./Lease.ts"
+import * as Owners from "./Owners.ts"
+import * as Requests from "./Requests.ts"
+import { invalidName, NameTerms } from "./Terms.ts"
+
+/** Who leads, as far as the server tells. */
+export interface Leader {
+  /** What it says of itself. */
+  readonly label: Option.Option<string>
+  /** The number of its tenure: it grows with each new leader. */
+  readonly fence: Option.Option<bigint>
+  /** Since when it leads, by the clock of the server or its store. */
+  readonly since: Option.Option<DateTime.Utc>
+}
+
+/** An election under one name. */
+export interface Election {
+  /** The name that the leader holds. */
+  readonly name: string
+  /** Waits to lead, and leads until the scope closes. */
+  readonly campaign: Effect.Effect<Lease.Lease<"exclusive">, Lease.AcquireError | LeaseLost, Scope.Scope>
+  /**
+   * Runs an Effect as the leader: it waits to lead, and gives what the Effect gives. Where it loses the lead meanwhile, the
+   * Effect is interrupted, in time, and it campaigns again, by the schedule; it fails with the loss once that is over. By
+   * default it goes on for ever, after delays that grow from 100 ms to 5 s.
+   */
+  readonly run: <A, E, R>(
+    leading: (lease: Lease.Lease<"exclusive">) => Effect.Effect<A, E, R>,
+    options?: { readonly schedule?: Schedule.Schedule<unknown, LeaseLost | LockUnavailable> | undefined }
+  ) => Effect.Effect<A, E | LeaseLost | LockUnavailable, R>
+  /** Who leads, now and after each change; none while nobody does. Changes may be skipped, never the last. */
+  readonly observe: Stream.Stream<Option.Option<Leader>, LockUnavailable>
+  /** Who leads now. */
+  readonly leader: Effect.Effect<Option.Option<Leader>, LockUnavailable>
+}
+
+const defaultSchedule: Schedule.Schedule<unknown, LeaseLost | LockUnavailable> = Schedule.exponential("100 millis")
+  .pipe(
+    Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(5)))),
+    Schedule.jittered
+  )
+
+/** How long the server is to keep a question for who leads, in milliseconds, and how often one that cannot is asked. */
+const watchFor = 20_000
+const lookEvery = Duration.seconds(1)
+
+const leaderOf = ({ holders: [holder] }: Description): Option.Option<Leader> =>
+  holder === undefined ? Option.none() : Option.some({
+    label: Option.fromUndefinedOr(holder.label),
+    fence: Option.fromUndefinedOr(holder.fence),
+    since: Option.fromUndefinedOr(holder.since)
+  })
+
+const isSame = (a: Option.Option<Leader>, b: Option.Option<Leader>): boolean =>
+  Option.isNone(a) || Option.isNone(b)
+    ? Option.isNone(a) === Option.isNone(b)
+    : Option.getOrUndefined(a.value.fence) === Option.getOrUndefined(b.value.fence) &&
+      Option.getOrUndefined(a.value.label) === Option.getOrUndefined(b.value.label) &&
+      String(Option.getOrUndefined(a.value.since)) === String(Option.getOrUndefined(b.value.since))
+
+const described = (terms: Terms, revision?: string) => {
+  const { name, problem } = terms
+  if (problem !== undefined) return Effect.fail(new LockUnavailable({ name, reason: problem }))
+  const asked = describe(terms, revision === undefined ? undefined : { revision, wait: watchFor })
+  return Effect.mapError(Requests.retrying(terms, asked), (reason) => new LockUnavailable({ name, reason }))
+}
+
+const observing = (
+  terms: Terms
+): Stream.Stream<Option.Option<Leader>, LockUnavailable> =>
+  Stream.unfold(undefined as Description | undefined, (last) => {
+    // Where there is no revision the server cannot wait for another.
+    const pause = last !== undefined && last.revision === undefined ? Effect.sleep(lookEvery) : Effect.void
+    return Effect.map(
+      Effect.andThen(pause, described(terms, last?.revision)),
+      (next) => [leaderOf(next), next] as const
+    )
+  }).pipe(Stream.changesWith(isSame))
+
+/** Leads once. What the Effect came to is a value here, so that its errors are none of the election's. */
+const lead = <A, E, R>(
+  claim: Claim<"exclusive">,
+  options: Lease.AcquireOptions,
+  leading: (lease: Lease.Lease<"exclusive">) => Effect.Effect<A, E, R>
+): Effect.Effect<Exit.Exit<A, E>, Lease.WithLockError, R> =>
+  Lease.use(claim, options, (lease) => Effect.exit(Effect.suspend(() => leading(lease))))
+
+/**
+ * The election under a name. It asks for nothing: what is wrong with the name is told by what it does.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Option, Stream } from "effect"
+ * import { Election } from "effect-dlm"
+ *
+ * const program = Effect.gen(function*() {
+ *   const election = yield* Election.make("scheduler", { label: "host-1", ttl: "10 seconds" })
+ *   yield* Effect.forkChild(Stream.runForEach(election.observe, Option.match({
+ *     onNone: () => Effect.log("nobody leads"),
+ *     onSome: ({ label }) => Effect.log("leader:", label)
+ *   })))
+ *   yield* election.run((lease) => Effect.andThen(Effect.log("leads, under fence", lease.fence), Effect.never))
+ * })
+ * ```
+ */
+export const make = (
+  name: string,
+  options: Lease.AcquireOptions = {}
+): Effect.Effect<Election, never, Talker> =>
+  Effect.flatMap(Talker, (talker) =>
+    Effect.withFiber((fiber) => {
+      const terms = new NameTerms(name, talker, Owners.of(fiber), invalidName(name))
+      const claim: Claim<"exclusive"> = { name, [ClaimTypeId]: terms }
+      const run = Effect.fnUntraced(function*<A, E, R>(
+        leading: (lease: Lease.Lease<"exclusive">) => Effect.Effect<A, E, R>,
+        { schedule = defaultSchedule }: {
+          readonly schedule?: Schedule.Schedule<unknown, LeaseLost | LockUnavailable> | undefined
+        } = {}
+      ) {
+        const next = yield* Schedule.toStepWithSleep(schedule)
+        while (true) {
+          const led = yield* Effect.result(lead(claim, options, leading))
+          if (Result.isSuccess(led)) return yield* led.success
+          // Others have led all that time: it goes on waiting.
+          if (led.failure._tag === "AcquireTimeout") continue
+          const isOver = yield* Effect.isFailure(next(led.failure))
+          if (isOver || (led.failure._tag === "LockUnavailable" && !led.failure.isRetryable)) return yield* led.failure
+        }
+      })
+      return Effect.succeed<Election>({
+        name,
+        campaign: Lease.acquire(claim, options),
+        run,
+        observe: observing(terms),
+        leader: Effect.map(described(terms), leaderOf)
+      })
+    }))
