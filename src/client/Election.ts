@@ -145,8 +145,8 @@ export const make = (
           if (Result.isSuccess(led)) return yield* led.success
           // Others have led all that time: it goes on waiting.
           if (led.failure._tag === "AcquireTimeout") continue
-          const isOver = yield* Effect.isFailure(next(led.failure))
-          if (isOver || (led.failure._tag === "LockUnavailable" && !led.failure.isRetryable)) return yield* led.failure
+          const isVain = led.failure._tag === "LockUnavailable" && !led.failure.isRetryable
+          if (isVain || (yield* Effect.isFailure(next(led.failure)))) return yield* led.failure
         }
       })
       return Effect.succeed<Election>({
