@@ -1,0 +1,300 @@
+/**
+ * What is more than a mutex: permits, readers and writers, elections, and what runs once.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Cron, DateTime, Effect, Exit, Fiber, Layer, Option, Schema, Stream } from "effect"
+import { DistributedSemaphore, Election, Lease, Locker, Once, ReadWriteLock, Talker } from "effect-dlm"
+import { LockServer } from "effect-dlm/server"
+import { TestClock } from "effect/testing"
+
+/** Counts who is inside, and the most that were so at a time. */
+const counting = () => {
+  const count = { inside: 0, most: 0 }
+  const body = (weight: number) =>
+    Effect.acquireUseRelease(
+      Effect.sync(() => {
+        count.inside += weight
+        count.most = Math.max(count.most, count.inside)
+      }),
+      () => Effect.sleep("1 second"),
+      () => Effect.sync(() => void (count.inside -= weight))
+    )
+  return { count, body }
+}
+
+/** A fiber that holds what nothing around it holds. */
+const beside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkDetach(self, { startImmediately: true })
+
+const reasonOf = <A, R>(self: Effect.Effect<A, Lease.WithLockError, R>) =>
+  Effect.map(Effect.flip(self), (error) => error._tag === "LockUnavailable" ? error.reason._tag : error._tag)
+
+/** As a server that knows no extension but `Seq`. */
+const asReference = Layer.effect(
+  Talker.Talker,
+  Effect.map(Talker.Talker, (talker) => ({ ...talker, features: Effect.succeed(new Set<never>()) }))
+).pipe(Layer.provide(LockServer.layerTalkerMemory))
+
+describe("DistributedSemaphore", () => {
+  it.effect("never lets in more than its permits, and all in the end", () =>
+    Effect.gen(function*() {
+      const semaphore = yield* DistributedSemaphore.make("api", { permits: 3 })
+      const { body, count } = counting()
+      const all = yield* beside(Effect.forEach(
+        Array.from({ length: 20 }, (_, i) => 1 + i % 3),
+        (weight) => semaphore.withPermits(weight)(body(weight)),
+        { concurrency: "unbounded", discard: true }
+      ))
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(all)
+      assert.deepStrictEqual(count, { inside: 0, most: 3 })
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("lets nobody pass one that waits for many", () =>
+    Effect.gen(function*() {
+      const semaphore = yield* DistributedSemaphore.make("api", { permits: 3 })
+      const holder = yield* beside(semaphore.withPermits(2)(Effect.sleep("10 seconds")))
+      const order: Array<string> = []
+      const heavy = yield* beside(semaphore.withPermits(3)(Effect.sync(() => order.push("heavy"))))
+      const light = yield* beside(semaphore.withPermit(Effect.sync(() => order.push("light"))))
+      assert.isTrue(Option.isNone(yield* semaphore.withPermitsIfAvailable(1)(Effect.void)))
+      yield* TestClock.adjust("20 seconds")
+      yield* Fiber.joinAll([holder, heavy, light])
+      assert.deepStrictEqual(order, ["heavy", "light"])
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("is not entered again, but asks for more", () =>
+    Effect.gen(function*() {
+      const semaphore = yield* DistributedSemaphore.make("api", { permits: 2 })
+      const available = semaphore.withPermitsIfAvailable(1)
+      const two = yield* semaphore.withPermit(available(available(Effect.succeed("three"))))
+      assert.deepStrictEqual(two, Option.some(Option.none()))
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("tells of another number, with both", () =>
+    Effect.gen(function*() {
+      const [three, four] = yield* Effect.all([
+        DistributedSemaphore.make("api", { permits: 3 }),
+        DistributedSemaphore.make("api", { permits: 4 })
+      ])
+      const holder = yield* beside(three.withPermit(Effect.never))
+      const error = yield* Effect.flip(four.withPermit(Effect.void))
+      assert.strictEqual(error._tag === "LockUnavailable" && error.reason._tag, "Conflict")
+      assert.match(error.message, /4 permits.*3 permits/)
+      yield* Fiber.interrupt(holder)
+      yield* four.withPermit(Effect.void)
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("refuses numbers and names that cannot be, and a server that knows no permits", () =>
+    Effect.gen(function*() {
+      for (const permits of [0, -1, 1.5, NaN, Infinity, 1e9]) {
+        const semaphore = yield* DistributedSemaphore.make("api", { permits })
+        assert.strictEqual(yield* reasonOf(semaphore.withPermit(Effect.void)), "InvalidOption", String(permits))
+      }
+      const semaphore = yield* DistributedSemaphore.make("api", { permits: 3 })
+      for (const weight of [0, 4, 1.5]) {
+        assert.strictEqual(yield* reasonOf(semaphore.withPermits(weight)(Effect.void)), "InvalidOption")
+      }
+      const unnamed = yield* DistributedSemaphore.make("", { permits: 3 })
+      assert.strictEqual(yield* reasonOf(unnamed.withPermit(Effect.void)), "InvalidOption")
+      const old = yield* Effect.provide(DistributedSemaphore.make("api", { permits: 3 }), asReference)
+      assert.strictEqual(yield* reasonOf(old.withPermit(Effect.void)), "FeatureMissing")
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("keeps no data, and says so", () =>
+    Effect.gen(function*() {
+      const semaphore = yield* DistributedSemaphore.make("api", { permits: 3 })
+      const error = yield* Lease.use(semaphore, (lease) => Effect.flip(lease.cell(Schema.String).set("x")))
+      assert.match(error.message, /keeps no data/)
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("is renewed for as long as it is held", () =>
+    Effect.gen(function*() {
+      const semaphore = yield* DistributedSemaphore.make("api", { permits: 1 })
+      const held = yield* beside(semaphore.withPermits(1, { ttl: "3 seconds" })(Effect.sleep("1 minute")))
+      yield* TestClock.adjust("50 seconds")
+      assert.isTrue(Option.isNone(yield* semaphore.withPermitsIfAvailable(1)(Effect.void)))
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(held)
+      assert.isTrue(Option.isSome(yield* semaphore.withPermitsIfAvailable(1)(Effect.void)))
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+})
+
+describe("ReadWriteLock", () => {
+  it.effect("has readers together, writers alone, and lets no reader pass a writer", () =>
+    Effect.gen(function*() {
+      const { read, write } = yield* ReadWriteLock.make("catalogue")
+      const readers = counting()
+      const writers = counting()
+      const order: Array<string> = []
+      const reading = (who: string) =>
+        Effect.andThen(Effect.sync(() => order.push(who)), readers.body(1)).pipe(Lease.withLock(read))
+      const writing = Effect.andThen(
+        Effect.sync(() => {
+          order.push("writes")
+          assert.strictEqual(readers.count.inside, 0)
+        }),
+        writers.body(1)
+      ).pipe(Lease.withLock(write))
+      const all = [yield* beside(reading("a")), yield* beside(reading("b"))]
+      yield* TestClock.adjust("100 millis")
+      assert.strictEqual(readers.count.inside, 2)
+      all.push(yield* beside(writing))
+      yield* TestClock.adjust("100 millis")
+      all.push(yield* beside(reading("c")))
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.joinAll(all)
+      assert.deepStrictEqual(order, ["a", "b", "writes", "c"])
+      assert.strictEqual(writers.count.most, 1)
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("is read within a write, and a write within a read is a deadlock at once", () =>
+    Effect.gen(function*() {
+      const { read, write } = yield* ReadWriteLock.make("catalogue")
+      assert.strictEqual(yield* Effect.succeed("read").pipe(Lease.withLock(read), Lease.withLock(write)), "read")
+      const deadlock = Effect.void.pipe(Lease.withLock(write), Lease.withLock(read))
+      assert.strictEqual(yield* reasonOf(deadlock), "Deadlock")
+      // Nothing is left of it.
+      yield* Effect.void.pipe(Lease.withLock(write))
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("is waited for by a mutex of the name, and waits for one", () =>
+    Effect.gen(function*() {
+      const { read } = yield* ReadWriteLock.make("catalogue")
+      const reader = yield* beside(Effect.sleep("5 seconds").pipe(Lease.withLock(read)))
+      const locker = yield* Locker.make("catalogue")
+      assert.isTrue(Option.isNone(yield* locker.tryLock))
+      yield* TestClock.adjust("5 seconds")
+      yield* Fiber.join(reader)
+      yield* locker.lock
+      assert.isTrue(Option.isNone(yield* Lease.withLockIfAvailable(Effect.void, read)))
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+})
+
+describe("Election", () => {
+  it.effect("has one leader, seen by all, and the next one at once when it resigns", () =>
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      const watching = yield* Election.make("scheduler")
+      yield* Effect.forkScoped(
+        Stream.runForEach(watching.observe, (leader) =>
+          Effect.sync(() =>
+            void seen.push(Option.getOrElse(
+              Option.flatMap(leader, ({ label }) => label),
+              () => "nobody"
+            ))
+          )),
+        { startImmediately: true }
+      )
+      const candidates: Array<Fiber.Fiber<never, unknown>> = []
+      for (const label of ["a", "b", "c"]) {
+        const election = yield* Election.make("scheduler", { label, ttl: "10 seconds" })
+        candidates.push(
+          yield* beside(election.run(() => Effect.never))
+        )
+        yield* TestClock.adjust("1 second")
+      }
+      yield* TestClock.adjust("2 minutes")
+      for (const candidate of candidates) {
+        yield* Fiber.interrupt(candidate)
+        yield* TestClock.adjust("1 second")
+      }
+      assert.deepStrictEqual(seen, ["nobody", "a", "b", "c", "nobody"])
+      assert.isTrue(Option.isNone(yield* watching.leader))
+    }).pipe(Effect.scoped, Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("gives what the leader gives, with the leader's own error, and refuses a name that cannot be", () =>
+    Effect.gen(function*() {
+      const election = yield* Election.make("scheduler")
+      assert.strictEqual(yield* election.run(({ name }) => Effect.succeed(name)), "scheduler")
+      assert.deepStrictEqual(yield* Effect.exit(election.run(() => Effect.fail("mine"))), Exit.fail("mine"))
+      const unnamed = yield* Election.make("")
+      assert.strictEqual(yield* reasonOf(unnamed.run(() => Effect.void)), "InvalidOption")
+      assert.strictEqual(yield* reasonOf(unnamed.leader), "InvalidOption")
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+})
+
+const everyFiveMinutes = Cron.parseUnsafe("*/5 * * * *", "UTC")
+
+describe("Once.every", () => {
+  for (const onCrash of ["skip", "again"] as const) {
+    it.effect(`runs each tick once over all processes (${onCrash})`, () =>
+      Effect.gen(function*() {
+        const ticks: Array<string> = []
+        const job = Effect.gen(function*() {
+          ticks.push(DateTime.formatIso(yield* Once.ScheduledTime))
+          yield* Effect.sleep("40 seconds")
+        })
+        for (let i = 0; i < 3; i++) {
+          yield* Effect.forkScoped(Once.every(job, "nightly", { cron: everyFiveMinutes, onCrash }), {
+            startImmediately: true
+          })
+        }
+        yield* TestClock.adjust("16 minutes")
+        const minutes = ["05", "10", "15"]
+        assert.deepStrictEqual(ticks, minutes.map((minute) => `1970-01-01T00:${minute}:00.000Z`))
+      }).pipe(Effect.scoped, Effect.provide(LockServer.layerTalkerMemory)))
+  }
+
+  it.effect("is taken over after a crash, where that is asked for, and else lost", () =>
+    Effect.gen(function*() {
+      for (const onCrash of ["skip", "again"] as const) {
+        const begun: Array<number> = []
+        const job = (who: number) => Effect.andThen(Effect.sync(() => begun.push(who)), Effect.sleep("40 seconds"))
+        const run = (who: number) =>
+          beside(Once.every(job(who), `nightly-${onCrash}`, { cron: everyFiveMinutes, onCrash }))
+        const processes = [yield* run(0), yield* run(1)]
+        yield* TestClock.adjust("310 seconds")
+        assert.strictEqual(begun.length, 1)
+        yield* Fiber.interrupt(processes[begun[0]!]!)
+        yield* TestClock.adjust("100 seconds")
+        assert.strictEqual(begun.length, onCrash === "again" ? 2 : 1)
+        yield* Fiber.interruptAll(processes)
+        // To the next tick that is none of these.
+        yield* TestClock.adjust("190 seconds")
+      }
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("fails with the job's error, and refuses what cannot be", () =>
+    Effect.gen(function*() {
+      const failing = yield* beside(Once.every(Effect.fail("mine"), "nightly", { cron: everyFiveMinutes }))
+      yield* TestClock.adjust("5 minutes")
+      assert.deepStrictEqual(yield* Fiber.await(failing), Exit.fail("mine"))
+      const wrong = { cron: everyFiveMinutes, window: "-1 seconds" } as const
+      assert.strictEqual(yield* reasonOf(Once.every(Effect.void, "nightly", wrong)), "InvalidOption")
+      assert.strictEqual(yield* reasonOf(Once.every(Effect.void, "", { cron: everyFiveMinutes })), "InvalidOption")
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+})
+
+describe("Once.forKey", () => {
+  const Receipt = Schema.Struct({ id: Schema.Int })
+
+  it.effect("runs once, gives all the same, and runs again when it is kept no more", () =>
+    Effect.gen(function*() {
+      let ran = 0
+      const pay = Effect.delay(Effect.sync(() => ({ id: ++ran })), "1 second").pipe(
+        Once.forKey("payment/7", { success: Receipt, timeToLive: "10 minutes" })
+      )
+      const all = yield* beside(Effect.all([pay, pay, pay], { concurrency: "unbounded" }))
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(all), [{ id: 1 }, { id: 1 }, { id: 1 }])
+      assert.deepStrictEqual(yield* pay, { id: 1 })
+      yield* TestClock.adjust("10 minutes")
+      const again = yield* beside(pay)
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(again), { id: 2 })
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("keeps no failure, and refuses before it runs what is to be kept for too long", () =>
+    Effect.gen(function*() {
+      let ran = 0
+      const failing = Effect.suspend(() => ++ran === 1 ? Effect.fail("mine" as const) : Effect.succeed({ id: ran }))
+        .pipe(
+          Once.forKey("payment/8", { success: Receipt, timeToLive: "10 minutes" })
+        )
+      assert.deepStrictEqual(yield* Effect.exit(failing), Exit.fail("mine" as const))
+      assert.deepStrictEqual(yield* failing, { id: 2 })
+      const long = Once.forKey(Effect.die("it ran"), "payment/9", { success: Receipt, timeToLive: "2 hours" })
+      const error = yield* Effect.flip(long)
+      assert.strictEqual(error._tag === "LockUnavailable" && error.reason._tag, "InvalidOption")
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+})
