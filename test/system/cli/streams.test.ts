@@ -45,7 +45,7 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), { excludeTestServices: t
             assertUnwritten(yield* server.script(`"$@" ${command} > /dev/full`))
           }), { concurrency: 2 })
         // It is done all the same.
-        assertPrints(yield* server.dlm(["test", "a", "--id", "me"]), "locked by this id\n")
+        assert.match((yield* server.dlm(["test", "a", "--id", "me"])).stdout, /^locked by this id\n/)
       }), timeout)
 
     it.effect("is told by dlm identity, which has made the file", () =>
