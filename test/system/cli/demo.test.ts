@@ -27,7 +27,7 @@ describe("npm run demo", () => {
       assert.include(stdout, `${60 - without!} increments are lost`)
       assert.match(stdout, /^with the lock +25 %\nwith the lock +50 %\nwith the lock +75 %\nwith the lock +100 %$/m)
       assert.deepStrictEqual(yield* left, [])
-    }).pipe(Effect.provide(NodeServices.layer)), 60_000)
+    }).pipe(Effect.provide(NodeServices.layer)), 180_000)
 
   it.live("can be interrupted, and leaves nothing", () =>
     Effect.gen(function*() {
@@ -38,5 +38,5 @@ describe("npm run demo", () => {
       const { status, stderr } = yield* ended
       assert.deepStrictEqual([status, stderr], [130, ""])
       assert.deepStrictEqual(yield* left, [])
-    }).pipe(Effect.provide(NodeServices.layer)), 60_000)
+    }).pipe(Effect.provide(NodeServices.layer)), 180_000)
 })

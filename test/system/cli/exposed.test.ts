@@ -58,7 +58,7 @@ describe("an address that other machines can reach", () => {
         const open = yield* startDlm(["serve", "--host", "0.0.0.0", "--port", "0", ...flags])
         yield* open.prints(/^dlm: listening on 0\.0\.0\.0:\d+\n/m)
       }
-    }), 60_000)
+    }), 180_000)
 })
 
 describe("TLS", () => {
@@ -77,7 +77,7 @@ describe("TLS", () => {
       assert.notStrictEqual((yield* server.dlm(["test", "f", "--id", "me"])).status, 0)
       const plain = yield* serve()
       assert.notStrictEqual((yield* plain.dlm(["test", "f", "--id", "me", "--tls-ca", ca])).status, 0)
-    }), 60_000)
+    }), 180_000)
 
   it.live("asks for a certificate of the client where an authority is named", () =>
     Effect.gen(function*() {
@@ -111,7 +111,7 @@ describe("TLS", () => {
         foreign.key
       ])
       assert.strictEqual(theirs.status, 69)
-    }), 60_000)
+    }), 180_000)
 
   it.live("is 1.2 at the least", () =>
     Effect.gen(function*() {
@@ -162,7 +162,7 @@ describe("TLS", () => {
         64,
         /together they cannot be used: .*key values mismatch/
       )
-    }), 30_000)
+    }), 120_000)
 })
 
 describe("what operators see", () => {
@@ -189,7 +189,7 @@ describe("what operators see", () => {
       assert.match(metrics.body, /^dlm_server_requests_total\{action="Lock",status="NotOwner"\} 1$/m)
       assert.match(metrics.body, /^dlm_server_bad_requests_total\{.*\} 1$/m)
       assert.notMatch(metrics.body, /the-owner|the-name/)
-    }), 30_000)
+    }), 120_000)
 
   it.live("is logs of one JSON object a line, with --json", () =>
     Effect.gen(function*() {
@@ -206,7 +206,7 @@ describe("what operators see", () => {
     Effect.gen(function*() {
       const { port } = yield* observed()
       assertFails(yield* dlm(["serve", "--port", "0", "--http", String(port)]), 71, /cannot listen on 127.*EADDRINUSE/)
-    }), 30_000)
+    }), 120_000)
 })
 
 describe("HTTP sent to the port of the locks", () => {
@@ -238,7 +238,7 @@ describe("a restart grace", () => {
         64,
         /--restart-grace is for the memory store alone/
       )
-    }), 60_000)
+    }), 180_000)
 })
 
 describe("a store of the command", () => {
@@ -256,7 +256,7 @@ describe("a store of the command", () => {
       const byConfig = yield* startDlm(["serve", "--port", "0"], { env: { DLM_STORE: `sqlite:${file}` } })
       const [, port] = yield* byConfig.prints(/^dlm: listening on 127\.0\.0\.1:(\d+)\n/m)
       assert.strictEqual((yield* dlm(["test", "f", "--id", "other", "--port", port!])).status, 75)
-    }), 60_000)
+    }), 180_000)
 
   it.live("is named by a word that is known, and what it says is not repeated", () =>
     Effect.gen(function*() {
@@ -276,7 +276,7 @@ describe("a store of the command", () => {
         assertFails(refused, 69, /store (?:failed|cannot be reached) \(.*ECONNREFUSED/)
         assert.notMatch(refused.stderr + refused.stdout, /canary/)
       }
-    }), 60_000)
+    }), 180_000)
 
   it.live("that cannot be read is wrong use, says how to write it, and is not repeated", () =>
     Effect.gen(function*() {
@@ -358,5 +358,5 @@ describe("a secret", () => {
       }
       assert.isAbove(seen.length, 12)
       assert.notInclude(JSON.stringify(seen), secret.slice(0, 20))
-    }), 60_000)
+    }), 180_000)
 })

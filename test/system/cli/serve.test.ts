@@ -75,7 +75,7 @@ describe("dlm serve", () => {
       assertFails(wrong, 64, /DLM_MAX_IDLE/)
       const both = yield* dlm(["serve", "--port", "0", "--store", "sqlite:x.db", "--max-stored-bytes", "1000"])
       assertFails(both, 64, /--max-stored-bytes is for the memory store alone/)
-    }), 60_000)
+    }), 180_000)
 
   it.live("refuses an address and a port that cannot be", () =>
     Effect.gen(function*() {

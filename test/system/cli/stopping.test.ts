@@ -77,7 +77,7 @@ describe("a server that is told to stop", () => {
       const { error, text } = yield* Fiber.join(ended)
       assert.isUndefined(error)
       assert.deepStrictEqual(read(text).map(({ Seq, Status }) => [Seq, Status]), [["2", "NotOwner"], ["1", "NO"]])
-    }), 60_000)
+    }), 180_000)
 
   it.live("ends within five seconds whatever its clients do", () =>
     Effect.gen(function*() {
@@ -102,7 +102,7 @@ describe("a server that is told to stop", () => {
         assert.isBelow(after, 5000)
         assert.strictEqual(stderr, "")
       }
-    }).pipe(Effect.provide(NodeServices.layer)), 60_000)
+    }).pipe(Effect.provide(NodeServices.layer)), 180_000)
 })
 
 /** A server whose store is held still, with one who waits for an answer of it. */
@@ -148,13 +148,13 @@ describeWith("with a Redis that is silent", Redis.needed, () => {
     Effect.gen(function*() {
       const redis = yield* Redis.server()
       yield* endsInTime(`redis://127.0.0.1:${redis.port}`, redis.stop)
-    }), 60_000)
+    }), 180_000)
 
   it.live("it ends at once when it is told so twice", () =>
     Effect.gen(function*() {
       const redis = yield* Redis.server()
       yield* endsAtOnce(`redis://127.0.0.1:${redis.port}`, redis.stop)
-    }), 60_000)
+    }), 180_000)
 })
 
 describeWith("with a Postgres that is silent", Postgres.programs, () => {
@@ -162,7 +162,7 @@ describeWith("with a Postgres that is silent", Postgres.programs, () => {
     Effect.gen(function*() {
       const postgres = yield* Postgres.postgresServer
       yield* endsInTime(Redacted.value(postgres.url), postgres.stop)
-    }), 60_000)
+    }), 180_000)
 })
 
 describe("SIGHUP", () => {
@@ -254,5 +254,5 @@ describe("SIGHUP", () => {
       yield* locker.lock
       yield* renewed(server.process, /SIGHUP: there is nothing to read anew/)
       assert.strictEqual(yield* locker.holder, "Me")
-    }), 60_000)
+    }), 180_000)
 })

@@ -28,7 +28,7 @@ programs.describeWith("dlm serve over Redis", redisServer.needed, () => {
       const held = yield* Effect.forEach(replicas, ({ port }) => redisServer.ask(port, "HGET", "dlm=after", "owner"))
       assert.isTrue(held.some((owner) => owner.includes("=me")), held.join())
       assert.strictEqual((yield* server.dlm(["lock", "after", "--id", "other"])).status, 75)
-    }), 60_000)
+    }), 180_000)
 
   it.live("warns that it hears nothing of what others free", () =>
     Effect.gen(function*() {
@@ -46,7 +46,7 @@ programs.describeWith("dlm serve over Redis", redisServer.needed, () => {
       assert.strictEqual(stderr.match(/is not heard of/g)?.length, 1)
       assert.match(stderr, /NOPERM.*allow its user the channel dlm:freed/)
       assert.notMatch(stderr, /p@ss|p%40ss/)
-    }), 30_000)
+    }), 120_000)
 
   it.live("talks TLS with rediss, to a certificate that Node trusts alone", () =>
     Effect.gen(function*() {
@@ -72,5 +72,5 @@ programs.describeWith("dlm serve over Redis", redisServer.needed, () => {
       const [, port] = yield* server.prints(/^dlm: listening on 127\.0\.0\.1:(\d+)\ndlm: locks are kept in rediss:/m)
       assert.strictEqual((yield* dlm(["lock", "f", "--id", "me", "--port", port!])).status, 0)
       assert.include(yield* redisServer.ask(redis.port, "EXISTS", "dlm=f"), ":1")
-    }), 30_000)
+    }), 120_000)
 })

@@ -432,8 +432,14 @@ describeWith("what a version without holders did in etcd", etcdServer.needed, ()
       const heard = yield* listening(store, name)
       yield* Effect.raceFirst(
         Fiber.join(heard),
-        Effect.repeat(etcdServer.ask(endpoint, "/v3/kv/deleterange", { key: key(name) }), Schedule.spaced("100 millis"))
+        // Again and again: the first may have gone before it is listened to.
+        etcdServer.ask(endpoint, "/v3/kv/deleterange", { key: key(name) }).pipe(
+          Effect.andThen(Effect.sleep("100 millis")),
+          Effect.andThen(etcdServer.ask(endpoint, "/v3/kv/put", { key: key(name) })),
+          Effect.forever
+        )
       )
+      yield* etcdServer.ask(endpoint, "/v3/kv/deleterange", { key: key(name) })
       const first = yield* share(store, name, "a", { ttlMillis: 60_000 })
       assert.strictEqual(first.status, "Locked")
       assert.deepStrictEqual(yield* owners(store, name), ["a"])
