@@ -99,7 +99,7 @@ programs.describeWith("dlm run --tty", needed, () => {
         const mortal = yield* serve()
         const { shows, type } = yield* open(dlm, { DLM_PORT: String(mortal.port) })
         yield* type(
-          "dlm run lost --ttl 2s --tty -- sh -c 'trap \"echo got TE\"\"RM.\" TERM; echo rea\"\"dy.; read x; exit 3'\n"
+          "dlm run lost --ttl 10s --tty -- sh -c 'trap \"echo got TE\"\"RM.\" TERM; echo rea\"\"dy.; read x; exit 3'\n"
         )
         yield* shows(/ready\./)
         yield* type(control("Z"))
