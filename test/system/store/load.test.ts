@@ -80,7 +80,9 @@ describe("all together", () => {
     test.skip(outcomes.size < 5, "not all stores were there")
     const all = Array.from(outcomes.values())
     for (const kind of Object.keys(all[0]!) as ReadonlyArray<keyof Load.Outcome>) {
-      if (kind !== "seconds") assert.isAtLeast(all.reduce((sum, outcome) => sum + outcome[kind], 0), 20, kind)
+      if (kind !== "seconds" && kind !== "unfounded") {
+        assert.isAtLeast(all.reduce((sum, outcome) => sum + outcome[kind], 0), 20, kind)
+      }
     }
     assert.isAtLeast(all.reduce((sum, { operations }) => sum + operations, 0), 5 * perStore)
   })
@@ -90,10 +92,12 @@ afterAll(() => {
   if (outcomes.size === 0) return
   const sum = Array.from(outcomes.values()).reduce((sum, { operations }) => sum + operations, 0)
   report("load", { section: "Names that several hold", file: import.meta.filename }, [
-    ...Array.from(outcomes, ([name, { crashes, operations, seconds, ...counts }]) => ({
+    ...Array.from(outcomes, ([name, { crashes, operations, seconds, unfounded, ...counts }]) => ({
       what: `Two servers over ${name}, one lost now and then`,
-      figure: `${number(operations)} operations in ${seconds} s; ${shownCounts({ ...counts })}; ${crashes} crashes`,
-      goal: "no violation"
+      figure: `${number(operations)} operations in ${seconds} s; ${
+        shownCounts({ ...counts })
+      }; ${crashes} crashes, ${unfounded} refusals without a reason that is seen`,
+      goal: "no violation; such refusals below 0.5 %"
     })),
     { what: "Operations over all stores, without a violation", figure: sum, goal: `at least ${number(5 * perStore)}` }
   ])
