@@ -94,6 +94,8 @@ export interface Options {
 /** A case, and the decision that made it, on this entry. */
 interface Guess<A> extends Case {
   readonly before: Entry | undefined
+  /** Until when what it goes on from is there, by the clock of the store; `Infinity` where it goes on from nothing. */
+  readonly until: number
   readonly answer: A
   readonly asked: Change
 }
@@ -114,7 +116,15 @@ const guessOf = <A>(
 ): Guess<A> => {
   const isThere = expected._tag === "Revision"
   const asked = Row.changeOf(change, before, isThere, isThere ? now : undefined, wall)
-  return { expected, change: asked, before, answer, asked: change }
+  const within = asked._tag === "Write" && now !== undefined ? asked.within : undefined
+  return {
+    expected,
+    change: asked,
+    before,
+    until: within === undefined ? Infinity : now! + within,
+    answer,
+    asked: change
+  }
 }
 
 /** The same, with the ends that are written by the clock as it is known now. */
@@ -159,11 +169,15 @@ const makeFrom = (known: Known, attempt: Options["attempt"]) => {
     cases: ReadonlyArray<Guess<A>>
   ): Effect.Effect<Outcome<A>, unknown> => {
     const { deadline, decide, name, waits } = changing
-    return Effect.flatMap(attempt(name, cases, { waits, until: known.storeClock.at(deadline) }), (reply) => {
+    const last = Math.min(...cases.map(({ until }) => until))
+    const until = Math.min(known.storeClock.at(deadline) ?? Infinity, last)
+    return Effect.flatMap(attempt(name, cases, { waits, until: until === Infinity ? undefined : until }), (reply) => {
       if (reply.now !== undefined) known.storeClock.set(reply.now)
       if (reply._tag === "Made") return Effect.succeed(outcomeAfter(known, cases[reply.index]!, reply))
-      // The clock of the store is known better now.
-      if (reply._tag === "Late") return from(changing, cases.map((guess) => guessAgain(known, guess, reply.now)))
+      // The holder that was to go on may have ended: it is looked at anew. Else the clock of the store is known better now.
+      if (reply._tag === "Late") {
+        return from(changing, last < Infinity ? [] : cases.map((guess) => guessAgain(known, guess, reply.now)))
+      }
       return Effect.flatMap(entryOf(reply), (entry) => {
         const found = reply._tag === "Found" ? reply : undefined
         const expected: Expected = found === undefined

@@ -119,6 +119,8 @@ export interface Keeping {
   /** The places that are written anew, each with its time to live, and those that are there no more. */
   readonly written: ReadonlyMap<number, number>
   readonly gone: ReadonlyArray<number>
+  /** In how many milliseconds the holder ends that goes on, or is followed by its heir: after that it cannot. */
+  readonly within: number
 }
 
 const placeOf = (one: object): number => Found.keptOf(one)?.place ?? 0
@@ -181,8 +183,15 @@ export const keeping = (
     kept: first === undefined ? { limit, holders: kept } : { limit, holders: kept, next: first },
     ttlMillis,
     written,
-    gone: goneOf(before, kept, first)
+    gone: goneOf(before, kept, first),
+    within: withinOf(holders, found)
   }
+}
+
+const withinOf = (holders: Share["holders"], found: ReadonlyArray<Permit>): number => {
+  if (holders.every((one) => Found.keptOf(one) !== undefined)) return Infinity
+  const asFound = new Set<object>(holders)
+  return found.reduce((within, one) => asFound.has(one) ? within : Math.min(within, one.endsIn), Infinity)
 }
 
 const goneOf = (

@@ -42,6 +42,8 @@ export interface RowWrite extends Write {
   /** For a store that tells no clock: see `Keeping`. */
   readonly written?: ReadonlyMap<number, number>
   readonly gone?: ReadonlyArray<number>
+  /** In how many milliseconds, from when the row was read, it is too late for it: see `Keeping`. */
+  readonly within?: number
 }
 
 /** What becomes of a row, by what becomes of its entry. `row` says whether there is one, be it one whose holders are dead. */
@@ -64,9 +66,9 @@ export const changeOf = (
         ? { ...change, begins: true, ...(permits === undefined ? {} : { gone: everything(permits) }) }
         : change
     case "Share": {
-      const { gone, kept, ttlMillis, written } = Holders.keeping(change, permits, now, wall)
+      const { gone, kept, ttlMillis, within, written } = Holders.keeping(change, permits, now, wall)
       if (kept.holders.length === 0 && kept.next === undefined) return { _tag: "Remove", gone }
-      return { _tag: "Write", entry: rowOf(kept), ttlMillis, frees: gone.length > 0, written, gone }
+      return { _tag: "Write", entry: rowOf(kept), ttlMillis, frees: gone.length > 0, written, gone, within }
     }
   }
 }

@@ -375,6 +375,34 @@ describe("the clock of the store", () => {
       assert.deepStrictEqual(asked.map(({ until }) => until), [undefined, 9000])
     }))
 
+  it.effect("lets nobody go on with what ended before the write came, nor an heir follow", () =>
+    Effect.gen(function*() {
+      const mine = { owner: "me", identity: undefined, waits: false, shares: true }
+      const kept = { place: 1, owner: "me", weight: 1, ttl: 60_000, since: 0, fence: "1", endsAt: 1100 }
+      const other = { ...kept, place: 2, owner: "other", fence: "2", endsAt: 1050 }
+      const entry = { owner: "", identity: "\0", data: JSON.stringify({ limit: 2, holders: [kept, other] }) }
+      const tenure = { fence: 1n, revision: 1n, expiresIn: 60_000 }
+      const renewed = (one: Store.Permit) => ({ ...one, endsIn: 60_000 })
+      const heir = (one: Store.Permit) => ({ ...renewed(one), owner: "heir", since: undefined, fence: undefined })
+      for (const next of [renewed, heir]) {
+        const { asked, modify } = yield* scripted([
+          { _tag: "Found", entry, tenure, now: 1000 },
+          { _tag: "Late", now: 1200 },
+          { _tag: "Free", now: 1200 }
+        ], 0)
+        const { answer } = yield* modify("f", (found) => {
+          if (found?.limit === undefined) return { answer: "over", change: { _tag: "Keep" } }
+          const holders = found.holders.map((one) => one.owner === "me" ? next(one) : one)
+          return { answer: "held", change: { _tag: "Share", limit: 2, holders, next: undefined } }
+        }, mine)
+        assert.strictEqual(answer, "over")
+        // That of the other does not count: it is left as it is.
+        assert.deepStrictEqual(asked.map(({ until }) => until), [2000, 1100, 3200])
+        // It looks anew, and changes nothing by what it saw before.
+        assert.deepStrictEqual(asked[2]!.cases, [])
+      }
+    }))
+
   it.effect("is known better from an answer that it was too late: the same is asked again, with ends by it", () =>
     Effect.gen(function*() {
       const hour = 3_600_000
