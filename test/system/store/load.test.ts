@@ -70,8 +70,8 @@ describeWith("names that several hold, in etcd", etcd.needed, () =>
   load(
     "etcd",
     Effect.map(etcd.server(), ({ endpoint }) => NodeEtcdStore.layer({ endpoints: [endpoint] })),
-    // Its leases are of whole seconds, and end some time after.
-    { ...plan, ttls: [1000, 3000], lasts: 3000 }
+    // What a server wrote that was lost ends with a lease of whole seconds, which lasts longer by the time of a command.
+    { ...plan, ttls: [1000, 3000], lasts: 9000 }
   ))
 
 // Where a store's programs are missing, its part of the whole is, too.
@@ -80,9 +80,7 @@ describe("all together", () => {
     test.skip(outcomes.size < 5, "not all stores were there")
     const all = Array.from(outcomes.values())
     for (const kind of Object.keys(all[0]!) as ReadonlyArray<keyof Load.Outcome>) {
-      if (kind !== "seconds" && kind !== "unfounded") {
-        assert.isAtLeast(all.reduce((sum, outcome) => sum + outcome[kind], 0), 20, kind)
-      }
+      if (kind !== "seconds") assert.isAtLeast(all.reduce((sum, outcome) => sum + outcome[kind], 0), 20, kind)
     }
     assert.isAtLeast(all.reduce((sum, { operations }) => sum + operations, 0), 5 * perStore)
   })
@@ -92,12 +90,10 @@ afterAll(() => {
   if (outcomes.size === 0) return
   const sum = Array.from(outcomes.values()).reduce((sum, { operations }) => sum + operations, 0)
   report("load", { section: "Names that several hold", file: import.meta.filename }, [
-    ...Array.from(outcomes, ([name, { crashes, operations, seconds, unfounded, ...counts }]) => ({
+    ...Array.from(outcomes, ([name, { crashes, operations, seconds, ...counts }]) => ({
       what: `Two servers over ${name}, one lost now and then`,
-      figure: `${number(operations)} operations in ${seconds} s; ${
-        shownCounts({ ...counts })
-      }; ${crashes} crashes, ${unfounded} refusals without a reason that is seen`,
-      goal: "no violation; such refusals below 0.5 %"
+      figure: `${number(operations)} operations in ${seconds} s; ${shownCounts({ ...counts })}; ${crashes} crashes`,
+      goal: "no violation"
     })),
     { what: "Operations over all stores, without a violation", figure: sum, goal: `at least ${number(5 * perStore)}` }
   ])

@@ -27,12 +27,7 @@ export interface Plan {
   readonly isAtOnce?: boolean
 }
 
-/** How many of all operations may be refused for a reason that the history does not show: none of them lets too many in. */
-const maxUnfounded = 0.005
-
 export interface Outcome extends Counts {
-  /** Refusals of which this history does not show why: a server that was lost may have kept a turn for a while. */
-  readonly unfounded: number
   readonly operations: number
   readonly seconds: number
   readonly crashes: number
@@ -196,16 +191,16 @@ export const run = Effect.fnUntraced(function*(plan: Plan) {
     lag: 50,
     storeFails: true,
     late,
-    settles: 500,
-    lasts: plan.lasts
+    // A server that is lost gives up no turn of those who have waited there: that ends by itself.
+    settles: 3500,
+    // Some stores count whole milliseconds.
+    lasts: plan.lasts + 3
   })
   for (const [promise, found] of Object.entries(broken)) {
-    const most = promise === "refusals" ? maxUnfounded * history.completed : 0
-    assert.isAtMost(found.length, most, `${promise} is broken, such as here:\n${found.slice(0, 5).join("\n")}\n`)
+    assert.strictEqual(found.length, 0, `${promise} is broken, such as here:\n${found.slice(0, 5).join("\n")}\n`)
   }
   return {
     ...countsOf(history.operations),
-    unfounded: broken["refusals"]?.length ?? 0,
     operations: history.completed,
     seconds: Math.round((performance.now() - began) / 100) / 10,
     crashes
