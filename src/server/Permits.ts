@@ -64,25 +64,19 @@ export const conflict = (limit: Limit): Response => ({ Status: "Conflict", Limit
 
 const empty: Permits = { limit: 1, holders: [], next: undefined }
 
-/** How the head of a queue keeps its turn where it does not fit. */
-export interface Turn {
-  /** Whether it is the first of those who wait at this server, and none passes it here. */
-  readonly isHead: boolean
-  /** Where other servers let in too: for how many milliseconds nobody else is let in there. */
-  readonly keepsFor: number | undefined
-}
-
 /**
  * What the server answers to a request for a name with a limit, or that has one now, and what becomes of the name.
  *
  * A holder is its owner's alone, under the identity that asked. A request without a limit is answered as for the mutex of
  * another, unless it is about a holder of its own: then it may end or test it, never renew it.
+ *
+ * The first of a queue that does not fit keeps all others out for so many milliseconds, where other servers let in too.
  */
 export const transition = (
   entry: Entry | undefined,
   request: Request,
   identity: string | undefined,
-  turn: Turn
+  keepsTurnFor: number | undefined
 ): Decision<Response> => {
   // A mutex is another's, whoever asks: it has no limit.
   if (entry !== undefined && entry.limit === undefined) return notOwner
@@ -90,7 +84,7 @@ export const transition = (
   const mine = holderOf(permits, request, identity)
   switch (request.Action) {
     case "Lock":
-      return lock(permits, request, identity, mine, turn)
+      return lock(permits, request, identity, mine, keepsTurnFor)
     case "TestLock":
       if (mine !== undefined) return keep({ Status: "Locked", ID: request.ID })
       return permits.holders.length === 0 ? keep({ Status: "Unlocked" }) : notOwner
@@ -135,7 +129,7 @@ const lock = (
   request: Request,
   identity: string | undefined,
   mine: Permit | undefined,
-  turn: Turn
+  keepsTurnFor: number | undefined
 ): Decision<Response> => {
   const asked = askedOf(request)
   const isEmpty = permits.holders.length === 0
@@ -152,9 +146,9 @@ const lock = (
   const fitting = asked === undefined ? isEmpty : fits(permits.holders, asked)
   return fitting
     ? { answer: { Status: "Locked", ID: request.ID }, change: admit(permits, request, identity, asked) }
-    : turn.isHead && turn.keepsFor !== undefined
-    ? reserve(permits, request, identity, asked, turn.keepsFor)
-    : notOwner
+    : keepsTurnFor === undefined
+    ? notOwner
+    : reserve(permits, request, identity, asked, keepsTurnFor)
 }
 
 // The ends of holders are written as numbers, which have no infinity.

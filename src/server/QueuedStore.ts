@@ -57,10 +57,8 @@ const defectAsError = (name: string) => (cause: unknown): Effect.Effect<never, S
 /** For how long, in milliseconds, the first waiter of a server keeps all others out, at any server. It says so anew. */
 const turnMillis = 3000
 
-const passerBy: Permits.Turn = { isHead: false, keepsFor: undefined }
-
 /** What becomes of a name by a request, of one who waits for it or not. */
-const deciding = (queue: () => WaitQueue, head: Permits.Turn) => ({
+const deciding = (queue: () => WaitQueue, keepsTurnFor: number | undefined) => ({
   of: (
     entry: Entry | undefined,
     request: Request,
@@ -73,11 +71,11 @@ const deciding = (queue: () => WaitQueue, head: Permits.Turn) => ({
     const isNew = entry === undefined || (entry.limit !== undefined && Permits.isNewAmong(entry, request, identity))
     return isNew && Mutex.takesFree(request) && queue().isBehind(request, identity, arrival)
       ? Mutex.answerOnly(queue().refusalOfNew(request, entry))
-      : Transition.transition(entry, request, identity, fence, passerBy)
+      : Transition.transition(entry, request, identity, fence)
   },
 
   ofFirst: ({ identity, request }: Claim, entry: Entry | undefined, fence: bigint | undefined) => {
-    const decision = Transition.transition(entry, request, identity, fence, head)
+    const decision = Transition.transition(entry, request, identity, fence, keepsTurnFor)
     const isNext = decision.change._tag === "Share"
       ? decision.change.next !== undefined
       : entry?.limit !== undefined && Permits.isNext(entry, request.ID, identity)
@@ -123,11 +121,8 @@ const applying = (
   queue: () => WaitQueue,
   touch: (name: string) => void
 ) => {
-  const decide = deciding(queue, {
-    isHead: true,
-    // Where nobody else lets in, the queue itself keeps the turn of its first.
-    keepsFor: store.sharing === undefined ? undefined : turnMillis
-  })
+  // Where nobody else lets in, the queue itself keeps the turn of its first.
+  const decide = deciding(queue, store.sharing === undefined ? undefined : turnMillis)
 
   /** The queue hears of what was done. */
   const note = (request: Request, outcome: Outcome<Response>) => {

@@ -9,27 +9,23 @@ import * as Permits from "./Permits.ts"
 /** Whether what a request says fits together. */
 export const isWellFormed = (request: Request): boolean => Mutex.isWellFormed(request) && Permits.isWellFormed(request)
 
-const passerBy: Permits.Turn = { isHead: false, keepsFor: undefined }
-
 /**
  * What the server answers to a request, given the live entry of its name, and what becomes of that entry. Pure: `identity`
- * is whom the caller has proved to be, `fence` that of the entry, if it has one owner, and `turn` whether the request is
- * the first of those who wait.
+ * is whom the caller has proved to be, `fence` that of the entry, if it has one owner. The first of those who wait
+ * `keepsTurnFor` so many milliseconds, where other servers let in too.
  */
 export const transition = (
   entry: Entry | undefined,
   request: Request,
   identity: string | undefined,
   fence?: bigint,
-  turn: Permits.Turn = passerBy
+  keepsTurnFor?: number
 ): Decision<Response> => {
   if (request.Action === "Version") return Mutex.answerOnly(Mutex.version(request))
   if (Mutex.isWithdrawal(request)) return Mutex.answerOnly({ Status: "Unlocked" })
-  return entry?.limit !== undefined
-    ? Permits.transition(entry, request, identity, turn)
-    : request.Limit !== undefined && request.Action === "Lock"
-    ? Permits.transition(entry, request, identity, turn)
-    : Mutex.transition(entry, request, identity, fence)
+  return entry?.limit === undefined && Permits.askedOf(request) === undefined
+    ? Mutex.transition(entry, request, identity, fence)
+    : Permits.transition(entry, request, identity, keepsTurnFor)
 }
 
 /** Takes back a grant, of this fence, unless its owner was told of it since: `revision` is that of the name now. */

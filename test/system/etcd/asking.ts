@@ -4,7 +4,6 @@
 import { Effect } from "effect"
 import type { Protocol } from "effect-dlm/protocol"
 import type { Store } from "effect-dlm/server"
-import type { Turn } from "../../../src/server/Permits.ts"
 import { transition } from "../../../src/server/Transition.ts"
 
 type Instance = Store.Store["Service"]
@@ -17,12 +16,12 @@ export interface Wanted {
   readonly label?: string
   readonly heir?: string
   readonly fence?: bigint | undefined
-  readonly turn?: Turn
+  readonly keepsTurnFor?: number
 }
 
-const ask = (store: Instance, request: Protocol.Request, turn?: Turn) =>
+const ask = (store: Instance, request: Protocol.Request, keepsTurnFor?: number) =>
   Effect.map(
-    store.modify(request.FileName, (entry, _, fence) => transition(entry, request, undefined, fence, turn), {
+    store.modify(request.FileName, (entry, _, fence) => transition(entry, request, undefined, fence, keepsTurnFor), {
       owner: request.ID,
       identity: undefined,
       waits: false,
@@ -34,7 +33,7 @@ const ask = (store: Instance, request: Protocol.Request, turn?: Turn) =>
 
 /** Asks for a place among the holders of a name, or renews it. */
 export const share = (store: Instance, name: string, owner: string, wanted: Wanted = {}) => {
-  const { fence, heir, label, limit = 3, ttlMillis = 60_000, turn, weight = 1 } = wanted
+  const { fence, heir, label, limit = 3, ttlMillis = 60_000, keepsTurnFor, weight = 1 } = wanted
   return ask(store, {
     Action: "Lock",
     FileName: name,
@@ -45,7 +44,7 @@ export const share = (store: Instance, name: string, owner: string, wanted: Want
     ...(label === undefined ? {} : { Label: label }),
     ...(heir === undefined ? {} : { Heir: heir }),
     ...(fence === undefined ? {} : { Fence: String(fence) })
-  }, turn)
+  }, keepsTurnFor)
 }
 
 /** Gives a place among holders back. */

@@ -202,8 +202,8 @@ describeWith("the holders of a name in etcd", etcdServer.needed, () => {
       yield* share(one, name, "a", { limit: 2 })
       const begun = performance.now()
       const heard = yield* listening(two, name)
-      const turn = { isHead: true, keepsFor: 1500 }
-      assert.strictEqual((yield* share(one, name, "big", { limit: 2, weight: 2, turn })).status, "NotOwner")
+      const keepsTurnFor = 1500
+      assert.strictEqual((yield* share(one, name, "big", { limit: 2, weight: 2, keepsTurnFor })).status, "NotOwner")
       assert.deepStrictEqual(yield* places(endpoint, name), [0, 1])
       assert.strictEqual((yield* share(two, name, "small", { limit: 2 })).status, "NotOwner")
       assert.strictEqual((yield* holders(two, name))!.next?.owner, "big")
