@@ -8,17 +8,12 @@ import { Lease, Locker } from "effect-dlm"
 import type { Protocol } from "effect-dlm/protocol"
 import { TestClock } from "effect/testing"
 import * as Network from "../support/playedNetwork.ts"
+import { requestOf } from "../support/request.ts"
 import { ending, goesOn, lossOf, outcomeOf, start } from "./promises/world.ts"
 
 const name = "orders.csv"
 
-const request = (Action: Protocol.Action, ID: string, fields?: Partial<Protocol.Request>): Protocol.Request => ({
-  ID,
-  FileName: name,
-  Action,
-  Expire: 30,
-  ...fields
-})
+const request = requestOf({ FileName: name, Expire: 30 })
 
 const isLock = ({ Action }: Protocol.Request) => Action === "Lock"
 

@@ -3,19 +3,13 @@ import { Effect, Fiber, Layer, Redacted, Stream } from "effect"
 import type { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, Store } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
+import { requestOf } from "../support/request.ts"
 
 const name = "orders.csv"
 
 type Fields = Partial<Protocol.Request>
 
-const request = (Action: Protocol.Action, ID: string, fields?: Fields): Protocol.Request => ({
-  Seq: "1",
-  ID,
-  FileName: name,
-  Action,
-  Expire: 30,
-  ...fields
-})
+const request = requestOf({ Seq: "1", FileName: name, Expire: 30 })
 
 const ask = (Action: Protocol.Action, ID: string, fields?: Fields) =>
   Effect.flatMap(LockServer.LockServer, ({ handle }) => handle(request(Action, ID, fields)))

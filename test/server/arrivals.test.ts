@@ -6,15 +6,9 @@ import { Effect, Fiber, Layer, Stream } from "effect"
 import type { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, Store, type StoreError } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
+import { requestOf } from "../support/request.ts"
 
-const request = (Action: Protocol.Action, ID: string, fields?: Partial<Protocol.Request>): Protocol.Request => ({
-  Seq: "",
-  ID,
-  FileName: "f",
-  Action,
-  Expire: 30,
-  ...fields
-})
+const request = requestOf({ Seq: "", FileName: "f", Expire: 30 })
 
 /** A shared store over memory that does nothing while it is held still, and then all that it was asked before it answers. */
 const held = Effect.gen(function*() {

@@ -6,6 +6,7 @@ import { Context, Effect, Exit, Fiber, Layer, Metric, PubSub, Redacted, Schema, 
 import { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, Metrics, Sender, Store, StoreError } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
+import { requestOf } from "../support/request.ts"
 
 type Fields = Partial<Protocol.Request>
 type Described = Extract<Protocol.Response, { readonly Status: "Described" }>
@@ -13,14 +14,7 @@ type LockServerOf = LockServer.LockServer["Service"]
 
 const isAnswer = Schema.is(Protocol.Response)
 
-const request = (Action: Protocol.Action, ID: string, fields?: Fields): Protocol.Request => ({
-  Seq: "1",
-  ID,
-  FileName: "f",
-  Action,
-  Expire: 30,
-  ...fields
-})
+const request = requestOf({ Seq: "1", FileName: "f", Expire: 30 })
 
 /** Asks, and sees that the answer is of the protocol. */
 const askOf = (

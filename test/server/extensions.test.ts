@@ -6,17 +6,11 @@ import { Effect, Fiber, Layer, Redacted, Stream } from "effect"
 import type { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, Sender, Store } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
+import { requestOf } from "../support/request.ts"
 
 type Fields = Partial<Protocol.Request>
 
-const request = (Action: Protocol.Action, ID: string, fields?: Fields): Protocol.Request => ({
-  Seq: "1",
-  ID,
-  FileName: "orders.csv",
-  Action,
-  Expire: 30,
-  ...fields
-})
+const request = requestOf({ Seq: "1", FileName: "orders.csv", Expire: 30 })
 
 const ask = (Action: Protocol.Action, ID: string, fields?: Fields, sender?: Sender.Sender) =>
   LockServer.LockServer.use(({ handle }) => handle(request(Action, ID, fields), sender))

@@ -8,16 +8,11 @@ import type { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, Store } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 import * as Network from "../support/playedNetwork.ts"
+import { requestOf } from "../support/request.ts"
 
 const name = "orders.csv"
 
-const request = (Action: Protocol.Action, ID: string, fields?: Partial<Protocol.Request>): Protocol.Request => ({
-  ID,
-  FileName: name,
-  Action,
-  Expire: 30,
-  ...fields
-})
+const request = requestOf({ FileName: name, Expire: 30 })
 
 const session: Protocol.Request = { ID: "", FileName: "", Action: "Version", Expire: 0, Session: "a client's secret" }
 

@@ -7,6 +7,7 @@ import { Context, type Duration, Effect, Fiber, Layer, PubSub, Scope, Stream } f
 import type { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, Store, StoreError } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
+import { requestOf } from "../support/request.ts"
 
 type Fields = Partial<Protocol.Request>
 
@@ -65,14 +66,7 @@ const makeShared = Effect.gen(function*() {
   return { at: (path?: Path) => Effect.tap(at(path), () => timeGoesOn), memory }
 })
 
-const request = (Action: Protocol.Action, ID: string, fields?: Fields): Protocol.Request => ({
-  Seq: "1",
-  ID,
-  FileName: "f",
-  Action,
-  Expire: 600,
-  ...fields
-})
+const request = requestOf({ Seq: "1", FileName: "f", Expire: 600 })
 
 const ask = (server: Server, Action: Protocol.Action, ID: string, fields?: Fields) =>
   Effect.map(server.handle(request(Action, ID, fields)), ({ Status }) => Status)

@@ -6,6 +6,7 @@ import { Context, Effect, Fiber, Layer, Logger, Metric, PubSub, Stream } from "e
 import type { Protocol } from "effect-dlm/protocol"
 import { type Guarantees, Identities, LockServer, Metrics, Store, StoreError } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
+import { requestOf } from "../support/request.ts"
 
 /** A store that several LockServers share, as they are told. */
 const makeShared = Effect.gen(function*() {
@@ -47,13 +48,7 @@ const makeShared = Effect.gen(function*() {
   return { state, lockServer }
 })
 
-const request = (Action: Protocol.Action, ID: string, more: Partial<Protocol.Request> = {}): Protocol.Request => ({
-  ID,
-  FileName: "f",
-  Action,
-  Expire: 600,
-  ...more
-})
+const request = requestOf({ FileName: "f", Expire: 600 })
 
 type LockServerOf = LockServer.LockServer["Service"]
 

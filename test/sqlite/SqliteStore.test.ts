@@ -9,6 +9,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { inspect } from "node:util"
+import { admitted } from "../../src/testing/contract/holders.ts"
 import { goesOn } from "../support/olderEntry.ts"
 import { passTime } from "../support/passTime.ts"
 
@@ -47,18 +48,7 @@ const letIn = (store: Instance, name: string, owners: ReadonlyArray<string>, lim
         change: {
           _tag: "Share",
           limit,
-          holders: [
-            ...(found?.limit === undefined ? [] : found.holders),
-            {
-              owner,
-              identity: undefined,
-              weight: 1,
-              label: undefined,
-              since: undefined,
-              fence: undefined,
-              endsIn: 600_000
-            }
-          ],
+          holders: [...(found?.limit === undefined ? [] : found.holders), admitted(owner)],
           next: undefined
         }
       })),

@@ -8,6 +8,7 @@ import type { Store } from "effect-dlm/server"
 import { inspect } from "node:util"
 import * as Holders from "../../src/store/Holders.ts"
 import * as Row from "../../src/store/Row.ts"
+import { admitted } from "../../src/testing/contract/holders.ts"
 
 /** When a store tells its clock: always, with what it finds, or never. Then it says which places are there. */
 type Telling = "always" | "with what is there" | "never"
@@ -254,15 +255,7 @@ describe("holders", () => {
       holders,
       next
     })
-    const one = (owner: string, endsIn: number): Store.Admitted => ({
-      owner,
-      identity: undefined,
-      weight: 1,
-      label: undefined,
-      since: undefined,
-      fence: undefined,
-      endsIn
-    })
+    const one = (owner: string, endsIn: number) => admitted(owner, { endsIn })
     const wall = () => 5
     const next: Store.Next = { owner: "n", identity: undefined, weight: "all", endsIn: 40 }
     const first = Holders.keeping(share([one("a", 10), one("b", 20)], next), undefined, 100, wall)

@@ -3,8 +3,24 @@
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import type { Sharing } from "../../store/Store.ts"
 import { admit, admitted, enter, expectOwners, readPermits, release, renew, setNext } from "./holders.ts"
 import { expect, isFree, law, lock, long, read, remove, type Rule, Violation } from "./Rule.ts"
+
+// Nothing tells when an instance listens, so it is done again and again until that hears of it.
+const expectHeard = <E, R>(
+  { freed }: Sharing,
+  name: string,
+  frees: Effect.Effect<unknown, E, R>,
+  what: string
+): Effect.Effect<void, E | Violation, R> => {
+  const hears = freed.pipe(Stream.filter((one) => one === name), Stream.take(1), Stream.runDrain)
+  const again = Effect.forever(Effect.andThen(frees, Effect.sleep("100 millis")))
+  return Effect.timeoutOrElse(Effect.raceFirst(hears, again), {
+    duration: "10 seconds",
+    orElse: () => Effect.fail(new Violation({ problem: `nothing was heard of ${what}` }))
+  })
+}
 
 /** What several instances on one store do for one another. */
 export const sharingLaws: ReadonlyArray<Rule> = [
@@ -24,24 +40,12 @@ export const sharingLaws: ReadonlyArray<Rule> = [
       if (store.sharing === undefined || !tells) return
       const other = yield* another
       if (other.sharing === undefined) return yield* new Violation({ problem: "only one of two instances shares" })
-      const hears = other.sharing.freed.pipe(
-        Stream.filter((freed) => freed === name),
-        Stream.take(1),
-        Stream.runDrain
-      )
-      // Nothing tells when the other instance listens, so the name is freed again and again until it hears of it.
       const frees = Effect.gen(function*() {
         yield* lock(store, name, "mine")
         yield* lock(other, name, "theirs", long, true)
         yield* remove(store, name, { owner: "mine", identity: undefined, waits: false })
-        yield* Effect.sleep("100 millis")
       })
-      yield* Effect.raceFirst(hears, Effect.forever(frees)).pipe(
-        Effect.timeoutOrElse({
-          duration: "10 seconds",
-          orElse: () => Effect.fail(new Violation({ problem: "nothing was heard of a name that was freed" }))
-        })
-      )
+      yield* expectHeard(other.sharing, name, frees, "a name that was freed")
       yield* remove(store, name)
     })),
 
@@ -79,25 +83,13 @@ export const sharingLaws: ReadonlyArray<Rule> = [
         if (store.sharing === undefined || !tells) return
         const other = yield* another
         if (other.sharing === undefined) return yield* new Violation({ problem: "only one of two instances shares" })
-        const hears = other.sharing.freed.pipe(
-          Stream.filter((freed) => freed === name),
-          Stream.take(1),
-          Stream.runDrain
-        )
         yield* admit(store, name, admitted("stays"), 2)
-        // Nothing tells when the other instance listens.
         const releases = Effect.gen(function*() {
           yield* admit(store, name, admitted("goes"), 2)
           yield* enter(other, name, "waits", 2, { waits: true })
           yield* release(store, name, "goes")
-          yield* Effect.sleep("100 millis")
         })
-        yield* Effect.raceFirst(hears, Effect.forever(releases)).pipe(
-          Effect.timeoutOrElse({
-            duration: "10 seconds",
-            orElse: () => Effect.fail(new Violation({ problem: "nothing was heard of a holder that was released" }))
-          })
-        )
+        yield* expectHeard(other.sharing, name, releases, "a holder that was released")
         yield* remove(store, name)
       })
   )

@@ -6,17 +6,11 @@ import { Duration, Effect, Layer, Metric, Schedule, Stream } from "effect"
 import type { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, Metrics, Store } from "effect-dlm/server"
 import * as Tcp from "../../support/peers.ts"
+import { requestOf } from "../../support/request.ts"
 
 type Fields = Partial<Protocol.Request>
 
-const request = (Action: Protocol.Action, ID: string, fields?: Fields): Protocol.Request => ({
-  Seq: "1",
-  ID,
-  FileName: "orders.csv",
-  Action,
-  Expire: 60,
-  ...fields
-})
+const request = requestOf({ Seq: "1", FileName: "orders.csv", Expire: 60 })
 
 const lock = (ID: string, fields?: Fields) => request("Lock", ID, fields)
 const look = (fields?: Fields) => request("Describe", "", fields)

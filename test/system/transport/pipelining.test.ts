@@ -5,19 +5,12 @@ import { type DlmError, Lease, Locker, Talker } from "effect-dlm"
 import { Protocol } from "effect-dlm/protocol"
 import { LockServer } from "effect-dlm/server"
 import * as Tcp from "../../support/peers.ts"
+import { requestOf } from "../../support/request.ts"
 import * as Double from "../../support/SocketDouble.ts"
 
 const name = "orders.csv"
 
-type Fields = Partial<Protocol.Request>
-
-const request = (Action: Protocol.Action, ID: string, fields?: Fields): Protocol.Request => ({
-  ID,
-  FileName: name,
-  Action,
-  Expire: 60,
-  ...fields
-})
+const request = requestOf({ FileName: name, Expire: 60 })
 
 const version = (Seq: string): Protocol.Request => request("Version", "", { Seq })
 
