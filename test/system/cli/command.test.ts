@@ -31,7 +31,7 @@ const hasNamespaces = process.platform === "linux" && spawnSync("unshare", ["-pf
 
 // It leaves an orphan that has ended, and ends long after.
 const leavesZombie = "(sleep 0.1 & echo $! > orphan); while kill -0 $(cat orphan) 2> /dev/null && " +
-  "! grep -q '^State:.Z' /proc/$(cat orphan)/status; do sleep 0.02; done"
+  "! grep -qs '^State:.Z' /proc/$(cat orphan)/status; do sleep 0.02; done"
 
 layer(services, live)(
   `K1: dlm run and those that have ended${hasNamespaces ? "" : ": skipped, no namespaces are allowed here"}`,
