@@ -651,6 +651,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
         name: this.name,
         id: this.id,
         ...(Option.isSome(this.fence) ? { fence: this.fence.value } : {}),
+        ...(this.terms.limit === undefined ? {} : { limit: this.terms.limit }),
         expiresAt: this.clock.wall() + left + this.margin
       }
     }))

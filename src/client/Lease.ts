@@ -29,8 +29,11 @@ import type { AcquireError, WithLockError } from "./Holding.ts"
 import type { Phase } from "./LeaseMachine.ts"
 import type { AcquireOptions, HoldOptions } from "./Options.ts"
 import { proofs, type Proves, type Tag } from "./Proof.ts"
+import * as Resuming from "./Resuming.ts"
+import type { ResumeOptions } from "./Resuming.ts"
 import * as Several from "./Several.ts"
 import type { ModeOf, Needs, Target } from "./Target.ts"
+import type { Token } from "./Token.ts"
 
 /** What can be held, and how it shares its name. */
 export type { Claim, Mode } from "./Claim.ts"
@@ -51,6 +54,8 @@ export {
 } from "./Options.ts"
 /** Proofs for the type checker that a lock is held. */
 export { type Held, type PermitHeld, type Proofs, type Proves, type ReadHeld, type Tag, tag } from "./Proof.ts"
+/** How to hold what is taken up. */
+export type { ResumeOptions } from "./Resuming.ts"
 /** What a lease is asked for by. */
 export type { ModeOf, Needs, Target } from "./Target.ts"
 /** A lease that was detached, on its way to another holder. */
@@ -95,6 +100,37 @@ export const acquire = <const T extends Target>(
   options?: AcquireOptions
 ): Effect.Effect<Lease<ModeOf<T>>, AcquireError | LeaseLost, Scope.Scope | Needs<T>> =>
   Effect.map(Holding.acquire(target, options), (lease) => lease as Lease<ModeOf<T>>)
+
+/**
+ * Takes up a lease that another process, or another part of this one, has
+ * detached, as what it is of: the tenure passes to a new owner, with a new
+ * fence, and the token is used up.
+ *
+ * Fails with `LeaseLost` where it is no longer held, and with `LockUnavailable`:
+ * of the reason `FeatureMissing` where the server cannot make a token work once
+ * (see `once`), and `InvalidOption` where the token is of another name, or of
+ * another kind, or of other permits than the target. On a server that gives no
+ * fences, a lock that was lost and is free can't always be told from it.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { DistributedSemaphore, Lease } from "effect-dlm"
+ *
+ * const goOn = (token: Lease.Token) =>
+ *   Effect.gen(function*() {
+ *     const calls = yield* DistributedSemaphore.make("partner-api", { permits: 3 })
+ *     const lease = yield* Lease.resume(calls.claim(2), token)
+ *     yield* Effect.log(`still held, for ${yield* lease.remaining}`)
+ *   }).pipe(Effect.scoped)
+ * ```
+ */
+export const resume = <const T extends Target>(
+  target: T,
+  token: Token,
+  options: ResumeOptions = {}
+): Effect.Effect<Lease<ModeOf<T>>, LeaseLost | LockUnavailable, Scope.Scope | Needs<T>> =>
+  Effect.map(Resuming.resume(target, token, options), (lease) => lease as Lease<ModeOf<T>>)
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 

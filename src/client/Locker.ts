@@ -42,11 +42,11 @@ import type { Description } from "./Describing.ts"
 import * as Describing from "./Describing.ts"
 import type { HeldLease } from "./HeldLease.ts"
 import * as Lease from "./Lease.ts"
-import { either, identityProblem, labelProblem, optionsProblem, resolve, shownIdentity, ttlOf } from "./Options.ts"
+import { either, identityProblem, labelProblem, optionsProblem, shownIdentity, ttlOf } from "./Options.ts"
 import * as Owners from "./Owners.ts"
 import type { Holder, LockerError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
-import { resumeLease } from "./Resuming.ts"
+import { invalidToken } from "./Resuming.ts"
 import type { Tenure } from "./Tenure.ts"
 import { defaultRetry, defaultTtl, invalidName } from "./Terms.ts"
 import * as Within from "./Within.ts"
@@ -594,13 +594,7 @@ export const make = Effect.fnUntraced(function*(name: string, options: Options =
 })
 
 /** How to take up a lease. */
-export interface ResumeOptions extends Omit<Options, "id">, Omit<Lease.HoldOptions, keyof Options> {
-  /**
-   * Whether the token is to work once only, which needs a server that knows `heir`; by default it is. Where it is not,
-   * two that have the token may both take up the lease, and are one owner.
-   */
-  readonly once?: boolean | undefined
-}
+export interface ResumeOptions extends Omit<Options, "id">, Omit<Lease.ResumeOptions, keyof Options> {}
 
 /**
  * Takes up a lease that another process, or another part of this one, has
@@ -628,17 +622,11 @@ export const resume = (
   options: ResumeOptions = {}
 ): Effect.Effect<Lease.Lease<"exclusive">, LeaseLost | LockUnavailable, Talker | Scope.Scope> =>
   Effect.gen(function*() {
-    if (typeof token?.id !== "string" || token.id === "") {
-      const problem = "names no owner: it is none of a lease"
-      return yield* new InvalidOption({ name: token?.name ?? "", option: "token", problem })
-    }
-    const locker: Terms<"exclusive"> = yield* makePlain(token.name, options)
-    const { identity, label, margin, maxHold, ttl } = options
-    const asked = resolve(locker, { identity, label, margin, maxHold, ttl }, yield* Lease.Defaults)
-    if (asked instanceof InvalidOption) return yield* asked
-    return yield* resumeLease(asked.terms, token, asked.settings, options.once ?? true)
-  }).pipe(
-    Effect.mapError((error) =>
-      error._tag === "LeaseLost" ? error : new LockUnavailable({ name: token?.name ?? "", reason: error })
+    const { identity, label, margin, maxHold, once, ttl } = options
+    const wrong = invalidToken(token)
+    const locker = yield* Effect.mapError(
+      wrong === undefined ? makePlain(token.name, options) : Effect.fail(wrong),
+      (reason) => new LockUnavailable({ name: reason.name, reason })
     )
-  )
+    return yield* Lease.resume(locker, token, { identity, label, margin, maxHold, once, ttl })
+  })

@@ -10,23 +10,70 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { FeatureMissing, type LeaseLost, type NotOwner } from "../DlmError.ts"
+import { FeatureMissing, InvalidOption, type LeaseLost, LockUnavailable, type NotOwner } from "../DlmError.ts"
 import { apart } from "../lib/apart.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import * as Background from "./Background.ts"
 import type { Mode, Terms } from "./Claim.ts"
 import { HeldLease, type HoldSettings, type Lease } from "./HeldLease.ts"
 import { lost } from "./Loss.ts"
+import { Defaults, type HoldOptions, resolve } from "./Options.ts"
 import type { LockError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
+import { type Needs, type Target, termsFor } from "./Target.ts"
 import { Tenure } from "./Tenure.ts"
 import type { Token } from "./Token.ts"
 import * as Within from "./Within.ts"
 
 type Resuming = Effect.Effect<Tenure, LeaseLost | FeatureMissing | NotOwner | LockError>
 
+/** How to hold what is taken up. */
+export interface ResumeOptions extends HoldOptions {
+  /**
+   * Whether the token is to work once only, which needs a server that knows `heir`; by default it is. Where it is not,
+   * two that have the token may both take up the lease, and are one owner.
+   */
+  readonly once?: boolean | undefined
+}
+
 /** Takes up the lease of a token, in a scope. */
-export const resumeLease = <M extends Mode>(
+export const resume = <T extends Target>(
+  target: T,
+  token: Token,
+  { once = true, ...given }: ResumeOptions
+): Effect.Effect<Lease, LeaseLost | LockUnavailable, Scope.Scope | Needs<T>> =>
+  Effect.withFiber((fiber): Effect.Effect<Lease, LeaseLost | InvalidOption | LockError, Scope.Scope> => {
+    const terms = termsFor(fiber, target)
+    if (terms instanceof InvalidOption) return Effect.fail(terms)
+    const wrong = invalidToken(token) ?? otherThan(terms, token)
+    if (wrong !== undefined) return Effect.fail(wrong)
+    const asked = resolve(terms, given, fiber.getRef(Defaults))
+    return asked instanceof InvalidOption
+      ? Effect.fail(asked)
+      : resumeLease(asked.terms, token, asked.settings, once)
+  }).pipe(
+    Effect.mapError((error) =>
+      error._tag === "LeaseLost" ? error : new LockUnavailable({ name: token?.name ?? "", reason: error })
+    )
+  )
+
+/** What is wrong with a token of which no type has been asked. */
+export const invalidToken = (token: Token): InvalidOption | undefined =>
+  typeof token?.id === "string" && token.id !== ""
+    ? undefined
+    : wrongToken(token?.name ?? "", "names no owner: it is none of a lease")
+
+const wrongToken = (name: string, problem: string) => new InvalidOption({ name, option: "token", problem })
+
+const otherThan = ({ limit, name }: Terms, token: Token): InvalidOption | undefined => {
+  if (token.name !== name) {
+    return wrongToken(name, `is of ${JSON.stringify(token.name)}, and cannot be taken up as this`)
+  }
+  const [was, is] = [token.limit, limit].map((one) => one === undefined ? "a mutex" : `${one.Weight} of ${one.Limit}`)
+  return was === is ? undefined : wrongToken(name, `is of ${was}, and cannot be taken up as ${is}`)
+}
+
+const resumeLease = <M extends Mode>(
   terms: Terms<M>,
   token: Token,
   settings: HoldSettings,
