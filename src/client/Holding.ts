@@ -133,7 +133,7 @@ const acquireSection = (
       const outer = sectionOf(fiber, terms)
       if (outer instanceof LockUnavailable) return Effect.fail(outer)
       const anew = withRest(fiber, settings, given, (rest) => acquireSection(target, rest))
-      if (outer !== undefined) return acquireWithin(outer, settings, restore, anew)
+      if (outer !== undefined) return acquireWithin(outer, asked, restore, anew)
       return acquireLease({ ...asked, isHurried: given.isHurried }, "Required", restore).pipe(
         Effect.flatMap((lease) => Effect.tap(Within.untilClosed(lease!.root), Effect.sync(() => lease!.tellHeld()))),
         Effect.catchTag("WithinNow", () => restore(anew))
@@ -180,13 +180,13 @@ const kinds: Readonly<Record<Mode, string>> = {
 // For as long as its scope lasts, should that close after what is around it.
 const acquireWithin = (
   outer: LeaseSection,
-  settings: Settings,
+  { settings, terms }: Resolved,
   restore: Restore,
   anew: Effect.Effect<LeaseSection, AcquireError | LeaseLost, Scope.Scope>
 ): Effect.Effect<LeaseSection, AcquireError | LeaseLost, Scope.Scope> =>
   Effect.suspend(() => {
     const { lease } = outer
-    const place = new Place()
+    const place = placeFor(terms)
     const leave = Effect.sync(() => outer.mutex.leave(place))
     const entered = restore(enterInTime(outer, place, settings))
     return Effect.flatMap(Effect.onError(entered, () => leave), (entered) => {
@@ -198,6 +198,9 @@ const acquireWithin = (
     })
   })
 
+// Those that read under one lease do so together.
+const placeFor = ({ mode }: Terms): Place => new Place(mode === "shared")
+
 // Where what is around it is over, it is for another lease; where that is lost, there is none.
 const overOr = <A, E, R>(lease: HeldLease, anew: Effect.Effect<A, E, R>): Effect.Effect<A, E | LeaseLost, R> =>
   lease.loss === undefined || lease.isOver ? anew : Effect.fail(lease.loss)
@@ -208,7 +211,7 @@ const heldWithin = ({ name }: HeldLease, { wait }: Settings) =>
 // Waits until a section may begin within another. Another fiber of the same tree may be in one: then the name is taken.
 const enterInTime = (outer: LeaseSection, place: Place, { wait }: Settings): Effect.Effect<Body.Entered> => {
   const entered = Body.enter(outer, place)
-  return wait === Infinity || outer.mutex.isIdle
+  return wait === Infinity || outer.mutex.admits(place)
     ? entered
     : Effect.timeoutOrElse(entered, { duration: Duration.millis(wait), orElse: () => Effect.succeed("Taken" as const) })
 }
@@ -230,7 +233,7 @@ export const holding = <A, E, R>(
     const outer = sectionOf(fiber, terms)
     if (outer instanceof LockUnavailable) return Effect.fail(outer)
     const anew = withRest(fiber, settings, given, (rest) => holding(target, rest, kind, body))
-    if (outer !== undefined) return nested(outer, settings, kind, body, anew)
+    if (outer !== undefined) return nested(outer, asked, kind, body, anew)
     return withSpan("Lease.withLock", terms)(outermost({ ...asked, isHurried: given.isHurried }, kind, body, anew))
   })
 
@@ -260,7 +263,7 @@ const outermost = <A, E, R>(
 
 const nested = <A, E, R>(
   outer: LeaseSection,
-  settings: Settings,
+  { settings, terms }: Resolved,
   kind: Kind,
   body: (lease: Lease) => Effect.Effect<A, E, R>,
   anew: Holding<A, E, R>
@@ -268,7 +271,7 @@ const nested = <A, E, R>(
   Effect.uninterruptibleMask((restore) =>
     Effect.suspend((): Holding<A, E, R> => {
       const { lease } = outer
-      const place = new Place()
+      const place = placeFor(terms)
       const leave = Effect.sync(() => outer.mutex.leave(place))
       const entered = Effect.onError(restore(enterInTime(outer, place, settings)), () => leave)
       return Effect.flatMap(entered, (entered): Holding<A, E, R> => {

@@ -3,7 +3,7 @@
  *
  * A section is a body that runs under a lease (`withLock`), or a scope for which it was acquired (`acquire`). Within its
  * fiber tree a further section of the same name is its child, and is under the same lease. Children of one section exclude
- * each other: two fibers of one body that both ask for the name are as alone as two bodies.
+ * each other: two fibers of one body that both ask for the name are as alone as two bodies. Those that read are together.
  *
  * - When a section ends, nothing new begins in it, and what runs in it is told. It waits for the bodies directly in it,
  *   unless it is one of them that ends it.
@@ -51,7 +51,7 @@ export class Section<out L extends SectionLease = SectionLease> {
     if (parent !== undefined) (parent.children ??= new Set()).add(this)
   }
 
-  /** One of its children at a time. */
+  /** One of its children at a time, or several that read. */
   get mutex(): Mutex {
     return this.inner ??= new Mutex()
   }

@@ -1,5 +1,5 @@
 /**
- * One at a time, in the order of asking: a mutex that is handed from one waiter to the next.
+ * One at a time, or several that share, in the order of asking: a mutex that is handed from one waiter to the next.
  *
  * Effect's Semaphore lets a newcomer pass between a release and the waiter that it wakes; under a steady stream of
  * newcomers that waiter starves.
@@ -10,12 +10,18 @@ const nothing = () => {}
 
 /** One who asks for a mutex: outside, waiting, or inside. Used once. */
 export class Place {
+  /** Whether it may be inside with others that share. */
+  readonly isShared: boolean
   isInside = false
   isWaiting = false
   /** Called when a waiting place is inside. */
   resume: () => void = nothing
   previous: Place | undefined
   next: Place | undefined
+
+  constructor(isShared = false) {
+    this.isShared = isShared
+  }
 
   /** Waits until it is inside. `Mutex.leave` must follow, whatever comes of it. */
   get inside(): Effect.Effect<void> {
@@ -27,18 +33,25 @@ export class Place {
 }
 
 export class Mutex {
-  private isTaken = false
+  private inside = 0
+  /** Whether those inside share. */
+  private isShared = false
   private first: Place | undefined
   private last: Place | undefined
 
   /** Whether nobody is inside, and nobody waits. */
   get isIdle(): boolean {
-    return !this.isTaken
+    return this.inside === 0
   }
 
-  /** Enters if nobody is inside, else stands in line. Says whether it is inside. */
+  /** Whether a place would be inside at once. */
+  admits({ isShared }: Pick<Place, "isShared">): boolean {
+    return this.inside === 0 || (isShared && this.isShared && this.first === undefined)
+  }
+
+  /** Enters if nobody is inside that keeps it out, and nobody waits, else stands in line. Says whether it is inside. */
   join(place: Place): boolean {
-    if (!this.isTaken) return this.isTaken = place.isInside = true
+    if (this.admits(place)) return this.enter(place)
     place.isWaiting = true
     place.previous = this.last
     if (this.last === undefined) this.first = place
@@ -49,18 +62,24 @@ export class Mutex {
 
   /** Hands the mutex to the next in line, or leaves the line. May be called at any time, and again. */
   leave(place: Place): void {
-    if (place.isWaiting) return this.unlink(place)
-    if (!place.isInside) return
-    place.isInside = false
-    // mutant: line-in-order
-    const next = this.first
-    if (next === undefined) {
-      this.isTaken = false
-      return
+    if (place.isWaiting) this.unlink(place)
+    else if (place.isInside) {
+      place.isInside = false
+      this.inside--
     }
-    this.unlink(next)
-    next.isInside = true
-    next.resume()
+    while (this.first !== undefined && (this.inside === 0 || (this.isShared && this.first.isShared))) {
+      // mutant: line-in-order
+      const next = this.first
+      this.unlink(next)
+      this.enter(next)
+      next.resume()
+    }
+  }
+
+  private enter(place: Place): true {
+    this.inside++
+    this.isShared = place.isShared
+    return place.isInside = true
   }
 
   /** Goes through those in line, the first first. Each may leave it meanwhile. */

@@ -157,6 +157,26 @@ describe("ReadWriteLock", () => {
       yield* Effect.void.pipe(Lease.withLock(write))
     }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
 
+  it.effect("has those together that read under one lease, and one that writes under it alone", () =>
+    Effect.gen(function*() {
+      const { read, write } = yield* ReadWriteLock.make("catalogue")
+      const { body, count } = counting()
+      const reading = Lease.withLock(body(1), read)
+      const both = Effect.all([reading, reading], { concurrency: "unbounded" })
+      const writing = Lease.withLock(Effect.sync(() => assert.strictEqual(count.inside, 0)), write)
+      const waits = yield* beside(Lease.withLock(both, read))
+      yield* TestClock.adjust("500 millis")
+      assert.strictEqual(count.inside, 2)
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(waits)
+      const within = yield* beside(
+        Lease.withLock(Effect.all([reading, writing, reading], { concurrency: "unbounded" }), write)
+      )
+      yield* TestClock.adjust("3 seconds")
+      yield* Fiber.join(within)
+      assert.strictEqual(count.most, 2)
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
   it.effect("is waited for by a mutex of the name, and waits for one", () =>
     Effect.gen(function*() {
       const { read } = yield* ReadWriteLock.make("catalogue")
