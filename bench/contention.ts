@@ -4,59 +4,11 @@
 import { Effect, Exit, Layer, Scope } from "effect"
 import { Lease } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
+import { contend, type Contender, described, holdMillis, pause } from "./contending.ts"
 import { type Row, serve } from "./harness.ts"
 import { startRedis } from "./servers.ts"
 
 const contenders = 16
-const seconds = 5
-const holdMillis = 1
-
-const pause = () => new Promise<void>((resolve) => setTimeout(resolve, holdMillis))
-
-interface Contender {
-  readonly hold: (body: () => Promise<void>) => Promise<unknown>
-  readonly stop: () => Promise<unknown>
-}
-
-interface Outcome {
-  readonly handOvers: number
-  readonly p50: number
-  readonly p99: number
-  readonly fairness: number
-}
-
-const contend = async (make: (i: number) => Promise<Contender>): Promise<Outcome> => {
-  const all = await Promise.all(Array.from({ length: contenders }, (_, i) => make(i)))
-  const waits: Array<number> = []
-  const holds = all.map(() => 0)
-  const from = performance.now() + 1000
-  const until = from + seconds * 1000
-  await Promise.all(all.map(async ({ hold }, i) => {
-    while (performance.now() < until) {
-      const asked = performance.now()
-      await hold(async () => {
-        const got = performance.now()
-        // The first second does not count: code is compiled, and connections are opened in it.
-        if (got >= from && got < until) {
-          waits.push(got - asked)
-          holds[i]!++
-        }
-        await pause()
-      })
-    }
-  }))
-  await Promise.all(all.map(({ stop }) => stop()))
-  waits.sort((a, b) => a - b)
-  const at = (share: number) => waits[Math.min(waits.length - 1, Math.floor(waits.length * share))] ?? NaN
-  const sum = holds.reduce((total, count) => total + count, 0)
-  return {
-    handOvers: sum / seconds,
-    p50: at(0.5),
-    p99: at(0.99),
-    // Jain, Chiu, Hawe 1984: 1 where all get the same, 1/n where one gets all.
-    fairness: sum ** 2 / (contenders * holds.reduce((total, count) => total + count ** 2, 0))
-  }
-}
 
 const holdAlone = async (): Promise<number> => {
   const until = performance.now() + 2000
@@ -75,15 +27,10 @@ const ours = (port: number) => async (): Promise<Contender> => {
   }
 }
 
-const described = ({ fairness, handOvers, p50, p99 }: Outcome): string =>
-  `${Math.round(handOvers)} hand-overs/s, wait p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, index ${
-    fairness.toFixed(4)
-  }`
-
 export const contention = async (): Promise<ReadonlyArray<Row>> => {
   const server = await serve()
   const alone = await holdAlone()
-  const measured = await contend(ours(server.port))
+  const measured = await contend(contenders, ours(server.port))
   await server.stop()
   const fairWait = contenders * 1000 / measured.handOvers
   const rows: Array<Row> = [
@@ -116,7 +63,7 @@ export const contention = async (): Promise<ReadonlyArray<Row>> => {
       ["effect-distributed-lock", peers.effectDistributedLock]
     ] as const
   ) {
-    const outcome = await contend(async () => {
+    const outcome = await contend(contenders, async () => {
       const peer = connect(redis.port)
       return { hold: (body) => peer.hold("contended", body), stop: peer.stop }
     })

@@ -6,8 +6,10 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { connections } from "./connections.ts"
 import { contention } from "./contention.ts"
+import { failOver } from "./failOver.ts"
 import type { Row } from "./harness.ts"
 import { holders } from "./holders.ts"
+import { kinds } from "./kinds.ts"
 import { liveLocks } from "./liveLocks.ts"
 import { manyLeases } from "./manyLeases.ts"
 import { picture } from "./picture.ts"
@@ -23,7 +25,7 @@ const peers = ["ioredis", "@sesamecare-oss/redlock", "redis-semaphore", "effect-
 
 const rows: Array<Row> = []
 // All measures, or the ones that are named: npm run bench stores
-const measures = { connections, uncontended, contention, liveLocks, manyLeases, stores, holders }
+const measures = { connections, uncontended, contention, liveLocks, manyLeases, stores, holders, kinds, failOver }
 const named = process.argv.slice(2)
 for (const [name, measure] of Object.entries(measures)) {
   if (named.length > 0 && !named.includes(name)) continue

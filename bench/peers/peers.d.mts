@@ -10,3 +10,4 @@ export const redlock: (port: number) => HoldingPeer
 export const redisSemaphore: (port: number) => HoldingPeer
 export const effectDistributedLock: (port: number) => Omit<HoldingPeer, "lockAndUnlock">
 export const etcd3: (port: number) => Peer
+export const redisPermits: (port: number, permits: number) => Omit<HoldingPeer, "lockAndUnlock">

@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import { DistributedSemaphore, RedisBacking } from "effect-distributed-lock"
 import { Etcd3 } from "etcd3"
 import Redis from "ioredis"
-import { Mutex } from "redis-semaphore"
+import { Mutex, Semaphore } from "redis-semaphore"
 
 const connect = (port) => new Redis({ port, host: "127.0.0.1" })
 
@@ -48,6 +48,20 @@ export const redisSemaphore = (port) => {
     await mutex.release()
   }
   return { lockAndUnlock: (name) => run(name, () => {}), hold: run, stop: () => redis.quit() }
+}
+
+export const redisPermits = (port, permits) => {
+  const redis = connect(port)
+  const options = { lockTimeout: 30_000, refreshInterval: 10_000, acquireTimeout: 60_000 }
+  return {
+    hold: async (name, body) => {
+      const semaphore = new Semaphore(redis, name, permits, options)
+      await semaphore.acquire()
+      await body()
+      await semaphore.release()
+    },
+    stop: () => redis.quit()
+  }
 }
 
 /** This library needs Effect 3, which is installed beside this file. */
