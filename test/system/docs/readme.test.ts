@@ -1,5 +1,5 @@
 /**
- * The code in the README and in the doc comments compiles, and that of the README runs.
+ * The code in the README, in pages and in doc comments compiles, and that of the README and of the kinds runs.
  */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { type ChildProcess, execFile, spawn } from "node:child_process"
@@ -10,7 +10,7 @@ import { createInterface } from "node:readline"
 import { type Block, ofDocComments, ofMarkdown, project, sources } from "../../docs/blocks.ts"
 
 const readme = ofMarkdown("README.md")
-const programs = readme.filter(({ language }) => language === "ts")
+const programs = [...readme, ...ofMarkdown("docs/KINDS.md")].filter(({ language }) => language === "ts")
 const shells = readme.filter(({ language }) => language === "sh")
 const pages = ["docs/STORES.md", "docs/testing-programs.md"]
 const examples = [...sources.flatMap(ofDocComments), ...pages.flatMap(ofMarkdown)].filter(({ language }) =>
