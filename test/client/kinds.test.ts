@@ -4,6 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cron, DateTime, Effect, Exit, Fiber, Layer, Option, Schema, Stream } from "effect"
 import { DistributedSemaphore, Election, Lease, Locker, Once, ReadWriteLock, Talker } from "effect-dlm"
+import type { Protocol } from "effect-dlm/protocol"
 import { LockServer } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 
@@ -28,10 +29,19 @@ const beside = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkDetach(self
 const reasonOf = <A, R>(self: Effect.Effect<A, Lease.WithLockError, R>) =>
   Effect.map(Effect.flip(self), (error) => error._tag === "LockUnavailable" ? error.reason._tag : error._tag)
 
-/** As a server that knows no extension but `Seq`. */
+/** As the reference, which knows no extension, and whose answers have nothing of any. */
 const asReference = Layer.effect(
   Talker.Talker,
-  Effect.map(Talker.Talker, (talker) => ({ ...talker, features: Effect.succeed(new Set<never>()) }))
+  Effect.map(Talker.Talker, ({ talk }) => ({
+    talk: (request: Protocol.Request) =>
+      Effect.map(talk(request), (response): Protocol.Response =>
+        response.Status === "Locked"
+          ? { Status: "Locked", ID: response.ID }
+          : response.Status === "NotOwner"
+          ? { Status: "NotOwner" }
+          : response),
+    features: Effect.succeed(new Set<never>())
+  }))
 ).pipe(Layer.provide(LockServer.layerTalkerMemory))
 
 describe("DistributedSemaphore", () => {
@@ -222,6 +232,30 @@ describe("Election", () => {
       assert.isTrue(Option.isNone(yield* watching.leader))
     }).pipe(Effect.scoped, Effect.provide(LockServer.layerTalkerMemory)))
 
+  it.effect("works by asking again on a server that tells no more than the reference", () =>
+    Effect.gen(function*() {
+      const seen: Array<boolean> = []
+      const watching = yield* Election.make("scheduler")
+      yield* Effect.forkScoped(
+        Stream.runForEach(watching.observe, (leader) => Effect.sync(() => void seen.push(Option.isSome(leader)))),
+        { startImmediately: true }
+      )
+      let [leading, most] = [0, 0]
+      const election = yield* Election.make("scheduler", { ttl: "10 seconds" })
+      const lead = election.run(() =>
+        Effect.acquireUseRelease(
+          Effect.sync(() => void (most = Math.max(most, ++leading))),
+          () => Effect.sleep("20 seconds"),
+          () => Effect.sync(() => void leading--)
+        )
+      )
+      const candidates = [yield* beside(lead), yield* beside(lead)]
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.joinAll(candidates)
+      assert.strictEqual(most, 1)
+      assert.deepStrictEqual([seen.at(-1), seen.includes(true)], [false, true])
+    }).pipe(Effect.scoped, Effect.provide(asReference)))
+
   it.effect("gives what the leader gives, with the leader's own error, and refuses a name that cannot be", () =>
     Effect.gen(function*() {
       const election = yield* Election.make("scheduler")
@@ -303,6 +337,20 @@ describe("Once.forKey", () => {
       yield* TestClock.adjust("5 seconds")
       assert.deepStrictEqual(yield* Fiber.join(again), { id: 2 })
     }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("runs once, and each tick once, on a server that tells no more than the reference", () =>
+    Effect.gen(function*() {
+      const ran = { key: 0, tick: 0 }
+      const pay = Effect.delay(Effect.sync(() => ({ id: ++ran.key })), "1 second").pipe(
+        Once.forKey("payment/7", { success: Receipt, timeToLive: "10 minutes" })
+      )
+      const all = yield* beside(Effect.all([pay, pay, pay], { concurrency: "unbounded" }))
+      const job = Effect.sync(() => void ran.tick++)
+      for (let i = 0; i < 3; i++) yield* beside(Once.every(job, "nightly", { cron: everyFiveMinutes }))
+      yield* TestClock.adjust("16 minutes")
+      assert.deepStrictEqual(yield* Fiber.join(all), [{ id: 1 }, { id: 1 }, { id: 1 }])
+      assert.deepStrictEqual(ran, { key: 1, tick: 3 })
+    }).pipe(Effect.provide(asReference)))
 
   it.effect("keeps no failure, and refuses before it runs what is to be kept for too long", () =>
     Effect.gen(function*() {
