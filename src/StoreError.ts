@@ -55,6 +55,19 @@ export class StoreUrlError extends Schema.TaggedError<StoreUrlError>()("StoreUrl
   }
 }
 
+/** The package that a store needs is not installed. Trying again does not help. */
+export class StoreDriverMissing extends Schema.TaggedError<StoreDriverMissing>()("StoreDriverMissing", {
+  /** Which store: `redis`, `postgres`. */
+  store: Schema.String,
+  /** The package. */
+  driver: Schema.String
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    return `the ${this.store} store needs the package ${this.driver}. Install it: npm install ${this.driver}`
+  }
+}
+
 const unreachable = new Set(["ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "ETIMEDOUT"])
 
 const isUnreachable = (cause: unknown): boolean =>

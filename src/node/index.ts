@@ -10,5 +10,7 @@ export * as NodeOperations from "./NodeOperations.ts"
 export * as NodeTalker from "./NodeTalker.ts"
 /** The server over TCP and TLS. */
 export * as NodeLockServer from "./NodeLockServer.ts"
+/** The store that a URL, or `DLM_STORE`, names. */
+export * as NodeStore from "./NodeStore.ts"
 /** What TLS needs, from files. */
 export * as NodeTls from "./NodeTls.ts"

@@ -262,7 +262,7 @@ describe("a store of the command", () => {
     Effect.gen(function*() {
       for (const place of ["canary://user:canary@host", "", "memoryx"]) {
         const refused = yield* dlm(["serve", "--port", "0", "--store", place])
-        assertFails(refused, 64, /--store .* names no store/)
+        assertFails(refused, 64, /--store .* cannot be read. Write it as one of: memory, sqlite:FILE/)
         assert.notMatch(refused.stderr, /canary/)
       }
       for (
