@@ -106,7 +106,8 @@ try {
   )
 
   // Against the types that are published, which lack what is marked as internal.
-  const blocks = [...ofMarkdown("README.md"), ...ofMarkdown("docs/STORES.md"), ...sources.flatMap(ofDocComments)]
+  const pages = ["README.md", ...fs.globSync("docs/*.md", { cwd: project })]
+  const blocks = [...pages.flatMap(ofMarkdown), ...sources.flatMap(ofDocComments)]
     .filter(({ language, code }) => language === "ts" && !code.includes("@effect/vitest"))
   if (blocks.length === 0) throw new Error("there are no examples")
   for (const { name, code } of blocks) {

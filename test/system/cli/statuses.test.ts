@@ -1,5 +1,5 @@
 /**
- * Each exit status of the README's table, by a real process that ends with it.
+ * Each exit status of the table in docs/COMMAND.md, by a real process that ends with it.
  */
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, layer } from "@effect/vitest"
@@ -14,7 +14,7 @@ import { closedPort, dlm, folder, serve, Server } from "./processes.ts"
 const timeout = 180_000
 
 /** The first cells of the table. */
-const documented = fs.readFileSync(Path.join(project, "README.md"), "utf8").split("\n| status | meaning |\n")[1]!
+const documented = fs.readFileSync(Path.join(project, "docs/COMMAND.md"), "utf8").split("\n| status | meaning |\n")[1]!
   .split("\n").slice(1).filter((_, index, lines) => lines.slice(0, index + 1).every((one) => one.startsWith("|")))
   .map((line) => line.split("|")[1]!.trim())
 

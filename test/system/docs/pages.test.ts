@@ -1,5 +1,5 @@
 /**
- * The code in the README, in pages and in doc comments compiles, and that of the README and of the kinds runs.
+ * The code in the README, in pages and in doc comments compiles, and each whole program and test of them runs.
  */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { type ChildProcess, execFile, spawn } from "node:child_process"
@@ -9,13 +9,16 @@ import * as path from "node:path"
 import { createInterface } from "node:readline"
 import { type Block, ofDocComments, ofMarkdown, project, sources } from "../../docs/blocks.ts"
 
-const readme = ofMarkdown("README.md")
-const programs = [...readme, ...ofMarkdown("docs/KINDS.md")].filter(({ language }) => language === "ts")
-const shells = readme.filter(({ language }) => language === "sh")
-const pages = ["docs/STORES.md", "docs/testing-programs.md"]
-const examples = [...sources.flatMap(ofDocComments), ...pages.flatMap(ofMarkdown)].filter(({ language }) =>
-  language === "ts"
-)
+const pages = ["README.md", ...fs.globSync("docs/*.md", { cwd: project }).toSorted(), "deploy/README.md"]
+  .filter((page) => page !== "docs/api-report.md" && fs.existsSync(path.join(project, page)))
+const blocks = pages.flatMap(ofMarkdown)
+const shells = blocks.filter(({ language }) => language === "sh")
+const isTest = (block: Block) => block.code.includes("\"@effect/vitest\"")
+/** What runs by itself, and what shows a part and is compiled. */
+const isWhole = (block: Block) => isTest(block) || block.code.includes("NodeRuntime.runMain")
+const typescript = [...blocks, ...sources.flatMap(ofDocComments)].filter(({ language }) => language === "ts")
+const programs = blocks.filter((block) => block.language === "ts" && isWhole(block))
+const examples = typescript.filter((block) => !programs.includes(block))
 
 const bin = path.join(project, "src", "bin.ts")
 
@@ -114,8 +117,6 @@ describe("compiles", () => {
   })
 })
 
-const isTest = (block: Block) => block.code.includes("\"@effect/vitest\"")
-
 describe("runs", () => {
   it.each(programs.filter((block) => !isTest(block)).map((block) => ({ name: block.name, block })))(
     "$name",
@@ -143,7 +144,7 @@ for (const block of programs.filter(isTest)) {
   })
 }
 
-describe("the dlm command has what the README uses of it", () => {
+describe("the dlm command has what the pages use of it", () => {
   const helps = new Map<string, Promise<string>>()
   const helpOf = (subcommand: ReadonlyArray<string>): Promise<string> => {
     const key = subcommand.join(" ")
@@ -156,7 +157,7 @@ describe("the dlm command has what the README uses of it", () => {
 
   // What needs nothing but a server, and ends, is run. Of the rest, every subcommand and flag is looked up in the help.
   const runnable = (block: Block) =>
-    /^dlm /m.test(block.code) && !/^dlm serve|^npm |--identity|--identities/m.test(block.code)
+    /^dlm /m.test(block.code) && !/^dlm serve|^npm |--identity|--identities|\bcurl |--tty|nohup/m.test(block.code)
   const sessions = shells.filter(runnable)
   const uses = shells.filter((block) => !runnable(block)).flatMap((block) =>
     block.code.split("\n").flatMap((line, index) => {
