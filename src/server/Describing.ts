@@ -13,7 +13,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
-import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Alarms from "../lib/Alarms.ts"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
@@ -23,7 +22,7 @@ import type { Entry, Outcome, Permit, Store } from "../store/Store.ts"
 import type { StoreError } from "../StoreError.ts"
 import { because, busy } from "./Busy.ts"
 import { endOf, publicOf } from "./Telling.ts"
-import { pollOf, type Waiting } from "./WaitQueue.ts"
+import { pollAmong, pollOf, type Waiting } from "./WaitQueue.ts"
 
 /** What a description is made with. */
 export interface Options {
@@ -46,6 +45,8 @@ interface Seen {
   readonly answer: Described
   /** In how many milliseconds the first of the holders ends; `Infinity` where nobody holds it, or nobody can tell. */
   readonly endsIn: number
+  /** Of what is there; none where nobody holds it. */
+  readonly revision: bigint | undefined
 }
 
 /** A request that waits for a change, until its alarm. */
@@ -130,7 +131,8 @@ export class Describing {
         Waiters: waiting.first.map(waiterOf),
         Revision: this.prefix + revisionOf(outcome, waiting)
       },
-      endsIn: firstEnd(outcome)
+      endsIn: firstEnd(outcome),
+      revision: outcome.revision
     }
   }
 
@@ -210,13 +212,15 @@ export class Describing {
 
   /** Until there is a reason to look. A holder that was renewed elsewhere meanwhile is looked at in vain. */
   private waitForChange(watch: Watch, lookedAt: number, seen: Seen | undefined): Effect.Effect<unknown> {
+    const { sharing } = this.options.store
     return Effect.flatMap(
-      this.options.store.sharing === undefined
+      sharing === undefined
         ? Effect.succeed(Infinity)
-        : Random.nextBetween(this.pollMillis / 2, this.pollMillis * 1.5),
+        : pollAmong(this.pollMillis, this.watches.size, seen === undefined),
       (poll) => {
         const wakeAt = lookedAt + Math.min(seen?.endsIn ?? Infinity, poll)
         const sleep = Math.ceil(Math.max(0, wakeAt - monotonicMillisUnsafe(this.clock)))
+        if (seen !== undefined) sharing?.expect?.(watch.name, seen.revision, sleep)
         return Effect.timeoutOption(watch.wanted.await, Duration.millis(sleep))
       }
     )

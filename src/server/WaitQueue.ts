@@ -124,11 +124,20 @@ const courtesy = Duration.millis(25)
  */
 const maxTurns = 1_000
 const turnCourtesy = Duration.millis(100)
-const defaultPoll = Duration.seconds(1)
+const defaultPollMillis = 1_000
 
 /** How often, in milliseconds, what others may have changed is looked at by itself. */
 export const pollOf = (sharing: Sharing | undefined): number =>
-  Duration.toMillis(Duration.fromInputUnsafe(sharing?.poll ?? defaultPoll))
+  Duration.toMillis(Duration.fromInputUnsafe(sharing?.poll ?? defaultPollMillis))
+
+/**
+ * The same, where so many names are looked at: all together are no more than 500 looks a second, so that those who only
+ * wait cost little, however many they are. A store that has failed tells nothing: then it is each second at the latest.
+ */
+export const pollAmong = (pollMillis: number, names: number, hasFailed: boolean): Effect.Effect<number> => {
+  const each = Math.max(hasFailed ? Math.min(pollMillis, defaultPollMillis) : pollMillis, names * 2)
+  return Random.nextBetween(each / 2, each * 1.5)
+}
 
 /** How long, in milliseconds, the answer of the store is waited for when the time of a waiter is over, and how often. */
 const maxDoubt = 100
@@ -349,12 +358,22 @@ export class WaitQueue {
   }
 
   // Until the name may be free. A store that failed does not say when it is back, so it is asked now and then.
-  private waitForChange(queue: Queue, expiresIn: number): Effect.Effect<unknown> {
+  private waitForChange(
+    name: string,
+    queue: Queue,
+    expiresIn: number,
+    seen?: Outcome<Response>
+  ): Effect.Effect<unknown> {
+    const { sharing } = this.options
     return Effect.flatMap(
-      this.options.sharing !== undefined || queue.failure !== undefined
-        ? Random.nextBetween(this.pollMillis / 2, this.pollMillis * 1.5)
+      sharing !== undefined || queue.failure !== undefined
+        ? pollAmong(this.pollMillis, this.queues.size, queue.failure !== undefined)
         : Effect.succeed(Infinity),
-      (poll) => Effect.timeoutOption(queue.changed.await, Duration.millis(Math.ceil(Math.min(expiresIn, poll))))
+      (poll) => {
+        const millis = Math.ceil(Math.min(expiresIn, poll))
+        if (seen !== undefined) sharing?.expect?.(name, seen.revision, millis)
+        return Effect.timeoutOption(queue.changed.await, Duration.millis(millis))
+      }
     )
   }
 
@@ -413,7 +432,7 @@ export class WaitQueue {
         if (Cause.hasDies(tried.cause)) {
           yield* Effect.logError(`The store died while it granted a lock: ${lineOf(Cause.squash(tried.cause))}`)
         }
-        yield* this.waitForChange(queue, Infinity)
+        yield* this.waitForChange(name, queue, Infinity)
         continue
       }
       const { answer, expiresIn, fence } = tried.value
@@ -424,7 +443,8 @@ export class WaitQueue {
         continue
       }
       if (fence !== queue.granted) queue.inARow = 0
-      yield* this.waitForChange(queue, first.keepsTurn ? Math.min(expiresIn, this.options.turnPollMillis) : expiresIn)
+      const until = first.keepsTurn ? Math.min(expiresIn, this.options.turnPollMillis) : expiresIn
+      yield* this.waitForChange(name, queue, until, tried.value)
       if (this.options.sharing !== undefined && queue.inARow >= maxInARow) {
         queue.inARow = 0
         yield* Effect.sleep(courtesy)

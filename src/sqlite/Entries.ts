@@ -77,6 +77,8 @@ const rowsOf = (database: DatabaseSync) => {
     "REPLACE INTO entries (name, entry, fence, revision, expires_at) VALUES (?, ?, ?, ?, ?)"
   )
   const remove = database.prepare("DELETE FROM entries WHERE name = ?")
+  const readRevision = database.prepare("SELECT revision, expires_at FROM entries WHERE name = ?")
+  readRevision.setReadBigInts(true)
   const remembered = new Map<string, Stored | undefined>()
 
   const remember = (name: string, row: Stored | undefined): void => {
@@ -105,6 +107,10 @@ const rowsOf = (database: DatabaseSync) => {
 
   return {
     find,
+    revisionOf: (name: string, now: number): bigint | undefined => {
+      const found = readRevision.get(encode(name))
+      return found === undefined || Number(found["expires_at"]) <= now ? undefined : found["revision"] as bigint
+    },
     write: (name: string, row: Stored): void => {
       write.run(encode(name), encodeEntry(row), row.fence, row.revision, row.expiresAt)
       remember(name, row)
@@ -231,6 +237,8 @@ export const make = (database: DatabaseSync, monotonic: () => number, wall: () =
 
   return {
     refresh,
+    /** The revision of a name, none where it is free. */
+    revisionOf: rows.revisionOf,
     modify: (modifications: ReadonlyArray<Modification>): ReadonlyArray<Exit.Exit<Outcome<unknown>, StoreError>> => {
       const now = refresh()
       const before = revision

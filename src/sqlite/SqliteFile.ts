@@ -8,7 +8,7 @@ import type * as Clock from "effect/Clock"
 import type * as Exit from "effect/Exit"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { DatabaseSync } from "node:sqlite"
+import { DatabaseSync, type StatementSync } from "node:sqlite"
 import type { Outcome } from "../store/Entry.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as Entries from "./Entries.ts"
@@ -26,6 +26,10 @@ export interface SqliteFile {
   ) => ReadonlyArray<Exit.Exit<Outcome<unknown>, StoreError>>
   /** Looks at the next of the entries, removes those that have expired, and tells whether there are more to look at. */
   readonly sweep: () => boolean
+  /** Whether another connection has changed anything since this was asked last. Throws where the file was replaced. */
+  readonly isChanged: () => boolean
+  /** The revisions that these names have; none where one is free. */
+  readonly revisions: (names: ReadonlyArray<string>) => ReadonlyArray<bigint | undefined>
   readonly close: () => void
 }
 
@@ -97,9 +101,10 @@ export const open = (options: {
   }
 }
 
-/** Runs a function in a transaction of a file, for as long as its path leads to it. */
+/** Runs a function in a transaction of a file, which may write or only reads, for as long as its path leads to it. */
 const transactionsOf = (database: DatabaseSync, file: string, undone: () => void) => {
-  const begin = database.prepare("BEGIN IMMEDIATE")
+  const beginToWrite = database.prepare("BEGIN IMMEDIATE")
+  const beginToRead = database.prepare("BEGIN")
   const commit = database.prepare("COMMIT")
   const rollback = database.prepare("ROLLBACK")
   // What is beside it is there from the first write on.
@@ -118,7 +123,7 @@ const transactionsOf = (database: DatabaseSync, file: string, undone: () => void
     }
   }
 
-  return <A>(body: () => A): A => {
+  const transaction = (begin: StatementSync) => <A>(body: () => A): A => {
     refuseIfReplaced()
     begin.run()
     try {
@@ -132,13 +137,15 @@ const transactionsOf = (database: DatabaseSync, file: string, undone: () => void
       throw error
     }
   }
+
+  return { refuseIfReplaced, writing: transaction(beginToWrite), reading: transaction(beginToRead) }
 }
 
 const make = (database: DatabaseSync, file: string, clock: Clock.Clock): SqliteFile => {
   const monotonic = (): number => Number(clock.monotonicTimeNanosUnsafe() / 1_000_000n)
   let undone = (): void => {}
-  const transaction = transactionsOf(database, file, () => undone())
-  transaction(() => prepare(database, clock, monotonic()))
+  const { reading, refuseIfReplaced, writing } = transactionsOf(database, file, () => undone())
+  writing(() => prepare(database, clock, monotonic()))
   const entries = Entries.make(database, monotonic, () => clock.currentTimeMillisUnsafe())
   undone = entries.forget
 
@@ -151,10 +158,13 @@ const make = (database: DatabaseSync, file: string, clock: Clock.Clock): SqliteF
   /** The last of the names that this sweep has looked at. */
   let sweptTo = ""
 
+  const readVersion = database.prepare("PRAGMA data_version")
+  let version: unknown = readVersion.get()!["data_version"]
+
   return {
-    transact: (modifications) => transaction(() => entries.modify(modifications)),
+    transact: (modifications) => writing(() => entries.modify(modifications)),
     sweep: () =>
-      transaction(() => {
+      writing(() => {
         const now = entries.refresh()
         const { last } = sliceEnd.get(sweptTo)!
         if (typeof last === "string") {
@@ -166,6 +176,17 @@ const make = (database: DatabaseSync, file: string, clock: Clock.Clock): SqliteF
         // So that entries that nobody touches do not begin their time anew with the next boot.
         keepTime.run(now)
         return false
+      }),
+    isChanged: () => {
+      refuseIfReplaced()
+      const before = version
+      version = readVersion.get()!["data_version"]
+      return version !== before
+    },
+    revisions: (names) =>
+      reading(() => {
+        const now = entries.refresh()
+        return names.map((name) => entries.revisionOf(name, now))
       }),
     close: () => database.close()
   }

@@ -22,7 +22,6 @@ import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import * as Stream from "effect/Stream"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import * as Backoff from "../store/Backoff.ts"
 import type { Decide, Outcome } from "../store/Entry.ts"
@@ -30,6 +29,7 @@ import * as Failures from "../store/Failures.ts"
 import * as Guarantees from "../store/Guarantees.ts"
 import * as Store from "../store/Store.ts"
 import type { StoreError, StoreUrlError } from "../StoreError.ts"
+import * as Changes from "./Changes.ts"
 import type { Modification } from "./Entries.ts"
 import { isBusy, UsedElsewhere } from "./errors.ts"
 import * as SqliteFile from "./SqliteFile.ts"
@@ -103,7 +103,7 @@ const sweeping = (file: SqliteFile.SqliteFile) =>
   )
 
 /** Gathers what is asked in one turn of the event loop, and makes all of it in one transaction. */
-const makeQueue = (file: SqliteFile.SqliteFile, clock: Clock.Clock) => {
+const makeQueue = (file: SqliteFile.SqliteFile, clock: Clock.Clock, made: Changes.Changes["made"]) => {
   let closed = false
   let queue: Array<Asked> = []
   const arrived = Latch.makeUnsafe()
@@ -113,19 +113,23 @@ const makeQueue = (file: SqliteFile.SqliteFile, clock: Clock.Clock) => {
 
   // While others write it fails, and what there is still time for stays.
   const transact = (all: ReadonlyArray<Asked>): Effect.Effect<void, unknown> => {
-    const made = Result.try(() => file.transact(all))
-    if (Result.isSuccess(made)) {
-      made.success.forEach((exit, index) => all[index]!.answer(exit))
+    const done = Result.try(() => file.transact(all))
+    if (Result.isSuccess(done)) {
+      done.success.forEach((exit, index) => {
+        const { answer, name } = all[index]!
+        if (Exit.isSuccess(exit)) made(name, exit.value.revision)
+        answer(exit)
+      })
       return Effect.void
     }
-    if (isBusy(made.failure)) {
+    if (isBusy(done.failure)) {
       const now = monotonicMillisUnsafe(clock)
       queue.push(...all.filter(({ deadline }) => deadline > now))
-      fail(all.filter(({ deadline }) => deadline <= now), made.failure)
-      return Effect.fail(made.failure)
+      fail(all.filter(({ deadline }) => deadline <= now), done.failure)
+      return Effect.fail(done.failure)
     }
     if (all.length > 1) return each(all)
-    fail(all, made.failure)
+    fail(all, done.failure)
     return Effect.void
   }
 
@@ -192,15 +196,17 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const timeout = Failures.timeoutOf(options)
   const timeoutMillis = Duration.toMillis(timeout)
   const file = yield* openFile(options, timeout, clock)
-  const queue = makeQueue(file, clock)
+  const { expect, freed, looking, made } = yield* Changes.make(file, clock)
+  const queue = makeQueue(file, clock, made)
   // Runs once the fibers below have ended.
   yield* Effect.addFinalizer(() => queue.close)
   yield* Effect.forkScoped(queue.committing)
   yield* Effect.forkScoped(sweeping(file))
+  yield* Effect.forkScoped(looking)
 
   return Store.Store.of({
-    // A file has no way to call: nothing tells of what other processes free, and looking costs little.
-    sharing: { freed: Stream.never, poll: "50 millis", inOrder: true },
+    // All that changes is told, so what waits looks by itself for nothing but what nobody thought of.
+    sharing: { freed, expect, poll: "30 seconds", inOrder: true },
     modify: <A>(name: string, decide: Decide<A>) =>
       Effect.callback<Outcome<A>, StoreError>((resume) => {
         const mine: Asked = {

@@ -21,7 +21,15 @@ export * from "./Entry.ts"
 export interface Sharing {
   /** Names that others may have freed, as the store hears of it. It may miss some, and never ends or fails. */
   readonly freed: Stream.Stream<string>
-  /** How often a waiter looks by itself, give or take a half. By default each second. */
+  /**
+   * Has `freed` tell of a name once, when it has another revision than this, which is none where it is free. It may be told
+   * of within the next so many milliseconds; who asks looks then by itself. For a store that does not hear of releases.
+   */
+  readonly expect?: ((name: string, revision: bigint | undefined, millis: number) => void) | undefined
+  /**
+   * How often a waiter looks by itself, give or take a half. By default each second. Where waiters wait for very many names
+   * they look less often.
+   */
   readonly poll?: Duration.Input | undefined
   /** Whether what was asked for first is done first. Where not, the LockServer lets an owner's later requests wait. */
   readonly inOrder?: boolean | undefined

@@ -12,19 +12,20 @@ import { requestOf } from "../support/request.ts"
 const makeShared = Effect.gen(function*() {
   const memory = yield* Store.makeMemory()
   const freed = yield* PubSub.unbounded<string>()
-  const state = { failing: false, tells: true }
+  const state = { failing: false, tells: true, asked: 0 }
   const waited = new Map<string, unknown>()
   const lockServer = (latency = 0, listens = true) => {
     const mark = {}
     const store = Store.Store.of({
       modify: (name, decide, asker) =>
-        Effect.suspend(() =>
-          state.failing
+        Effect.suspend(() => {
+          state.asked++
+          return state.failing
             ? Effect.fail(
               new StoreError.StoreError({ name, store: "test", reason: "Failed", cause: new Error("down") })
             )
             : memory.modify(name, decide)
-        ).pipe(
+        }).pipe(
           Effect.map((outcome) => {
             const at = waited.get(name)
             if (outcome.fence === undefined) waited.delete(name)
@@ -126,6 +127,25 @@ describe("those who wait", () => {
         yield* there.handle(request("Unlock", `waiter ${round}`))
       }
     }))
+
+  it.effect("look no more than some 500 times a second together, however many they are", () =>
+    Effect.gen(function*() {
+      const { lockServer, state } = yield* makeShared
+      const [here, there] = [yield* lockServer(), yield* lockServer(0, false)]
+      const names = Array.from({ length: 3_000 }, (_, i) => `name ${i}`)
+      for (const FileName of names) yield* here.handle(request("Lock", "holder", { FileName }))
+      yield* Effect.forEach(names, (FileName) =>
+        Effect.forkChild(
+          there.handle(request("Lock", "waiter", { FileName, Wait: 600_000, Seq: FileName })),
+          { startImmediately: true }
+        ))
+      // From then on each has looked once by itself, as few did that came first.
+      yield* TestClock.adjust(10_000)
+      const before = state.asked
+      yield* TestClock.adjust(10_000)
+      assert.isBelow(state.asked - before, 7_500)
+      assert.isAbove(state.asked - before, 2_500)
+    }), 30_000)
 
   it.effect("are served in turns with those at a server that is slower, after eight in a row", () =>
     Effect.gen(function*() {

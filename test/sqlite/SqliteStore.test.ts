@@ -99,7 +99,7 @@ describe("a URL", () => {
 
 describe("the laws", () => {
   const layer = SqliteStore.layer({ file: path.join(folder, "laws.db") })
-  for (const { check, name } of StoreContract.laws(layer, { tells: false })) it.effect(name, () => passTime(check))
+  for (const { check, name } of StoreContract.laws(layer)) it.effect(name, () => passTime(check))
 })
 
 describe("a transaction", () => {

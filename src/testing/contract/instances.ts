@@ -3,7 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type { Sharing } from "../../store/Store.ts"
+import type { Outcome, Sharing, Store } from "../../store/Store.ts"
 import { admit, admitted, enter, expectOwners, readPermits, release, renew, setNext } from "./holders.ts"
 import { expect, isFree, law, lock, long, read, remove, type Rule, Violation } from "./Rule.ts"
 
@@ -21,6 +21,10 @@ const expectHeard = <E, R>(
     orElse: () => Effect.fail(new Violation({ problem: `nothing was heard of ${what}` }))
   })
 }
+
+/** As a server does whose request was not granted, and waits. */
+const waits = ({ sharing }: Store["Service"], name: string, { revision }: Outcome<unknown>): Effect.Effect<void> =>
+  Effect.sync(() => sharing?.expect?.(name, revision, long))
 
 /** What several instances on one store do for one another. */
 export const sharingLaws: ReadonlyArray<Rule> = [
@@ -42,7 +46,7 @@ export const sharingLaws: ReadonlyArray<Rule> = [
       if (other.sharing === undefined) return yield* new Violation({ problem: "only one of two instances shares" })
       const frees = Effect.gen(function*() {
         yield* lock(store, name, "mine")
-        yield* lock(other, name, "theirs", long, true)
+        yield* waits(other, name, yield* lock(other, name, "theirs", long, true))
         yield* remove(store, name, { owner: "mine", identity: undefined, waits: false })
       })
       yield* expectHeard(other.sharing, name, frees, "a name that was freed")
@@ -86,7 +90,7 @@ export const sharingLaws: ReadonlyArray<Rule> = [
         yield* admit(store, name, admitted("stays"), 2)
         const releases = Effect.gen(function*() {
           yield* admit(store, name, admitted("goes"), 2)
-          yield* enter(other, name, "waits", 2, { waits: true })
+          yield* waits(other, name, yield* enter(other, name, "waits", 2, { waits: true }))
           yield* release(store, name, "goes")
         })
         yield* expectHeard(other.sharing, name, releases, "a holder that was released")

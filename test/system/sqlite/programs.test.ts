@@ -8,5 +8,5 @@ import { programSuite } from "../../support/storeSuite.ts"
 describe("the programs over a SQLite file", () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "dlm-sqlite-"))
   afterAll(() => fs.rmSync(folder, { recursive: true }))
-  programSuite(SqliteStore.layer({ file: path.join(folder, "locks.db") }), { tells: false })
+  programSuite(SqliteStore.layer({ file: path.join(folder, "locks.db") }))
 })
