@@ -39,10 +39,10 @@ export interface Leader {
 export interface Election {
   /** The name that the leader holds. */
   readonly name: string
-  /** Waits to lead, and leads until the scope closes. */
+  /** Waits to lead, and leads until the scope closes. Of an election `wait` says for how long. */
   readonly campaign: Effect.Effect<Lease.Lease<"exclusive">, Lease.AcquireError | LeaseLost, Scope.Scope>
   /**
-   * Runs an Effect as the leader: it waits to lead, and gives what the Effect gives. Where it loses the lead meanwhile, the
+   * Runs an Effect as the leader: it waits to lead, however long, and gives what the Effect gives. Where it loses the lead meanwhile, the
    * Effect is interrupted, in time, and it campaigns again, by the schedule; it fails with the loss once that is over. By
    * default it goes on for ever, after delays that grow from 100 ms to 5 s.
    */
@@ -133,6 +133,8 @@ export const make = (
     Effect.withFiber((fiber) => {
       const terms = new NameTerms(name, talker, Owners.of(fiber), invalidName(name))
       const claim: Claim<"exclusive"> = { name, [ClaimTypeId]: terms }
+      // One that asks again and again would lose its place in line each time, and with no wait it would do nothing else.
+      const untilItLeads = { ...options, wait: Duration.infinity }
       const run = Effect.fnUntraced(function*<A, E, R>(
         leading: (lease: Lease.Lease<"exclusive">) => Effect.Effect<A, E, R>,
         { schedule = defaultSchedule }: {
@@ -141,10 +143,13 @@ export const make = (
       ) {
         const next = yield* Schedule.toStepWithSleep(schedule)
         while (true) {
-          const led = yield* Effect.result(lead(claim, options, leading))
+          const led = yield* Effect.result(lead(claim, untilItLeads, leading))
           if (Result.isSuccess(led)) return yield* led.success
-          // Others have led all that time: it goes on waiting.
-          if (led.failure._tag === "AcquireTimeout") continue
+          // On a server that has no queue it is asked by a schedule, and that is over.
+          if (led.failure._tag === "AcquireTimeout") {
+            yield* Effect.sleep(lookEvery)
+            continue
+          }
           const isVain = led.failure._tag === "LockUnavailable" && !led.failure.isRetryable
           if (isVain || (yield* Effect.isFailure(next(led.failure)))) return yield* led.failure
         }

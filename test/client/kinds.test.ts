@@ -256,6 +256,32 @@ describe("Election", () => {
       assert.deepStrictEqual([seen.at(-1), seen.includes(true)], [false, true])
     }).pipe(Effect.scoped, Effect.provide(asReference)))
 
+  it.effect("waits in line to lead, whatever the wait of a campaign is", () =>
+    Effect.gen(function*() {
+      let asked = 0
+      const counted = Layer.effect(
+        Talker.Talker,
+        Effect.map(Talker.Talker, (talker) => ({
+          ...talker,
+          talk: (request) => ++asked > 100 ? Effect.die("asks all the time") : talker.talk(request)
+        }))
+      )
+      const leads: Array<string> = []
+      const election = yield* Election.make("scheduler", { wait: 0, ttl: "10 minutes" })
+      const leader = yield* beside(election.run(() => Effect.sleep("1 minute")))
+      const next = yield* beside(
+        Effect.flatMap(Election.make("scheduler", { wait: 0 }), ({ run }) =>
+          run(() => Effect.sync(() => leads.push("next"))))
+          .pipe(Effect.provide(counted))
+      )
+      const same = yield* beside(election.run(() =>
+        Effect.sync(() => leads.push("same"))
+      ))
+      yield* TestClock.adjust("2 minutes")
+      yield* Fiber.joinAll([leader, next, same])
+      assert.deepStrictEqual(leads, ["next", "same"])
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
   it.effect("gives what the leader gives, with the leader's own error, and refuses a name that cannot be", () =>
     Effect.gen(function*() {
       const election = yield* Election.make("scheduler")
