@@ -4,6 +4,8 @@
  */
 import { Effect } from "effect"
 import { Lease, Locker } from "effect-dlm"
+import { Fence } from "effect-dlm/fence"
+import type { SqlClient } from "effect/sql"
 
 declare const body: Effect.Effect<number>
 declare const append: Effect.Effect<void, never, Lease.Held<"orders">>
@@ -12,6 +14,9 @@ declare const readWriteLock: {
   readonly read: Lease.Claim<"shared">
   readonly write: Lease.Claim<"exclusive">
 }
+declare const permits: Lease.Claim<"permit">
+declare const guard: Fence.GuardedKeyValueStore
+declare const client: SqlClient.SqlClient
 const Orders = Lease.tag("orders")
 
 // 1. A misspelt option.
@@ -148,3 +153,23 @@ export const bad32 = Lease.use("x", (lease) => lease.fence)
 // 33. A misspelt option of a Locker.
 // TS2353: 'tll' does not exist in type 'Options'
 export const bad33 = Locker.make("x", { tll: "2 seconds" })
+
+// 34. A permit, to write under: its fence guards nothing.
+// TS2345: 'Lease<"permit">' is not assignable to parameter of type 'Lease<"exclusive">'
+export const bad34 = Lease.use(permits, (lease) => guard.set("a", "x", lease))
+
+// 35. The same, to read under.
+// TS2345: 'Lease<"permit">' is not assignable to parameter of type 'Lease<"exclusive" | "shared">'
+export const bad35 = Lease.use(permits, (lease) => guard.read("a", lease))
+
+// 36. The same, in a database.
+// TS2345: 'Lease<"permit">' is not assignable to parameter of type 'Lease<"exclusive" | "shared">'
+export const bad36 = Lease.use(permits, (lease) => body.pipe(Fence.sql(client, lease)))
+
+// 37. The reading side, to write under.
+// TS2345: 'Lease<"shared">' is not assignable to parameter of type 'Lease<"exclusive">'
+export const bad37 = Lease.use(readWriteLock.read, (lease) => guard.set("a", "x", lease))
+
+// 38. A lease of whatever mode, to write under.
+// TS2345: 'Lease<Mode>' is not assignable to parameter of type 'Lease<"exclusive">'
+export const bad38 = (lease: Lease.Lease) => guard.set("a", "x", lease)

@@ -5,7 +5,10 @@
 import { Config, Context, Effect, Layer, Option, Redacted, Schema, Scope } from "effect"
 import { Lease, Locker } from "effect-dlm"
 import type { DlmError, Talker } from "effect-dlm"
+import { Fence } from "effect-dlm/fence"
 import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+import type { KeyValueStore } from "effect/persistence"
+import type { SqlClient, SqlError } from "effect/sql"
 
 type Eq<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false
 const ok = <T extends true>(..._: ReadonlyArray<T>) => {}
@@ -26,6 +29,11 @@ declare const either: string | Locker.Locker
 declare const read: Lease.Claim<"shared">
 declare const write: Lease.Claim<"exclusive">
 declare const permit: Lease.Claim<"permit">
+
+declare const guard: Fence.GuardedKeyValueStore
+declare const client: SqlClient.SqlClient
+type GuardFailures = Fence.StaleFence | Fence.NoFence | Fence.WrongMode
+type StoreFailures = KeyValueStore.KeyValueStoreError | Schema.SchemaError
 
 type Paid = Effect.Effect<number, Boom | Failures, Payments | Needed>
 /** By a claim, which brings its Talker. */
@@ -84,11 +92,11 @@ ok<Eq<typeof severalFirst, Paid>>()
 
 // --- With the lease in hand.
 
-type Fence = Effect.Effect<Option.Option<bigint>, Boom | Failures, Payments | Needed>
+type WithFence = Effect.Effect<Option.Option<bigint>, Boom | Failures, Payments | Needed>
 export const used = Lease.use("nightly", { label: "report" }, (lease) => Effect.as(pay(id), lease.fence))
-ok<Eq<typeof used, Fence>>()
+ok<Eq<typeof used, WithFence>>()
 export const usedPlainly = Lease.use("nightly", (lease) => Effect.as(pay(id), lease.fence))
-ok<Eq<typeof usedPlainly, Fence>>()
+ok<Eq<typeof usedPlainly, WithFence>>()
 export const usedByFn = Lease.use(
   "nightly",
   Effect.fn("nightly")(function*(lease) {
@@ -96,9 +104,32 @@ export const usedByFn = Lease.use(
     return lease.fence
   })
 )
-ok<Eq<typeof usedByFn, Fence>>()
+ok<Eq<typeof usedByFn, WithFence>>()
 export const usedShared = Lease.use(read, (lease) => Effect.succeed(lease.mode))
 ok<Eq<typeof usedShared, Effect.Effect<"shared", Failures>>>()
+
+// --- What a guard takes: to write an exclusive lease, to read a shared one too.
+
+export const guardedWrite = Lease.use(write, (lease) => guard.set("a", "x", lease))
+ok<Eq<typeof guardedWrite, Effect.Effect<void, Failures | GuardFailures | StoreFailures>>>()
+export const guardedRead = Lease.use(read, (lease) => guard.read("a", lease))
+ok<Eq<typeof guardedRead, Effect.Effect<string | undefined, Failures | GuardFailures | StoreFailures>>>()
+export const guardedReadAlone = Lease.use("x", (lease) => guard.read("a", lease))
+ok<Eq<typeof guardedReadAlone, Effect.Effect<string | undefined, Failures | GuardFailures | StoreFailures, Needed>>>()
+export const guardedSql = Lease.use("x", (lease) => pay(id).pipe(Fence.sql(client, lease)))
+ok<
+  Eq<
+    typeof guardedSql,
+    Effect.Effect<number, Boom | Failures | GuardFailures | Fence.NotMigrated | SqlError.SqlError, Payments | Needed>
+  >
+>()
+export const guardedSqlRead = Lease.use(read, (lease) => pay(id).pipe(Fence.sql(client, lease)))
+ok<
+  Eq<
+    typeof guardedSqlRead,
+    Effect.Effect<number, Boom | Failures | GuardFailures | Fence.NotMigrated | SqlError.SqlError, Payments>
+  >
+>()
 
 // --- For as long as a scope.
 

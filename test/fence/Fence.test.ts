@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Schema } from "effect"
-import { type Lease, Locker } from "effect-dlm"
+import { Deferred, Effect, Exit, Fiber, Layer, Option, Schema } from "effect"
+import { Lease, Locker, ReadWriteLock } from "effect-dlm"
 import { Fence } from "effect-dlm/fence"
 import type { Protocol } from "effect-dlm/protocol"
 import { LockServer } from "effect-dlm/server"
@@ -30,8 +30,50 @@ const leasesWith = <const Fences extends ReadonlyArray<bigint>>(...fences: Fence
         )))
         return yield* (yield* Effect.provideContext(Locker.make("orders"), context)).acquire()
       })),
-    (leases) => leases as unknown as { readonly [I in keyof Fences]: Lease.Lease }
+    (leases) => leases as unknown as { readonly [I in keyof Fences]: Lease.Lease<"exclusive"> }
   )
+
+/** A lease as far as a guard looks at it. */
+const leaseOf = <M extends Lease.Mode>(mode: M, fence: number, name = "orders") =>
+  ({ mode, name, fence: Option.some(BigInt(fence)) }) as Lease.Lease<M>
+
+/** Tenures of one read-write lock, each over before the next begins. */
+const shared = Effect.gen(function*() {
+  const { read, write } = yield* ReadWriteLock.make("orders")
+  const over = <M extends Lease.Mode>(claim: Lease.Claim<M>) => Effect.scoped(Lease.acquire(claim))
+  return {
+    firstWriter: yield* over(write),
+    firstReader: yield* over(read),
+    secondReader: yield* over(read),
+    secondWriter: yield* over(write)
+  }
+})
+
+/** What a guard that is told of one thing after another must let pass, said as plainly as can be. */
+class Model {
+  writer = 0
+  any = 0
+  value: string | undefined
+
+  write(fence: number, value: string): boolean {
+    if (fence < this.any) return false
+    this.writer = this.any = fence
+    this.value = value
+    return true
+  }
+
+  read(fence: number): boolean {
+    if (fence < this.writer) return false
+    this.any = Math.max(this.any, fence)
+    return true
+  }
+}
+
+/** What holders do, one after another: how they hold the lock, their fence, and whether they write. */
+const Steps = Schema.Array(Schema.Tuple([
+  Schema.Literals(["write", "read", "readAlone"]),
+  Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 6 }))
+])).check(Schema.isMaxLength(12))
 
 /** How many digits a fence has, and which: those of a number, again and again. */
 const AnyFence = Schema.Tuple([
@@ -167,6 +209,208 @@ describe("Fence.keyValueStore", () => {
         KeyValueStore.layerMemory
       ])
     ))
+})
+
+describe("Fence.keyValueStore, with readers", () => {
+  it.effect.prop("lets pass what the model does", [Steps], ([steps]) =>
+    Effect.gen(function*() {
+      const store = Fence.keyValueStore(
+        yield* Effect.provide(KeyValueStore.KeyValueStore, Layer.fresh(KeyValueStore.layerMemory))
+      )
+      const model = new Model()
+      for (const [i, [what, fence]] of steps.entries()) {
+        if (what === "write") {
+          const exit = yield* Effect.exit(store.set("a", `${i}`, leaseOf("exclusive", fence)))
+          assert.strictEqual(Exit.isSuccess(exit), model.write(fence, `${i}`), `step ${i}`)
+        } else {
+          const read = yield* Effect.option(store.read("a", leaseOf(what === "read" ? "shared" : "exclusive", fence)))
+          assert.deepStrictEqual(read, model.read(fence) ? Option.some(model.value) : Option.none(), `step ${i}`)
+        }
+        assert.strictEqual(yield* store.get("a"), model.value)
+      }
+    }), { arbitrary: { runs: 200 } })
+
+  it.effect("lets readers beside one another, and none past a writer, in either direction", () =>
+    Effect.gen(function*() {
+      const plain = yield* KeyValueStore.KeyValueStore
+      const store = Fence.keyValueStore(plain)
+      const { firstReader, firstWriter, secondReader, secondWriter } = yield* shared
+      yield* store.set("a", "one", firstWriter)
+      assert.strictEqual(yield* store.read("a", secondReader), "one")
+      assert.strictEqual(yield* store.read("a", firstReader), "one")
+      // The second reader goes by what it has read.
+      const late = yield* Effect.flip(store.set("a", "late", firstWriter))
+      assert.deepStrictEqual([late._tag, late.message.includes("\"orders\"")], ["StaleFence", true])
+      yield* store.set("a", "two", secondWriter)
+      const error = yield* Effect.flip(store.read("a", secondReader))
+      assert.deepInclude(error, { _tag: "StaleFence", newest: Option.getOrThrow(secondWriter.fence) })
+      assert.strictEqual(yield* store.get("a"), "two")
+    }).pipe(Effect.scoped, Effect.provide([LockServer.layerTalkerMemory, KeyValueStore.layerMemory])))
+
+  it.effect("notes who has read that there is nothing", () =>
+    Effect.gen(function*() {
+      const store = Fence.keyValueStore(yield* KeyValueStore.KeyValueStore)
+      assert.isUndefined(yield* store.read("a", leaseOf("shared", 2)))
+      assert.strictEqual((yield* Effect.flip(store.set("a", "late", leaseOf("exclusive", 1))))._tag, "StaleFence")
+      assert.isUndefined(yield* store.get("a"))
+      assert.isUndefined(yield* store.read("a", leaseOf("shared", 1)))
+    }).pipe(Effect.provide(KeyValueStore.layerMemory)))
+
+  it.effect("reads what the version before has kept, and keeps what that reads", () =>
+    Effect.gen(function*() {
+      const plain = yield* KeyValueStore.KeyValueStore
+      const store = Fence.keyValueStore(plain)
+      yield* plain.set("a", "{\"fence\":\"5\",\"value\":\"before\"}")
+      assert.strictEqual(yield* store.get("a"), "before")
+      assert.strictEqual((yield* Effect.flip(store.read("a", leaseOf("shared", 4))))._tag, "StaleFence")
+      assert.strictEqual(yield* store.read("a", leaseOf("shared", 6)), "before")
+      // To that version the newest of any is the one fence, so it writes after no reader.
+      assert.deepInclude(JSON.parse((yield* plain.get("a"))!), { fence: "6", value: "before" })
+      yield* store.set("a", "now", leaseOf("exclusive", 7))
+      assert.deepStrictEqual(JSON.parse((yield* plain.get("a"))!), { fence: "7", value: "now" })
+    }).pipe(Effect.provide(KeyValueStore.layerMemory)))
+
+  it.effect("refuses permits, and to write under a shared lease, also where there are no types", () =>
+    Effect.gen(function*() {
+      const store = Fence.keyValueStore(yield* KeyValueStore.KeyValueStore)
+      const permit = leaseOf("permit", 1) as never
+      const errors = yield* Effect.forEach([
+        store.set("a", "x", permit),
+        store.read("a", permit),
+        store.set("a", "x", leaseOf("shared", 1) as never)
+      ], (refused) => Effect.flip(refused))
+      assert.deepStrictEqual(errors.map(({ _tag }) => _tag), ["WrongMode", "WrongMode", "WrongMode"])
+      assert.include(errors[0]!.message, "guards nothing")
+      assert.include(errors[2]!.message, "may only read")
+      assert.isUndefined(yield* store.get("a"))
+    }).pipe(Effect.provide(KeyValueStore.layerMemory)))
+})
+
+/** A database with a value that a lock guards. */
+const guarded = Effect.gen(function*() {
+  const sql = yield* sqlite
+  yield* Fence.migrate(sql)
+  yield* sql`CREATE TABLE values_ (value TEXT)`
+  return {
+    sql,
+    write: (value: string) => Effect.andThen(sql`DELETE FROM values_`, sql`INSERT INTO values_ VALUES (${value})`),
+    read: Effect.map(sql<{ value: string }>`SELECT value FROM values_`, ([row]) => row?.value)
+  }
+})
+
+describe("Fence.sql, with readers", () => {
+  it.effect.prop("lets pass what the model does", [Steps], ([steps]) =>
+    Effect.gen(function*() {
+      const { read, sql, write } = yield* guarded
+      const model = new Model()
+      for (const [i, [what, fence]] of steps.entries()) {
+        if (what === "read") {
+          const found = yield* Effect.option(read.pipe(Fence.sql(sql, leaseOf("shared", fence))))
+          assert.deepStrictEqual(found, model.read(fence) ? Option.some(model.value) : Option.none(), `step ${i}`)
+        } else {
+          const exit = yield* Effect.exit(write(`${i}`).pipe(Fence.sql(sql, leaseOf("exclusive", fence))))
+          assert.strictEqual(Exit.isSuccess(exit), model.write(fence, `${i}`), `step ${i}`)
+        }
+        assert.strictEqual(yield* read, model.value)
+      }
+    }).pipe(Effect.scoped))
+
+  it.effect("lets readers beside one another, and none past a writer, in either direction", () =>
+    Effect.gen(function*() {
+      const { read, sql, write } = yield* guarded
+      const { firstReader, firstWriter, secondReader, secondWriter } = yield* shared
+      yield* write("one").pipe(Fence.sql(sql, firstWriter))
+      assert.strictEqual(yield* read.pipe(Fence.sql(sql, secondReader)), "one")
+      assert.strictEqual(yield* read.pipe(Fence.sql(sql, firstReader)), "one")
+      assert.strictEqual((yield* Effect.flip(write("late").pipe(Fence.sql(sql, firstWriter))))._tag, "StaleFence")
+      yield* write("two").pipe(Fence.sql(sql, secondWriter))
+      assert.strictEqual((yield* Effect.flip(read.pipe(Fence.sql(sql, secondReader))))._tag, "StaleFence")
+      assert.strictEqual(yield* read, "two")
+    }).pipe(Effect.scoped, Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("remembers a reader that failed: it may have told what it read", () =>
+    Effect.gen(function*() {
+      const { read, sql, write } = yield* guarded
+      const failing = Effect.andThen(read, Effect.fail("no"))
+      assert.strictEqual(yield* Effect.flip(failing.pipe(Fence.sql(sql, leaseOf("shared", 2)))), "no")
+      const error = yield* Effect.flip(write("late").pipe(Fence.sql(sql, leaseOf("exclusive", 1))))
+      assert.strictEqual(error._tag, "StaleFence")
+    }).pipe(Effect.scoped))
+
+  it.effect("refuses permits, also where there are no types", () =>
+    Effect.gen(function*() {
+      const { sql } = yield* guarded
+      const error = yield* Effect.flip(Effect.void.pipe(Fence.sql(sql, leaseOf("permit", 1) as never)))
+      assert.strictEqual(error._tag, "WrongMode")
+      assert.include(error.message, "\"permit\" guards nothing")
+    }).pipe(Effect.scoped))
+})
+
+describe("Fence.migrate", () => {
+  const before = Effect.tap(sqlite, (sql) =>
+    Effect.andThen(
+      sql`CREATE TABLE effect_dlm_fences (name TEXT PRIMARY KEY, fence TEXT NOT NULL)`,
+      sql`INSERT INTO effect_dlm_fences (name, fence) VALUES ('orders', '5')`
+    ))
+
+  it.effect("is asked for where it was not run, or not since the version before, also within a transaction", () =>
+    Effect.gen(function*() {
+      for (const sql of [yield* sqlite, yield* before]) {
+        for (const mode of ["exclusive", "shared"] as const) {
+          const guarding = Effect.void.pipe(Fence.sql(sql, leaseOf(mode, 6)))
+          for (const tried of [guarding, sql.withTransaction(guarding)]) {
+            const error = yield* Effect.flip(tried)
+            assert.strictEqual(error._tag, "NotMigrated")
+            assert.include(error.message, "Run Fence.migrate(client)")
+          }
+        }
+        yield* Fence.migrate(sql)
+        yield* Effect.void.pipe(Fence.sql(sql, leaseOf("shared", 6)))
+      }
+    }).pipe(Effect.scoped))
+
+  it.effect("is not asked for where something else is wrong", () =>
+    Effect.gen(function*() {
+      const { sql } = yield* guarded
+      const error = yield* Effect.flip(sql`SELECT * FROM nothing`.pipe(Fence.sql(sql, leaseOf("exclusive", 1))))
+      assert.strictEqual(error._tag, "SqlError")
+      const bare = yield* sqlite
+      const body = yield* Effect.flip(Effect.fail("no").pipe(Fence.sql(sql, leaseOf("shared", 1))))
+      assert.strictEqual(body, "no")
+      yield* Fence.migrate(bare)
+    }).pipe(Effect.scoped))
+
+  it.effect("takes the one fence of a row of the version before for that of a writer", () =>
+    Effect.gen(function*() {
+      const sql = yield* before
+      yield* Fence.migrate(sql)
+      yield* Fence.migrate(sql)
+      const guarding = <M extends "exclusive" | "shared">(mode: M, fence: number) =>
+        Effect.exit(Effect.void.pipe(Fence.sql(sql, leaseOf(mode, fence))))
+      assert.isTrue(Exit.isFailure(yield* guarding("shared", 4)))
+      assert.isTrue(Exit.isSuccess(yield* guarding("shared", 7)))
+      // The note leaves the writer as it was.
+      assert.isTrue(Exit.isFailure(yield* guarding("shared", 4)))
+      assert.isTrue(Exit.isSuccess(yield* guarding("shared", 5)))
+      assert.isTrue(Exit.isFailure(yield* guarding("exclusive", 6)))
+      assert.isTrue(Exit.isSuccess(yield* guarding("exclusive", 7)))
+    }).pipe(Effect.scoped))
+
+  it.effect("is done by two at once, of nothing and of a table of the version before", () =>
+    Effect.gen(function*() {
+      for (const sql of [yield* sqlite, yield* before]) {
+        // They wait for the connection, which then goes from one to the other: each looks before either has changed anything.
+        const gate = yield* Deferred.make<void>()
+        const busy = yield* Effect.forkChild(sql.withTransaction(Deferred.await(gate)), { startImmediately: true })
+        const both = yield* Effect.forEach(
+          [1, 2],
+          () => Effect.forkChild(Fence.migrate(sql), { startImmediately: true })
+        )
+        yield* Deferred.succeed(gate, undefined)
+        yield* Fiber.joinAll([busy, ...both])
+        yield* Effect.void.pipe(Fence.sql(sql, leaseOf("exclusive", 6)))
+      }
+    }).pipe(Effect.scoped))
 })
 
 describe("Fence.sql", () => {

@@ -280,6 +280,18 @@ export class History implements Seen {
     this.note("resource", `${taken ? "write" : "refuses"} ${name} fence=${fence}`)
   }
 
+  /** The resource is asked to let a read through. Gives what to say once it has, or has refused it. */
+  read(name: string, fence: bigint): (taken: boolean) => void {
+    const invoked = this.order++
+    const invokedAt = this.now()
+    return (taken) => {
+      const returned = this.order++
+      const returnedAt = this.now()
+      this.touches.push({ what: "read", name, fence, taken, invoked, returned, invokedAt, returnedAt })
+      this.note("resource", `${taken ? "read" : "refuses to read"} ${name} fence=${fence}`)
+    }
+  }
+
   /** The server loses its memory now. */
   forget(): Open<Forgetting> {
     const order = this.order++

@@ -74,8 +74,8 @@ const process = () => {
       if (to !== undefined) lines.push({ type: "left", body, at: to })
       return self
     },
-    touch: (fence: number, from: number, to: number, taken: boolean) => {
-      lines.push({ type: "touched", what: "write", name: "a", fence: String(fence), from, to, taken })
+    touch: (fence: number, from: number, to: number, taken: boolean, what: "read" | "write" = "write") => {
+      lines.push({ type: "touched", what, name: "a", fence: String(fence), from, to, taken })
       return self
     },
     pause: (from: number, to: number) => {
@@ -236,6 +236,15 @@ describe("what was done under a lease", () => {
     const touches = (taken: boolean) => broken([process().touch(2, 0, 10, true), process().touch(1, 20, 30, taken)])
     assert.deepStrictEqual(touches(false), [])
     assert.deepStrictEqual(touches(true), ["guard"])
+  })
+
+  it("is no write under a fence that is older than that of a read, and no read after a newer write", () => {
+    const touches = (first: "read" | "write", then: "read" | "write") =>
+      broken([process().touch(2, 0, 10, true, first), process().touch(1, 20, 30, true, then)])
+    assert.deepStrictEqual(touches("read", "write"), ["guard"])
+    assert.deepStrictEqual(touches("write", "read"), ["guard"])
+    // Two that read together need no order.
+    assert.deepStrictEqual(touches("read", "read"), [])
   })
 
   it("does not go on after it was told of the loss", () => {

@@ -326,18 +326,26 @@ const overlappingBodies = (
   return found
 }
 
-/** The resource took nothing under a fence after it had taken something under a newer one. */
+/**
+ * The resource took no write under a fence after it had taken anything under a newer one, and no read after such a write. Of
+ * reads alone none comes too late: nobody could tell.
+ */
 const staleTouches = ({ touches }: Seen): Found => {
   const found: Found = []
   for (const [name, ofName] of byName(touches.filter(({ taken }) => taken))) {
-    let newest = -1n
+    let writer = -1n
+    let any = -1n
     runInOrder(ofName.flatMap(({ fence, invoked, invokedAt, returned, what }) => {
       const look = () => {
+        const newest = what === "write" ? any : writer
         if (fence >= newest) return
         const did = what === "write" ? "wrote to" : "read"
         found.push(`a stale holder ${did} ${name} at ${invokedAt}: fence ${fence} after ${newest}`)
       }
-      const take = () => void (fence > newest && (newest = fence))
+      const take = () => {
+        if (fence > any) any = fence
+        if (what === "write" && fence > writer) writer = fence
+      }
       return [{ order: invoked, asks: true, run: look }, { order: returned, asks: false, run: take }]
     }))
   }

@@ -49,7 +49,7 @@ class Resource {
   private ask({ fence, name, value }: Question): Effect.Effect<number | undefined> {
     const { sql } = this
     // All that the guard looks at.
-    const lease = { name, fence: Option.some(BigInt(fence)) } as Lease.Lease
+    const lease = { mode: "exclusive", name, fence: Option.some(BigInt(fence)) } as Lease.Lease<"exclusive">
     // A read is guarded too: an earlier holder must not write what the reader then does not know of.
     const work = value === undefined
       ? Effect.map(

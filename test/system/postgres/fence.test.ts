@@ -1,7 +1,7 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer } from "effect"
-import { Locker } from "effect-dlm"
+import { Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
+import { Lease, Locker, ReadWriteLock } from "effect-dlm"
 import { Fence } from "effect-dlm/fence"
 import { PostgresStore } from "effect-dlm/postgres"
 import type { Protocol } from "effect-dlm/protocol"
@@ -37,6 +37,10 @@ const leaseWith = (fence: bigint) =>
     return yield* (yield* Effect.provideContext(Locker.make("orders"), context)).acquire()
   })
 
+/** A lease as far as a guard looks at it. */
+const leaseOf = <M extends Lease.Mode>(mode: M, fence: number) =>
+  ({ mode, name: "orders", fence: Option.some(BigInt(fence)) }) as Lease.Lease<M>
+
 const begin = Effect.gen(function*() {
   const sql = yield* PgClient.PgClient
   yield* sql`DROP TABLE IF EXISTS writes, effect_dlm_fences`
@@ -52,6 +56,12 @@ const begin = Effect.gen(function*() {
     )
   }
 })
+
+/** Waits until somebody waits for somebody else in the database. */
+const oneWaits = (sql: PgClient.PgClient) =>
+  Effect.repeat(sql<{ n: number }>`SELECT count(*)::int AS n FROM pg_locks WHERE NOT granted`, {
+    until: ([row]) => row!.n > 0
+  })
 
 describeWith("Fence.sql on Postgres", programs, () => {
   it.layer(layer, { excludeTestServices: true })((it) => {
@@ -111,14 +121,125 @@ describeWith("Fence.sql on Postgres", programs, () => {
         yield* Deferred.await(begun)
         const second = yield* Effect.forkChild(write("newer").pipe(Fence.sql(sql, newer)))
         // The older goes on only once the newer is seen to wait for it in the database.
-        yield* Effect.repeat(sql<{ n: number }>`SELECT count(*)::int AS n FROM pg_locks WHERE NOT granted`, {
-          until: ([row]) => row!.n > 0
-        })
+        yield* oneWaits(sql)
         yield* Deferred.succeed(go, undefined)
         yield* Effect.all([Fiber.join(first), Fiber.join(second)])
         assert.strictEqual((yield* Effect.flip(Effect.void.pipe(Fence.sql(sql, older))))._tag, "StaleFence")
         assert.deepStrictEqual(yield* written, ["older, under way", "newer"])
       }).pipe(Effect.scoped))
+
+    it.effect("lets readers beside one another, and none past a writer, in either direction", () =>
+      Effect.gen(function*() {
+        const { sql, write, written } = yield* begin
+        const { read, write: side } = yield* ReadWriteLock.make("catalogue")
+        const over = <M extends Lease.Mode>(claim: Lease.Claim<M>) => Effect.scoped(Lease.acquire(claim))
+        const [firstWriter, firstReader] = [yield* over(side), yield* over(read)]
+        const [secondReader, secondWriter] = [yield* over(read), yield* over(side)]
+        yield* write("one").pipe(Fence.sql(sql, firstWriter))
+        assert.deepStrictEqual(yield* written.pipe(Fence.sql(sql, secondReader)), ["one"])
+        assert.deepStrictEqual(yield* written.pipe(Fence.sql(sql, firstReader)), ["one"])
+        assert.strictEqual((yield* Effect.flip(write("late").pipe(Fence.sql(sql, firstWriter))))._tag, "StaleFence")
+        yield* write("two").pipe(Fence.sql(sql, secondWriter))
+        assert.strictEqual((yield* Effect.flip(written.pipe(Fence.sql(sql, secondReader))))._tag, "StaleFence")
+        assert.deepStrictEqual(yield* written, ["one", "two"])
+      }))
+
+    it.effect("lets readers in while others read, and a newer writer wait until they have ended", () =>
+      Effect.gen(function*() {
+        const { sql, write, written } = yield* begin
+        // Also where the name is new to the table.
+        for (const known of [false, true]) {
+          yield* sql`DELETE FROM effect_dlm_fences`
+          if (known) yield* Effect.void.pipe(Fence.sql(sql, leaseOf("exclusive", 1)))
+          const [begun, go] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+          const first = yield* Effect.forkChild(
+            Deferred.succeed(begun, undefined).pipe(
+              Effect.andThen(Deferred.await(go)),
+              Effect.andThen(written),
+              Fence.sql(sql, leaseOf("shared", 2))
+            )
+          )
+          yield* Deferred.await(begun)
+          // A newer one and an older one, each to its end.
+          for (const fence of [3, 2]) yield* Effect.void.pipe(Fence.sql(sql, leaseOf("shared", fence)))
+          const before = yield* written
+          const second = yield* Effect.forkChild(write("newer").pipe(Fence.sql(sql, leaseOf("exclusive", 4))))
+          yield* oneWaits(sql)
+          yield* Deferred.succeed(go, undefined)
+          assert.deepStrictEqual(yield* Fiber.join(first), before)
+          yield* Fiber.join(second)
+          assert.strictEqual((yield* written).length, before.length + 1)
+        }
+      }))
+
+    it.effect("lets a reader wait for a writer that is under way, and then refuses it", () =>
+      Effect.gen(function*() {
+        const { sql, write, written } = yield* begin
+        const [begun, go] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+        const first = yield* Effect.forkChild(
+          Deferred.succeed(begun, undefined).pipe(
+            Effect.andThen(Deferred.await(go)),
+            Effect.andThen(write("under way")),
+            Fence.sql(sql, leaseOf("exclusive", 3))
+          )
+        )
+        yield* Deferred.await(begun)
+        const stale = yield* Effect.forkChild(Effect.flip(written.pipe(Fence.sql(sql, leaseOf("shared", 2)))))
+        yield* oneWaits(sql)
+        yield* Deferred.succeed(go, undefined)
+        yield* Fiber.join(first)
+        assert.strictEqual((yield* Fiber.join(stale))._tag, "StaleFence")
+      }))
+
+    it.effect("asks for migrate where the table is not there, or of the version before, also within a transaction", () =>
+      Effect.gen(function*() {
+        const { sql } = yield* begin
+        const before = sql`CREATE TABLE effect_dlm_fences (name TEXT PRIMARY KEY, fence TEXT NOT NULL)`
+        for (const prepare of [Effect.void, before]) {
+          yield* sql`DROP TABLE effect_dlm_fences`
+          yield* prepare
+          for (const mode of ["exclusive", "shared"] as const) {
+            const guarding = Effect.void.pipe(Fence.sql(sql, leaseOf(mode, 6)))
+            for (const tried of [guarding, sql.withTransaction(guarding)]) {
+              const error = yield* Effect.flip(tried)
+              assert.strictEqual(error._tag, "NotMigrated")
+              assert.include(error.message, "Run Fence.migrate(client)")
+            }
+          }
+          yield* Fence.migrate(sql)
+          yield* Effect.void.pipe(Fence.sql(sql, leaseOf("shared", 6)))
+        }
+      }))
+
+    it.effect("goes on with a table of the version before, which many migrate at once", () =>
+      Effect.gen(function*() {
+        const { sql } = yield* begin
+        const migrateByMany = Effect.all(Array.from({ length: 8 }, () => Fence.migrate(sql)), {
+          concurrency: "unbounded"
+        })
+        for (let i = 0; i < 10; i++) {
+          yield* sql`DROP TABLE effect_dlm_fences`
+          yield* migrateByMany
+          yield* sql`DROP TABLE effect_dlm_fences`
+          yield* sql`CREATE TABLE effect_dlm_fences (name TEXT PRIMARY KEY, fence TEXT NOT NULL)`
+          yield* sql`INSERT INTO effect_dlm_fences (name, fence) VALUES ('orders', '5')`
+          yield* migrateByMany
+        }
+        const passes = <M extends "exclusive" | "shared">(mode: M, fence: number) =>
+          Effect.map(Effect.exit(Effect.void.pipe(Fence.sql(sql, leaseOf(mode, fence)))), Exit.isSuccess)
+        assert.isFalse(yield* passes("shared", 4))
+        assert.isTrue(yield* passes("shared", 7))
+        assert.isFalse(yield* passes("shared", 4))
+        assert.isTrue(yield* passes("shared", 5))
+        assert.isFalse(yield* passes("exclusive", 6))
+        assert.isTrue(yield* passes("exclusive", 7))
+      }))
+
+    it.effect("needs no right to change tables where all is there", () =>
+      Effect.gen(function*() {
+        const { sql } = yield* begin
+        yield* sql.withTransaction(Effect.andThen(sql`SET TRANSACTION READ ONLY`, Fence.migrate(sql)))
+      }))
 
     it.effect("holds the lock beyond a transaction that its body takes back", () =>
       Effect.gen(function*() {

@@ -9,13 +9,15 @@ import { KeyValueStore } from "effect/persistence"
 import type { History } from "../../support/history/History.ts"
 import type { Machine } from "./Simulator.ts"
 
+/** How long a question for a value takes, in milliseconds. */
+const soon = 0.1
+
 export class Resource {
   private readonly values = new Map<string, string>()
   private readonly machine: Machine
   private readonly history: History
   private readonly guarded: boolean
   private readonly delay: () => number
-
   constructor(
     machine: Machine,
     history: History,
@@ -32,7 +34,9 @@ export class Resource {
     set: (key, value) =>
       Effect.sync(() => {
         this.values.set(key, value)
-        this.history.write(key, BigInt((JSON.parse(value) as { readonly fence: string }).fence), true)
+        const { fence, writer } = JSON.parse(value) as { readonly fence: string; readonly writer?: string }
+        // With a writer of before it is the note of a reader.
+        if (writer === undefined) this.history.write(key, BigInt(fence), true)
       }),
     remove: (key) => Effect.sync(() => this.values.delete(key)),
     clear: Effect.sync(() => this.values.clear()),
@@ -42,8 +46,18 @@ export class Resource {
 
   private readonly guard = Fence.keyValueStore(this.store)
 
+  /** Asks for the value under a lease, a moment later, whether or not it still lasts. */
+  read(lease: Lease.Lease<"exclusive">): void {
+    if (!this.guarded) return
+    this.machine.after(soon, () => {
+      const tell = this.history.read(lease.name, Option.getOrThrow(lease.fence))
+      const reading = Effect.exit(this.guard.read(lease.name, lease))
+      this.machine.fork(Effect.map(reading, (exit) => tell(Exit.isSuccess(exit))))
+    })
+  }
+
   /** Sends a write under a lease: it arrives later, whether or not the lease still lasts. */
-  write(from: Machine, lease: Lease.Lease): Effect.Effect<void> {
+  write(from: Machine, lease: Lease.Lease<"exclusive">): Effect.Effect<void> {
     return Effect.callback((resume) => {
       const fence = Option.getOrThrow(lease.fence)
       this.machine.after(this.delay(), () => {

@@ -182,6 +182,7 @@ const ofMutexes: ReadonlyArray<Mutation> = [
     part: "before.fence > fence",
     by: "before.fence < 0n"
   },
+  { name: "the guard forgets who has read", mark: "reader-is-noted", by: "" },
   {
     name: "an answer goes to the request that waits longest",
     mark: "answer-by-number",

@@ -95,11 +95,11 @@ const watched = ({ violate }: World, machine: Machine, lease: Lease.Lease) =>
     Effect.forkDetach({ startImmediately: true })
   )
 
-/** What is done under a lease: it takes so long, and writes to the resource meanwhile. */
+/** What is done under a lease: it takes so long, reads the resource first, and writes to it meanwhile. */
 const work = (
   world: World,
   machine: Machine,
-  lease: Lease.Lease,
+  lease: Lease.Lease<"exclusive">,
   ttl: number,
   millis: number,
   resumed = false
@@ -110,6 +110,7 @@ const work = (
     const hold = history.hold(machine.name, lease, { lasts: ttl * 0.9 / machine.rate, resumed, isShared })
     orphans.began(lease)
     yield* watched(world, machine, lease)
+    resource.read(lease)
     const writes = random.below(3)
     const writing = Effect.forEach(
       Array.from({ length: writes }),

@@ -447,14 +447,15 @@ export const simulate = (seed: number, options: Options = {}): Outcome => {
     if (!(error instanceof Violation)) throw error
     run.violate(error.message)
   }
-  const writes = history.touches.filter(({ taken }) => taken).length
+  const asked = history.touches.filter(({ what }) => what === "write")
+  const writes = asked.filter(({ taken }) => taken).length
   return {
     seed,
     violation: run.violation,
     operations: history.completed,
     holds: history.holds.length,
     writes,
-    refusedWrites: history.touches.length - writes,
+    refusedWrites: asked.length - writes,
     permits: countsOf(history.operations.filter(({ name }) => run.limited.some((one) => one.name === name))),
     faults: run.faults,
     looked,
