@@ -1,9 +1,9 @@
 /**
  * A command as a child of this process: with its status, its signals, and an end of all that it started.
  *
- * It is started by way of `sh`, for two reasons: Node has no name for some signals, and says 0 where one of them ended a
- * command, while `sh` says 128 and its number; and Node lets no child ignore a signal. Where there is no `sh` it is
- * started without.
+ * It is started by way of `sh`, for three reasons: Node has no name for some signals, and says 0 where one of them ended a
+ * command, while `sh` says 128 and its number; Node lets no child ignore a signal; and where this process is killed,
+ * somebody must end what it can guard no more. Where there is no `sh` it is started without.
  */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -26,7 +26,7 @@ export interface Options {
   readonly isInForeground: boolean
   /** Signals that do nothing to it, unless it says otherwise. */
   readonly ignored: ReadonlyArray<NodeJS.Signals>
-  /** For how long what it leaves in its group may ignore TERM. */
+  /** For how long what it leaves in its group may ignore TERM, and so may all of it where this process is killed. */
   readonly grace: Duration.Duration
 }
 
@@ -93,27 +93,43 @@ const beginningOf = (file: string): string => {
 
 const named = (signal: NodeJS.Signals): string => signal.slice("SIG".length)
 
-// It outlives the signals that its command gets, to tell its status, and says nothing of its own about it.
-const scriptOf = (ignored: ReadonlyArray<NodeJS.Signals>): string => {
+// It outlives the signals that its command gets, to tell its status, and says nothing of its own about it. Where it is told
+// by the end of descriptor 3 that this process is gone, it ends all of its group.
+const scriptOf = ({ grace, ignored, isInForeground }: Options): string => {
   const outlived = ending.filter((signal) => !ignored.includes(signal))
+  const seconds = (Duration.toMillis(grace) / 1000).toFixed(2)
+  const watch = `(trap '' ${[...ending, "SIGTSTP" as const].map(named).join(" ")}; read -r _
+kill -s TERM -- -$$; kill -s CONT -- -$$; sleep ${seconds}; kill -s KILL -- -$$) <&3 3<&- 4>&- >/dev/null &
+watch=$!`
   return [
     ...(ignored.length === 0 ? [] : [`trap '' ${ignored.map(named).join(" ")}`]),
     `trap : ${outlived.map(named).join(" ")}`,
-    "exec 3>&2 2>/dev/null",
-    "(exec \"$@\" 2>&3 3>&-)",
-    "exit $?"
+    "exec 4>&2 2>/dev/null",
+    // Without a group of its own, it would end this process's.
+    ...(isInForeground ? [] : [watch]),
+    "(exec \"$@\" 2>&4 3<&- 4>&-)",
+    "status=$?",
+    ...(isInForeground ? [] : ["kill -s KILL \"$watch\"", "wait \"$watch\""]),
+    "exit \"$status\""
   ].join("\n")
 }
 
-const spawnOf = ({ args, command, env, ignored, isInForeground }: Options) => {
+const spawnOf = (options: Options) => {
+  const { args, command, env, isInForeground } = options
   // In the foreground the command is found below the shell, or not at all.
   const canBe = Shell.isThere() && (!isInForeground || ProcessTable.isShown())
   const carried = canBe ? Shell.carry(env, command) : undefined
   const isByShell = carried !== undefined
+  const isWatched = isByShell && !isInForeground
   const child = NodeChildProcess.spawn(
     isByShell ? Shell.path : command,
-    isByShell ? ["-c", carried.script + scriptOf(ignored), "dlm", command, ...args] : args,
-    { detached: !isInForeground, stdio: "inherit", env: isByShell ? carried.env : env }
+    isByShell ? ["-c", carried.script + scriptOf(options), "dlm", command, ...args] : args,
+    {
+      detached: !isInForeground,
+      // The other end of the fourth is this process's alone, and ends with it, however that comes about.
+      stdio: ["inherit", "inherit", "inherit", ...(isWatched ? ["pipe" as const] : [])],
+      env: isByShell ? carried.env : env
+    }
   )
   return { child, isByShell }
 }

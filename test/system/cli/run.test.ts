@@ -366,6 +366,54 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
     timeout
   )
 
+  it.effect("is killed: its command and what that has started get TERM at once", () =>
+    Effect.gen(function*() {
+      const server = yield* Server
+      const run = yield* server.start([
+        "run",
+        "killed",
+        ...sh(
+          `sh -c "sleep 60 & trap 'echo child got TERM; wait; exit' TERM; echo child; wait" & ` +
+            "trap 'echo parent got TERM; wait; exit 0' TERM; echo pid $$; wait"
+        )
+      ])
+      yield* run.prints(/^pid \d+\n/m)
+      yield* run.prints(/^child\n/m)
+      yield* run.signal("SIGKILL")
+      // Its output is open until the last of them has ended.
+      const { signal, stdout } = yield* run.ended
+      assert.strictEqual(signal, "SIGKILL")
+      assert.include(stdout, "parent got TERM\n")
+      assert.include(stdout, "child got TERM\n")
+    }), timeout)
+
+  it.effect("is killed: a command that ignores TERM is gone before another has the lock", () =>
+    Effect.gen(function*() {
+      const server = yield* Server
+      const fs = yield* FileSystem.FileSystem
+      const log = `${yield* folder}/log`
+      const first = yield* server.start([
+        "run",
+        "killed, and stubborn",
+        "--ttl",
+        "6s",
+        ...sh("trap '' TERM; echo pid $$; while :; do echo first >> \"$1\"; sleep 0.02; done", log)
+      ])
+      yield* first.prints(/^pid \d+\n/)
+      const second = yield* server.start(["run", "killed, and stubborn", ...sh("echo second >> \"$1\"", log)])
+      yield* first.signal("SIGKILL")
+      assertPrints(yield* second.ended, "")
+      assert.match(yield* fs.readFileString(log), /^(first\n)+second\n$/)
+    }), timeout)
+
+  it.effect("gives its command the streams that it has, and no more", () =>
+    Effect.gen(function*() {
+      const server = yield* Server
+      const open = "for fd in 3 4 5 6 7 8 9; do (: <&$fd) 2>/dev/null && echo $fd is open; (: >&$fd) 2>/dev/null && " +
+        "echo $fd is open; done; true"
+      assertPrints(yield* server.dlm(["run", "streams", ...sh(open)]), "")
+    }), timeout)
+
   it.effect("says in one line what is wrong with its use", () =>
     Effect.gen(function*() {
       const uses: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
