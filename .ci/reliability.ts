@@ -35,7 +35,8 @@ never more weight than the limit, fences rise, each refusal has a reason, and in
   "Real processes": `
 Clients and \`dlm serve\` as processes, over TCP through a proxy that fails, on every store. What clients saw is checked
 as above, but for the search for an order, and a counter that is read and written under the lock, with its fence, must
-lose no update.`,
+lose no update. Stores go silent, are demoted behind their address and are full, each where it can be; after each a lock is
+had through each server, and at the end every name.`,
   "Hostile input": `
 What is kept of clients that have proved nothing is bounded (\`Limits\`), and \`dlm\` collects its garbage earlier than
 Node does by itself. No connection is read further than it is answered, and those that ask for much at once take turns, so

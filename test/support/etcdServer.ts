@@ -148,3 +148,20 @@ export const etcdctl = (endpoint: string, ...args: ReadonlyArray<string>): Effec
 /** How many leases the server holds. */
 export const leases = (endpoint: string) =>
   Effect.map(etcdctl(endpoint, "lease", "list"), (said) => Number(/found (\d+) leases/.exec(said)?.[1]))
+
+/** Puts something large until there is no space. */
+export const fill = (endpoint: string) =>
+  ask(endpoint, "/v3/kv/put", {
+    key: Buffer.from("filler").toString("base64"),
+    value: Buffer.alloc(256 * 1024).toString("base64")
+  }).pipe(Effect.forever, Effect.flip)
+
+/** Takes that away again, with all that was and is no more, and lets it be written to. */
+export const free = Effect.fnUntraced(function*(endpoint: string) {
+  const ctl = (...args: ReadonlyArray<string>) => etcdctl(endpoint, ...args)
+  yield* ctl("del", "filler")
+  const [, revision] = /"revision":(\d+)/.exec(yield* ctl("get", "none", "-w", "json"))!
+  yield* ctl("compact", revision!, "--physical")
+  yield* ctl("defrag")
+  yield* ctl("alarm", "disarm")
+})

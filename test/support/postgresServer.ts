@@ -33,11 +33,13 @@ const password = "secret"
 const urlOf = (port: number, role = user, its = password) =>
   Redacted.make(`postgres://${role}:${its}@127.0.0.1:${port}/postgres`)
 
-const answers = (port: number) =>
+const execute = (port: number, command: string) =>
   Effect.sync(() => {
-    const args = ["-h", "127.0.0.1", "-p", String(port), "-U", user, "-d", "postgres", "-qAtc", "SELECT 1"]
+    const args = ["-h", "127.0.0.1", "-p", String(port), "-U", user, "-d", "postgres", "-qAtc", command]
     execFileSync(find("psql")!, args, { env: { ...env, PGPASSWORD: password }, stdio: "pipe" })
   }).pipe(Effect.catchDefect(Effect.fail))
+
+const answers = (port: number) => execute(port, "SELECT 1")
 
 const start = Effect.fnUntraced(function*(folder: string, more: Readonly<Record<string, string>>) {
   const data = path.join(folder, "data")
@@ -87,6 +89,8 @@ const start = Effect.fnUntraced(function*(folder: string, more: Readonly<Record<
     kill,
     cont: Effect.andThen(signalChildren("SIGCONT"), postmaster.cont),
     port,
+    /** Runs a command, on a session of its own. */
+    execute: (command: string) => execute(port, command),
     url: urlOf(port),
     urlOf: (role: string, its: string) => urlOf(port, role, its),
     layer: PostgresStore.layerUrl({ url: urlOf(port) })

@@ -20,14 +20,17 @@ import type { Bundle } from "./bundle.ts"
 import type * as Client from "./client.ts"
 import { limited } from "./limited.ts"
 import * as Proxy from "./proxy.ts"
+import { canBeHad, failing } from "./recovery.ts"
 import * as Resource from "./resource.ts"
+import type { Faulty, StoreFault } from "./stores.ts"
 
 /** With DLM_LONG=1 ten times as much. */
 export const times = isLong ? 10 : 1
 
 export interface Plan {
-  /** What `dlm serve --store` is told. */
-  readonly store: string
+  /** What `dlm serve` is given, and what is done to it, each fault so often. */
+  readonly store: Faulty
+  readonly storeFaults: number
   readonly servers: number
   /** Whether a killed server forgets who held what. */
   readonly forgets: boolean
@@ -51,6 +54,8 @@ export interface Outcome {
   readonly holds: number
   readonly writes: number
   readonly faults: Readonly<Record<Proxy.Fault, number>>
+  /** What was done to the store, how often. After each a lock was had through each server. */
+  readonly storeFaults: Readonly<Partial<Record<StoreFault, number>>>
   readonly kills: number
   readonly clientKills: number
   /** Clients that were stopped for longer than their time to live. */
@@ -64,6 +69,9 @@ export interface Outcome {
 const ttl = 1_500
 const answerTimeout = 500
 const maxWait = 1_000
+const names = 10
+/** By when what nobody holds any more has ended: over etcd that may be later than its time to live. */
+const untilEnded = 2 * ttl + maxWait + 10_000
 const clients = 3
 const gates = 4
 const workersPerConnection = 6
@@ -93,7 +101,11 @@ const startAll = Effect.fnUntraced(function*(plan: Plan, { client: clientFile, d
   const folder = yield* temporaryFolder("faults")
   const resource = yield* Resource.serve
   const serve = Effect.gen(function*() {
-    const process = yield* Processes.start(dlm, ["serve", "--port", "0", "--json", "--store", plan.store], { env })
+    const process = yield* Processes.start(
+      dlm,
+      ["serve", "--port", "0", "--json", "--store", plan.store.url, ...(plan.store.flags ?? [])],
+      { env }
+    )
     const [, port] = yield* process.prints(/^\{"listening":"127\.0\.0\.1:(\d+)".*\}$/m)
     return { process, port: Number(port) }
   })
@@ -114,7 +126,7 @@ const startAll = Effect.fnUntraced(function*(plan: Plan, { client: clientFile, d
       ports: proxy.ports,
       resource: resource.port,
       history,
-      names: 10,
+      names,
       workers: workersPerConnection,
       ttl,
       answerTimeout,
@@ -161,10 +173,17 @@ export const run = Effect.fnUntraced(function*(plan: Plan, bundle: Bundle) {
     return Effect.andThen(worker.kill, worker.start)
   }
 
-  // What happens to processes, spread over the campaign.
+  const ports = () => servers.map(({ current }) => current().port)
+  const failStore = failing(plan.store, () => ({
+    ports: ports(),
+    pids: servers.map(({ current }) => current().process.pid)
+  }))
+
+  // What happens to processes and to the store, spread over the campaign.
   const events: ReadonlyArray<Effect.Effect<void, unknown>> = Array.from(
-    { length: Math.max(plan.kills, plan.clientKills, plan.stops) },
+    { length: Math.max(plan.kills, plan.clientKills, plan.stops, plan.storeFaults) },
     (_, i) => [
+      ...(i < plan.storeFaults ? failStore.all : []),
       ...(i < plan.stops ? [stopClient(resource)] : []),
       ...(i < plan.kills ? [killServer(i)] : []),
       ...(i < plan.clientKills ? [killClient(i)] : [])
@@ -190,12 +209,18 @@ export const run = Effect.fnUntraced(function*(plan: Plan, bundle: Bundle) {
     const ended = yield* current().ended
     assert.strictEqual(ended.status, 0, JSON.stringify(ended))
   }
-  yield* Effect.forEach(limited, (one) => isAllThere(servers[0]!.current().port, one), { concurrency: "unbounded" })
+  yield* Effect.forEach(limited, (one) => isAllThere(ports()[0]!, one), { concurrency: "unbounded" })
+  const owned = [
+    ...Array.from({ length: names }, (_, i) => `counter/${i}`),
+    ...Array.from({ length: names * 4 }, (_, i) => `data/${i}`)
+  ]
+  yield* canBeHad(ports()[0]!, owned, untilEnded)
   const outcome = yield* check(plan, Lines.fromFiles(histories, forgettings), resource)
   return {
     ...outcome,
     seconds: Math.round((monotonic() - began) / 1000),
     faults: { ...proxy.fired },
+    storeFaults: failStore.counts,
     kills: plan.kills,
     clientKills: plan.clientKills
   } satisfies Outcome
@@ -204,7 +229,7 @@ export const run = Effect.fnUntraced(function*(plan: Plan, bundle: Bundle) {
 /** When all has ended, no place of a name is lost: one gets all of it, and again when that was given back. */
 const isAllThere = Effect.fnUntraced(function*(port: number, { limit, name }: Limited) {
   const { talk } = Context.get(yield* Layer.build(Layer.fresh(NodeTalker.layer({ port }))), Talker.Talker)
-  for (const [id, Wait] of [["last", 2 * ttl + maxWait + 10_000], ["again", 1000]] as const) {
+  for (const [id, Wait] of [["last", untilEnded], ["again", 1000]] as const) {
     const claim = { name, limit, weight: whole(limit), ttl, id }
     const answer = yield* talk(lockOf(claim, { Wait }))
     assert.strictEqual(answer.Status, "Locked", `not all of ${name} is there any more: ${JSON.stringify(answer)}`)

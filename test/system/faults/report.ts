@@ -4,12 +4,18 @@
 import * as Report from "../../support/report.ts"
 import type * as Campaign from "./campaign.ts"
 import { type Fault, faults } from "./proxy.ts"
+import { type StoreFault, storeFaults } from "./stores.ts"
+
+const storeFaultsOf = (counts: Campaign.Outcome["storeFaults"]): string =>
+  storeFaults.flatMap((fault) => counts[fault] === undefined ? [] : [`${fault} ${counts[fault]} times`]).join(", ")
 
 const timesOf = (outcome: Campaign.Outcome): string => {
-  const { clientKills, holds, kills, lateWritesRefused, operations, permits, seconds, stops, writes } = outcome
+  const { clientKills, holds, kills, lateWritesRefused, operations, permits, seconds, stops, storeFaults, writes } =
+    outcome
   return `${operations} operations in ${seconds} s, ${writes} guarded writes, ${holds} holds, ` +
     `${permits.grantsOfSome} grants of some of a limit, ${permits.heirs} passed on; ${kills} kills of ` +
-    `servers, ${clientKills} of clients, ${stops} stops (${lateWritesRefused} late writes refused)`
+    `servers, ${clientKills} of clients, ${stops} stops (${lateWritesRefused} late writes refused); ` +
+    `the store ${storeFaultsOf(storeFaults)}`
 }
 
 export const show = (store: string, outcome: Campaign.Outcome): void => {
@@ -29,11 +35,20 @@ const ofFault = (fault: Fault): Goal => ({
   atLeast: 100
 })
 
+const ofStore = (fault: StoreFault, what: string, atLeast: number): Goal => ({
+  what,
+  of: ({ storeFaults }) => storeFaults[fault] ?? 0,
+  atLeast
+})
+
 /** What all campaigns together have to do, at the least. */
 export const goals: ReadonlyArray<Goal> = [
   { what: "Operations over all stores, without a violation", of: ({ operations }) => operations, atLeast: 100_000 },
   { what: "Grants of some of a limit, beside others", of: ({ permits }) => permits.grantsOfSome, atLeast: 1000 },
   ...faults.map(ofFault),
+  ofStore("silent", "Stores whose connections went silent without an end, and that were used again", 3),
+  ofStore("demoted", "Stores that were demoted behind their address, and that were used again", 2),
+  ofStore("full", "Stores that were full, and that were used again", 4),
   { what: "Requests that found no server listening", of: ({ endings }) => endings.refused, atLeast: 100 },
   { what: "Servers killed with kill -9, and started again", of: ({ kills }) => kills, atLeast: 14 },
   { what: "Clients killed with kill -9", of: ({ clientKills }) => clientKills, atLeast: 10 },

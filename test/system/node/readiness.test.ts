@@ -7,13 +7,12 @@ import { NodeOperations } from "effect-dlm/node"
 import { Identities, LockServer, type Store } from "effect-dlm/server"
 import { SqliteStore } from "effect-dlm/sqlite"
 import { HttpServer } from "effect/http"
-import { execFileSync } from "node:child_process"
-import * as fs from "node:fs"
 import * as path from "node:path"
 import { inspect } from "node:util"
+import { fillDisk, smallDisk } from "../../support/disk.ts"
 import * as Etcd from "../../support/etcdServer.ts"
 import * as Postgres from "../../support/postgresServer.ts"
-import { describeWith, find, temporaryFolder } from "../../support/programs.ts"
+import { describeWith } from "../../support/programs.ts"
 import * as Redis from "../../support/redisServer.ts"
 
 /** A LockServer over a store, and its `/readyz`. */
@@ -75,44 +74,13 @@ const followsWrites = Effect.fnUntraced(function*<E, E2, E3>(
   return logged
 })
 
-/** A small file system in memory, taken away with the scope. Undefined where it is not allowed. */
-const smallDisk = Effect.gen(function*() {
-  const folder = yield* temporaryFolder("disk")
-  return yield* Effect.acquireRelease(
-    Effect.sync(() => {
-      try {
-        execFileSync(find("mount")!, ["-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], { stdio: "pipe" })
-        return folder
-      } catch {
-        return undefined
-      }
-    }),
-    (mounted) => Effect.sync(() => mounted === undefined ? undefined : execFileSync(find("umount")!, ["-l", mounted]))
-  )
-})
-
 describe.skipIf(process.getuid?.() !== 0)("SQLite on a disk that is full (it takes root to make one)", () => {
   it.live("is not ready until there is room", () =>
     Effect.gen(function*() {
-      const folder = yield* smallDisk
+      const folder = yield* smallDisk("1m")
       if (folder === undefined) return yield* Effect.die(new Error("no file system can be mounted here"))
-      const filler = path.join(folder, "filler")
-      const fill = Effect.sync(() => {
-        // To the last byte.
-        try {
-          const file = fs.openSync(filler, "w")
-          for (let bytes = 64 * 1024; bytes >= 1; bytes /= 2) {
-            try {
-              for (;;) if (fs.writeSync(file, Buffer.alloc(bytes)) < bytes) break
-            } catch {}
-          }
-          fs.closeSync(file)
-        } catch {}
-      })
-      yield* followsWrites(SqliteStore.layer({ file: path.join(folder, "locks.db") }), {
-        refuse: fill,
-        allow: Effect.sync(() => fs.rmSync(filler))
-      })
+      const { fill, free } = fillDisk(folder)
+      yield* followsWrites(SqliteStore.layer({ file: path.join(folder, "locks.db") }), { refuse: fill, allow: free })
     }), 60_000)
 })
 
@@ -142,30 +110,11 @@ describeWith("Postgres", Postgres.programs, () => {
     Effect.gen(function*() {
       const postgres = yield* Postgres.postgresServer
       const set = (readOnly: string) =>
-        Effect.sync(() => {
-          const [user, password] = ["postgres", "secret"]
-          for (
-            const command of [
-              "ALTER SYSTEM SET log_parameter_max_length_on_error = -1",
-              `ALTER SYSTEM SET default_transaction_read_only = ${readOnly}`,
-              "SELECT pg_reload_conf()"
-            ]
-          ) {
-            const args = [
-              "-h",
-              "127.0.0.1",
-              "-p",
-              String(postgres.port),
-              "-U",
-              user,
-              "-d",
-              "postgres",
-              "-qAtc",
-              command
-            ]
-            execFileSync(find("psql")!, args, { env: { PATH: process.env["PATH"], PGPASSWORD: password } })
-          }
-        })
+        Effect.forEach([
+          "ALTER SYSTEM SET log_parameter_max_length_on_error = -1",
+          `ALTER SYSTEM SET default_transaction_read_only = ${readOnly}`,
+          "SELECT pg_reload_conf()"
+        ], postgres.execute)
       const lines = yield* followsWrites(postgres.layer, { refuse: set("on"), allow: set("off") })
       assert.isTrue(lines.some((text) => /read-only transaction \(25006\)/.test(text)), lines.join("\n"))
     }), 60_000)
@@ -175,18 +124,6 @@ describeWith("etcd", Etcd.needed, () => {
   it.live("is not ready while it has no space", () =>
     Effect.gen(function*() {
       const etcd = yield* Etcd.server({ args: ["--quota-backend-bytes=4194304"] })
-      const fill = Etcd.ask(etcd.endpoint, "/v3/kv/put", {
-        key: Buffer.from("filler").toString("base64"),
-        value: Buffer.alloc(256 * 1024).toString("base64")
-      }).pipe(Effect.forever, Effect.flip)
-      const free = Effect.gen(function*() {
-        const ctl = (...args: ReadonlyArray<string>) => Etcd.etcdctl(etcd.endpoint, ...args)
-        yield* ctl("del", "filler")
-        const [, revision] = /"revision":(\d+)/.exec(yield* ctl("get", "none", "-w", "json"))!
-        yield* ctl("compact", revision!, "--physical")
-        yield* ctl("defrag")
-        yield* ctl("alarm", "disarm")
-      })
-      yield* followsWrites(etcd.layer, { refuse: fill, allow: free })
+      yield* followsWrites(etcd.layer, { refuse: Etcd.fill(etcd.endpoint), allow: Etcd.free(etcd.endpoint) })
     }), 60_000)
 })
