@@ -10,8 +10,10 @@ import * as Net from "node:net"
 import * as Path from "node:path"
 import * as Tls from "node:tls"
 import * as Certificates from "../../support/certificates.ts"
+import * as Etcd from "../../support/etcdServer.ts"
+import { forward } from "../../support/forward.ts"
 import * as Postgres from "../../support/postgresServer.ts"
-import { describeWith } from "../../support/programs.ts"
+import { describeWith, freePort } from "../../support/programs.ts"
 import * as Redis from "../../support/redisServer.ts"
 import { connect, line, readToEnd } from "../../support/tcp.ts"
 import { folder, type Running, serve, startDlm } from "./processes.ts"
@@ -164,6 +166,51 @@ describeWith("with a Postgres that is silent", Postgres.programs, () => {
       yield* endsInTime(Redacted.value(postgres.url), postgres.stop)
     }), 180_000)
 })
+
+/** The URL of a store behind a network that swallows all from then on, and tells neither end; so does what begins then. */
+const swallowed = Effect.fnUntraced(function*(url: string, port: number) {
+  const between = yield* freePort
+  const way = yield* forward(between, port)
+  return {
+    url: url.replace(`:${port}`, `:${between}`),
+    hold: Effect.sync(() => assert.isAbove(way.silence({ newToo: true }), 0))
+  }
+})
+
+const networks = [
+  ["Redis", Redis.needed, Effect.map(Redis.server(), ({ port }) => ({ port, url: `redis://127.0.0.1:${port}` }))],
+  [
+    "Postgres",
+    Postgres.programs,
+    Effect.map(Postgres.postgresServer, ({ port, url }) => ({ port, url: Redacted.value(url) }))
+  ],
+  [
+    "etcd",
+    Etcd.needed,
+    Effect.map(Etcd.server(), ({ endpoint }) => ({
+      port: Number(new URL(endpoint).port),
+      url: endpoint.replace("http:", "etcd:")
+    }))
+  ]
+] as const
+
+for (const [name, programs, start] of networks) {
+  describeWith(`with ${name} behind a network that swallows all`, programs, () => {
+    it.live("it ends within five seconds, and answers those who wait", () =>
+      Effect.gen(function*() {
+        const store = yield* start
+        const { hold, url } = yield* swallowed(store.url, store.port)
+        yield* endsInTime(url, hold)
+      }), 180_000)
+
+    it.live("it ends at once when it is told so twice", () =>
+      Effect.gen(function*() {
+        const store = yield* start
+        const { hold, url } = yield* swallowed(store.url, store.port)
+        yield* endsAtOnce(url, hold)
+      }), 180_000)
+  })
+}
 
 describe("SIGHUP", () => {
   const renewed = Effect.fnUntraced(function*(process: Running, says: RegExp) {
