@@ -126,6 +126,17 @@ class Attempt {
     return Math.max(0, this.waiting.until + answerGrace - this.waiting.clock.now())
   }
 
+  /**
+   * While it stood in line another held the name at a time. Where several may, that says little, as long as none waits at
+   * the server: none passes that one.
+   */
+  sawAnother(askedAt: number): void {
+    const { queue } = this.place
+    // mutant: one-holder-is-not-all
+    if (this.terms.limit === undefined || queue.isWaitedForSince(askedAt)) return queue.sawTaken(askedAt)
+    this.taken = {}
+  }
+
   /** The time is over: what that means depends on what was heard. */
   readonly timedOut = Effect.suspend((): Effect.Effect<never, AcquireTimeout | LockError> => {
     const { clock, startedAt } = this.waiting
@@ -157,7 +168,10 @@ export const acquire = (
         attempt.isPending = false
         // What has ended on its way, as in a pause of the process, is nobody's by now.
         waiting.clock.look()
-        if (waiting.clock.now() < tenure.sentAt + Duration.toMillis(terms.ttl)) place.queue.sawGranted()
+        // Where several may hold it, what one has says nothing of what is left for the next.
+        const lasts = waiting.clock.now() < tenure.sentAt + Duration.toMillis(terms.ttl)
+        // mutant: one-of-several-takes-nothing
+        if (lasts && terms.mode === "exclusive") place.queue.sawGranted()
         return { tenure, place }
       }))
     const behind = Effect.andThen(event("dlm.waiting", () => ({ behind: "this process" })), restore(inLine(attempt)))
@@ -209,7 +223,7 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockErro
           // Last: a server in the same process has answered before this comes back.
           asking = Effect.runForkWith(context)(Effect.match(Requests.testLock(attempt.terms, attempt.owner), {
             // Where nobody else holds it, the head is to ask for it now, whenever it would have done so.
-            onSuccess: (holder) => holder === "Another" ? queue.sawTaken(askedAt) : queue.hurry?.(),
+            onSuccess: (holder) => holder === "Another" ? attempt.sawAnother(askedAt) : queue.hurry?.(),
             onFailure: (error) => {
               attempt.lastFailure = error
               giveUp()
@@ -327,7 +341,9 @@ const ask = Effect.fnUntraced(function*(attempt: Attempt) {
     if (error._tag === "NotOwner") {
       if (attempt.taken === undefined) yield* event("dlm.taken", () => attributesOf(error))
       attempt.taken = busyOf(error)
-      place.queue.sawTaken(attempt.askedAt, attempt.taken)
+      // That much does not fit says nothing of less.
+      // mutant: what-does-not-fit-is-of-its-own
+      if (attempt.terms.limit === undefined) place.queue.sawTaken(attempt.askedAt, attempt.taken)
       // mutant: taken-is-waited-for
       if (attempt.left() === 0) return yield* attempt.timedOut
     } else {
@@ -359,10 +375,12 @@ const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenu
     attempt.isPending = true
     attempt.queuesFor = wait
     attempt.askedAt = attempt.waiting.clock.now()
+    attempt.place.queue.waitsSince = wait === undefined ? undefined : attempt.askedAt
     // mutant: same-owner-asks-again
     const asked = Requests.lock(attempt.terms, attempt.owner, wait === undefined ? undefined : { wait })
     return Effect.onExit(asked, (exit) =>
       Effect.suspend(() => {
+        attempt.place.queue.waitsSince = undefined
         if (Exit.isSuccess(exit)) attempt.granted = exit.value
         // What was not sent has changed nothing; an earlier one may have.
         else if (Requests.isUnsent(exit.cause)) attempt.isPending = wasPending

@@ -7,16 +7,17 @@
  *   tells only what `busy` tells.
  * - A leader that was paused may act for a moment after its loss: what it writes is safe only where its fence is checked.
  */
+import * as Cause from "effect/Cause"
 import type * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type LeaseLost, LockUnavailable } from "../DlmError.ts"
+import { apart } from "../lib/apart.ts"
 import { Talker } from "../transport/Talker.ts"
 import { type Claim, ClaimTypeId, type Terms } from "./Claim.ts"
 import { describe, type Description } from "./Describing.ts"
@@ -84,7 +85,11 @@ const described = (terms: Terms, revision?: string) => {
   const { name, problem } = terms
   if (problem !== undefined) return Effect.fail(new LockUnavailable({ name, reason: problem }))
   const asked = describe(terms, revision === undefined ? undefined : { revision, wait: watchFor })
-  return Effect.mapError(Requests.retrying(terms, asked), (reason) => new LockUnavailable({ name, reason }))
+  // A Talker may not listen to an interruption; whoever looks on need not wait for it.
+  return Effect.mapError(
+    apart(Requests.retrying(terms, asked), () => {}),
+    (reason) => new LockUnavailable({ name, reason })
+  )
 }
 
 const observing = (
@@ -98,6 +103,12 @@ const observing = (
       (next) => [leaderOf(next), next] as const
     )
   }).pipe(Stream.changesWith(isSame))
+
+// What a finalizer threw beside a loss is no loss, and neither is told without the other.
+const aloneIn = <E>({ reasons }: Cause.Cause<E>): E | undefined => {
+  const [reason] = reasons
+  return reason !== undefined && reasons.length === 1 && Cause.isFailReason(reason) ? reason.error : undefined
+}
 
 /** Leads once. What the Effect came to is a value here, so that its errors are none of the election's. */
 const lead = <A, E, R>(
@@ -143,15 +154,18 @@ export const make = (
       ) {
         const next = yield* Schedule.toStepWithSleep(schedule)
         while (true) {
-          const led = yield* Effect.result(lead(claim, untilItLeads, leading))
-          if (Result.isSuccess(led)) return yield* led.success
+          const led = yield* Effect.exit(lead(claim, untilItLeads, leading))
+          if (Exit.isSuccess(led)) return yield* led.value
+          const failure = aloneIn(led.cause)
           // On a server that has no queue it is asked by a schedule, and that is over.
-          if (led.failure._tag === "AcquireTimeout") {
+          if (failure?._tag === "AcquireTimeout") {
             yield* Effect.sleep(lookEvery)
             continue
           }
-          const isVain = led.failure._tag === "LockUnavailable" && !led.failure.isRetryable
-          if (isVain || (yield* Effect.isFailure(next(led.failure)))) return yield* led.failure
+          const isVain = failure === undefined || (failure._tag === "LockUnavailable" && !failure.isRetryable)
+          if (isVain || (yield* Effect.isFailure(next(failure)))) {
+            return yield* Effect.failCause(led.cause as Cause.Cause<LeaseLost | LockUnavailable>)
+          }
         }
       })
       return Effect.succeed<Election>({

@@ -52,6 +52,8 @@ export class NameQueue extends Mutex {
   /** When the last was asked that was answered that another holds the name, if one was, and what that answer said. */
   takenAt: number | undefined
   taken: Busy | undefined
+  /** Since when the head waits at the server, if it does. */
+  waitsSince: number | undefined
   /** What the head failed with last, if it has been answered nothing since. */
   lastFailure: LockError | undefined
   /** Places whose time is over, that wait for what they can be told. */
@@ -77,6 +79,11 @@ export class NameQueue extends Mutex {
   /** Whether the name is known to have been taken at some time since then. */
   wasTakenSince(time: number): boolean {
     return this.isHeld || (this.takenAt !== undefined && this.takenAt >= time)
+  }
+
+  /** Whether the head has waited at the server since then. */
+  isWaitedForSince(time: number): boolean {
+    return this.waitsSince !== undefined && this.waitsSince <= time
   }
 
   /** An answer to what was asked at a time said that another holds the name, at some time since. What is older says less. */

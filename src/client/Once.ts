@@ -29,6 +29,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { type AcquireTimeout, Conflict, InvalidOption, type LeaseLost, LockUnavailable } from "../DlmError.ts"
+import { apart } from "../lib/apart.ts"
 import { Talker } from "../transport/Talker.ts"
 import type { Terms } from "./Claim.ts"
 import * as Holding from "./Holding.ts"
@@ -114,7 +115,8 @@ const take = Effect.fnUntraced(function*(plan: Plan, talker: Talker["Service"], 
   const terms = yield* termsAt(tickName(name, tick), talker, atLeast + window)
   const left = until - (yield* Clock.currentTimeMillis)
   if (left <= 0) return false
-  const asked = Requests.retrying(terms, Requests.lock(terms, terms.freshOwner())).pipe(
+  // A Talker may not listen to an interruption; what it comes to all the same is too late.
+  const asked = apart(Requests.retrying(terms, Requests.lock(terms, terms.freshOwner())), () => {}).pipe(
     Effect.as(true),
     Effect.catchTag("NotOwner", () => Effect.succeed(false)),
     Effect.mapError((reason) => new LockUnavailable({ name, reason })),
@@ -146,7 +148,8 @@ const keep = Effect.fnUntraced(function*(plan: Plan, talker: Talker["Service"], 
   const terms = yield* termsAt(tickName(name, tick), talker, left)
   const token = yield* lease.detach
   const fence = token.fence
-  yield* Requests.retrying(terms, Requests.lock(terms, token.id, fence === undefined ? undefined : { fence })).pipe(
+  const asked = Requests.lock(terms, token.id, fence === undefined ? undefined : { fence })
+  yield* apart(Requests.retrying(terms, asked), () => {}).pipe(
     Effect.catch((error) =>
       Effect.logWarning(`The tick ${tickName(name, tick)} has been run, and may be run again: ${error.message}`)
     )

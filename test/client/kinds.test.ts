@@ -72,6 +72,33 @@ describe("DistributedSemaphore", () => {
       assert.deepStrictEqual(order, ["heavy", "light"])
     }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
 
+  it.effect("is had where it fits, whatever is asked for beside it", () =>
+    Effect.gen(function*() {
+      const semaphore = yield* DistributedSemaphore.make("api", { permits: 5 })
+      const { read } = yield* ReadWriteLock.make("catalogue")
+      const holder = yield* beside(semaphore.withPermits(3)(Effect.sleep("5 seconds")))
+      yield* TestClock.adjust("1 second")
+      const asked = yield* Effect.forEach([
+        semaphore.withPermitsIfAvailable(5)(Effect.sleep("1 second")),
+        semaphore.withPermitsIfAvailable(1)(Effect.sleep("1 second")),
+        semaphore.withPermitsIfAvailable(1)(Effect.sleep("1 second")),
+        Lease.withLockIfAvailable(Effect.sleep("1 second"), read),
+        Lease.withLockIfAvailable(Effect.sleep("1 second"), read)
+      ], beside)
+      yield* TestClock.adjust("10 seconds")
+      const had = (yield* Effect.forEach(asked, Fiber.join)).map(Option.isSome)
+      assert.deepStrictEqual(had, [false, true, true, true, true])
+      yield* Fiber.join(holder)
+    }).pipe(Effect.provide(
+      Layer.effect(
+        Talker.Talker,
+        Effect.map(Talker.Talker, (talker): Talker.Talker["Service"] => ({
+          ...talker,
+          talk: (request) => Effect.delay(talker.talk(request), "20 millis")
+        }))
+      ).pipe(Layer.provide(LockServer.layerTalkerMemory))
+    )))
+
   it.effect("is not entered again, but asks for more", () =>
     Effect.gen(function*() {
       const semaphore = yield* DistributedSemaphore.make("api", { permits: 2 })
@@ -282,6 +309,25 @@ describe("Election", () => {
       assert.deepStrictEqual(leads, ["next", "same"])
     }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
 
+  it.effect("tells of a loss, and of what a finalizer of the leader threw after it", () =>
+    Effect.gen(function*() {
+      let isAway = false
+      const leaving = Layer.effect(
+        Talker.Talker,
+        Effect.map(Talker.Talker, (talker) => ({
+          ...talker,
+          talk: (request) => isAway ? Effect.never : talker.talk(request)
+        }))
+      )
+      const { run } = yield* Effect.provide(Election.make("scheduler", { ttl: "3 seconds" }), leaving)
+      const leading = yield* beside(run(() => Effect.ensuring(Effect.never, Effect.die("thrown"))))
+      isAway = true
+      yield* TestClock.adjust("10 seconds")
+      const exit = yield* Fiber.await(leading)
+      const reasons = Exit.isFailure(exit) ? exit.cause.reasons.map(({ _tag }) => _tag) : []
+      assert.deepStrictEqual(reasons, ["Fail", "Die"])
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
   it.effect("gives what the leader gives, with the leader's own error, and refuses a name that cannot be", () =>
     Effect.gen(function*() {
       const election = yield* Election.make("scheduler")
@@ -291,6 +337,29 @@ describe("Election", () => {
       assert.strictEqual(yield* reasonOf(unnamed.run(() => Effect.void)), "InvalidOption")
       assert.strictEqual(yield* reasonOf(unnamed.leader), "InvalidOption")
     }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+})
+
+describe("a Talker that does not listen to an interruption", () => {
+  const deaf = Layer.succeed(Talker.Talker, {
+    talk: () => Effect.uninterruptible(Effect.never)
+  })
+
+  it.effect("keeps nobody who looks for the leader, or waits for a tick", () =>
+    Effect.gen(function*() {
+      const election = yield* Election.make("scheduler")
+      const cron = Cron.parseUnsafe("* * * * * *", "UTC")
+      const asking = yield* Effect.forEach([
+        election.leader,
+        Stream.runDrain(election.observe),
+        Once.every(Effect.void, "nightly", { cron, onCrash: "skip" }),
+        Once.every(Effect.void, "nightly", { cron, onCrash: "again" }),
+        Once.forKey(Effect.succeed("x"), "payment/7", { success: Schema.String, timeToLive: "1 minute" })
+      ], beside)
+      yield* TestClock.adjust("2 seconds")
+      const interrupting = yield* beside(Fiber.interruptAll(asking))
+      yield* TestClock.adjust("1 second")
+      assert.isDefined(interrupting.pollUnsafe())
+    }).pipe(Effect.provide(deaf)))
 })
 
 const everyFiveMinutes = Cron.parseUnsafe("*/5 * * * *", "UTC")
