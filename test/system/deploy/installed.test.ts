@@ -59,12 +59,14 @@ class Image extends Context.Service<Image, {
 }
 
 /** A container: the entry point with the command, or another one, and the variables of the image and of who runs it. */
-const container = Effect.fnUntraced(function*(given: Readonly<Record<string, string>>, command?: ReadonlyArray<string>) {
-  const { env: ofImage, folder } = yield* Image
-  const env = { ...ofImage, ...given }
-  const [program, ...args] = [...execOf(only(image!, "ENTRYPOINT")), ...(command ?? execOf(only(image!, "CMD")))]
-  return yield* startProgram("/usr/bin/env", [program!, ...args], { cwd: folder, env })
-})
+const container = Effect.fnUntraced(
+  function*(given: Readonly<Record<string, string>>, command?: ReadonlyArray<string>) {
+    const { env: ofImage, folder } = yield* Image
+    const env = { ...ofImage, ...given }
+    const [program, ...args] = [...execOf(only(image!, "ENTRYPOINT")), ...(command ?? execOf(only(image!, "CMD")))]
+    return yield* startProgram("/usr/bin/env", [program!, ...args], { cwd: folder, env })
+  }
+)
 
 /** Whether the container of these variables would be healthy. */
 const isHealthy = Effect.fnUntraced(function*(given: Readonly<Record<string, string>>) {
@@ -121,15 +123,18 @@ layer(Image.layer, { timeout: slow, excludeTestServices: true })("deploy/Dockerf
       }), started)
   }
 
-  it.effect.skipIf(process.getuid?.() !== 0)("gives the folder of the store to the user that it runs as", () =>
-    Effect.gen(function*() {
-      const folder = path.join(yield* temporaryFolder("store"), "dlm")
-      const user = only(image!, "USER")
-      sh(only(image!, "RUN").replace(only(image!, "WORKDIR"), folder), "/")
-      const { gid, uid } = fs.statSync(folder)
-      assert.strictEqual(`${uid}:${gid}`, user)
-      assert.notInclude(user.split(":"), "0")
-    }))
+  it.effect.skipIf(process.getuid?.() !== 0)(
+    "gives the folder of the store to the user that it runs as",
+    () =>
+      Effect.gen(function*() {
+        const folder = path.join(yield* temporaryFolder("store"), "dlm")
+        const user = only(image!, "USER")
+        sh(only(image!, "RUN").replace(only(image!, "WORKDIR"), folder), "/")
+        const { gid, uid } = fs.statSync(folder)
+        assert.strictEqual(`${uid}:${gid}`, user)
+        assert.notInclude(user.split(":"), "0")
+      })
+  )
 })
 
 /** What stands in the unit under a key, each line of it. */
@@ -144,35 +149,44 @@ const installed: Effect.Effect<string, never, Package | Scope.Scope> = Effect.ge
   return folder
 })
 
-layer(Package.layer, { timeout: slow, excludeTestServices: true })("deploy/dlm.service, installed by the command of deploy/README.md", (it) => {
-  it.effect("starts, reads anew by its reload, ends within its time with 0, and remembers", () =>
-    Effect.gen(function*() {
-      const folder = yield* installed
-      const [line] = valuesOf("ExecStart")
-      const variables = valuesOf("Environment").map((pair) => pair.replace("%S", folder).split(/=(.*)/s).slice(0, 2))
-      // Of EnvironmentFile, which beats them.
-      const env = { ...Object.fromEntries(variables), ...(yield* ports) }
-      fs.mkdirSync(path.join(folder, valuesOf("StateDirectory")[0]!))
-      const [program, ...args] = line!.replace("/usr/local", folder).split(" ")
-      const dlm = (...args: ReadonlyArray<string>) =>
-        Effect.scoped(Effect.flatMap(startProgram(program!, args, { env }), ({ ended }) => ended))
+layer(Package.layer, { timeout: slow, excludeTestServices: true })(
+  "deploy/dlm.service, installed by the command of deploy/README.md",
+  (it) => {
+    it.effect(
+      "starts, reads anew by its reload, ends within its time with 0, and remembers",
+      () =>
+        Effect.gen(function*() {
+          const folder = yield* installed
+          const [line] = valuesOf("ExecStart")
+          const variables = valuesOf("Environment").map((pair) =>
+            pair.replace("%S", folder).split(/=(.*)/s).slice(0, 2)
+          )
+          // Of EnvironmentFile, which beats them.
+          const env = { ...Object.fromEntries(variables), ...(yield* ports) }
+          fs.mkdirSync(path.join(folder, valuesOf("StateDirectory")[0]!))
+          const [program, ...args] = line!.replace("/usr/local", folder).split(" ")
+          const dlm = (...args: ReadonlyArray<string>) =>
+            Effect.scoped(Effect.flatMap(startProgram(program!, args, { env }), ({ ended }) => ended))
 
-      const first = yield* startProgram(program!, args, { env })
-      yield* first.prints(/^dlm: locks are kept in sqlite:/m)
-      assert.strictEqual((yield* dlm("lock", "orders", "--id", "me", "--ttl", "10m")).status, 0)
-      const [reload] = valuesOf("ExecReload")
-      sh(reload!.replace("$MAINPID", String(first.pid)), folder)
-      yield* first.complains(/SIGHUP: there is nothing to read anew/)
-      const before = performance.now()
-      yield* first.signal("SIGTERM")
-      assert.strictEqual((yield* first.ended).status, 0)
-      assert.isBelow((performance.now() - before) / 1_000, Number(valuesOf("TimeoutStopSec")[0]))
+          const first = yield* startProgram(program!, args, { env })
+          yield* first.prints(/^dlm: locks are kept in sqlite:/m)
+          assert.strictEqual((yield* dlm("lock", "orders", "--id", "me", "--ttl", "10m")).status, 0)
+          const [reload] = valuesOf("ExecReload")
+          sh(reload!.replace("$MAINPID", String(first.pid)), folder)
+          yield* first.complains(/SIGHUP: there is nothing to read anew/)
+          const before = performance.now()
+          yield* first.signal("SIGTERM")
+          assert.strictEqual((yield* first.ended).status, 0)
+          assert.isBelow((performance.now() - before) / 1_000, Number(valuesOf("TimeoutStopSec")[0]))
 
-      const second = yield* startProgram(program!, args, { env })
-      yield* second.prints(/^dlm: locks are kept in sqlite:/m)
-      assert.strictEqual((yield* dlm("lock", "orders", "--id", "another")).status, 75)
-    }), slow)
-})
+          const second = yield* startProgram(program!, args, { env })
+          yield* second.prints(/^dlm: locks are kept in sqlite:/m)
+          assert.strictEqual((yield* dlm("lock", "orders", "--id", "another")).status, 75)
+        }),
+      slow
+    )
+  }
+)
 
 describe("a Dockerfile", () => {
   it("is read with its stages, without comments, and with lines that go on", () =>

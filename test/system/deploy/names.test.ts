@@ -16,12 +16,31 @@ const flag = /(?<![\w-])--[a-z][a-z-]+/g
 /** Flags of other programs, by the file that calls these. */
 const ofOthers: Readonly<Record<string, ReadonlyArray<string>>> = {
   "Dockerfile": [
-    ...["--prefix", "--omit", "--ignore-scripts", "--no-audit", "--no-fund"],
-    ...["--directory", "--owner", "--group", "--from", "--interval", "--timeout", "--start-period", "--retries"]
+    "--prefix",
+    "--omit",
+    "--ignore-scripts",
+    "--no-audit",
+    "--no-fund",
+    "--directory",
+    "--owner",
+    "--group",
+    "--from",
+    "--interval",
+    "--timeout",
+    "--start-period",
+    "--retries"
   ],
   "README.md": [
-    ...["--global", "--prefix", "--now", "--fail", "--build-arg", "--tag", "--rm"],
-    ...["--detach", "--wait", "--filename"]
+    "--global",
+    "--prefix",
+    "--now",
+    "--fail",
+    "--build-arg",
+    "--tag",
+    "--rm",
+    "--detach",
+    "--wait",
+    "--filename"
   ],
   "compose.yaml": ["--detach", "--wait", "--quiet", "--host", "--username", "--dbname"],
   "dlm.service": [],
