@@ -2,4 +2,4 @@
  * The version of this package.
  */
 /** The version, as in package.json. */
-export const version = "0.1.0"
+export const version = "0.2.0"

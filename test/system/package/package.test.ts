@@ -2,6 +2,7 @@
  * What the package promises by its package.json agrees with what it is.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { version } from "../../../src/cli/clientVersion.ts"
@@ -43,6 +44,21 @@ describe("package.json", () => {
       const source = read(target.replace(/^dist/, "src").replace(/\.js$/, ".ts"))
       assert.isTrue(source.startsWith("#!/usr/bin/env node\n"), target)
     }
+  })
+
+  it("holds what users need, and nothing else", () => {
+    const packed = execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
+      cwd: project,
+      encoding: "utf8"
+    })
+    const [{ files }] = JSON.parse(packed) as [{ readonly files: ReadonlyArray<{ readonly path: string }> }]
+    const rest = files.map(({ path }) => path).filter((file) => !/^(?:dist|src)\//.test(file))
+    const pages = fs.globSync("docs/*.{md,svg}", { cwd: project }).filter((page) => page !== "docs/api-report.md")
+    const documents = ["CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "package.json"]
+    assert.deepStrictEqual(rest.toSorted(), [...documents, ...pages].toSorted())
+    const built = files.map(({ path }) => path).filter((file) => /^(?:dist|src)\//.test(file))
+    assert.deepStrictEqual(built.filter((file) => !/^(?:src\/.*\.ts|dist\/.*\.(?:js|d\.ts)(?:\.map)?)$/.test(file)), [])
+    for (const source of sources) assert.include(built, source)
   })
 
   it("the documents that it ships exist", () => {
