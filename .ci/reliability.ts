@@ -1,10 +1,11 @@
 /**
  * `npm run reliability`: runs the tests, and puts the rows that they wrote into docs/RELIABILITY.md, section by section.
  */
-import { spawnSync } from "node:child_process"
+import { execFileSync, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { find } from "../test/support/find.ts"
 import { read, type Row, type Section } from "../test/support/report.ts"
 
 const project = path.join(import.meta.dirname, "..")
@@ -134,6 +135,15 @@ const parts = Object.entries(sections).map(([section, about]) => {
   return `## ${section}\n${about}\n\n${table(rows)}\n`
 })
 
+/** What the stores were that the tests have started. */
+const versions = [
+  `SQLite ${process.versions.sqlite}`,
+  ...["redis-server", "postgres", "pgbouncer", "etcd"].map((program) => {
+    const said = execFileSync(find(program)!, ["--version"], { encoding: "utf8" })
+    return `${program} ${/\d+(\.\d+)+/.exec(said)?.[0]}`
+  })
+]
+
 fs.writeFileSync(
   path.join(project, "docs", "RELIABILITY.md"),
   `# Reliability
@@ -145,6 +155,7 @@ figures are those of its last run. \`npm run test:long\` does ten times as much.
 - Machine: ${os.cpus().length} × ${os.cpus()[0]?.model.trim()}, ${
     Math.round(os.totalmem() / 2 ** 30)
   } GiB, ${os.type()} ${os.release()}, Node ${process.versions.node}
+- Stores: ${versions.join(", ")}
 
 ${parts.join("\n")}
 ## What is not covered

@@ -1,12 +1,13 @@
 /**
  * A Postgres server of its own, in a temporary folder, and PgBouncer before it.
  */
-import { Effect, Redacted } from "effect"
+import { Effect, Redacted, Schedule } from "effect"
 import { PostgresStore } from "effect-dlm/postgres"
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Certificates from "./certificates.ts"
+import * as Newer from "./newerPostgres.ts"
 import { find, freePort, run, temporaryFolder } from "./programs.ts"
 
 /** What `describeWith` is to look for. */
@@ -41,7 +42,17 @@ const execute = (port: number, command: string) =>
 
 const answers = (port: number) => execute(port, "SELECT 1")
 
-const start = Effect.fnUntraced(function*(folder: string, more: Readonly<Record<string, string>>) {
+/** Whether a process has ended, also where nobody has taken note of it. */
+const isGone = (pid: number): boolean => {
+  try {
+    return /\) [ZX] /.test(fs.readFileSync(`/proc/${pid}/stat`, "utf8"))
+  } catch {
+    return true
+  }
+}
+
+const start = Effect.fnUntraced(function*(folder: string, more: Readonly<Record<string, string>>, bin?: string) {
+  const program = (name: string) => bin === undefined ? name : path.join(bin, name)
   const data = path.join(folder, "data")
   const secret = path.join(folder, "secret")
   const port = yield* freePort
@@ -50,7 +61,12 @@ const start = Effect.fnUntraced(function*(folder: string, more: Readonly<Record<
     fs.chmodSync(secret, 0o644)
     const access = ["-U", user, "--auth=scram-sha-256", `--pwfile=${secret}`]
     const quick = ["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"]
-    execFileSync(find("initdb")!, ["-D", data, ...access, ...quick], { ...account(), env, cwd: folder, stdio: "pipe" })
+    execFileSync(find(program("initdb"))!, ["-D", data, ...access, ...quick], {
+      ...account(),
+      env,
+      cwd: folder,
+      stdio: "pipe"
+    })
   })
   const settings = {
     listen_addresses: "127.0.0.1",
@@ -63,7 +79,7 @@ const start = Effect.fnUntraced(function*(folder: string, more: Readonly<Record<
     log_min_messages: "warning",
     ...more
   }
-  const postmaster = yield* run("postgres", [
+  const postmaster = yield* run(program("postgres"), [
     "-D",
     data,
     "-p",
@@ -72,20 +88,38 @@ const start = Effect.fnUntraced(function*(folder: string, more: Readonly<Record<
   ], { ...account(), env, cwd: folder, ready: answers(port) })
 
   // The server is as many processes as it has sessions, and some more.
+  const children = Effect.sync(() => {
+    const [pid] = fs.readFileSync(path.join(data, "postmaster.pid"), "utf8").split("\n")
+    return execFileSync(find("pgrep")!, ["-P", pid!], { encoding: "utf8" }).trim().split("\n").map(Number)
+  }).pipe(Effect.catchDefect(() => Effect.succeed<ReadonlyArray<number>>([])))
   const signalChildren = (signal: NodeJS.Signals) =>
-    Effect.sync(() => {
-      const [pid] = fs.readFileSync(path.join(data, "postmaster.pid"), "utf8").split("\n")
-      for (const child of execFileSync(find("pgrep")!, ["-P", pid!], { encoding: "utf8" }).trim().split("\n")) {
-        process.kill(Number(child), signal)
+    Effect.map(children, (pids) => {
+      for (const pid of pids) {
+        try {
+          process.kill(pid, signal)
+        } catch {
+          // It has ended by itself.
+        }
       }
-    }).pipe(Effect.catchDefect(() => Effect.void))
+      return pids
+    })
   // It is held still first, so that it starts no others, and makes nothing of their end.
   const stop = Effect.andThen(postmaster.stop, signalChildren("SIGSTOP"))
-  const kill = Effect.andThen(stop, signalChildren("SIGKILL")).pipe(Effect.andThen(postmaster.kill))
+  // What is not yet gone would keep the next from starting.
+  const kill = Effect.andThen(stop, signalChildren("SIGKILL")).pipe(
+    Effect.tap(postmaster.kill),
+    Effect.flatMap((pids) =>
+      Effect.repeat(Effect.sync(() => pids.every(isGone)), {
+        until: (gone) => gone,
+        schedule: Schedule.spaced("5 millis")
+      })
+    ),
+    Effect.asVoid
+  )
   yield* Effect.addFinalizer(() => kill)
   return {
     ...postmaster,
-    stop,
+    stop: Effect.asVoid(stop),
     kill,
     cont: Effect.andThen(signalChildren("SIGCONT"), postmaster.cont),
     port,
@@ -99,6 +133,12 @@ const start = Effect.fnUntraced(function*(folder: string, more: Readonly<Record<
 
 /** A database cluster that keeps what it has acknowledged. Its server has no child that outlives it. */
 export const postgresServer = Effect.flatMap(folderOf("postgres"), (folder) => start(folder, {}))
+
+/** The same of a newer version. */
+export const newerServer = Effect.gen(function*() {
+  const programs = yield* Newer.copied
+  return yield* start(yield* folderOf("postgres"), {}, path.join(programs, "bin"))
+})
 
 /** The same where it talks TLS too, and the authority of its certificate. */
 export const postgresServerTls = Effect.gen(function*() {

@@ -8,17 +8,9 @@ import * as fs from "node:fs"
 import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
+import { find } from "./find.ts"
 
-/** Where a program is: on the path, or in a folder where Debian puts it. */
-export const find = (program: string): string | undefined => {
-  const postgres = "/usr/lib/postgresql"
-  const versions = fs.existsSync(postgres)
-    ? fs.readdirSync(postgres).map((version) => path.join(postgres, version, "bin"))
-    : []
-  return [...(process.env["PATH"] ?? "").split(":"), "/usr/sbin", "/sbin", ...versions]
-    .map((folder) => path.join(folder, program))
-    .find((file) => fs.existsSync(file))
-}
+export { find }
 
 /**
  * A `describe` that needs programs of a Debian package. Where one is missing it is skipped, and says so; with
