@@ -144,8 +144,8 @@ const valuesOf = (key: string): ReadonlyArray<string> =>
 /** Installs the package by the command of deploy/README.md, and gives where. */
 const installed: Effect.Effect<string, never, Package | Scope.Scope> = Effect.gen(function*() {
   const folder = yield* temporaryFolder("unit")
-  const [, command] = /^(npm install --global .*)$/m.exec(read("README.md"))!
-  sh(command!.replace("/usr/local", folder).replace(/ effect-dlm$/, ` ${yield* Package}`), folder)
+  const [, command] = /^(npm install --prefix .*)$/m.exec(read("README.md"))!
+  sh(command!.replace(home, folder).replace(/ effect-dlm$/, ` ${yield* Package}`), folder)
   return folder
 })
 
@@ -164,7 +164,7 @@ layer(Package.layer, { timeout: slow, excludeTestServices: true })(
           // Of EnvironmentFile, which beats them.
           const env = { ...Object.fromEntries(variables), ...(yield* ports) }
           fs.mkdirSync(path.join(folder, valuesOf("StateDirectory")[0]!))
-          const [program, ...args] = line!.replace("/usr/local", folder).split(" ")
+          const [program, ...args] = line!.replace(home, folder).split(" ")
           const dlm = (...args: ReadonlyArray<string>) =>
             Effect.scoped(Effect.flatMap(startProgram(program!, args, { env }), ({ ended }) => ended))
 

@@ -13,36 +13,19 @@ const timeout = 180_000
 const variable = /\bDLM_[A-Z_]+/g
 const flag = /(?<![\w-])--[a-z][a-z-]+/g
 
+const words = (text: string): ReadonlyArray<string> => text.split(" ")
+
 /** Flags of other programs, by the file that calls these. */
 const ofOthers: Readonly<Record<string, ReadonlyArray<string>>> = {
   "Dockerfile": [
-    "--prefix",
-    "--omit",
-    "--ignore-scripts",
-    "--no-audit",
-    "--no-fund",
-    "--directory",
-    "--owner",
-    "--group",
-    "--from",
-    "--interval",
-    "--timeout",
-    "--start-period",
-    "--retries"
-  ],
+    "--directory --owner --group --from --interval --timeout --start-period --retries",
+    "--prefix --omit --ignore-scripts --no-audit --no-fund"
+  ].flatMap(words),
   "README.md": [
-    "--global",
-    "--prefix",
-    "--now",
-    "--fail",
-    "--build-arg",
-    "--tag",
-    "--rm",
-    "--detach",
-    "--wait",
-    "--filename"
-  ],
-  "compose.yaml": ["--detach", "--wait", "--quiet", "--host", "--username", "--dbname"],
+    "--prefix --now --fail --build-arg --tag --rm",
+    "--detach --wait --filename"
+  ].flatMap(words),
+  "compose.yaml": words("--detach --wait --quiet --host --username --dbname"),
   "dlm.service": [],
   "kubernetes.yaml": []
 }

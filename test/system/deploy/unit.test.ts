@@ -10,7 +10,7 @@ import { describeWith, find, temporaryFolder } from "../../support/programs.ts"
 import { read } from "./files.ts"
 
 // That the command is there is not the unit's matter.
-const text = read("dlm.service").replace("/usr/local/bin/dlm", "/bin/true")
+const text = read("dlm.service").replace("/opt/dlm/node_modules/.bin/dlm", "/bin/true")
 
 /** What `systemd-analyze` says of a unit. */
 const analyze = Effect.fnUntraced(function*(unit: string, ...args: ReadonlyArray<string>) {
