@@ -139,7 +139,7 @@ export const fencedWrites = () =>
       const { faults, talker } = yield* cuttable
       const store = Fence.keyValueStore(yield* KeyValueStore.KeyValueStore)
       const writes: Array<WriteAt> = []
-      const write = (who: WriteAt["who"], lease: Lease.Lease) =>
+      const write = (who: WriteAt["who"], lease: Lease.Lease<"exclusive">) =>
         Effect.gen(function*() {
           const exit = yield* Effect.exit(store.set("total", who, lease))
           const fence = Option.getOrThrow(lease.fence)

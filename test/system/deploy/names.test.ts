@@ -55,6 +55,11 @@ describe("deploy/", () => {
       }
     }), timeout)
 
+  it("builds the image of this version", () => {
+    const { version } = JSON.parse(fs.readFileSync(path.join(folder, "../package.json"), "utf8"))
+    assert.include(read("README.md"), `--build-arg VERSION=${version} `)
+  })
+
   it("links to what is there", () => {
     const links = Array.from(read("README.md").matchAll(/\]\(([^)#]+)/g), ([, target]) => target!)
     assert.isAbove(links.length, 4)
