@@ -34,7 +34,10 @@ export type AcquireError = AcquireTimeout | LockUnavailable
 export type WithLockError = AcquireError | LeaseLost
 
 /** What a call says: its options, and whether what it got is given back behind it. */
-export type Given = AcquireOptions & Pick<HoldSettings, "isHurried">
+export type Given = AcquireOptions & Pick<HoldSettings, "isHurried"> & {
+  /** By how much, in milliseconds, the time of a wait was over before it: of the grace for an answer it has less. */
+  readonly overdue?: number | undefined
+}
 
 type LeaseSection = Section<HeldLease>
 type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -76,11 +79,12 @@ const asUnavailable = (name: string) => (error: AcquireTimeout | LockError | Wit
 /** What one call asks for, with what only its caller knows. */
 interface Request extends Resolved {
   readonly isHurried: HoldSettings["isHurried"]
+  readonly overdue: number | undefined
 }
 
 // Waits for a tenure, and makes it a lease; none where it is taken, and that is the usual case.
 const acquireLease = (
-  { isHurried, settings, terms }: Request,
+  { isHurried, overdue = 0, settings, terms }: Request,
   kind: Kind,
   restore: Restore
 ): Effect.Effect<HeldLease | undefined, AcquireError | WithinNow> =>
@@ -93,7 +97,14 @@ const acquireLease = (
     const ttl = Duration.toMillis(terms.ttl)
     const maxAge = Math.min(ttl / 3, (ttl - settings.margin) / 2)
     const isWithin = () => sectionOf(fiber, terms) !== undefined
-    const waiting = { clock, startedAt, until: startedAt + settings.wait, maxAge, poll: settings.poll, isWithin }
+    const waiting = {
+      clock,
+      startedAt,
+      until: startedAt + settings.wait - overdue,
+      maxAge,
+      poll: settings.poll,
+      isWithin
+    }
     const context = Within.contextOf(fiber)
     const { id } = fiber
     return Effect.map(Acquiring.acquire(terms, waiting, restore), ({ place, tenure }): HeldLease | undefined => {
@@ -134,7 +145,7 @@ const acquireSection = (
       if (outer instanceof LockUnavailable) return Effect.fail(outer)
       const anew = withRest(fiber, settings, given, (rest) => acquireSection(target, rest))
       if (outer !== undefined) return acquireWithin(outer, asked, restore, anew)
-      return acquireLease({ ...asked, isHurried: given.isHurried }, "Required", restore).pipe(
+      return acquireLease({ ...asked, isHurried: given.isHurried, overdue: given.overdue }, "Required", restore).pipe(
         Effect.flatMap((lease) => Effect.tap(Within.untilClosed(lease!.root), Effect.sync(() => lease!.tellHeld()))),
         Effect.catchTag("WithinNow", () => restore(anew))
       )
@@ -234,7 +245,8 @@ export const holding = <A, E, R>(
     if (outer instanceof LockUnavailable) return Effect.fail(outer)
     const anew = withRest(fiber, settings, given, (rest) => holding(target, rest, kind, body))
     if (outer !== undefined) return nested(outer, asked, kind, body, anew)
-    return withSpan("Lease.withLock", terms)(outermost({ ...asked, isHurried: given.isHurried }, kind, body, anew))
+    const { isHurried, overdue } = given
+    return withSpan("Lease.withLock", terms)(outermost({ ...asked, isHurried, overdue }, kind, body, anew))
   })
 
 const bodyIn = <A, E, R>(

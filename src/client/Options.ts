@@ -254,7 +254,7 @@ export const waitOf = (name: string, given: AcquireOptions, defaults: AcquireOpt
 export const optionsProblem = (given: unknown): string | undefined =>
   typeof given === "object" && given !== null ? undefined : `must be an object, and is ${kindOf(given)}`
 
-const known = new Set(["ttl", "wait", "margin", "maxHold", "label", "identity", "poll", "isHurried"])
+const known = new Set(["ttl", "wait", "margin", "maxHold", "label", "identity", "poll", "isHurried", "overdue"])
 
 // A misspelt option would be one that is not said: a wait would be for ever.
 const unknownOf = (given: object): string | undefined => {

@@ -76,11 +76,9 @@ export const holdingAll = <A, E, R>(
     })
     return ordered.reduceRight<Effect.Effect<A, E | WithLockError, R>>((body, { target, use }) =>
       Effect.suspend(() => {
-        const rest = {
-          ...options,
-          ...(until === Infinity ? {} : { wait: Math.max(0, until - clock.now()) }),
-          isHurried
-        }
+        const left = until - clock.now()
+        const wait = until === Infinity ? {} : { wait: Math.max(0, left), overdue: Math.max(0, -left) }
+        const rest = { ...options, ...wait, isHurried }
         return required(holding(target, rest, "Required", (lease) => use === undefined ? body : use(lease)(body)))
       }), begun)
   })

@@ -146,6 +146,19 @@ describe("C1: only an answer that says so means that another holds the lock", ()
     ))
 })
 
+describe("C2: several names are waited for no longer than one", () => {
+  it.effect("C2 withLocks, where each answer is late: two seconds after its time at the latest", () =>
+    inWorld((world) =>
+      Effect.gen(function*() {
+        yield* world.decide(World.late("1500 millis"))
+        const fiber = yield* start(Lease.withLocks(Effect.never, ["a", "b", "c"], { wait: "300 millis" }))
+        yield* TestClock.adjust("2300 millis")
+        const exit = fiber.pollUnsafe()
+        assert.isTrue(exit !== undefined && Exit.isFailure(exit))
+      })
+    ))
+})
+
 describe("C2: waiting ends with its time, and an interruption at once", () => {
   for (const [server, fate] of [...servers, ["no answer arrives", World.unanswered]] as const) {
     for (const wait of waits) {
