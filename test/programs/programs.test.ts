@@ -25,7 +25,7 @@ describe("programs", () => {
     }
   })
 
-  it(`show no promise broken, ${programs} of them`, () => {
+  it(`show no promise broken, ${programs} of them`, { timeout: 120_000 }, () => {
     const reach = Reach.empty()
     for (let seed = 1; seed <= programs; seed++) {
       const program = Programs.generate(seed)

@@ -29,6 +29,9 @@ const nameOf = (step: Programs.Step): string => {
   if (step.op === "lease") return `Lease ${step.action}`
   if (step.op === "resume" && step.ofAny === true) return "resume, of any process"
   if (step.op === "holdAll" && step.proved === true) return "holdAll, with proofs"
+  if (step.op === "hold" && step.side !== undefined) return `${step.way}, to ${step.side}`
+  if (step.op === "hold" && step.weight !== undefined) return `${step.way}, of permits`
+  if (step.op === "every") return `every, ${step.onCrash}`
   return step.op === "hold" ? `${step.way}${step.byName === true ? " by name" : ""}` : step.op
 }
 
@@ -60,6 +63,21 @@ export const wanted = {
     ...Programs.plainActions.map((action) => `Locker ${action}`),
     ...Programs.leaseActions.map((action) => `Lease ${action}`),
     ...Programs.ways.flatMap((way) => [way, `${way} by name`]),
+    ...["withLock", "withLockIfAvailable", "acquire", "use"].flatMap((way) =>
+      ["to read", "to write", "of permits"].map((what) => `${way}, ${what}`)
+    ),
+    "withPermits, of permits",
+    "withPermit, of permits",
+    "withPermitsIfAvailable, of permits",
+    "campaign",
+    "elect",
+    "lead",
+    "observe",
+    "leader",
+    "once",
+    "every, skip",
+    "every, again",
+    "tick",
     "holdAll",
     "holdAll, with proofs",
     "resume",
@@ -76,6 +94,8 @@ export const wanted = {
   states: ["Held", "Suspect", "Ending", "Lost", "Released"],
   errors: [
     "AcquireTimeout",
+    "Conflict",
+    "Deadlock",
     "LeaseLost:Expired",
     "LeaseLost:TakenAway",
     "LeaseLost:MaxHold",

@@ -61,11 +61,12 @@ class Server {
 
   /**
    * Carries it out, and answers on the machine of the one who asks. If the server dies meanwhile, that is noticed by its
-   * silence.
+   * silence. What waits at the server when the one who asks dies is given up with its connection.
    */
   ask(
     request: Protocol.Request,
     latency: number,
+    requests: Requests,
     answer: (response: Effect.Effect<Protocol.Response, DlmError.TransportError>) => void
   ): void {
     const giveUp = () => answer(failed(request, "AnswerTimeout"))
@@ -73,7 +74,11 @@ class Server {
       const { asking, machine } = this
       asking.add(giveUp)
       machine.enqueue(() => {
-        machine.fork(this.handle(request)).addObserver((exit) => {
+        const fiber = machine.fork(this.handle(request))
+        const drop = () => machine.enqueue(() => fiber.interruptUnsafe())
+        requests.arrived(drop)
+        fiber.addObserver((exit) => {
+          requests.answered(drop)
           if (Exit.isFailure(exit)) return
           asking.delete(giveUp)
           this.sim.after(latency, () => answer(exit))
@@ -86,7 +91,24 @@ class Server {
 /** The requests of a Talker that are under way. As it closes they fail, and so do all later ones. */
 class Requests {
   private isClosed = false
+  private isDead = false
   private readonly underWay = new Set<() => void>()
+  private readonly atServer = new Set<() => void>()
+
+  arrived(drop: () => void): void {
+    if (this.isDead) return drop()
+    this.atServer.add(drop)
+  }
+
+  answered(drop: () => void): void {
+    this.atServer.delete(drop)
+  }
+
+  /** Its process is dead, and its connection. */
+  die(): void {
+    this.isDead = true
+    this.atServer.forEach((drop) => drop())
+  }
 
   begin(release: () => void): void {
     if (this.isClosed) return release()
@@ -115,7 +137,7 @@ const talkerTo = (
       const release = () => resume(failed(request, "Released"))
       requests.begin(release)
       const sent = extensions && (request.Action !== "Version") ? { ...request, Seq: "" } : request
-      server.ask(sent, latency, (response) =>
+      server.ask(sent, latency, requests, (response) =>
         machine.enqueue(() => {
           requests.end(release)
           resume(response)
@@ -127,6 +149,7 @@ const talkerTo = (
 /** A process: a machine, and the scope of its Talker. */
 interface Process extends Programs.Runner {
   readonly machine: Machine
+  readonly requests: Requests
 }
 
 const openProcess = (
@@ -146,6 +169,7 @@ const openProcess = (
     const own = hasBackground ? { ...talker(requests), background: yield* background } : talker(requests)
     return {
       machine,
+      requests,
       context: Context.add(context, Talker.Talker, wrap(own)),
       block: (millis) =>
         Effect.uninterruptible(
@@ -190,6 +214,9 @@ class Simulated implements Programs.Opened {
           return machine?.suspend(fault.for)
         case "jump":
           return machine?.setWallClock(fault.back === true ? -fault.for : fault.for)
+        case "crash":
+          machine?.kill()
+          return this.processes[fault.process ?? 0]?.requests.die()
         default:
           this.faults.begin(fault)
           this.sim.after(fault.for, () => this.faults.end(fault))
@@ -197,8 +224,8 @@ class Simulated implements Programs.Opened {
     })
   }
 
-  isFree(name: string): Effect.Effect<boolean> {
-    return Programs.isFree(this.observer, name)
+  isFree(name: string, permits?: number): Effect.Effect<boolean> {
+    return Programs.isFree(this.observer, name, permits)
   }
 }
 
@@ -213,8 +240,8 @@ export const simulate = (program: Programs.Program, hasBackground = program.seed
     Effect.gen(function*() {
       const faults = new Programs.Faults(program)
       const server = new Server(sim, recorder)
-      const processes = yield* Effect.forEach(program.processes, ({ hasWallClockOnly }, i) => {
-        const machine = sim.machine(`process ${i}`, { rate: 1, wall: 1.7e12 })
+      const processes = yield* Effect.forEach(program.processes, ({ hasWallClockOnly, skew = 0 }, i) => {
+        const machine = sim.machine(`process ${i}`, { rate: 1, wall: 1.7e12 + skew })
         const wrap = (talker: Talker.Talker["Service"]) =>
           Programs.watchTalker(Programs.faulty(talker, faults, i), recorder, i)
         const talker = (requests: Requests) => talkerTo(server, machine, program, requests)

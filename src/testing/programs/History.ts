@@ -2,8 +2,8 @@
  * A trace, put in order: operations from their begin to their end, tenures as the store knew them, and who asked by which
  * owner.
  */
-import type { FaultKind, Step } from "./Program.ts"
-import type { Ended, Event, Trace } from "./Trace.ts"
+import { type FaultKind, isHold, type Step } from "./Program.ts"
+import type { Ended, Event, Shared, Trace } from "./Trace.ts"
 
 /** An operation of a program. */
 export interface Operation {
@@ -26,6 +26,8 @@ export interface Tenure {
   readonly name: string
   readonly owner: string
   readonly fence: bigint | undefined
+  /** How much of what several may hold; nothing of a mutex. */
+  readonly share: Shared | undefined
   readonly from: number
   to: number
   /** When it would have ended by itself. */
@@ -65,19 +67,26 @@ const isOvertaken = (
   present !== undefined && event.owner !== present.owner &&
   (event._tag === "Freed" || (event.fence ?? 0n) < (present.fence ?? 0n))
 
+const nobody: ReadonlySet<number> = new Set()
+
 export class History {
   readonly trace: Trace
   readonly operations = new Map<number, Operation>()
   readonly tenures: Array<Tenure> = []
   readonly exchanges = new Map<number, Exchange>()
-  /** The operations that asked for a lock by an owner. */
-  readonly askers = new Map<string, Set<number>>()
+  /** The operations that asked for the lock of a name by an owner. */
+  private readonly askers = new Map<string, Set<number>>()
+  /** The owners that asked for a lock. */
+  readonly owners = new Set<string>()
   readonly forgotten: Array<number> = []
   readonly shared: ReadonlySet<string>
   /** By how much timers may be late, in milliseconds. */
   readonly slack: number
   /** Whether the store says who holds what; else there are the programs alone. */
   readonly seesStore: boolean
+
+  /** Since when processes are dead. */
+  private readonly crashes = new Map<number, number>()
 
   constructor(trace: Trace) {
     this.trace = trace
@@ -92,6 +101,11 @@ export class History {
       this.ofStore(event, present)
     }
     for (const tenure of present.values()) tenure.to = tenure.until
+    for (const operation of this.operations.values()) {
+      const { ended, left, process } = operation
+      operation.ended = Math.min(ended, this.crashed(process))
+      operation.left = Math.min(left, this.crashed(process))
+    }
   }
 
   /** Whether others may have the owner. */
@@ -100,6 +114,9 @@ export class History {
   }
 
   private ofOperation(event: Event): void {
+    if (event._tag === "Fault" && event.kind === "crash" && event.process !== undefined) {
+      this.crashes.set(event.process, Math.min(event.at, this.crashed(event.process)))
+    }
     if (event._tag === "Began") {
       const { at, id, lease, names, process, step, within } = event
       const notYet = { ended: Infinity, outcome: undefined, entered: undefined, left: Infinity }
@@ -115,13 +132,20 @@ export class History {
     }
   }
 
+  /** When a process died; nothing of it happens after that, and nobody is told of what was under way. */
+  crashed(process: number): number {
+    return this.crashes.get(process) ?? Infinity
+  }
+
   private ofRequest(event: Event): void {
     if (event._tag === "Asked") {
       this.exchanges.set(event.request, { asked: event, answered: Infinity, status: undefined })
       if (event.action !== "Lock" || event.by === undefined) return
       // What passes to an heir was asked for by that alone.
       const owner = event.heir ?? event.owner
-      this.askers.set(owner, (this.askers.get(owner) ?? new Set()).add(event.by))
+      const key = `${event.name}\0${owner}`
+      this.askers.set(key, (this.askers.get(key) ?? new Set()).add(event.by))
+      this.owners.add(owner)
     }
     if (event._tag === "Answered") {
       const exchange = this.exchanges.get(event.request)!
@@ -140,7 +164,11 @@ export class History {
       return present.clear()
     }
     if (event._tag !== "Held" && event._tag !== "Freed") return
-    const before = present.get(event.name)
+    // Of those who hold a name together each has its own.
+    const ofShare = `${event.name}\0${event.owner}`
+    const isShare = event._tag === "Held" ? event.share !== undefined : present.has(ofShare)
+    const key = isShare ? ofShare : event.name
+    const before = present.get(key)
     if (isOvertaken(event, before)) return
     if (event._tag === "Held" && before?.owner === event.owner && before.fence === event.fence) {
       if (event.at < before.until) {
@@ -153,13 +181,13 @@ export class History {
       before.to = Math.min(event.at, before.until)
       before.isFreed = event._tag === "Freed" && event.at < before.until
     }
-    present.delete(event.name)
+    present.delete(key)
     if (event._tag === "Freed") return
-    const { at, fence, name, owner, until } = event
+    const { at, fence, name, owner, share, until } = event
     const whole = { to: Infinity, until, promised: until, isFreed: false, isForgotten: false }
-    const tenure = { name, owner, fence, from: at, ...whole }
+    const tenure = { name, owner, fence, share, from: at, ...whole }
     this.tenures.push(tenure)
-    present.set(name, tenure)
+    present.set(key, tenure)
   }
 
   /** Whether an operation is the other, or within it. */
@@ -175,7 +203,7 @@ export class History {
   /** Whether it is within what holds a name of it, or is to. */
   isWithinHold(operation: Operation): boolean {
     return this.around(operation).some(({ names, step }) =>
-      (step.op === "hold" || step.op === "holdAll" || step.op === "resume") &&
+      isHold(step) &&
       names.some((name) => operation.names.includes(name))
     )
   }
@@ -187,17 +215,49 @@ export class History {
 
   /** The operations that asked for what became a tenure. */
   askersOf({ name, owner }: Tenure): ReadonlySet<number> {
-    const askers = Array.from(this.askers.get(owner) ?? [])
-    return new Set(askers.filter((id) => this.operations.get(id)!.names.includes(name)))
+    return this.askers.get(`${name}\0${owner}`) ?? nobody
   }
 
   /** The tenure of a name that one operation, or one around it, had asked for, and that was there at a time. */
   tenureOf(operation: Operation, name: string, at: number): Tenure | undefined {
+    // Permits of one around it are that one's.
+    const isOwnOnly = this.shareOf(operation, name)?.limit !== "shared" && this.shareOf(operation, name) !== undefined
+    // What runs once for a key looks for a result first, under the lock: by then that may be over.
+    const isLookedUp = operation.step.op === "once"
     // Of two at one moment the later: what came in then came in under that.
     return this.tenures.findLast((tenure) =>
-      tenure.name === name && tenure.from <= at && at <= tenure.to &&
-      Array.from(this.askersOf(tenure)).some((id) => id === operation.id || operation.within.includes(id))
+      tenure.name === name && tenure.from <= at && (at <= tenure.to || isLookedUp) &&
+      Array.from(this.askersOf(tenure)).some((id) =>
+        id === operation.id || (!isOwnOnly && operation.within.includes(id))
+      )
     )
+  }
+
+  /** Whether a lease of it was lost, or ended by its own time. */
+  isLost({ outcome }: Operation): boolean {
+    return outcome?.errors.some((error) => error.startsWith("LeaseLost")) === true
+  }
+
+  /** Whether a lease of a name was let go of in a process. */
+  isDetached(name: string, process: number): boolean {
+    return Array.from(this.operations.values()).some((other) =>
+      other.step.op === "lease" && other.step.action === "detach" && other.process === process &&
+      other.names.includes(name)
+    )
+  }
+
+  /** How much an operation takes of a name that several may hold; nothing of a mutex. */
+  shareOf({ names, process, step }: Operation, name: string): Shared | undefined {
+    if (step.op !== "hold" && step.op !== "holdAll") return undefined
+    const { lockers } = this.trace.program.processes[process]!
+    const asked = step.op === "hold" ? [step.locker] : step.lockers
+    const order = Array.from(new Set(asked.map((locker) => lockers[locker]!.name)))
+    const spec = asked.map((locker) => lockers[locker]!).find((spec) =>
+      order.indexOf(spec.name) === names.indexOf(name)
+    )
+    const { side = "read", weight = 1 } = step.op === "hold" ? step : {}
+    if (spec?.kind === "permits") return { limit: spec.permits ?? 1, weight }
+    return spec?.kind === "readWrite" ? { limit: "shared", weight: side === "write" ? "all" : 1 } : undefined
   }
 
   /** When a process did not give way, in a body of its own. */

@@ -5,12 +5,21 @@
  * All times are milliseconds, all Lockers places in the list of their process.
  */
 
-/** A Locker of a process. Several may have one name. */
+/** What else than a mutex a name may be. */
+export const kinds = ["permits", "readWrite", "election"] as const
+/** What else than a mutex a name may be. */
+export type Kind = typeof kinds[number]
+
+/** A Locker of a process, or what is held in its place. Several may have one name. */
 export interface LockerSpec {
   readonly name: string
   readonly ttl: number
   /** An owner that others may have, too: another process, perhaps. */
   readonly id?: string
+  /** A Locker where there is none. What is of a kind comes behind all Lockers of its process. */
+  readonly kind?: Kind
+  /** How many permits there are. */
+  readonly permits?: number
 }
 
 /** The plain operations of a Locker. */
@@ -63,6 +72,14 @@ export const ways = [
 /** A way to hold a lock. */
 export type Way = typeof ways[number]
 
+/** How some permits are held besides, and how one campaigns. */
+export const kindWays = ["withPermits", "withPermit", "withPermitsIfAvailable", "campaign"] as const
+/** A way to hold permits, or the lead. */
+export type KindWay = typeof kindWays[number]
+
+/** What becomes of a tick whose process crashed. */
+export type OnCrash = "skip" | "again"
+
 /** Steps that one fiber does, one after another. */
 export type Steps = ReadonlyArray<Step>
 
@@ -78,8 +95,12 @@ export type Step =
   | { readonly op: "lease"; readonly action: LeaseAction }
   | {
     readonly op: "hold"
-    readonly way: Way
+    readonly way: Way | KindWay
     readonly locker: number
+    /** How many permits. */
+    readonly weight?: number
+    /** Which side of a read-write lock. */
+    readonly side?: "read" | "write"
     /** By the name of the Locker alone, with its time to live. */
     readonly byName?: boolean
     /** What the holder says of itself. */
@@ -102,6 +123,37 @@ export type Step =
   }
   /** Takes up the lease that was detached last, in this process or in any. */
   | { readonly op: "resume"; readonly once: boolean; readonly ofAny?: boolean; readonly body: Steps }
+  /** Leads, and again after each loss: `Election.run`. */
+  | { readonly op: "elect"; readonly locker: number; readonly wait?: number; readonly body: Steps }
+  /** In a trace alone: the body of one that leads. */
+  | { readonly op: "lead"; readonly body: Steps }
+  /** Looks for a while who leads, or once. */
+  | { readonly op: "observe"; readonly locker: number; readonly millis: number }
+  | { readonly op: "leader"; readonly locker: number }
+  /** Once for a key, of which the result is kept for so long: `Once.forKey`. */
+  | {
+    readonly op: "once"
+    readonly key: string
+    readonly ttl: number
+    readonly timeToLive: number
+    readonly wait?: number
+    readonly body: Steps
+  }
+  /** Once at each tick, for so long: `Once.every`. */
+  | {
+    readonly op: "every"
+    readonly job: string
+    readonly ttl: number
+    /** All that many seconds is a tick. */
+    readonly seconds: number
+    readonly atLeast: number
+    readonly window: number
+    readonly onCrash: OnCrash
+    readonly millis: number
+    readonly body: Steps
+  }
+  /** In a trace alone: the body of a tick. */
+  | { readonly op: "tick"; readonly due: number; readonly onCrash: OnCrash; readonly body: Steps }
   /** In a fiber of its own, which is waited for at the end of these steps, or left behind. */
   | { readonly op: "fork"; readonly leftBehind: boolean; readonly body: Steps }
   /** Interrupted after this time. */
@@ -138,7 +190,9 @@ export const faultKinds = [
   /** The machine of a process is suspended. */
   "suspend",
   /** The wall clock of a process jumps, by `for`: forwards, or `back`. */
-  "jump"
+  "jump",
+  /** A process dies: nothing of it ever runs again. */
+  "crash"
 ] as const
 /** Something that can go wrong. */
 export type FaultKind = typeof faultKinds[number]
@@ -158,6 +212,8 @@ export interface Process {
   readonly lockers: ReadonlyArray<LockerSpec>
   /** Whether its platform has no clock that counts a suspension: only the wall clock shows one then. */
   readonly hasWallClockOnly?: boolean
+  /** By how much its wall clock is ahead. */
+  readonly skew?: number
   /** What each of its first fibers does. */
   readonly fibers: ReadonlyArray<Steps>
 }
@@ -185,6 +241,28 @@ export const allSteps = (steps: Steps): Steps => steps.flatMap((step) => [step, 
 export const stepsOf = ({ processes }: Program): Steps =>
   processes.flatMap(({ fibers }) => fibers.flatMap((steps) => allSteps(steps)))
 
+/** Whether an operation of a step holds what it names, or waits for it. */
+export const isHold = ({ op }: Step): boolean =>
+  op === "hold" || op === "holdAll" || op === "resume" || op === "elect" || op === "once"
+
+/** Whether a lease is in the hands of its program, which is to race its work against the loss. */
+export const isInHand = (step: Step): boolean =>
+  step.op === "resume" || (step.op === "hold" && (step.way === "acquire" || step.way === "campaign"))
+
+/** How long what a step takes lives at the most: a tick that has been run is kept until none waits for it any more. */
+const ttlOf = (step: Step): number => {
+  if (step.op === "once") return Math.max(step.ttl, step.timeToLive)
+  if (step.op !== "every") return 0
+  return Math.max(step.ttl, (step.onCrash === "again" ? step.seconds * 1000 : 0) + step.atLeast + step.window)
+}
+
 /** The longest time to live in it. */
-export const longestTtl = ({ processes }: Program): number =>
-  Math.max(1000, ...processes.flatMap(({ lockers }) => lockers.map(({ ttl }) => ttl)))
+export const longestTtl = (program: Program): number => {
+  const { faults, processes } = program
+  // How long a tick is kept is counted by a wall clock, which may be set back.
+  const back = stepsOf(program).some(({ op }) => op === "every")
+    ? faults.reduce((sum, fault) => fault.kind === "jump" && fault.back === true ? sum + fault.for : sum, 0)
+    : 0
+  const ofSteps = stepsOf(program).map((step) => ttlOf(step) + back)
+  return Math.max(1000, ...ofSteps, ...processes.flatMap(({ lockers }) => lockers.map(({ ttl }) => ttl)))
+}

@@ -7,11 +7,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Scope from "effect/Scope"
 import { monotonicMillisUnsafe } from "../../lib/monotonic.ts"
 import { layerNone } from "../../server/Identities.ts"
 import * as LockServer from "../../server/LockServer.ts"
-import { type Change, type Entry, Store } from "../../store/Store.ts"
+import { type Admitted, type Change, type Entry, type Permit, type Share, Store } from "../../store/Store.ts"
 import { Talker } from "../../transport/Talker.ts"
 import type { Program } from "./Program.ts"
 import type { Recorder } from "./Trace.ts"
@@ -42,9 +43,32 @@ export const watchStore = (store: Store["Service"], recorder: Recorder, now: () 
             const { entry: { owner }, ttlMillis } = change
             recorder.note({ _tag: "Held", name, owner, fence, until: now() + ttlMillis })
           }
+          if (change._tag === "Share") noteShare(recorder, now(), name, change, before, fence)
         }))
     })
 })
+
+// One holder at the most is another than was found, or has gone. A new one has the fence that the store gave it.
+const noteShare = (
+  recorder: Recorder,
+  now: number,
+  name: string,
+  { holders, limit }: Share,
+  before: Entry | undefined,
+  fence: bigint | undefined
+): void => {
+  const found: ReadonlyArray<Permit | Admitted> = before?.limit === undefined ? [] : before.holders
+  for (const { identity, owner } of found) {
+    const isThere = holders.some((one) => one.owner === owner && one.identity === identity)
+    if (!isThere) recorder.note({ _tag: "Freed", name, owner })
+  }
+  for (const one of holders) {
+    if (found.includes(one)) continue
+    const share = { limit, weight: one.weight }
+    const until = now + one.endsIn
+    recorder.note({ _tag: "Held", name, owner: one.owner, fence: one.fence ?? fence, until, share })
+  }
+}
 
 /** How to make a world over a store. */
 export interface StoreOptions extends Settings {
@@ -76,24 +100,32 @@ export const makeStore = ({ store, ...settings }: StoreOptions): Effect.Effect<W
     Effect.fnUntraced(function*(program, recorder) {
       const clock = yield* Clock.Clock
       const scope = yield* Effect.scope
+      const metrics = yield* Metric.FiberRuntimeMetrics
       const watched = watchStore(yield* store, recorder, () => monotonicMillisUnsafe(clock))
       const server = LockServer.layer.pipe(Layer.provide([Layer.succeed(Store, watched), layerNone]))
       const context = yield* Layer.build(Layer.fresh(server))
       return Layer.build(Layer.fresh(LockServer.layerTalker)).pipe(
-        Effect.map((talkers) => far(Context.get(talkers, Talker), program, scope)),
+        Effect.map((talkers) => far(Context.get(talkers, Talker), program, scope, metrics)),
         Effect.provideContext(context)
       )
     })
   )
 
-// What has left runs in a fiber of the server's, which no interruption of the one who asked reaches.
-const far = (talker: Talker["Service"], { latency }: Program, server: Scope.Scope): Talker["Service"] => {
+// What has left runs in a fiber of the server's, which no interruption of the one who asked reaches, and which is none of
+// those that the process of that one is counted to have.
+const far = (
+  talker: Talker["Service"],
+  { latency }: Program,
+  server: Scope.Scope,
+  metrics: Context.Service.Shape<typeof Metric.FiberRuntimeMetrics>
+): Talker["Service"] => {
   const underWay = Effect.sleep(Duration.millis(latency))
   return {
     ...talker,
     talk: (request) =>
       Effect.andThen(underWay, talker.talk(request)).pipe(
         Effect.forkIn(server, { startImmediately: true }),
+        Effect.provideService(Metric.FiberRuntimeMetrics, metrics),
         Effect.flatMap(Fiber.join),
         Effect.tap(underWay)
       )

@@ -16,6 +16,12 @@ export interface Ended {
   readonly value?: boolean
 }
 
+/** A part of what several may hold. */
+export interface Shared {
+  readonly limit: number | "shared"
+  readonly weight: number | "all"
+}
+
 /** Something that happened. */
 export type Event =
   & { readonly at: number }
@@ -56,6 +62,25 @@ export type Event =
       readonly name: string
       readonly text: string
     }
+    /** Who leads a name was seen. */
+    | {
+      readonly _tag: "Observed"
+      readonly id: number
+      readonly name: string
+      readonly isLed: boolean
+      readonly fence: bigint | undefined
+    }
+    /** What runs once for a key has made something, which it or another operation was given. */
+    | { readonly _tag: "Made"; readonly id: number; readonly name: string; readonly text: string }
+    | { readonly _tag: "Given"; readonly id: number; readonly name: string; readonly text: string }
+    /** A tick was begun by an operation: when it was due, and what the wall clock of its process showed. */
+    | {
+      readonly _tag: "Ticked"
+      readonly id: number
+      readonly name: string
+      readonly due: number
+      readonly wall: number
+    }
     /** A request left, on behalf of an operation. */
     | {
       readonly _tag: "Asked"
@@ -79,6 +104,8 @@ export type Event =
       readonly owner: string
       readonly fence: bigint | undefined
       readonly until: number
+      /** How many may hold the name, and how much of that this takes; nothing of a mutex. */
+      readonly share?: Shared
     }
     | { readonly _tag: "Freed"; readonly name: string; readonly owner: string }
     /** The server has forgotten all. */

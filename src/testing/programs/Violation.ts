@@ -5,6 +5,10 @@
 /** The promises that are looked at. */
 export const rules = [
   "exclusion",
+  "limit",
+  "deadlock",
+  "observe",
+  "once",
   "sections",
   "loss",
   "maxHold",

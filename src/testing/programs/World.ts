@@ -11,6 +11,7 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import { apart } from "../../lib/apart.ts"
 import { monotonicMillisUnsafe } from "../../lib/monotonic.ts"
+import type { Request } from "../../protocol/Messages.ts"
 import { Talker } from "../../transport/Talker.ts"
 import { Faults, faulty } from "./faults.ts"
 import { Fibers } from "./Fibers.ts"
@@ -34,8 +35,8 @@ export interface Opened {
   readonly processes: ReadonlyArray<Runner>
   /** Lets a fault strike. It heals by itself, when its time is over. */
   readonly strike: (fault: Fault) => Effect.Effect<void>
-  /** Whether nobody holds a name. */
-  readonly isFree: (name: string) => Effect.Effect<boolean>
+  /** Whether nobody holds a name; and of one with so many permits, whether all can be had at once. */
+  readonly isFree: (name: string, permits?: number) => Effect.Effect<boolean>
 }
 
 /** Where programs run. */
@@ -114,7 +115,7 @@ export interface Options extends Settings {
  * A world over any Talker, of any server: each process has one of its own, which the faults of the program make
  * unreliable. All run by the clock of the one who runs it, be that a test's.
  *
- * Processes of such a world cannot stand still, be suspended or have their wall clock set, nor can it restart the server:
+ * Processes of such a world cannot stand still, be suspended, die or have a wall clock of their own, nor can it restart the server:
  * these faults of a program are left out, and a body that would block sleeps, and cannot be interrupted. A request takes as
  * long as the Talker takes, whatever the program's `latency`.
  */
@@ -132,7 +133,7 @@ export const makeOver = (
       patience: Duration.toMillis(settings.patience ?? "2 minutes"),
       slack: Duration.toMillis(settings.slack ?? 5),
       prefix: settings.prefix ?? "",
-      cannot: new Set<FaultKind>(["restart", "suspend", "jump"]),
+      cannot: new Set<FaultKind>(["restart", "suspend", "jump", "crash"]),
       open: (program, recorder) =>
         Effect.flatMap(talkers(program, recorder), (talker) => open(program, recorder, { ...settings, talker }))
     })
@@ -190,8 +191,8 @@ const open = Effect.fnUntraced(function*(program: Program, recorder: Recorder, o
         return Effect.asVoid(Effect.forkIn(over, scope))
       }),
     // What the way to the server repeats late ends by itself.
-    isFree: (name) =>
-      repeats === 0 ? isFree(observer, name) : Effect.repeat(isFree(observer, name), {
+    isFree: (name, permits) =>
+      repeats === 0 ? isFree(observer, name, permits) : Effect.repeat(isFree(observer, name, permits), {
         until: (free) => free,
         schedule: Schedule.spaced("200 millis")
       }).pipe(
@@ -202,14 +203,24 @@ const open = Effect.fnUntraced(function*(program: Program, recorder: Recorder, o
 })
 
 /**
- * Whether nobody holds a name, as the server says. It asks for ten seconds: a Talker that fails, dies or hangs says
- * nothing of it, which counts as held.
+ * Whether nobody holds a name, as the server says; and of one with so many permits, whether all can be had at once. It asks
+ * for ten seconds: a Talker that fails, dies or hangs says nothing of it, which counts as held.
  */
-export const isFree = (talker: Talker["Service"], name: string): Effect.Effect<boolean> =>
-  apart(Effect.exit(talker.talk({ ID: "observer", FileName: name, Action: "TestLock", Expire: 1 })), () => {}).pipe(
+export const isFree = (talker: Talker["Service"], name: string, permits?: number): Effect.Effect<boolean> => {
+  const asking: Request = { ID: "observer", FileName: name, Action: "TestLock", Expire: 1 }
+  const limit = permits === undefined ? undefined : String(permits)
+  const taken = { ...asking, Action: "Lock", ...limit === undefined ? {} : { Limit: limit, Weight: limit } } as const
+  const whole = Effect.map(
+    Effect.tap(talker.talk(taken), talker.talk({ ...asking, Action: "Unlock" })),
+    ({ Status }) => Status === "Locked"
+  )
+  const free = Effect.flatMap(
+    talker.talk(asking),
+    ({ Status }) => Status === "Unlocked" && permits !== undefined ? whole : Effect.succeed(Status === "Unlocked")
+  )
+  return apart(Effect.exit(free), () => {}).pipe(
     Effect.repeat({ until: Exit.isSuccess, schedule: Schedule.spaced("200 millis"), times: 20 }),
     Effect.timeoutOption("10 seconds"),
-    Effect.map((answer) =>
-      Option.isSome(answer) && Exit.isSuccess(answer.value) && answer.value.value.Status === "Unlocked"
-    )
+    Effect.map((answer) => Option.isSome(answer) && Exit.isSuccess(answer.value) && answer.value.value)
   )
+}

@@ -4,6 +4,7 @@
 import { afterSuspension, drain, insists } from "./bounds.ts"
 import { deafTimeout } from "./faults.ts"
 import type { History, Operation } from "./History.ts"
+import { isHold } from "./Program.ts"
 import type { Violation } from "./Violation.ts"
 
 export const ending = (history: History): ReadonlyArray<Violation> => [
@@ -34,11 +35,12 @@ const closing = (history: History): ReadonlyArray<Violation> => {
   })
 }
 
-// When a process that closed had waited for as long as it does: what went on behind was interrupted then.
+// When a process that closed had waited for as long as it does: what went on behind was interrupted then; or when it died.
 export const gaveUpAt = (history: History, process: number): number => {
   const closed = history.closed(process)
   const began = history.trace.events.find((event) => event._tag === "Closing" && event.process === process)?.at
-  return began !== undefined && closed - began >= drain - history.slack ? closed : Infinity
+  const gaveUp = began !== undefined && closed - began >= drain - history.slack ? closed : Infinity
+  return Math.min(gaveUp, history.crashed(process))
 }
 
 /** What is asked of the server, or handed on, under a lease. */
@@ -88,7 +90,7 @@ const isNearPause = (history: History, { began, ended, process }: Operation): bo
 const release = (history: History, operation: Operation): ReadonlyArray<Violation> => {
   const { ended, id, process, step } = operation
   const { faults, latency } = history.trace.program
-  if (step.op !== "hold" && step.op !== "holdAll" && step.op !== "resume") return []
+  if (!isHold(step)) return []
   if (isLetGo(history, operation) || isOthersAsWell(history, operation)) return []
   if (isNearPause(history, operation) || outlives(history, operation)) return []
   // After a loss, and where nothing was got, nothing is waited for.
@@ -98,7 +100,7 @@ const release = (history: History, operation: Operation): ReadonlyArray<Violatio
   // What takes a request back does not overtake it, and a Talker that does not listen has it for long.
   const deaf = history.faults("deaf", process).length > 0 ? deafTimeout : 0
   const late = faults.length === 0 ? prompt : Math.max(0, history.faultsEnd - ended) + insists + deaf
-  // Nobody gives back any more what a process that closed had no time for.
+  // Nobody gives back any more what a process that closed, or died, had no time for.
   const gaveUp = gaveUpAt(history, process)
   return history.tenures.filter((tenure) =>
     history.askersOf(tenure).has(id) && !history.isShared(tenure.owner) &&
@@ -117,7 +119,7 @@ const outlives = (history: History, { ended, id }: Operation): boolean =>
   )
 
 const secrets = (history: History): ReadonlyArray<Violation> => {
-  const owners = Array.from(history.askers.keys()).filter((owner) => owner.length > 8)
+  const owners = Array.from(history.owners).filter((owner) => owner.length > 8)
   return history.trace.events.flatMap((event) =>
     event._tag === "Printed" && owners.some((owner) => event.text.includes(owner))
       ? [{ rule: "secrets", at: event.at, what: `an owner is printed: ${event.text}` }]

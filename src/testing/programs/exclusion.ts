@@ -4,7 +4,8 @@
  */
 import { afterForgetting, afterSuspension, jumpTolerance } from "./bounds.ts"
 import { type History, type Operation, show, type Span, type Tenure } from "./History.ts"
-import { longestTtl } from "./Program.ts"
+import { fit } from "./limits.ts"
+import { isInHand, longestTtl } from "./Program.ts"
 import type { Violation } from "./Violation.ts"
 
 /** Bodies that ran without their lock, that lost it silently, or that were two at once. */
@@ -34,7 +35,8 @@ const unheld = (history: History, operation: Operation, name: string): ReadonlyA
   )
   if (
     !isAwake || maySpeakForOthers(history, operation) || isAfterForgetting(history, operation, at) ||
-    wasDetached(history, operation, at) || isOfOneResumedTwice(history, operation)
+    wasDetached(history, operation, at) || isOfOneResumedTwice(history, operation) ||
+    isUnknown(history, operation, name)
   ) {
     return []
   }
@@ -45,6 +47,14 @@ const unheld = (history: History, operation: Operation, name: string): ReadonlyA
 // time in which it stands still.
 const isAfterForgetting = (history: History, { process }: Operation, at: number): boolean =>
   history.forgotten.some((when) => when <= at && at - when - history.stillWithin(process, when, at) <= afterForgetting)
+
+// A server that started anew, and knows no permits, cannot say that it has forgotten some.
+const isUnknown = (history: History, operation: Operation, name: string): boolean =>
+  history.shareOf(operation, name) !== undefined && history.faults("plain", operation.process).length > 0 &&
+  history.tenures.some((tenure) =>
+    tenure.name === name && tenure.isForgotten && operation.entered! <= tenure.until &&
+    operation.within.some((id) => history.askersOf(tenure).has(id))
+  )
 
 // By an id that others have it may be within what another program took: who asked is then not known.
 const maySpeakForOthers = (history: History, operation: Operation): boolean =>
@@ -83,11 +93,28 @@ const excuses = (history: History, { id, process, within }: Operation): Readonly
   const givingBack = operations.flatMap((other) =>
     other.within.includes(id) && other.left !== Infinity ? [{ from: other.left, to: other.ended }] : []
   )
+  const given = operations.flatMap((other) => other.within.includes(id) ? givenBackAfter(history, other) : [])
   const going = operations.filter((other) =>
     (other.step.op === "uninterruptible" || other.step.op === "finalizer" || other.step.op === "lease") &&
     (other.within.includes(id) || within.includes(other.id))
   ).map(({ began, ended }) => ({ from: began, to: ended }))
-  return [...history.blocksOf(process), ...suspensions, ...givingBack, ...going]
+  return [...history.blocksOf(process), ...suspensions, ...givingBack, ...given, ...going]
+}
+
+// A lead, or a tick, is an operation of its own: what it held is given back before the next, or the end. What is to run
+// once may be interrupted as it looks for a result under its lock, and what waits for several names has some.
+const givenBackAfter = (history: History, operation: Operation): ReadonlyArray<Span> => {
+  const { ended, entered, step, within } = operation
+  if ((step.op === "once" || step.op === "holdAll") && entered === undefined) {
+    return history.asked(operation).filter(({ asked: { action } }) => action === "Unlock")
+      .map(({ asked: { at } }) => ({ from: at, to: ended }))
+  }
+  if ((step.op !== "lead" && step.op !== "tick") || ended === Infinity) return []
+  const outer = history.operations.get(within.at(-1)!)!
+  const next = Array.from(history.operations.values()).find((other) =>
+    other.step.op === step.op && other.within.at(-1) === outer.id && other.began >= ended
+  )
+  return [{ from: ended, to: Math.min(outer.ended, next?.began ?? Infinity) }]
 }
 
 /** Whether pauses, or what cannot be interrupted, explain that a body ran on from one time to another. */
@@ -119,18 +146,37 @@ const wasPassedOn = (history: History, { name, owner, to }: Tenure): boolean => 
 }
 
 // Where the server cannot be told that a tenure is only to be renewed, it grants anew what it has forgotten.
-const regained = ({ tenures }: History, { isForgotten, name, owner, to, until }: Tenure): Tenure | undefined =>
-  isForgotten
-    ? tenures.find((other) => other.name === name && other.owner === owner && to <= other.from && other.from <= until)
-    : undefined
+const regained = (history: History, operation: Operation, tenure: Tenure): Tenure | undefined => {
+  const { isForgotten, isFreed, name, owner, to } = tenure
+  // What ended in a pause that its process did not see is asked for on.
+  const until = isForgotten ? tenure.until : isFreed ? 0 : to + unseenPause(history, operation, tenure)
+  return until <= to && !isForgotten ?
+    undefined :
+    history.tenures.find((other) =>
+      other !== tenure && other.name === name && other.owner === owner && to <= other.from && other.from <= until
+    )
+}
 
 // Whoever has a lease in hand is raced against its loss, which may be interrupted by that of the body around, or lose to a
 // failure of the body's own.
-const isReported = ({ outcome, step }: Operation): boolean => {
-  if (outcome === undefined || outcome.errors.some((error) => error.startsWith("LeaseLost"))) return true
-  const isInHand = step.op === "resume" || (step.op === "hold" && step.way === "acquire")
-  return isInHand &&
+const isReported = (history: History, operation: Operation): boolean => {
+  const { outcome, step } = operation
+  if (outcome === undefined || history.isLost(operation)) return true
+  if (step.op === "lead") return isDropped(history, operation)
+  // It is logged alone.
+  if (step.op === "tick") return true
+  return isInHand(step) &&
     (outcome.kind === "Interrupted" || outcome.kind === "Died" || outcome.errors.includes("OwnFailure"))
+}
+
+// An election gives what its last lead came to, and campaigns again where that was lost.
+const isDropped = (history: History, lead: Operation): boolean => {
+  const election = history.operations.get(lead.within.at(-1)!)!
+  const isLast = !Array.from(history.operations.values()).some((other) =>
+    other.step.op === "lead" && other.within.at(-1) === election.id && other.began > lead.began
+  )
+  return !isLast || election.outcome === undefined || election.outcome.kind === "Interrupted" ||
+    history.isLost(election) || election.ended > lead.ended + history.slack + history.trace.program.latency * 4
 }
 
 // Where the wall clock alone shows a suspension, a short one is not seen. Before there was an answer only the outermost end of
@@ -138,25 +184,33 @@ const isReported = ({ outcome, step }: Operation): boolean => {
 const isUnnoticed = (history: History, operation: Operation, tenure: Tenure): boolean => {
   const { left, process, step } = operation
   if (history.trace.program.processes[process]!.hasWallClockOnly !== true) return false
-  const isInner = step.op === "resume" || (step.op === "hold" && step.way === "acquire") ||
+  const isInner = isInHand(step) ||
     history.isWithinHold(operation)
   return history.gained(process, tenure.from, left, "all") <= jumpTolerance ||
     (isInner && history.faults("suspend", process).some(({ to }) => to <= left && left <= to + jumpTolerance))
 }
 
+// By so much a lease is younger, in the eyes of its process, than it is: less than that process can see.
+const unseenPause = (history: History, { process }: Operation, { from, to }: Tenure): number => {
+  if (history.trace.program.processes[process]!.hasWallClockOnly !== true) return 0
+  const gained = history.gained(process, from, to, "all")
+  return gained <= jumpTolerance ? Math.max(0, gained) : 0
+}
+
 const overrun = (history: History, operation: Operation, tenure: Tenure): ReadonlyArray<Violation> => {
   const { left, outcome } = operation
-  const again = regained(history, tenure)
+  const again = regained(history, operation, tenure)
   if (again !== undefined) return overrun(history, operation, again)
   if (left <= tenure.to + history.slack || wasForgotten(history, operation, tenure)) {
     return []
   }
   if (wasDetached(history, operation, left)) return []
+  if (tenure.isFreed && isOfOneResumedTwice(history, operation)) return []
   const when = `until ${left.toFixed(1)}, and ${tenure.name} was its own until ${tenure.to.toFixed(1)}`
-  if (tenure.isFreed || !isExplained(history, operation, tenure.to, left)) {
+  if (tenure.isFreed || !isExplained(history, operation, tenure.to + unseenPause(history, operation, tenure), left)) {
     return [{ rule: "exclusion", at: tenure.to, what: `${show(operation)} ran ${when}` }]
   }
-  return isReported(operation) || isUnnoticed(history, operation, tenure) ? [] : [{
+  return isReported(history, operation) || isUnnoticed(history, operation, tenure) ? [] : [{
     rule: "loss",
     at: left,
     what: `${show(operation)} ran ${when}, and came to ${outcome!.kind} ${outcome!.errors.join(" ")}`
@@ -195,7 +249,7 @@ const tooLong = (history: History, operation: Operation, tenure: Tenure): Readon
 const unseen = (history: History, holders: ReadonlyArray<Operation>): ReadonlyArray<Violation> => {
   const sure = holders.filter((operation) => !wasDetached(history, operation, Infinity))
   const isExcused = (operation: Operation, from: number, to: number) =>
-    isReported(operation) && (to - from <= history.slack || isExplained(history, operation, from, to))
+    isReported(history, operation) && (to - from <= history.slack || isExplained(history, operation, from, to))
   return history.shared.size > 0 || history.forgotten.length > 0 ?
     [] :
     sure.flatMap((one, i) =>
@@ -203,13 +257,34 @@ const unseen = (history: History, holders: ReadonlyArray<Operation>): ReadonlyAr
         const from = Math.max(one.entered!, other.entered!)
         const to = Math.min(one.left, other.left)
         const isTogether = one.process !== other.process && from < to &&
-          one.names.some((name) => other.names.includes(name))
+          one.names.some((name) =>
+            other.names.includes(name) && !fit([history.shareOf(one, name), history.shareOf(other, name)])
+          )
         return isTogether && !isExcused(one, from, to) && !isExcused(other, from, to)
           ? [{ rule: "exclusion", at: from, what: `${show(one)} and ${show(other)} were inside at once` }]
           : []
       })
-    )
+    ).concat(sure.flatMap((one) => crowded(history, one, sure, isExcused)))
 }
+
+// Of permits each two may be within the limit, and all together above it.
+const crowded = (
+  history: History,
+  one: Operation,
+  all: ReadonlyArray<Operation>,
+  isExcused: (operation: Operation, from: number, to: number) => boolean
+): ReadonlyArray<Violation> =>
+  one.names.flatMap((name): ReadonlyArray<Violation> => {
+    const at = one.entered!
+    const inside = all.filter((other) =>
+      other.names.includes(name) && other.entered! <= at && at < other.left - history.slack &&
+      !isExcused(other, at, other.left)
+    )
+    const limit = history.shareOf(one, name)?.limit
+    return limit === undefined || limit === "shared" || fit(inside.map((other) => history.shareOf(other, name)))
+      ? []
+      : [{ rule: "limit", at, what: `${inside.map(show).join("; and ")} were inside at once` }]
+  })
 
 // Those of one lease exclude each other, but for those around them.
 const together = (history: History, operations: ReadonlyArray<Operation>): ReadonlyArray<Violation> =>
@@ -247,7 +322,7 @@ const isOfOneResumedTwice = (history: History, operation: Operation): boolean =>
 
 // A scope that has a lease is told of its detachment, and not interrupted, as a body is; the one that detaches goes on.
 const isLetGo = (history: History, operation: Operation, at: number): boolean =>
-  (operation.step.op === "hold" && operation.step.way === "acquire" && wasDetached(history, operation, at)) ||
+  (operation.step.op !== "resume" && isInHand(operation.step) && wasDetached(history, operation, at)) ||
   Array.from(history.operations.values()).some(({ began, names, outcome, step, within }) =>
     step.op === "lease" && step.action === "detach" && outcome?.kind === "Done" && began <= at + history.slack &&
     within.includes(operation.id) && names.some((name) => operation.names.includes(name))

@@ -64,6 +64,10 @@ const ofExtensions: ReadonlySet<string> = new Set(["Fence", "Holder", "Waiting"]
 const asReference = (response: Response): Response =>
   Object.fromEntries(Object.entries(response).filter(([field]) => !ofExtensions.has(field))) as Response
 
+// What a Talker does not send where the server has not named what it needs.
+const needsExtension = ({ Action, Fence, Heir, Limit }: Request): boolean =>
+  Action === "Describe" || (Fence ?? Heir ?? Limit) !== undefined
+
 /** A Talker of one process, between which and its server things go wrong. */
 export const faulty = (talker: Talker["Service"], faults: Faults, process: number): Talker["Service"] => {
   const is = (kind: FaultKind) => faults.is(kind, process)
@@ -72,7 +76,7 @@ export const faulty = (talker: Talker["Service"], faults: Faults, process: numbe
     const isPlain = is("plain") || !faults.extensions
     const patience = is("deaf") ? deafTimeout : answerTimeout
     if (is("refuse")) return failed(request, "OpenFailed")
-    if (is("lose") || (isPlain && (request.Fence ?? request.Heir) !== undefined)) return failed(request, "Closed")
+    if (is("lose") || (isPlain && needsExtension(request))) return failed(request, "Closed")
     if (is("silent")) return failed(request, "AnswerTimeout", patience)
     if (is("busy")) return Effect.succeed({ Status: "NO" })
     const answer = isPlain ? Effect.map(talker.talk(plain), asReference) : talker.talk(request)

@@ -5,6 +5,7 @@
  * fibers meet, and some have several.
  */
 import { Draw } from "./Draw.ts"
+import { crash, type Drawing, drawKinds, endingByItself, kindSteps, skewed } from "./generateKinds.ts"
 import {
   type Fault,
   type FaultKind,
@@ -24,16 +25,18 @@ const waits = [0, 300, 1000, 3000, undefined]
 /** How deep steps are within each other. */
 const maxDepth = 4
 
-class Composer {
+class Composer implements Drawing {
   readonly draw: Draw
   readonly lockers: ReadonlyArray<LockerSpec>
+  private readonly mutexes: number
 
   constructor(draw: Draw, lockers: ReadonlyArray<LockerSpec>) {
     this.draw = draw
     this.lockers = lockers
+    this.mutexes = lockers.filter(({ kind }) => kind === undefined).length
   }
 
-  millis(): number {
+  readonly millis = (): number => {
     const { draw } = this
     return draw.weighed([[5, draw.below(20)], [4, draw.below(400)], [1, draw.below(3000)]])
   }
@@ -43,12 +46,14 @@ class Composer {
   }
 
   private locker(): number {
+    return this.draw.below(this.mutexes)
+  }
+
+  private any(): number {
     return this.draw.below(this.lockers.length)
   }
 
-  private body(depth: number): Steps {
-    return this.steps(depth + 1, 3)
-  }
+  readonly body = (depth: number): Steps => this.steps(depth + 1, 3)
 
   private step(depth: number): Step {
     const { draw } = this
@@ -70,7 +75,8 @@ class Composer {
       [deep * 0.4, () => ({ op: "interrupt", yields: draw.below(30), body: this.body(depth) })],
       [deep * 0.3, () => ({ op: "uninterruptible", body: this.body(depth).map(bounded) })],
       [deep * 0.3, () => this.finalizer(depth)],
-      [deep * 0.5, () => ({ op: "repeat", times: 2 + draw.below(4), body: this.body(depth) })]
+      [deep * 0.5, () => ({ op: "repeat", times: 2 + draw.below(4), body: this.body(depth) })],
+      ...kindSteps(this, depth)
     ])
     return make()
   }
@@ -129,7 +135,7 @@ class Composer {
     const wait = this.draw.pick(waits)
     return {
       op: "holdAll",
-      lockers: [this.locker(), this.locker()],
+      lockers: [this.locker(), this.mutexes < this.lockers.length ? this.any() : this.locker()],
       ...(wait === undefined ? {} : { wait }),
       body: this.body(depth)
     }
@@ -161,16 +167,22 @@ class Composer {
 
 // What cannot be interrupted and waits for ever may wait for itself.
 const bounded = (step: Step): Step => {
-  const inner = "body" in step ? { ...step, body: step.body.map(bounded) } : step
+  const inner = endingByItself("body" in step ? { ...step, body: step.body.map(bounded) } : step)
   return inner.op === "hold" || inner.op === "holdAll" ? { ...inner, wait: inner.wait ?? 1_000 } : inner
 }
 
-const process = (draw: Draw, few: boolean, hasIds: boolean): Process => {
-  const lockers = Array.from({ length: 1 + draw.below(3) }, (): LockerSpec => ({
+const process = (
+  draw: Draw,
+  few: boolean,
+  hasIds: boolean,
+  kinds: () => ReadonlyArray<LockerSpec>
+): Process => {
+  const mutexes = Array.from({ length: 1 + draw.below(3) }, (): LockerSpec => ({
     name: few ? names[0]! : draw.pick(names),
     ttl: draw.pick(ttls),
     ...(hasIds && draw.chance(0.4) ? { id: "shared" } : {})
   }))
+  const lockers = [...mutexes, ...kinds()]
   const composer = new Composer(draw, lockers)
   return { lockers, fibers: Array.from({ length: 1 + draw.below(3) }, () => composer.steps(0, 4)) }
 }
@@ -214,7 +226,7 @@ const withWallClockOnly = (process: Process): Process => ({ ...process, hasWallC
 const varied = (draw: Draw, step: Step): Step => {
   const inner = "body" in step ? { ...step, body: step.body.map((one) => varied(draw, one)) } : step
   if (inner.op === "holdAll") return draw.chance(0.3) ? { ...inner, proved: true } : inner
-  if (inner.op !== "hold") return inner
+  if (inner.op !== "hold" || inner.side !== undefined || inner.weight !== undefined) return inner
   const labelled = draw.chance(0.2) ? { ...inner, label: "somebody" } : inner
   return labelled.way === "withLockIfAvailable" && draw.chance(0.3)
     ? { ...labelled, way: "withLockProvidedIfAvailable" }
@@ -232,7 +244,12 @@ export const generate = (seed: number): Program => {
   const few = draw.chance(0.6)
   const hasIds = draw.chance(0.15)
   const count = draw.weighed([[2, 1], [4, 2], [1, 3]])
-  const processes = Array.from({ length: count }, () => process(draw, few, hasIds))
+  // Of its own, so that a program without kinds is what it would be if there were none.
+  const more = new Draw(seed + 2 ** 32)
+  const hasKinds = more.chance(0.5)
+  const permits = 1 + more.below(4)
+  const kinds = () => hasKinds ? drawKinds(more, permits) : []
+  const processes = Array.from({ length: count }, () => process(draw, few, hasIds, kinds))
   const some = draw.chance(0.3) ? 0 : 1 + draw.below(4)
   const extensions = draw.chance(0.85)
   const latency = draw.pick([1, 5, 30])
@@ -244,5 +261,7 @@ export const generate = (seed: number): Program => {
     : drawn
   const machines = processes.map((one) => draw.chance(0.5) ? withWallClockOnly(one) : one)
     .map((one) => variedProcess(draw, one))
-  return { seed, extensions, latency, processes: machines, faults: lasting, closesAtOnce }
+    .map((one) => hasKinds ? skewed(more, one) : one)
+  const struck = some > 0 ? [...lasting, ...crash(more, count)] : lasting
+  return { seed, extensions, latency, processes: machines, faults: struck, closesAtOnce }
 }

@@ -4,12 +4,12 @@
  * What one step fails with is caught, as a user would, and the next step is done; but for what the program says is to
  * fail, and for interruptions, which end what they interrupt.
  */
-import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -17,110 +17,14 @@ import * as Stream from "effect/Stream"
 import * as Cell from "../../client/Cell.ts"
 import * as Lease from "../../client/Lease.ts"
 import * as Locker from "../../client/Locker.ts"
-import type { Talker } from "../../transport/Talker.ts"
+import { type At, type Doing, type HandedOn, inHand, inside, operation, type Shared } from "./Doing.ts"
+import { claimOf, holdKind, performKind } from "./doingKinds.ts"
 import type { LeaseAction, PlainAction, Process, Step, Steps } from "./Program.ts"
-import type { Ended, Recorder } from "./Trace.ts"
-import { CurrentOperation, type Runner } from "./World.ts"
-
-/** What the fibers of a process share. */
-export interface Shared {
-  readonly process: number
-  readonly runner: Runner
-  readonly recorder: Recorder
-  readonly lockers: ReadonlyArray<Locker.Locker>
-  /** Fibers that nobody waits for but the end of the run. */
-  readonly leftBehind: Array<Fiber.Fiber<unknown, unknown>>
-  /** Fibers that end when the lease does that they listen to. */
-  readonly listeners: Array<{ readonly fiber: Fiber.Fiber<unknown, unknown>; readonly to: string }>
-  /** Which operation holds a lease. */
-  readonly holders: Map<Lease.Lease, number>
-  token: Lease.Token | undefined
-  lastLease: Lease.Lease | undefined
-  /** What all processes share: a token is data, which may be sent to another. */
-  readonly handedOn: HandedOn
-}
-
-/** The lease that was detached last in any process. */
-export interface HandedOn {
-  token: Lease.Token | undefined
-}
-
-/** Where a fiber is. */
-interface At {
-  readonly shared: Shared
-  readonly within: ReadonlyArray<number>
-  readonly lease: Lease.Lease | undefined
-}
-
-type Doing<A = unknown> = Effect.Effect<A, unknown, Talker>
+import type { Recorder } from "./Trace.ts"
+import type { Runner } from "./World.ts"
 
 const Held = Lease.tag("effect-dlm/testing/programs")
 const AlsoHeld = Lease.tag("effect-dlm/testing/programs/also")
-
-/** What an error is called: by its tag, and what it tells beside it. */
-interface Named {
-  readonly _tag: string
-  readonly reason?: Named
-  readonly phase?: string
-}
-
-// What stands between a lease and the server is told as the server's Lockers are told it.
-const nameOf = ({ _tag, phase, reason }: Named): string => {
-  if (_tag === "LockUnavailable" && reason !== undefined) return nameOf(reason)
-  const detail = reason?._tag ?? (_tag === "TransportError" ? phase : undefined)
-  return detail === undefined ? _tag : `${_tag}:${detail}`
-}
-
-/** The errors of an outcome, each by its tag and its reason. */
-export const outcomeOf = (exit: Exit.Exit<unknown, unknown>): Ended => {
-  if (Exit.isSuccess(exit)) {
-    const { value } = exit
-    if (Option.isOption(value) && Option.isNone(value)) return { kind: "None", errors: [] }
-    return { kind: "Done", errors: [], ...(typeof value === "boolean" ? { value } : {}) }
-  }
-  const errors = exit.cause.reasons.filter(Cause.isFailReason).map(({ error }) => nameOf(error as Named))
-  return {
-    kind: errors.length > 0 ? "Failed" : Exit.hasDies(exit) ? "Died" : "Interrupted",
-    errors
-  }
-}
-
-const operation = (
-  at: At,
-  step: Step,
-  names: ReadonlyArray<string>,
-  run: (id: number) => Doing,
-  used?: Lease.Lease
-): Doing =>
-  Effect.suspend(() => {
-    const { holders, process, recorder } = at.shared
-    const id = recorder.nextId()
-    const lease = used && holders.get(used)
-    recorder.note({ _tag: "Began", id, process, step, names, within: at.within, lease })
-    return Effect.onExit(
-      Effect.provideService(Effect.suspend(() => run(id)), CurrentOperation, id),
-      (exit) => Effect.sync(() => recorder.note({ _tag: "Ended", id, outcome: outcomeOf(exit) }))
-    )
-  })
-
-const inside = (
-  at: At,
-  id: number,
-  lease: Lease.Lease | undefined,
-  steps: Steps,
-  isBody = true
-): Doing =>
-  Effect.suspend(() => {
-    const { shared } = at
-    const { recorder } = shared
-    if (lease !== undefined) {
-      shared.lastLease = lease
-      if (!shared.holders.has(lease)) shared.holders.set(lease, id)
-    }
-    if (isBody) recorder.note({ _tag: "Entered", id })
-    const done = run({ shared, within: [...at.within, id], lease: lease ?? at.lease }, steps)
-    return isBody ? Effect.ensuring(done, Effect.sync(() => recorder.note({ _tag: "Left", id }))) : done
-  })
 
 /** Does steps one after another. */
 export const run = (at: At, steps: Steps): Doing<void> =>
@@ -158,42 +62,63 @@ const perform = (at: At, step: Step, forked: Array<Fiber.Fiber<unknown, unknown>
       )
     }
     case "hold": {
-      const locker = shared.lockers[step.locker]!
-      return operation(at, step, [locker.name], (id) => hold(at, step, locker, id))
+      const { name } = shared.specs[step.locker]!
+      return operation(at, step, [name], (id) => hold(at, step, id))
     }
     case "holdAll": {
-      const lockers = step.lockers.map((at) => shared.lockers[at]!)
-      const names = Array.from(new Set(lockers.map(({ name }) => name)))
-      return operation(
-        at,
-        step,
-        names,
-        (id) => {
-          const body = inside(at, id, undefined, step.body)
-          const [first, second] = lockers
-          return step.proved === true && first !== undefined && second !== undefined
-            ? Effect.andThen(Effect.all([Held, AlsoHeld]), body).pipe(
-              Lease.withLocksProvided([[Held, first], [AlsoHeld, second]], { wait: step.wait })
-            )
-            : Lease.withLocks(body, lockers, { wait: step.wait })
-        }
-      )
+      const names = Array.from(new Set(step.lockers.map((locker) => shared.specs[locker]!.name)))
+      return operation(at, step, names, (id) => holdAll(at, step, id))
     }
     case "resume": {
       const { token } = step.ofAny === true ? shared.handedOn : shared
       return token === undefined ? Effect.void : resume(at, step, token)
     }
     default:
-      return operation(at, step, [], (id) => around(at, step, id, forked))
+      return performKind(at, step) ??
+        operation(at, step, [], (id) => around(at, step as Around, id, forked))
   }
+}
+
+type HoldAll = Extract<Step, { readonly op: "holdAll" }>
+
+const holdAll = ({ shared, ...rest }: At, { body, lockers, proved, wait }: HoldAll, id: number): Doing => {
+  const held = inside({ shared, ...rest }, id, undefined, body)
+  const [first, second] = lockers.map((locker) => shared.lockers[locker])
+  if (proved === true && first !== undefined && second !== undefined) {
+    return Effect.andThen(Effect.all([Held, AlsoHeld]), held).pipe(
+      Lease.withLocksProvided([[Held, first], [AlsoHeld, second]], { wait })
+    )
+  }
+  const targets = Effect.forEach(
+    lockers,
+    (locker): Doing<Lease.Target> => {
+      const known = shared.lockers[locker]
+      return known === undefined ? claimOf(shared.specs[locker]!) : Effect.succeed(known)
+    }
+  )
+  // What is in place of a Locker says no time to live.
+  const ttl = lockers.map((locker) => shared.specs[locker]!).find(({ kind }) => kind !== undefined)?.ttl
+  return Effect.flatMap(targets, (targets) => Lease.withLocks(held, targets, { wait, ttl }))
 }
 
 type Hold = Extract<Step, { readonly op: "hold" }>
 
-const hold = (at: At, step: Hold, locker: Locker.Locker, id: number): Doing => {
+const hold = (at: At, step: Hold, id: number): Doing => {
   const poll = step.poll === undefined ? undefined : Schedule.spaced(Duration.millis(step.poll))
-  const ttl = step.byName === true ? locker.ttl : undefined
-  const options = { wait: step.wait, margin: step.margin, maxHold: step.maxHold, poll, ttl, label: step.label }
+  const options = { wait: step.wait, margin: step.margin, maxHold: step.maxHold, poll, label: step.label }
+  const locker = at.shared.lockers[step.locker]
+  return locker === undefined
+    ? holdKind(at, step, at.shared.specs[step.locker]!, options, id)
+    : holdLocker(at, step, locker, { ...options, ttl: step.byName === true ? locker.ttl : undefined }, id)
+}
+
+const holdLocker = (
+  at: At,
+  step: Hold,
+  locker: Locker.Locker,
+  options: Lease.AcquireOptions,
+  id: number
+): Doing => {
   const target: Lease.Target<"exclusive"> = step.byName === true ? locker.name : locker
   switch (step.way) {
     case "withLock":
@@ -209,22 +134,16 @@ const hold = (at: At, step: Hold, locker: Locker.Locker, id: number): Doing => {
         Lease.withLockProvidedIfAvailable(Held, target, {
           margin: step.margin,
           maxHold: step.maxHold,
-          ttl,
+          ttl: options.ttl,
           label: step.label
         })
       )
     case "use":
       return Lease.use(target, options, (lease) => inside(at, id, lease, step.body))
-    case "acquire":
+    default:
       return Effect.scoped(Effect.flatMap(Lease.acquire(target, options), (lease) => inHand(at, lease, step.body, id)))
   }
 }
-
-// As the docs say: raced against the loss, which is looked for at the end as well.
-const inHand = (at: At, lease: Lease.Lease, body: Steps, id: number): Doing =>
-  Effect.raceFirst(lease.lost, inside(at, id, lease, body)).pipe(
-    Effect.tap(Effect.flatMap(lease.state, (state) => state === "Lost" ? lease.lost : Effect.void))
-  )
 
 const resume = (at: At, step: Extract<Step, { readonly op: "resume" }>, token: Lease.Token): Doing =>
   operation(at, step, [token.name], (id) =>
@@ -385,15 +304,18 @@ export const start = (
   recorder: Recorder,
   { handedOn, prefix }: { readonly prefix: string; readonly handedOn: HandedOn }
 ): Effect.Effect<Shared> => {
+  const specs = lockers.map((spec) => ({ ...spec, name: prefix + spec.name }))
   const made = Effect.forEach(
-    lockers,
+    lockers.filter(({ kind }) => kind === undefined),
     ({ id, name, ttl }) => Locker.make(prefix + name, { ttl, id: id && prefix + id })
   )
   return Effect.map(Effect.provideContext(Effect.orDie(made), runner.context), (lockers) => {
     const leftBehind = new Array<Fiber.Fiber<unknown, unknown>>()
     const listeners: Shared["listeners"] = []
     const noLease = { holders: new Map<Lease.Lease, number>(), token: undefined, lastLease: undefined }
-    const shared: Shared = { process, runner, recorder, lockers, leftBehind, listeners, handedOn, ...noLease }
+    const crashed = Latch.makeUnsafe()
+    const own = { process, runner, recorder, crashed, lockers, specs, prefix, run, leftBehind, listeners }
+    const shared: Shared = { ...own, isDead: false, handedOn, ...noLease }
     for (const steps of fibers) {
       leftBehind.push(Effect.runForkWith(runner.context)(run({ shared, within: [], lease: undefined }, steps)))
     }

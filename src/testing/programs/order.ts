@@ -37,11 +37,17 @@ interface Turn {
 
 const turnOf = (history: History, operation: Operation): ReadonlyArray<Turn> => {
   const first = history.asked(operation).find(({ asked }) => asked.wait !== undefined)
-  const { ended, entered, outcome } = operation
+  const { ended, entered, id, names: [name = ""], outcome } = operation
   const isServed = entered !== undefined || outcome?.errors.includes("AcquireTimeout") === true
+  // The server has refused it as the answer left; with mutexes it is the one that is let in then that hears of it later.
+  const answered = history.shareOf(operation, name) === undefined ? 0 : history.trace.program.latency + history.slack
+  // Of those who go in together one that has waited for long asks once more before it begins.
+  const letInAt = history.shareOf(operation, name) === undefined
+    ? undefined
+    : history.tenures.find((tenure) => tenure.name === name && history.askersOf(tenure).has(id))?.from
   return first === undefined || !isServed || history.isShared(first.asked.owner)
     ? []
-    : [{ operation, since: first.asked.at, until: entered ?? ended }]
+    : [{ operation, since: first.asked.at, until: letInAt ?? entered ?? ended - answered }]
 }
 
 // Where nothing goes wrong, the server serves those that wait in the order of their coming, however often they ask.

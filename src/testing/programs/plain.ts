@@ -84,6 +84,10 @@ const inDoubt = (history: History, operation: Operation): ReadonlyArray<Violatio
       Array.from(history.exchanges.values()).some(({ asked }) =>
         asked.action === "Put" && asked.owner === tenure.owner && asked.name === tenure.name
       )
-    return askers.has(operation.id) && !isKnown && !history.isShared(tenure.owner) && tenure.to > by
+    // What was refused before it began is in no doubt.
+    const mayBeOwn = history.asked(operation).some(({ answered, asked, status }) =>
+      asked.action === "Lock" && !(status === "NotOwner" && answered <= tenure.from)
+    )
+    return askers.has(operation.id) && mayBeOwn && !isKnown && !history.isShared(tenure.owner) && tenure.to > by
   }).map(({ to }) => violation(operation, ended, `does not know of the lock, and held it until ${to.toFixed(1)}`))
 }

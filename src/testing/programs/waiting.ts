@@ -3,7 +3,8 @@
  */
 import { grace, insists, jumpTolerance, releasePatience } from "./bounds.ts"
 import { type History, type Operation, show } from "./History.ts"
-import { longestTtl } from "./Program.ts"
+import { mayBeFull } from "./limits.ts"
+import { isHold, isInHand, longestTtl } from "./Program.ts"
 import type { Violation } from "./Violation.ts"
 
 export const waiting = (history: History): ReadonlyArray<Violation> => {
@@ -27,23 +28,28 @@ const evidence = (history: History, operation: Operation): ReadonlyArray<Violati
   const isLock = step.op === "plain" && step.action === "lock" && outcome?.errors.includes("NotOwner")
   if (says !== true && isLock !== true) return []
   if (operation.entered !== undefined || step.op === "lease") return []
+  const shares = names.filter((name) => history.shareOf(operation, name) !== undefined)
+  if (shares.some((name) => mayBeFull(history, operation, name))) return []
   const wasTaken = history.tenures.some((tenure) => {
     const askers = history.askersOf(tenure)
     // What the server forgot is its process's, as far as that knows.
     const isOwn = Array.from(askers).some((id) => history.operations.get(id)!.process === operation.process)
     const to = tenure.isForgotten && isOwn ? tenure.until : tenure.to
     if (!names.includes(tenure.name) || to < began || tenure.from > ended || askers.has(operation.id)) return false
+    // Of a name that several may hold it may have been there all that time.
+    if (shares.includes(tenure.name)) return false
     // What a body around it holds is its own, until that is over. A plain operation is another owner always.
     return step.op === "plain" || isHandedOn(history, operation, tenure.from) ||
       !history.around(operation).some(({ id, left }) => askers.has(id) && left > ended + history.slack)
   })
   // One of the same process has it, or is giving it back; one that this is within only where its body is over.
+  const alone = history.isWithinHold(operation) ? names : names.filter((name) => !shares.includes(name))
   const another = Array.from(history.operations.values()).some((other) => {
     const from = mayHoldPart(history, other) ? other.began : other.entered
     return from !== undefined && from <= ended && other.ended >= began &&
       other.process === operation.process && other.id !== operation.id &&
       (!operation.within.includes(other.id) || other.left <= ended + history.slack) &&
-      other.names.some((name) => names.includes(name))
+      other.names.some((name) => alone.includes(name))
   }) || (!history.seesStore && isHandedOn(history, operation, began))
   // Whether all of an id have given back is not known while that is in doubt. Where the store is not seen, an answer that
   // one of the same process was given is all there is, to what was asked in that wait: what is older says nothing of it.
@@ -61,8 +67,10 @@ const evidence = (history: History, operation: Operation): ReadonlyArray<Violati
   }]
 }
 
-// One that waits for the rest of its names, as far as can be told where the store is not seen.
-const mayHoldPart = (history: History, { step }: Operation): boolean => step.op === "holdAll" && !history.seesStore
+// One that waits for the rest of its names, or looks for a result: the store says what it holds, but of the lease around it.
+const mayHoldPart = (history: History, operation: Operation): boolean =>
+  (operation.step.op === "holdAll" && (!history.seesStore || history.isWithinHold(operation))) ||
+  operation.step.op === "once"
 
 // What was detached, or is being, is held for its token, also where the body that does so goes on.
 const isHandedOn = (history: History, { ended, names, process }: Operation, since: number): boolean =>
@@ -74,7 +82,8 @@ const isHandedOn = (history: History, { ended, names, process }: Operation, sinc
     other.ended >= since && other.began <= ended
   )
 
-const expected = /^(AcquireTimeout|LeaseLost:(MaxHold|Released)|NotOwner|NotFound|NoData|Corruption|OwnFailure)$/
+const expected =
+  /^(AcquireTimeout|Deadlock|LeaseLost:(MaxHold|Released)|NotOwner|NotFound|NoData|Corruption|OwnFailure)$/
 
 // Where nothing goes wrong, nothing fails that would only then.
 const failure = (history: History, operation: Operation): ReadonlyArray<Violation> => {
@@ -82,10 +91,13 @@ const failure = (history: History, operation: Operation): ReadonlyArray<Violatio
   const { extensions, faults } = history.trace.program
   if (faults.length > 0 || outcome === undefined || history.stillWithin(process, operation.began, ended) > 0) return []
   // What a body left behind waits for a lease of its own.
-  const isLeft = step.op === "hold" && step.way !== "acquire" && operation.entered === undefined
+  const isLeft = step.op === "hold" && !isInHand(step) && operation.entered === undefined
   const may = (error: string) =>
     (expected.test(error) && !(isLeft && error === "LeaseLost:Released")) ||
     (error === "FeatureMissing" && !extensions) ||
+    // Whether another limit was there is looked at elsewhere. Where several hold a name, it keeps no data.
+    (error === "Conflict" && (step.op === "hold" || step.op === "holdAll")) ||
+    (error === "DataError" && step.op === "lease" && isOfSeveral(history, operation)) ||
     // The lease may have been lost by a pause before.
     (error === "LeaseLost:Expired" && (step.op === "lease" || history.isWithinHold(operation)) &&
       history.stillOf(process).length > 0) ||
@@ -101,11 +113,17 @@ const failure = (history: History, operation: Operation): ReadonlyArray<Violatio
   }))
 }
 
+const isOfSeveral = (history: History, { names }: Operation): boolean =>
+  Array.from(history.operations.values()).some((other) =>
+    names.some((name) => history.shareOf(other, name) !== undefined)
+  )
+
 const passing = /^(TransportError:|ServerBusy$|AcquireTimeout$)/
 
 // While there is time, neither an error that can pass ends a wait, nor that another holds the name.
 const patience = (history: History, operation: Operation): ReadonlyArray<Violation> => {
   const { began, ended, entered, outcome, step } = operation
+  if (step.op === "elect") return campaigning(history, operation)
   if ((step.op !== "hold" && step.op !== "holdAll") || entered !== undefined) return []
   const until = began + (waitOf(operation) ?? Infinity)
   const error = outcome?.errors.find((error) => passing.test(error))
@@ -113,6 +131,20 @@ const patience = (history: History, operation: Operation): ReadonlyArray<Violati
     rule: "patience",
     at: ended,
     what: `${show(operation)} failed with ${error} after ${(ended - began).toFixed(1)} ms, and had more time`
+  }]
+}
+
+// It goes on for ever: it ends by what its body comes to alone.
+const campaigning = (history: History, operation: Operation): ReadonlyArray<Violation> => {
+  const { ended, id, outcome } = operation
+  const error = outcome?.errors.find((error) => passing.test(error) || error.startsWith("LeaseLost"))
+  const last = Array.from(history.operations.values()).findLast(({ step, within }) =>
+    step.op === "lead" && within.at(-1) === id
+  )
+  return error === undefined || last?.outcome?.kind === "Died" ? [] : [{
+    rule: "patience",
+    at: ended,
+    what: `${show(operation)} failed with ${error}, and was to go on`
   }]
 }
 
@@ -146,24 +178,27 @@ const giving = (history: History, operation: Operation): ReadonlyArray<Violation
   }]
 }
 
+const isLeadOf = (lead: Operation, { id, step }: Operation, at: number): boolean =>
+  step.op === "elect" && lead.step.op === "lead" && lead.within.at(-1) === id && lead.began <= at
+
 // What has not begun its body is interrupted at once.
 const interruptions = (history: History): ReadonlyArray<Violation> =>
   history.trace.events.flatMap((event) =>
     event._tag !== "Interrupted" ? [] : Array.from(history.operations.values()).flatMap((operation) => {
       const { began, ended, entered = Infinity, process, step, within } = operation
-      if (
-        step.op !== "hold" && step.op !== "holdAll" && step.op !== "resume" &&
-        !(step.op === "plain" && step.action.endsWith("ock"))
-      ) return []
+      if (!isHold(step) && !(step.op === "plain" && step.action.endsWith("ock"))) return []
+      // One that leads is given back as any body.
+      if (Array.from(history.operations.values()).some((lead) => isLeadOf(lead, operation, event.at))) return []
       if (began > event.at || ended <= event.at || entered <= event.at || !within.includes(event.id)) return []
       const around = history.around(operation).slice(within.indexOf(event.id) + 1)
       const isProtected = around.some(({ step }) =>
         step.op === "uninterruptible" || step.op === "finalizer" || step.op === "fork"
       )
-      const isDeaf = step.op === "plain" && history.faults("deaf", process).length > 0
+      const isDeaf = (step.op === "plain" || step.op === "once") && history.faults("deaf", process).length > 0
       const late = ended - event.at - history.stillWithin(process, event.at, ended)
-      // What it has of several names already is given back.
-      const allowed = history.slack + (operation.names.length > 1 ? releasePatience : 0)
+      // What it has of several names already is given back, and what it has to look for a result under.
+      const hasSome = operation.names.length > 1 || step.op === "once"
+      const allowed = history.slack + (hasSome ? releasePatience : 0)
       return isProtected || isDeaf || late <= allowed ? [] : [{
         rule: "interruption" as const,
         at: event.at,

@@ -63,7 +63,10 @@ const steps = (history: History, { listener, states }: Told): ReadonlyArray<Viol
   })
 
 // Whoever listened since before a loss was told of it.
-const untold = ({ operations }: History, { listener, states }: Told): ReadonlyArray<Violation> => {
+const untold = (history: History, { listener, states }: Told): ReadonlyArray<Violation> => {
+  const { operations } = history
+  // The dead are told of nothing.
+  if (history.crashed(listener.process) < Infinity) return []
   const holder = listener.lease === undefined ? undefined : operations.get(listener.lease)
   const loss = holder?.outcome?.errors.find((error) => /^LeaseLost:(?!Released)/.test(error))
   const last = states.at(-1)!
