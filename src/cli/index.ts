@@ -10,6 +10,7 @@ import * as NodeProcess from "../node/NodeProcess.ts"
 import * as StandardStreams from "../node/StandardStreams.ts"
 import * as Utf8 from "../node/Utf8.ts"
 import { version } from "./clientVersion.ts"
+import { elect } from "./elect.ts"
 import { identity } from "./identity.ts"
 import * as Requests from "./requests.ts"
 import { run } from "./run.ts"
@@ -21,6 +22,7 @@ const dlm = Command.make("dlm").pipe(
   Command.withSubcommands([
     serve,
     run,
+    elect,
     Requests.lock,
     Requests.unlock,
     Requests.test,

@@ -139,7 +139,11 @@ export const deferSignals = (
     }
     // Without one in front this process is what the terminal stops.
     const signals = isInForeground && !hasFront ? forwarded.filter((signal) => signal !== "SIGTSTP") : forwarded
-    return Effect.as(listening(signals, received), (to: (signal: NodeJS.Signals) => void) => {
+    const deaf = Effect.acquireRelease(
+      Effect.sync(() => signals.forEach((signal) => heard.add(signal))),
+      () => Effect.sync(() => signals.forEach((signal) => heard.delete(signal)))
+    )
+    return Effect.as(Effect.andThen(deaf, listening(signals, received)), (to: (signal: NodeJS.Signals) => void) => {
       pass = to
       deferred.forEach(pass)
     })

@@ -13,7 +13,7 @@ import { dlm } from "./processes.ts"
 const timeout = 180_000
 
 const requests = ["lock", "unlock", "test", "put", "get", "erase", "version"]
-const commands = ["serve", "run", ...requests, "identity"]
+const commands = ["serve", "run", "elect", ...requests, "identity"]
 
 /** What a cell of the table says, such as "all but `identity`" or "`run`, requests". */
 const commandsOf = (cell: string): ReadonlyArray<string> => {
