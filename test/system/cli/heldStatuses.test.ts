@@ -167,7 +167,7 @@ const cases: Readonly<Record<string, Case>> = {
         "elect",
         "told, leading",
         "--again",
-        ...sh("sleep 60 & trap 'kill $!; wait; exit 42' TERM; echo pid $$; wait")
+        ...sh("sleep 60 & trap 'wait; exit 42' TERM; echo pid $$; wait")
       ])
       yield* run.prints(/^pid/)
       yield* run.signal("SIGTERM")
@@ -187,7 +187,7 @@ const cases: Readonly<Record<string, Case>> = {
     }),
   "`elect`: the lead was lost": () =>
     Effect.gen(function*() {
-      const script = "sleep 60 & trap 'kill $!; wait; echo got TERM; exit 5' TERM; echo pid $$; wait"
+      const script = "sleep 60 & trap 'wait; echo got TERM; exit 5' TERM; echo pid $$; wait"
       const { another, lose, run } = yield* losing("lost, leading", script)
       yield* lose
       yield* run.prints(/got TERM\n/)
@@ -205,7 +205,7 @@ const cases: Readonly<Record<string, Case>> = {
     Effect.gen(function*() {
       // A signal that only the command is to hear is none to end by.
       const script =
-        "sleep 60 & trap 'kill $!; wait; exit 3' USR1; trap 'kill $!; wait; exit 4' TERM; echo pid $$; wait"
+        "sleep 60 & trap 'wait; exit 3' USR1; trap 'wait; exit 4' TERM; echo pid $$; wait"
       const run = yield* (yield* Server).start(["elect", "again", "--again", ...sh(script)])
       yield* run.prints(/^pid \d+\n/)
       yield* run.signal("SIGUSR1")

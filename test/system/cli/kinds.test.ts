@@ -18,7 +18,7 @@ const sh = (script: string, ...args: ReadonlyArray<string>) => ["--", "sh", "-c"
 /** Starts a command that says so, and ends once it is told to. */
 const inside = Effect.fnUntraced(function*(args: ReadonlyArray<string>, port?: string) {
   const server = yield* Server
-  const script = "sleep 120 & trap 'kill $!; wait; exit 0' USR1; echo pid $$; wait"
+  const script = "sleep 120 & trap 'wait; exit 0' USR1; echo pid $$; wait"
   const run = yield* server.start([...args, ...sh(script)], port === undefined ? {} : { env: { DLM_PORT: port } })
   return { ...run, isIn: run.prints(/^pid \d+\n/), end: Effect.andThen(run.signal("SIGUSR1"), run.ended) }
 })
@@ -220,7 +220,7 @@ layer(services, live)("dlm elect", (it) => {
       Effect.gen(function*() {
         const server = yield* Server
         const script =
-          "sleep 120 & trap 'kill $!; wait; exit 0' TERM; echo pid $$; echo \"$DLM_NAME/$DLM_FENCE/$DLM_PORT\"; wait"
+          "sleep 120 & trap 'wait; exit 0' TERM; echo pid $$; echo \"$DLM_NAME/$DLM_FENCE/$DLM_PORT\"; wait"
         const { asked, port } = yield* relay(server.port)
         const first = yield* server.start(["elect", "one", "--label", "first", ...sh(script)])
         yield* first.prints(/^pid \d+\n/)
