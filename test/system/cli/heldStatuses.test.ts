@@ -204,8 +204,7 @@ const cases: Readonly<Record<string, Case>> = {
   "`elect`: `--again`: the command has ended by itself": () =>
     Effect.gen(function*() {
       // A signal that only the command is to hear is none to end by.
-      const script =
-        "sleep 60 & trap 'wait; exit 3' USR1; trap 'wait; exit 4' TERM; echo pid $$; wait"
+      const script = "sleep 60 & trap 'wait; exit 3' USR1; trap 'wait; exit 4' TERM; echo pid $$; wait"
       const run = yield* (yield* Server).start(["elect", "again", "--again", ...sh(script)])
       yield* run.prints(/^pid \d+\n/)
       yield* run.signal("SIGUSR1")
