@@ -16,6 +16,7 @@ import type * as Option from "effect/Option"
 import { InvalidOption, type LeaseLost, type LockUnavailable } from "../DlmError.ts"
 import { Talker } from "../transport/Talker.ts"
 import { type Claim, ClaimTypeId, type Terms } from "./Claim.ts"
+import { kindOf } from "./kindOf.ts"
 import * as Lease from "./Lease.ts"
 import * as Owners from "./Owners.ts"
 import { invalidName, LimitTerms } from "./Terms.ts"
@@ -51,7 +52,9 @@ const problemOf = (name: string, option: string, permits: number, max: number): 
     : new InvalidOption({
       name: typeof name === "string" ? name.slice(0, 64) : "",
       option,
-      problem: `must be a whole number from 1 to ${max}, and is ${String(permits)}`
+      problem: `must be a whole number from 1 to ${max}, and is ${
+        typeof permits === "number" ? permits : kindOf(permits)
+      }`
     })
 
 /**

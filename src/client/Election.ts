@@ -18,6 +18,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type LeaseLost, LockUnavailable } from "../DlmError.ts"
 import { apart } from "../lib/apart.ts"
+import { monotonicMillis } from "../lib/monotonic.ts"
 import { Talker } from "../transport/Talker.ts"
 import { type Claim, ClaimTypeId, type Terms } from "./Claim.ts"
 import { describe, type Description } from "./Describing.ts"
@@ -45,13 +46,16 @@ export interface Election {
   /**
    * Runs an Effect as the leader: it waits to lead, however long, and gives what the Effect gives. Where it loses the lead meanwhile, the
    * Effect is interrupted, in time, and it campaigns again, by the schedule; it fails with the loss once that is over. By
-   * default it goes on for ever, after delays that grow from 100 ms to 5 s.
+   * default it goes on for ever, after delays that grow from 100 ms to 5 s. They begin anew after a lead of half a minute.
    */
   readonly run: <A, E, R>(
     leading: (lease: Lease.Lease<"exclusive">) => Effect.Effect<A, E, R>,
     options?: { readonly schedule?: Schedule.Schedule<unknown, LeaseLost | LockUnavailable> | undefined }
   ) => Effect.Effect<A, E | LeaseLost | LockUnavailable, R>
-  /** Who leads, now and after each change; none while nobody does. Changes may be skipped, never the last. */
+  /**
+   * Who leads, now and after each change; none while nobody does. Changes may be skipped, never the last. While no server can
+   * be reached it tells nothing, and goes on after that.
+   */
   readonly observe: Stream.Stream<Option.Option<Leader>, LockUnavailable>
   /** Who leads now. */
   readonly leader: Effect.Effect<Option.Option<Leader>, LockUnavailable>
@@ -59,9 +63,12 @@ export interface Election {
 
 const defaultSchedule: Schedule.Schedule<unknown, LeaseLost | LockUnavailable> = Schedule.exponential("100 millis")
   .pipe(
-    Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(5)))),
-    Schedule.jittered
+    Schedule.jittered,
+    Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(5))))
   )
+
+/** After a lead of this length its loss counts as the first one, in milliseconds. */
+const goodLead = 30_000
 
 /** How long the server is to keep a question for who leads, in milliseconds, and how often one that cannot is asked. */
 const watchFor = 20_000
@@ -95,14 +102,24 @@ const described = (terms: Terms, revision?: string) => {
 const observing = (
   terms: Terms
 ): Stream.Stream<Option.Option<Leader>, LockUnavailable> =>
-  Stream.unfold(undefined as Description | undefined, (last) => {
-    // Where there is no revision the server cannot wait for another.
-    const pause = last !== undefined && last.revision === undefined ? Effect.sleep(lookEvery) : Effect.void
-    return Effect.map(
-      Effect.andThen(pause, described(terms, last?.revision)),
+  Stream.unfold(undefined as Description | undefined, (last) =>
+    Effect.map(
+      // A server that cannot be reached for a while ends nothing.
+      Effect.retry(changedFrom(terms, last), {
+        while: (error) => error.isRetryable,
+        schedule: Schedule.spaced(lookEvery)
+      }),
       (next) => [leaderOf(next), next] as const
-    )
-  }).pipe(Stream.changesWith(isSame))
+    )).pipe(Stream.changesWith(isSame))
+
+// Where there is no revision the server cannot wait for another; and a server with too many who wait tells the same at once.
+const changedFrom = (terms: Terms, last: Description | undefined) =>
+  last === undefined
+    ? described(terms)
+    : last.revision === undefined
+    ? Effect.delay(described(terms), lookEvery)
+    : Effect.flatMap(described(terms, last.revision), (next) =>
+      next.revision === last.revision ? Effect.delay(described(terms, last.revision), lookEvery) : Effect.succeed(next))
 
 // What a finalizer threw beside a loss is no loss, and neither is told without the other.
 const aloneIn = <E>({ reasons }: Cause.Cause<E>): E | undefined => {
@@ -152,10 +169,15 @@ export const make = (
           readonly schedule?: Schedule.Schedule<unknown, LeaseLost | LockUnavailable> | undefined
         } = {}
       ) {
-        const next = yield* Schedule.toStepWithSleep(schedule)
-        while (true) {
-          const led = yield* Effect.exit(lead(claim, untilItLeads, leading))
+        for (let next = yield* Schedule.toStepWithSleep(schedule);;) {
+          let since = Infinity
+          const led = yield* Effect.exit(lead(claim, untilItLeads, (lease) =>
+            Effect.flatMap(monotonicMillis, (now) => {
+              since = now
+              return leading(lease)
+            })))
           if (Exit.isSuccess(led)) return yield* led.value
+          if ((yield* monotonicMillis) - since > goodLead) next = yield* Schedule.toStepWithSleep(schedule)
           const failure = aloneIn(led.cause)
           // On a server that has no queue it is asked by a schedule, and that is over.
           if (failure?._tag === "AcquireTimeout") {

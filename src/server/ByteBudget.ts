@@ -92,10 +92,15 @@ export class ByteBudget {
     return this.inFlightBytes + bytes <= this.limits.maxInFlightBytes
   }
 
-  /** Whether one more request of a connection, of this length, may wait for a lock. */
-  mayWait(bytes: number, { address, isProved }: Account): boolean {
-    const { maxInFlightBytes, maxWaiting, maxWaitingPerAddress } = this.limits
-    const maxBytes = maxInFlightBytes / (isProved ? 2 : 4)
+  /**
+   * Whether one more request of a connection, of this length, may wait for a lock, or for a change of a name. The latter only
+   * while half of the places are left: whoever looks on keeps nobody from a lock.
+   */
+  mayWait(bytes: number, { address, isProved }: Account, isWatching = false): boolean {
+    const share = isWatching ? 0.5 : 1
+    const maxWaiting = this.limits.maxWaiting * share
+    const maxWaitingPerAddress = this.limits.maxWaitingPerAddress * share
+    const maxBytes = this.limits.maxInFlightBytes / (isProved ? 2 : 4) * share
     if (this.waiting.requests >= maxWaiting || this.waiting.bytes + bytes > maxBytes) return false
     const there = address === undefined ? undefined : this.waitingByAddress.get(address)
     // A single request of an address may always wait, however long it is.

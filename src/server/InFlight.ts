@@ -50,7 +50,8 @@ export class InFlight {
   start(request: Received, bytes: number): void {
     const { budget, fork, lockServer } = this.shared
     if (!budget.hasRoomFor(bytes)) return this.origin.answer(request, { Status: "NO" })
-    const waits = request.Action !== undefined && request.Wait !== undefined && this.mayWait(bytes)
+    const waits = request.Action !== undefined && request.Wait !== undefined &&
+      this.mayWait(bytes, request.Action === "Describe")
     const fiber = fork(
       request.Action === undefined
         ? lockServer.refuse?.(request) ?? unknown
@@ -70,8 +71,8 @@ export class InFlight {
     })
   }
 
-  private mayWait(bytes: number): boolean {
-    return this.waiting < this.shared.limits.maxRunning && this.shared.budget.mayWait(bytes, this.origin)
+  private mayWait(bytes: number, isWatching: boolean): boolean {
+    return this.waiting < this.shared.limits.maxRunning && this.shared.budget.mayWait(bytes, this.origin, isWatching)
   }
 
   /** Gives up all requests at once: what waits is withdrawn when this returns, and what the store is asked goes on. */

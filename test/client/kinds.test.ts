@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Cron, DateTime, Effect, Exit, Fiber, Layer, Option, Schema, Stream } from "effect"
-import { DistributedSemaphore, Election, Lease, Locker, Once, ReadWriteLock, Talker } from "effect-dlm"
+import { DistributedSemaphore, DlmError, Election, Lease, Locker, Once, ReadWriteLock, Talker } from "effect-dlm"
 import type { Protocol } from "effect-dlm/protocol"
 import { LockServer } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
@@ -326,6 +326,46 @@ describe("Election", () => {
       const exit = yield* Fiber.await(leading)
       const reasons = Exit.isFailure(exit) ? exit.cause.reasons.map(({ _tag }) => _tag) : []
       assert.deepStrictEqual(reasons, ["Fail", "Die"])
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
+  it.effect("is observed through an outage, and asks no more where the server lets nobody wait", () =>
+    Effect.gen(function*() {
+      let [asked, isAway, mayWait] = [0, false, true]
+      const layer = Layer.effect(
+        Talker.Talker,
+        Effect.map(Talker.Talker, (talker) => ({
+          ...talker,
+          talk: (request: Protocol.Request) => {
+            asked++
+            if (isAway) {
+              return Effect.fail(
+                new DlmError.TransportError({ phase: "OpenFailed", name: request.FileName, action: request.Action })
+              )
+            }
+            const { Wait: _, ...atOnce } = request
+            return talker.talk(mayWait ? request : atOnce)
+          }
+        }))
+      )
+      const seen: Array<boolean> = []
+      const { observe, run } = yield* Effect.provide(Election.make("scheduler"), layer)
+      const observing = yield* beside(
+        Stream.runForEach(observe, (leader) => Effect.sync(() => void seen.push(Option.isSome(leader))))
+      )
+      mayWait = false
+      yield* TestClock.adjust("1 minute")
+      assert.isBelow(asked, 130)
+      isAway = true
+      yield* TestClock.adjust("1 minute")
+      isAway = false
+      mayWait = true
+      yield* TestClock.adjust("30 seconds")
+      yield* run(() => Effect.void)
+      yield* TestClock.adjust("3 seconds")
+      const leading = yield* beside(run(() => Effect.never))
+      yield* TestClock.adjust("3 seconds")
+      assert.deepStrictEqual([seen[0], seen.at(-1)], [false, true])
+      yield* Fiber.interruptAll([observing, leading])
     }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
 
   it.effect("gives what the leader gives, with the leader's own error, and refuses a name that cannot be", () =>

@@ -134,6 +134,21 @@ describe("the budget of requests that wait for a lock", () => {
     assert.isTrue(budget.mayWait(1, one))
   })
 
+  it("leaves half of the places to those who wait for a lock", () => {
+    const { budget, connection } = made({ maxWaiting: 8, maxWaitingPerAddress: 4, maxInFlightBytes: 800 })
+    const [one, other] = [connection("one", "192.0.2.1"), connection("other", "192.0.2.2")]
+    budget.begin(1, true, one)
+    assert.isTrue(budget.mayWait(1, one, true))
+    budget.begin(1, true, one)
+    assert.isFalse(budget.mayWait(1, one, true))
+    assert.isTrue(budget.mayWait(1, one))
+    assert.isTrue(budget.mayWait(98, other, true))
+    assert.isFalse(budget.mayWait(99, other, true))
+    budget.begin(1, true, other)
+    budget.begin(1, true, other)
+    assert.isFalse(budget.mayWait(1, connection("third", "192.0.2.3"), true))
+  })
+
   it("has a share for each address, of places and of bytes, over all of its connections", () => {
     const { budget, connection } = made({ maxWaiting: 8, maxWaitingPerAddress: 2, maxInFlightBytes: 160 })
     const [first, second] = [connection("first", "192.0.2.1"), connection("second", "192.0.2.1")]
