@@ -12,7 +12,7 @@ import type * as Scope from "effect/Scope"
 import * as Locker from "../client/Locker.ts"
 import type { InvalidOption, NotOwner } from "../DlmError.ts"
 import type { Talker } from "../transport/Talker.ts"
-import { Failed } from "./Status.ts"
+import { Failed, status as failures } from "./Status.ts"
 
 /** Whether a command may be started. */
 export interface OncePer {
@@ -39,16 +39,32 @@ export const make = (
       const message = `${JSON.stringify(name)} was started${by}${since}, ${ago}, so nothing is started now`
       return new Failed({ status, error: "StartedBefore", message })
     }
+    const refused = () =>
+      Effect.fail(
+        new Failed({
+          status: failures.refused,
+          error: "Refused",
+          message:
+            `${JSON.stringify(name)}: the server does not keep for ${Duration.format(time)} that it was started. ` +
+            "Without an --identity --once-per is at most 3543s"
+        })
+      )
     // What is public of it is asked for only to be told.
-    const look = Effect.flatMap(mark.holder, (holder) =>
-      holder !== "Another" ? Effect.void : Effect.flatMap(
-        Effect.orElseSucceed(mark.describe, (): Locker.Description => ({ holders: [] })),
-        ({ holders: [first] }) => {
-          const since = first?.since
-          return Effect.fail(startedBefore(since === undefined ? {} : { holder: { ...first, since } }))
-        }
-      ))
-    const lock = Effect.catchTag(mark.lock, "NotOwner", (error) => Effect.fail(startedBefore(error)))
+    const look = Effect.flatMap(
+      Effect.catchTag(mark.holder, "Refused", refused),
+      (holder) =>
+        holder !== "Another" ? Effect.void : Effect.flatMap(
+          Effect.orElseSucceed(mark.describe, (): Locker.Description => ({ holders: [] })),
+          ({ holders: [first] }) => {
+            const since = first?.since
+            return Effect.fail(startedBefore(since === undefined ? {} : { holder: { ...first, since } }))
+          }
+        )
+    )
+    const lock = Effect.catchTags(mark.lock, {
+      NotOwner: (error) => Effect.fail(startedBefore(error)),
+      Refused: refused
+    })
     return {
       look,
       take: (isStarted) =>

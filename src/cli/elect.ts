@@ -89,11 +89,11 @@ export const elect = Command.make("elect", flags, electIt).pipe(
   Command.withDescription("Run a command wherever this process leads, of all that campaign under a name"),
   Command.withExamples([
     {
-      command: "dlm elect scheduler -- ./scheduler",
+      command: "dlm elect scheduler -- ./scheduler.sh",
       description: "On each machine: one of them runs it, and another after a crash"
     },
     {
-      command: "dlm elect scheduler --ttl 10s --again -- ./scheduler",
+      command: "dlm elect scheduler --ttl 10s --again -- ./scheduler.sh",
       description: "Also after it has ended by itself"
     }
   ])

@@ -175,7 +175,7 @@ export const run = Command.make("run", flags, runIt).pipe(
     },
     { command: "dlm run partner-api --permits 3 -- ./sync.sh", description: "Three at a time, over all machines" },
     {
-      command: "dlm run report --once-per 1h -- ./report.sh",
+      command: "dlm run report --once-per 50m -- ./report.sh",
       description: "From the cron of each machine, one an hour"
     },
     { command: "dlm run config --tty -- vi app.conf", description: "Hold a lock while you edit" }

@@ -195,6 +195,12 @@ layer(services, live)("dlm run --once-per", (it) => {
     timeout
   )
 
+  it.effect("says for how long a server keeps it without an identity", () =>
+    Effect.gen(function*() {
+      const ended = yield* (yield* Server).dlm(["run", "hourly", "--once-per", "1h", ...sh("echo ran")])
+      assertFails(ended, 77, /^dlm: "hourly": the server does not keep for 1h [^\n]+ --once-per is at most 3543s\n$/)
+    }), timeout)
+
   it.effect(
     "gives the turn back where it was told to end before it has started anything",
     () =>
