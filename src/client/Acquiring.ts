@@ -132,7 +132,6 @@ class Attempt {
    */
   sawAnother(askedAt: number): void {
     const { queue } = this.place
-    // mutant: one-holder-is-not-all
     if (this.terms.limit === undefined || queue.isWaitedForSince(askedAt)) return queue.sawTaken(askedAt)
     this.taken = {}
   }
@@ -342,7 +341,6 @@ const ask = Effect.fnUntraced(function*(attempt: Attempt) {
       if (attempt.taken === undefined) yield* event("dlm.taken", () => attributesOf(error))
       attempt.taken = busyOf(error)
       // That much does not fit says nothing of less.
-      // mutant: what-does-not-fit-is-of-its-own
       if (attempt.terms.limit === undefined) place.queue.sawTaken(attempt.askedAt, attempt.taken)
       // mutant: taken-is-waited-for
       if (attempt.left() === 0) return yield* attempt.timedOut

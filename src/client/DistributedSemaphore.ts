@@ -94,8 +94,10 @@ export const make = (
         ...one,
         permits,
         claim,
+        // mutant: as-many-as-asked-for
         withPermits: (weight, options) => (self) => Lease.withLock(self, claim(weight), options),
         withPermit: (self) => Lease.withLock(self, one),
+        // mutant: available-at-once
         withPermitsIfAvailable: (weight, options) => (self) => Lease.withLockIfAvailable(self, claim(weight), options)
       })
     }))

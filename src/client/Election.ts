@@ -84,6 +84,7 @@ const leaderOf = ({ holders: [holder] }: Description): Option.Option<Leader> =>
 const isSame = (a: Option.Option<Leader>, b: Option.Option<Leader>): boolean =>
   Option.isNone(a) || Option.isNone(b)
     ? Option.isNone(a) === Option.isNone(b)
+    // mutant: another-leader-is-a-change
     : Option.getOrUndefined(a.value.fence) === Option.getOrUndefined(b.value.fence) &&
       Option.getOrUndefined(a.value.label) === Option.getOrUndefined(b.value.label) &&
       String(Option.getOrUndefined(a.value.since)) === String(Option.getOrUndefined(b.value.since))
@@ -133,6 +134,7 @@ const lead = <A, E, R>(
   options: Lease.AcquireOptions,
   leading: (lease: Lease.Lease<"exclusive">) => Effect.Effect<A, E, R>
 ): Effect.Effect<Exit.Exit<A, E>, Lease.WithLockError, R> =>
+  // mutant: leads-no-longer
   Lease.use(claim, options, (lease) => Effect.exit(Effect.suspend(() => leading(lease))))
 
 /**
@@ -184,6 +186,7 @@ export const make = (
             yield* Effect.sleep(lookEvery)
             continue
           }
+          // mutant: campaigns-again
           const isVain = failure === undefined || (failure._tag === "LockUnavailable" && !failure.isRetryable)
           if (isVain || (yield* Effect.isFailure(next(failure)))) {
             return yield* Effect.failCause(led.cause as Cause.Cause<LeaseLost | LockUnavailable>)

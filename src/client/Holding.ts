@@ -109,6 +109,7 @@ const acquireLease = (
     const { id } = fiber
     return Effect.map(Acquiring.acquire(terms, waiting, restore), ({ place, tenure }): HeldLease | undefined => {
       // Whoever has permits, or reads, keeps nobody from doing so too.
+      // mutant: several-of-one-process
       const kept = terms.mode === "exclusive" ? place : undefined
       if (kept === undefined) place.leave()
       const lease = new HeldLease(terms, tenure, { ...settings, isHurried }, context, id, kept)
@@ -174,7 +175,9 @@ const sectionOf = (
   // All sections are of leases.
   const outer = Within.find(fiber, talker, name) as LeaseSection | undefined
   const has = outer?.lease.mode
+  // mutant: what-is-asked-for-anew
   if (has === undefined || (has === "permit" && mode === "permit")) return undefined
+  // mutant: writer-reads
   if (mode !== "permit" && (has === "exclusive" || has === mode)) return outer
   const reason = has === "shared" && mode === "exclusive"
     ? new Deadlock({ name, cycle: [{ name }] })

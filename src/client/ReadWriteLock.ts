@@ -48,7 +48,9 @@ export const make = (name: string): Effect.Effect<ReadWriteLock, never, Talker> 
       const owners = Owners.of(fiber)
       return Effect.succeed<ReadWriteLock>({
         name,
+        // mutant: reader-is-light
         read: new LimitTerms("shared", { Limit: "shared", Weight: "1" }, name, talker, owners).claim,
+        // mutant: writer-weighs-all
         write: new LimitTerms("exclusive", { Limit: "shared", Weight: "all" }, name, talker, owners).claim
       })
     }))

@@ -106,6 +106,7 @@ export class Describing {
 
   /** Says that a name may have changed. It costs nothing where nobody watches. */
   touch(name: string): void {
+    // mutant: watchers-hear-of-it
     if (this.watches.size > 0) this.watches.get(name)?.wanted.openUnsafe()
   }
 

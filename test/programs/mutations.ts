@@ -2,9 +2,167 @@
  * Faults put into client and server on purpose, one at a time, as in test/system/simulation/mutations.ts: each must be seen by
  * programs. Most stand for a kind of fault that the client once had.
  */
+import type { Programs } from "effect-dlm/testing"
 import type { Mutation } from "../system/simulation/mutations.ts"
 
-export const mutations: ReadonlyArray<Mutation> = [
+export interface ProgramMutation extends Mutation {
+  /** The promises that it breaks, of which one must be seen first. By default any. */
+  readonly seenBy?: ReadonlyArray<Programs.Rule>
+}
+
+/** Faults in what is more than a mutex. */
+const ofKinds: ReadonlyArray<ProgramMutation> = [
+  {
+    name: "a semaphore gives one permit, however many are asked for",
+    mark: "as-many-as-asked-for",
+    part: "claim(weight)",
+    by: "one",
+    seenBy: ["limit"]
+  },
+  {
+    name: "permits are waited for that are wanted where they are free",
+    mark: "available-at-once",
+    part: "Lease.withLockIfAvailable(self, claim(weight), options)",
+    by: "Effect.asSome(Lease.withLock(self, claim(weight), options))",
+    seenBy: ["bounds", "order", "evidence"]
+  },
+  { name: "a reader asks for all", mark: "reader-is-light", part: `"1"`, by: `"all"`, seenBy: ["limit"] },
+  {
+    name: "a writer asks for the part of a reader",
+    mark: "writer-weighs-all",
+    part: `"all"`,
+    by: `"1"`,
+    seenBy: ["limit"]
+  },
+  {
+    name: "readers of one process wait for each other",
+    mark: "several-of-one-process",
+    part: `terms.mode === "exclusive" ? place : undefined`,
+    by: "place",
+    seenBy: ["evidence", "bounds", "order"]
+  },
+  {
+    name: "whoever has permits is told that there are others",
+    mark: "what-is-asked-for-anew",
+    part: `(has === "permit" && mode === "permit")`,
+    by: "has === mode && false",
+    seenBy: ["evidence"]
+  },
+  {
+    name: "whoever reads, and wants to write, waits for itself",
+    mark: "what-is-asked-for-anew",
+    part: `(has === "permit" && mode === "permit")`,
+    by: `(has === "permit" && mode === "permit") || (has === "shared" && mode === "exclusive")`,
+    seenBy: ["deadlock"]
+  },
+  {
+    name: "whoever writes cannot read",
+    mark: "writer-reads",
+    part: `has === "exclusive" || has === mode`,
+    by: "has === mode",
+    seenBy: ["evidence"]
+  },
+  {
+    name: "one that lost the lead does not campaign again",
+    mark: "campaigns-again",
+    part: "failure === undefined ||",
+    by: `failure === undefined || failure._tag === "LeaseLost" ||`,
+    seenBy: ["patience"]
+  },
+  {
+    name: "one that lost the lead goes on leading",
+    mark: "leads-no-longer",
+    part: "Effect.exit(Effect.suspend(() => leading(lease)))",
+    by: "Effect.exit(Effect.uninterruptible(Effect.suspend(() => leading(lease))))",
+    seenBy: ["exclusion", "leftovers", "interruption"]
+  },
+  {
+    name: "another leader is no change",
+    mark: "another-leader-is-a-change",
+    by: "true",
+    seenBy: ["observe"]
+  },
+  { name: "those who watch a name do not hear of a change", mark: "watchers-hear-of-it", by: "", seenBy: ["observe"] },
+  {
+    name: "a tick is taken for no longer than its window",
+    mark: "tick-stays-taken",
+    part: "atLeast + window",
+    by: "window",
+    seenBy: ["once"]
+  },
+  {
+    name: "a tick that another has is run as well",
+    mark: "tick-of-another",
+    part: "Effect.succeed(false)",
+    by: "Effect.succeed(true)",
+    seenBy: ["once"]
+  },
+  {
+    name: "a tick that was run is not kept",
+    mark: "tick-that-ran-is-kept",
+    part: "Effect.as(keep(plan, talker, tick, lease), exit)",
+    by: "Effect.succeed(exit)",
+    seenBy: ["once"]
+  },
+  {
+    name: "a result is not looked for under the lock",
+    mark: "result-is-looked-for-again",
+    part: "get,",
+    by: "Effect.succeedNone as typeof get,",
+    seenBy: ["once"]
+  },
+  {
+    name: "a result is not kept",
+    mark: "result-is-looked-for-again",
+    part: "put(value)",
+    by: "Effect.void",
+    seenBy: ["once"]
+  },
+  {
+    name: "permits are not counted",
+    mark: "weights-count",
+    part: "sum + Number(holder.weight)",
+    by: "sum + 1",
+    seenBy: ["limit"]
+  },
+  {
+    name: "a writer comes in beside readers",
+    mark: "writer-alone",
+    part: "(weight === 1 || holders.length === 0)",
+    by: "holders.length >= 0",
+    seenBy: ["limit"]
+  },
+  {
+    name: "a reader comes in beside a writer",
+    mark: "writer-alone",
+    part: `holders.every((holder) => holder.weight !== "all")`,
+    by: "holders.length >= 0",
+    seenBy: ["limit"]
+  },
+  {
+    name: "whoever asks for less passes the first that waits",
+    mark: "behind-those-who-wait",
+    by: "const isNew = entry === undefined",
+    seenBy: ["order"]
+  },
+  {
+    name: "one more holder ends those before it",
+    mark: "others-hold-on",
+    part: "[...permits.holders, holder]",
+    by: "[holder]",
+    seenBy: ["exclusion", "loss"]
+  },
+  {
+    name: "one of several that was let in keeps the next of its process out",
+    mark: "one-of-several-takes-nothing",
+    part: `lasts && terms.mode === "exclusive"`,
+    by: "lasts",
+    seenBy: ["evidence"]
+  }
+]
+
+export const mutations: ReadonlyArray<ProgramMutation> = [
+  ...ofKinds,
   {
     name: "time that is over means that another holds it",
     mark: "taken-was-heard",

@@ -42,6 +42,7 @@ export const kindSteps = (drawing: Drawing, depth: number): ReadonlyArray<readon
   return [
     [hasKinds * isDeep * (depth === 0 ? 9 : 3), () => holdKind(drawing, depth)],
     [ofElections * isDeep * first, () => elect(drawing, depth, draw.pick(elections))],
+    [ofElections * (depth === 0 ? 1 : 0), () => contested(drawing, draw.pick(elections))],
     [ofElections * first, () => observe(drawing, draw.pick(elections))],
     [ofElections * first / 2, () => ({ op: "leader", locker: draw.pick(elections) })],
     [hasKinds * isDeep * 2 * first, () => once(drawing, depth)],
@@ -111,6 +112,21 @@ const elect = (drawing: Drawing, depth: number, locker: number): Step => ({
   ...waitOf(drawing.draw, depth),
   body: drawing.body(depth)
 })
+
+// Short leads one after another, with somebody who looks on.
+const contested = ({ draw }: Drawing, locker: number): Step => {
+  const looking: Step = { op: "observe", locker, millis: 1_000 + draw.below(4_000) }
+  const leading: Step = { op: "elect", locker, body: [{ op: "sleep", millis: draw.below(300) }] }
+  return {
+    op: "repeat",
+    times: 1,
+    body: [{ op: "fork", leftBehind: true, body: [looking] }, {
+      op: "repeat",
+      times: 2 + draw.below(4),
+      body: [leading]
+    }]
+  }
+}
 
 const observe = ({ draw }: Drawing, locker: number): Step => {
   const looking: Step = { op: "observe", locker, millis: 100 + draw.below(12_000) }
