@@ -211,8 +211,9 @@ const once = <A, E, R, S extends Schema.Codec<A, any, any, any>>(
     )
   return Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(
-      restore(Kept.patiently(get)),
       // mutant: result-is-looked-for-again
+      restore(Kept.patiently(get)),
+      // mutant: result-is-kept
       (known) => Option.isSome(known) ? Effect.succeed(known.value) : Effect.tap(restore(self), keep)
     )
   )

@@ -45,7 +45,6 @@ const maxSleep = 60_000
 export const next = Effect.fnUntraced(function*({ atLeast, cron, window }: Plan, last: number) {
   for (let from = last;;) {
     const now = yield* Clock.currentTimeMillis
-    // mutant: clock-is-set-back
     from = now < from - atLeast ? now : Math.max(from, now - window)
     const tick = Cron.next(cron, new Date(from))
     const left = tick.getTime() - now
@@ -96,7 +95,6 @@ export const take = Effect.fnUntraced(function*(plan: Plan, talker: Talker["Serv
     return false
   }
   // The clock may have stood still, or the answer may just have come too late.
-  // mutant: in-its-window
   return answer.value && (yield* Clock.currentTimeMillis) <= until
 })
 
@@ -175,9 +173,9 @@ const runUnder = <A, E, R>(watch: Watch, seenAt: number, job: Effect.Effect<A, E
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       const ran = yield* restore(Kept.patiently(watch.kept.get))
-      // mutant: tick-that-ran-is-kept
       if (Option.isSome(ran) || !watch.isSeenSince(seenAt)) return "Over" as const
       const exit = yield* Effect.exit(restore(job))
+      // mutant: tick-that-ran-is-kept
       if (!Exit.hasInterrupts(exit)) yield* keep(watch, restore)
       return exit
     })
@@ -209,7 +207,6 @@ const settled = <A, E>(
  * once they have the lock. Who has not looked for as long as it is kept, as after standing still, runs nothing.
  */
 export const runOrTakeOver = Effect.fnUntraced(function*<A, E, R>(plan: Plan, tick: Date, job: Effect.Effect<A, E, R>) {
-  // mutant: begins-in-its-window
   if ((yield* Clock.currentTimeMillis) > tick.getTime() + plan.window) return
   const watched = yield* watch(plan, tick)
   const { due, kept, name, now, slice, ttl } = watched

@@ -100,22 +100,21 @@ const ofKinds: ReadonlyArray<ProgramMutation> = [
   {
     name: "a tick that was run is not kept",
     mark: "tick-that-ran-is-kept",
-    part: "Effect.as(keep(plan, talker, tick, lease), exit)",
-    by: "Effect.succeed(exit)",
+    by: "",
     seenBy: ["once"]
   },
   {
     name: "a result is not looked for under the lock",
     mark: "result-is-looked-for-again",
-    part: "get,",
-    by: "Effect.succeedNone as typeof get,",
+    part: "Kept.patiently(get)",
+    by: "Effect.succeedNone as typeof get",
     seenBy: ["once"]
   },
   {
     name: "a result is not kept",
-    mark: "result-is-looked-for-again",
-    part: "put(value)",
-    by: "Effect.void",
+    mark: "result-is-kept",
+    part: "Effect.tap(restore(self), keep)",
+    by: "restore(self)",
     seenBy: ["once"]
   },
   {
