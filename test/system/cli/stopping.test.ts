@@ -136,12 +136,16 @@ const endsInTime = Effect.fnUntraced(function*(store: string, hold: Effect.Effec
   assert.strictEqual(answers.get("3"), "NO")
 })
 
-const endsAtOnce = Effect.fnUntraced(function*(store: string, hold: Effect.Effect<void>) {
+const endsAtOnce = Effect.fnUntraced(function*(
+  store: string,
+  hold: Effect.Effect<void>,
+  second: "SIGINT" | "SIGTERM" = "SIGINT"
+) {
   const { process } = yield* hung(store, hold)
   yield* process.signal("SIGTERM")
   yield* Effect.sleep("200 millis")
-  const { after, status } = yield* stopped(process, "SIGINT")
-  assert.strictEqual(status, 130)
+  const { after, status } = yield* stopped(process, second)
+  assert.strictEqual(status, second === "SIGINT" ? 130 : 143)
   assert.isBelow(after, 1000)
 })
 
@@ -207,7 +211,7 @@ for (const [name, programs, start] of networks) {
       Effect.gen(function*() {
         const store = yield* start
         const { hold, url } = yield* swallowed(store.url, store.port)
-        yield* endsAtOnce(url, hold)
+        yield* endsAtOnce(url, hold, "SIGTERM")
       }), 180_000)
   })
 }
