@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { Conflict, InvalidOption, LockUnavailable } from "../DlmError.ts"
+import { Conflict, InvalidOption, type LeaseLost, LockUnavailable } from "../DlmError.ts"
 import { apart } from "../lib/apart.ts"
 import { maxNameBytes } from "../protocol/Protocol.ts"
 import * as Lease from "./Lease.ts"
@@ -69,6 +69,10 @@ const askAgain = Schedule.exponential("50 millis").pipe(
   Schedule.jittered,
   Schedule.modifyDelay(({ duration }) => Effect.succeed(Duration.min(duration, Duration.seconds(1))))
 )
+
+/** Goes on only while a lease is good: the answer to what was asked under it may come after a pause of the process. */
+export const whileHeld = (lease: Lease.Lease): Effect.Effect<void, LeaseLost> =>
+  Effect.flatMap(lease.remaining, (left) => Duration.isZero(left) ? lease.lost : Effect.void)
 
 /** The result of a key. */
 export interface Kept<S extends Schema.Codec<any, any, any, any>> {

@@ -198,6 +198,7 @@ const keepPatience = 5_000
 
 /** Runs under the lock of the key, unless something is kept by now, and keeps what it gives. */
 const once = <A, E, R, S extends Schema.Codec<A, any, any, any>>(
+  lease: Lease.Lease,
   key: string,
   self: Effect.Effect<A, E, R>,
   { get, put }: Kept.Kept<S>
@@ -212,7 +213,7 @@ const once = <A, E, R, S extends Schema.Codec<A, any, any, any>>(
   return Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(
       // mutant: result-is-looked-for-again
-      restore(Kept.patiently(get)),
+      restore(Effect.tap(Kept.patiently(get), Kept.whileHeld(lease))),
       // mutant: result-is-kept
       (known) => Option.isSome(known) ? Effect.succeed(known.value) : Effect.tap(restore(self), keep)
     )
@@ -283,6 +284,6 @@ export const forKey: {
     const found = Option.flatten(known)
     if (Option.isSome(found)) return found.value
     const rest = left === Infinity || !(left > 0) ? wait : Math.max(0, left - ((yield* monotonicMillis) - began))
-    return yield* Lease.withLock(once(key, self, kept), key, { wait: rest })
+    return yield* Lease.use(key, { wait: rest }, (lease) => once(lease, key, self, kept))
   })
 )

@@ -168,11 +168,11 @@ const keep = ({ kept, name }: Watch, restore: <A, E, R>(self: Effect.Effect<A, E
 }
 
 /** Runs the job under the lock, unless it has been run. What it came to is a value here, apart from the lock's errors. */
-const runUnder = <A, E, R>(watch: Watch, seenAt: number, job: Effect.Effect<A, E, R>) =>
+const runUnder = <A, E, R>(lease: Lease.Lease, watch: Watch, seenAt: number, job: Effect.Effect<A, E, R>) =>
   // An interruption is no end of the job: the lock is given back, and another process takes the tick over.
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
-      const ran = yield* restore(Kept.patiently(watch.kept.get))
+      const ran = yield* restore(Effect.tap(Kept.patiently(watch.kept.get), Kept.whileHeld(lease)))
       if (Option.isSome(ran) || !watch.isSeenSince(seenAt)) return "Over" as const
       const exit = yield* Effect.exit(restore(job))
       // mutant: tick-that-ran-is-kept
@@ -211,7 +211,9 @@ export const runOrTakeOver = Effect.fnUntraced(function*<A, E, R>(plan: Plan, ti
   const watched = yield* watch(plan, tick)
   const { due, kept, name, now, slice, ttl } = watched
   for (let [seenAt, wait] = [now(), 0];;) {
-    const result = yield* Effect.result(Lease.use(name, { wait, ttl }, () => runUnder(watched, seenAt, job)))
+    const result = yield* Effect.result(
+      Lease.use(name, { wait, ttl }, (lease) => runUnder(lease, watched, seenAt, job))
+    )
     const came = yield* settled(plan, tick, result)
     if (came !== "Taken") return came === "Over" ? undefined : yield* Effect.asVoid(came)
     const left = due - (yield* Clock.currentTimeMillis) - answerGrace

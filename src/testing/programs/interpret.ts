@@ -244,6 +244,8 @@ const onLease = (at: At, lease: Lease.Lease, action: LeaseAction, id: number): D
     case "detach":
       return Effect.tap(lease.detach, (token) =>
         Effect.sync(() => {
+          // What is no mutex is left to its end: programs take up mutexes only.
+          if (token.limit !== undefined) return
           at.shared.token = token
           at.shared.handedOn.token = token
         }))
