@@ -380,12 +380,11 @@ const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenu
       Effect.suspend(() => {
         attempt.place.queue.waitsSince = undefined
         if (Exit.isSuccess(exit)) attempt.granted = exit.value
-        // What was not sent has changed nothing; an earlier one may have.
-        else if (Requests.isUnsent(exit.cause)) attempt.isPending = wasPending
-        else if (!Requests.isInDoubt(exit.cause)) {
+        else if (Requests.isHeldByNone(exit.cause)) {
           attempt.isPending = false
           attempt.granted = undefined
-        }
+          // What was not sent, or not looked at, has changed nothing; an earlier one may have.
+        } else if (Requests.isUnsent(exit.cause) || !Requests.isInDoubt(exit.cause)) attempt.isPending = wasPending
         const waited = attempt.waiting.clock.now() - attempt.askedAt
         return wait === undefined || waited < noticeable
           ? Effect.void

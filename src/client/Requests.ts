@@ -354,6 +354,12 @@ export const isUnsent = ({ reasons }: Cause.Cause<LockError | NotOwner>): boolea
     (reason.error.phase === "OpenFailed" || reason.error.phase === "OpenTimeout")
   )
 
+/** Whether a request for a lock that ended so was answered that its owner does not hold it. */
+export const isHeldByNone = ({ reasons }: Cause.Cause<LockError | NotOwner>): boolean =>
+  reasons.some((reason) =>
+    reason._tag === "Fail" && (reason.error._tag === "NotOwner" || reason.error._tag === "Conflict")
+  )
+
 /** Whether a request that ended so may have been carried out. */
 export const isInDoubt = ({ reasons }: Cause.Cause<{ readonly _tag: string }>): boolean =>
   reasons.some((reason) =>

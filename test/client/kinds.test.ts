@@ -99,6 +99,34 @@ describe("DistributedSemaphore", () => {
       ).pipe(Layer.provide(LockServer.layerTalkerMemory))
     )))
 
+  it.effect("gives back what an earlier request may have got, where the server then knows no permits", () =>
+    Effect.gen(function*() {
+      let isLost = true
+      const changing = Layer.effect(
+        Talker.Talker,
+        Effect.map(Talker.Talker, (talker): Talker.Talker["Service"] => ({
+          ...talker,
+          features: Effect.suspend(() => isLost ? talker.features! : Effect.succeed(new Set<never>())),
+          talk: (request) =>
+            Effect.flatMap(talker.talk(request), (response) => {
+              if (!isLost || request.Action !== "Lock") return Effect.succeed(response)
+              isLost = false
+              return Effect.fail(new DlmError.TransportError({ name: "api", action: "Lock", phase: "Closed" }))
+            })
+        }))
+      )
+      const asking = yield* beside(
+        DistributedSemaphore.make("api", { permits: 1 }).pipe(
+          Effect.flatMap(({ withPermit }) => withPermit(Effect.void)),
+          Effect.provide(changing)
+        )
+      )
+      yield* TestClock.adjust("5 seconds")
+      assert.isTrue(Exit.isFailure(yield* Fiber.await(asking)))
+      const { withPermitsIfAvailable } = yield* DistributedSemaphore.make("api", { permits: 1 })
+      assert.isTrue(Option.isSome(yield* withPermitsIfAvailable(1)(Effect.void)))
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
   it.effect("is not entered again, but asks for more", () =>
     Effect.gen(function*() {
       const semaphore = yield* DistributedSemaphore.make("api", { permits: 2 })

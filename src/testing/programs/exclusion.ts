@@ -234,7 +234,7 @@ const tooLong = (history: History, operation: Operation, tenure: Tenure): Readon
   if (step.op !== "hold" || step.maxHold === undefined || !history.askersOf(tenure).has(operation.id)) return []
   const until = entered + step.maxHold
   const still = history.stillWithin(operation.process, entered, left)
-  return left <= until + still + history.slack || isExplained(history, operation, until, left) ||
+  return left <= until + still + history.slack || isExplained(history, operation, until + still, left) ||
       wasDetached(history, operation, left) ?
     [] :
     [{

@@ -67,9 +67,11 @@ const evidence = (history: History, operation: Operation): ReadonlyArray<Violati
   }]
 }
 
-// One that waits for the rest of its names, or looks for a result: the store says what it holds, but of the lease around it.
+// One that waits for the rest of its names, or looks for a result: the store says what it holds, but of the lease
+// around it, and of what others of an id have dropped.
 const mayHoldPart = (history: History, operation: Operation): boolean =>
-  (operation.step.op === "holdAll" && (!history.seesStore || history.isWithinHold(operation))) ||
+  (operation.step.op === "holdAll" &&
+    (!history.seesStore || history.isWithinHold(operation) || history.shared.size > 0)) ||
   operation.step.op === "once"
 
 // What was detached, or is being, is held for its token, also where the body that does so goes on.
