@@ -48,9 +48,10 @@ export class Resource {
 
   /** Asks for the value under a lease, a moment later, whether or not it still lasts. */
   read(lease: Lease.Lease<"exclusive">): void {
-    if (!this.guarded) return
+    const { fence } = lease
+    if (!this.guarded || Option.isNone(fence)) return
     this.machine.after(soon, () => {
-      const tell = this.history.read(lease.name, Option.getOrThrow(lease.fence))
+      const tell = this.history.read(lease.name, fence.value)
       const reading = Effect.exit(this.guard.read(lease.name, lease))
       this.machine.fork(Effect.map(reading, (exit) => tell(Exit.isSuccess(exit))))
     })
