@@ -212,9 +212,8 @@ const once = <A, E, R, S extends Schema.Codec<A, any, any, any>>(
     )
   return Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(
-      // mutant: result-is-looked-for-again
       restore(Effect.tap(Kept.patiently(get), Kept.whileHeld(lease))),
-      // mutant: result-is-kept
+      // mutant: result-is-looked-for-again
       (known) => Option.isSome(known) ? Effect.succeed(known.value) : Effect.tap(restore(self), keep)
     )
   )

@@ -173,9 +173,9 @@ const runUnder = <A, E, R>(lease: Lease.Lease, watch: Watch, seenAt: number, job
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
       const ran = yield* restore(Effect.tap(Kept.patiently(watch.kept.get), Kept.whileHeld(lease)))
+      // mutant: tick-that-ran-is-kept
       if (Option.isSome(ran) || !watch.isSeenSince(seenAt)) return "Over" as const
       const exit = yield* Effect.exit(restore(job))
-      // mutant: tick-that-ran-is-kept
       if (!Exit.hasInterrupts(exit)) yield* keep(watch, restore)
       return exit
     })

@@ -98,21 +98,22 @@ const ofKinds: ReadonlyArray<ProgramMutation> = [
     seenBy: ["once"]
   },
   {
-    name: "a tick that was run is not kept",
+    name: "it is not looked under the lock whether a tick has been run",
     mark: "tick-that-ran-is-kept",
+    part: "Option.isSome(ran) ||",
     by: "",
     seenBy: ["once"]
   },
   {
     name: "a result is not looked for under the lock",
     mark: "result-is-looked-for-again",
-    part: "Kept.patiently(get)",
-    by: "Effect.succeedNone as typeof get",
+    part: "Option.isSome(known) ?",
+    by: "Option.isSome(known) && known.value === undefined ?",
     seenBy: ["once"]
   },
   {
     name: "a result is not kept",
-    mark: "result-is-kept",
+    mark: "result-is-looked-for-again",
     part: "Effect.tap(restore(self), keep)",
     by: "restore(self)",
     seenBy: ["once"]

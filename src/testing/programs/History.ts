@@ -247,7 +247,11 @@ export class History {
   }
 
   /** How much an operation takes of a name that several may hold; nothing of a mutex. */
-  shareOf({ names, process, step }: Operation, name: string): Shared | undefined {
+  shareOf({ id, names, process, step }: Operation, name: string): Shared | undefined {
+    // What was let go of is told by what it is taken up as.
+    if (step.op === "resume") {
+      return this.tenures.find((tenure) => tenure.name === name && this.askersOf(tenure).has(id))?.share
+    }
     if (step.op !== "hold" && step.op !== "holdAll") return undefined
     const { lockers } = this.trace.program.processes[process]!
     const asked = step.op === "hold" ? [step.locker] : step.lockers

@@ -35,6 +35,15 @@ export const claimOf = (
   }
 }
 
+/** What a token of some of a limit is of. */
+export const claimOfToken = (
+  { name }: Lease.Token,
+  { Limit, Weight }: NonNullable<Lease.Token["limit"]>
+): Effect.Effect<Lease.Target, never, Talker> =>
+  Limit === "shared"
+    ? claimOf({ name, kind: "readWrite", ttl: 0 }, { side: Weight === "all" ? "write" : "read" })
+    : claimOf({ name, kind: "permits", permits: Number(Limit), ttl: 0 }, { weight: Number(Weight) })
+
 /** Holds what is of a kind around a body. */
 export const holdKind = (
   at: At,

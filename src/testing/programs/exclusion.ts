@@ -247,7 +247,10 @@ const tooLong = (history: History, operation: Operation, tenure: Tenure): Readon
 // Where the store is not seen: two processes are never inside at once, unless one of them says that it was lost, and was on
 // its way out, or a pause or what cannot be interrupted explains that it was not.
 const unseen = (history: History, holders: ReadonlyArray<Operation>): ReadonlyArray<Violation> => {
-  const sure = holders.filter((operation) => !wasDetached(history, operation, Infinity))
+  // How much of a limit was taken up again is not known.
+  const sure = holders.filter((operation) =>
+    !wasDetached(history, operation, Infinity) && !(operation.step.op === "resume" && mayBeShared(history, operation))
+  )
   const isExcused = (operation: Operation, from: number, to: number) =>
     isReported(history, operation) && (to - from <= history.slack || isExplained(history, operation, from, to))
   return history.shared.size > 0 || history.forgotten.length > 0 ?
@@ -266,6 +269,11 @@ const unseen = (history: History, holders: ReadonlyArray<Operation>): ReadonlyAr
       })
     ).concat(sure.flatMap((one) => crowded(history, one, sure, isExcused)))
 }
+
+const mayBeShared = (history: History, { names }: Operation): boolean =>
+  Array.from(history.operations.values()).some((other) =>
+    names.some((name) => history.shareOf(other, name) !== undefined)
+  )
 
 // Of permits each two may be within the limit, and all together above it.
 const crowded = (
@@ -291,7 +299,7 @@ const together = (history: History, operations: ReadonlyArray<Operation>): Reado
   operations.flatMap((one, i) =>
     operations.slice(i + 1).flatMap((other): ReadonlyArray<Violation> => {
       if (history.isWithin(one, other) || history.isWithin(other, one)) return []
-      if (areResumedTwice(history, one, other)) return []
+      if (areResumedTwice(history, one, other) || areReaders(history, one, other)) return []
       const at = Math.max(one.entered!, other.entered!)
       if (isLetGo(history, one, at) || isLetGo(history, other, at)) return []
       return at >= Math.min(one.left, other.left) ? [] : [{
@@ -301,6 +309,13 @@ const together = (history: History, operations: ReadonlyArray<Operation>): Reado
       }]
     })
   )
+
+// Those who read do so together, be that under the lease of a writer.
+const areReaders = (history: History, one: Operation, other: Operation): boolean =>
+  one.names.some((name) => {
+    const shares = [history.shareOf(one, name), history.shareOf(other, name)]
+    return other.names.includes(name) && shares.every((share) => share?.limit === "shared" && share.weight === 1)
+  })
 
 // A program that resumes one token more than once asked for two at once: a server that hands nothing on keeps them one owner.
 const areResumedTwice = (history: History, one: Operation, other: Operation): boolean => {

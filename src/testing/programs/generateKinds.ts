@@ -154,11 +154,11 @@ const every = (drawing: Drawing, depth: number): Step => {
     job: onCrash === "skip" ? "t" : "u",
     ttl: draw.pick([600, 1500, 4000]),
     // All who do one job do it at the same times.
-    seconds: onCrash === "skip" ? 2 : 10,
+    seconds: onCrash === "skip" ? 2 : 5,
     atLeast: onCrash === "skip" ? 3_000 : 1_500,
     window: onCrash === "skip" ? 700 : 2_000,
     onCrash,
-    millis: 1_000 + draw.below(onCrash === "skip" ? 12_000 : 30_000),
+    millis: 1_000 + draw.below(12_000),
     body: drawing.body(depth)
   }
   return draw.chance(0.7) ? { op: "fork", leftBehind: draw.chance(0.5), body: [step] } : step

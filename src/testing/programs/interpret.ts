@@ -18,7 +18,7 @@ import * as Cell from "../../client/Cell.ts"
 import * as Lease from "../../client/Lease.ts"
 import * as Locker from "../../client/Locker.ts"
 import { type At, type Doing, type HandedOn, inHand, inside, operation, type Shared } from "./Doing.ts"
-import { claimOf, holdKind, performKind } from "./doingKinds.ts"
+import { claimOf, claimOfToken, holdKind, performKind } from "./doingKinds.ts"
 import type { LeaseAction, PlainAction, Process, Step, Steps } from "./Program.ts"
 import type { Recorder } from "./Trace.ts"
 import type { Runner } from "./World.ts"
@@ -149,9 +149,11 @@ const resume = (at: At, step: Extract<Step, { readonly op: "resume" }>, token: L
   operation(at, step, [token.name], (id) =>
     Effect.suspend(() => {
       const ttl = at.shared.lockers[0]!.ttl
-      return Effect.scoped(
-        Effect.flatMap(Locker.resume(token, { ttl, once: step.once }), (lease) => inHand(at, lease, step.body, id))
-      )
+      const options = { ttl, once: step.once }
+      const resumed = token.limit === undefined
+        ? Locker.resume(token, options)
+        : Effect.flatMap(claimOfToken(token, token.limit), (claim) => Lease.resume(claim, token, options))
+      return Effect.scoped(Effect.flatMap(resumed, (lease) => inHand(at, lease, step.body, id)))
     }))
 
 type Around = Extract<
@@ -244,8 +246,6 @@ const onLease = (at: At, lease: Lease.Lease, action: LeaseAction, id: number): D
     case "detach":
       return Effect.tap(lease.detach, (token) =>
         Effect.sync(() => {
-          // What is no mutex is left to its end: programs take up mutexes only.
-          if (token.limit !== undefined) return
           at.shared.token = token
           at.shared.handedOn.token = token
         }))
