@@ -177,9 +177,11 @@ const sectionOf = (
   const has = outer?.lease.mode
   // mutant: what-is-asked-for-anew
   if (has === undefined || (has === "permit" && mode === "permit")) return undefined
+  // Beside a reader others may read, also under the lease of a writer.
+  const isShared = mode === "exclusive" && outer?.isTogether === true
   // mutant: writer-reads
-  if (mode !== "permit" && (has === "exclusive" || has === mode)) return outer
-  const reason = has === "shared" && mode === "exclusive"
+  if (mode !== "permit" && (has === "exclusive" || has === mode) && !isShared) return outer
+  const reason = mode === "exclusive" && (has === "shared" || isShared)
     ? new Deadlock({ name, cycle: [{ name }] })
     : new Conflict({ name, asked: kinds[mode], present: `${kinds[has]}, by what is around it` })
   return new LockUnavailable({ name, reason })

@@ -63,6 +63,11 @@ export class Section<out L extends SectionLease = SectionLease> {
     return () => void listeners.delete(listener)
   }
 
+  /** Whether it, or one that it is within, may be inside together with others. */
+  get isTogether(): boolean {
+    return this.place?.isShared === true || this.parent?.isTogether === true
+  }
+
   /** Whether it is within another, or is that one. */
   isWithin(other: Section): boolean {
     return this === other || this.parent?.isWithin(other) === true

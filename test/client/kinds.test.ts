@@ -242,6 +242,15 @@ describe("ReadWriteLock", () => {
       assert.strictEqual(count.most, 2)
     }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
 
+  it.effect("is not written within a read, also under the lease of a writer: others read beside that", () =>
+    Effect.gen(function*() {
+      const { read, write } = yield* ReadWriteLock.make("catalogue")
+      const within = reasonOf(Effect.void.pipe(Lease.withLock(write), Lease.withLock(read)))
+      assert.strictEqual(yield* within.pipe(Lease.withLock(write)), "Deadlock")
+      const again = Effect.succeed("written").pipe(Lease.withLock(write), Lease.withLock(write))
+      assert.strictEqual(yield* again.pipe(Lease.withLock(write)), "written")
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+
   it.effect("is waited for by a mutex of the name, and waits for one", () =>
     Effect.gen(function*() {
       const { read } = yield* ReadWriteLock.make("catalogue")

@@ -92,17 +92,13 @@ const deadlock = (history: History, operation: Operation): ReadonlyArray<Violati
     return readers.length > 0 && isWriter(operation) ? [] : violation("says that it waits for itself, and does not")
   }
   if (!isWriter(operation) || outcome === undefined) return []
-  // Under a writer around the reader both are that one's.
-  const isUnderWriter = history.around(operation).some((around) =>
-    isWriter(around) && around.names.some((name) => names.includes(name))
-  )
   const goesOn = (reader: Operation) => {
     const tenure = history.tenureOf(reader, names[0]!, began)
     return !history.isLost(reader) && reader.left > ended && reader.entered !== undefined && reader.entered <= began &&
       tenure !== undefined && tenure.to > ended && !history.isDetached(names[0]!, reader.process)
   }
   const waited = (entered ?? ended) - began - history.stillWithin(operation.process, began, entered ?? ended)
-  return isUnderWriter || !readers.some(goesOn) || (entered === undefined && waited <= history.slack)
+  return !readers.some(goesOn) || (entered === undefined && waited <= history.slack)
     ? []
     : violation(`is within a reader of the name, and went on for ${waited.toFixed(1)} ms`)
 }

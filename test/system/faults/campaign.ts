@@ -18,7 +18,7 @@ import { isLong } from "../../support/report.ts"
 import * as Processes from "../cli/processes.ts"
 import type { Bundle } from "./bundle.ts"
 import type * as Client from "./client.ts"
-import { limited } from "./limited.ts"
+import { limited, shelves } from "./limited.ts"
 import * as Proxy from "./proxy.ts"
 import { canBeHad, failing } from "./recovery.ts"
 import * as Resource from "./resource.ts"
@@ -53,6 +53,8 @@ export interface Outcome {
   readonly endings: Readonly<Record<Lines.Ending, number>>
   readonly holds: number
   readonly writes: number
+  /** Reads of what readers share, between which nothing was written. */
+  readonly sharedReads: number
   readonly faults: Readonly<Record<Proxy.Fault, number>>
   /** What was done to the store, how often. After each a lock was had through each server. */
   readonly storeFaults: Readonly<Partial<Record<StoreFault, number>>>
@@ -209,7 +211,8 @@ export const run = Effect.fnUntraced(function*(plan: Plan, bundle: Bundle) {
     const ended = yield* current().ended
     assert.strictEqual(ended.status, 0, JSON.stringify(ended))
   }
-  yield* Effect.forEach(limited, (one) => isAllThere(ports()[0]!, one), { concurrency: "unbounded" })
+  const several = [...limited, ...shelves]
+  yield* Effect.forEach(several, (one) => isAllThere(ports()[0]!, one), { concurrency: "unbounded" })
   const owned = [
     ...Array.from({ length: names }, (_, i) => `counter/${i}`),
     ...Array.from({ length: names * 4 }, (_, i) => `data/${i}`)
@@ -272,6 +275,7 @@ const check = Effect.fnUntraced(function*(
     endings,
     holds: tenures(history, limits).length,
     writes: written,
+    sharedReads: resource.sharedReads(),
     permits: countsOf(history.operations.filter(({ name }) => limited.some((one) => one.name === name))),
     stops: stops.length,
     lateWritesRefused: stops.filter(({ refused }) => refused).length

@@ -8,7 +8,7 @@ import { Context, Duration, Effect, Exit, Layer, Option, Schedule } from "effect
 import * as fs from "node:fs"
 import * as net from "node:net"
 import { createInterface } from "node:readline"
-import { type DlmError, Lease, Locker, Talker } from "../../../src/index.ts"
+import { type DlmError, Lease, Locker, ReadWriteLock, Talker } from "../../../src/index.ts"
 import { NodeTalker } from "../../../src/node/index.ts"
 import type { Protocol } from "../../../src/protocol/index.ts"
 import { monotonic as now } from "../../support/history/History.ts"
@@ -16,7 +16,7 @@ import type { Ending, Line } from "../../support/history/lines.ts"
 import { isAnothers } from "../../support/history/tenures.ts"
 import { type Asker, claimOf, program as permits } from "../../support/permits.ts"
 import { Seeded } from "../../support/random.ts"
-import { limited } from "./limited.ts"
+import { limited, shelves } from "./limited.ts"
 import type { Answer, Question } from "./resource.ts"
 
 export interface Options {
@@ -160,6 +160,18 @@ class Counters {
     }))
   }
 
+  /** Reads one together with others. */
+  look(name: string, fence: bigint): Effect.Effect<number | undefined> {
+    return Effect.uninterruptible(Effect.callback<number | undefined>((resume) => {
+      const n = this.questions++
+      this.waiting.set(n, ({ value }) => resume(Effect.succeed(value)))
+      const { operations } = this.diary
+      const about = { n, process: process.pid, operations, name, fence: String(fence), stoppedFor: 0 }
+      const question: Question = { ...about, isShared: true }
+      this.socket.write(JSON.stringify(question) + "\n")
+    }))
+  }
+
   close(): void {
     this.socket.destroy()
   }
@@ -189,6 +201,33 @@ const add = (locker: Locker.Locker, { maxWait, ttl }: Options, diary: Diary, cou
     Lease.withLockProvided(Counter, locker, { wait: Duration.millis(between(0, maxWait)) }),
     Effect.result
   )
+
+/** Reads twice what others may read, and nobody may write meanwhile; or adds one to it. */
+const useShelf = (
+  { name, read, write }: ReadWriteLock.ReadWriteLock,
+  { maxWait, ttl }: Options,
+  counters: Counters
+) => {
+  const options = { ttl: Duration.millis(ttl), wait: Duration.millis(between(0, maxWait)) }
+  const pause = Effect.suspend(() => Effect.sleep(chance(0.01) ? ttl * 0.7 : chance(0.5) ? 2 : 0))
+  const reading = Lease.use(read, options, ({ fence }) =>
+    Effect.gen(function*() {
+      const first = yield* counters.look(name, Option.getOrThrow(fence))
+      yield* pause
+      const second = yield* counters.look(name, Option.getOrThrow(fence))
+      if (first !== undefined && second !== undefined && first !== second) {
+        return yield* Effect.die(new Error(`${name} was written beside a reader: ${first}, ${second}`))
+      }
+    }))
+  const writing = Lease.use(write, options, ({ fence }) =>
+    Effect.gen(function*() {
+      const { stop, value } = yield* counters.touch(name, Option.getOrThrow(fence))
+      if (value === undefined) return
+      if (!stop) yield* pause
+      yield* counters.touch(name, Option.getOrThrow(fence), value + 1, stop)
+    }))
+  return Effect.result(chance(0.8) ? reading : writing)
+}
 
 /** Asks for much at once about data, as a busy program does. */
 const keepData = (makeLocker: Effect.Effect<Locker.Locker, unknown, Talker.Talker>, diary: Diary) =>
@@ -228,8 +267,22 @@ const takeSome = (options: Options) =>
     return permits(asker, claimOf(random, random.pick(limited), asker.freshId(), options.ttl), false)
   })
 
+/** The read-write locks, by what a server knows beyond the reference. */
+const locksOf = (talker: Talker.Talker["Service"], diary: Diary) =>
+  Effect.forEach(shelves, ({ name }) => ReadWriteLock.make(name)).pipe(
+    Effect.provideService(Talker.Talker, {
+      ...diary.telling(talker.talk),
+      ...(talker.features === undefined ? {} : { features: talker.features })
+    })
+  )
+
 /** Goes on until the work is over. */
-const worker = (options: Options, diary: Diary, counters: Counters) =>
+const worker = (
+  options: Options,
+  diary: Diary,
+  counters: Counters,
+  locks: ReadonlyArray<ReadWriteLock.ReadWriteLock>
+) =>
   Effect.gen(function*() {
     const make = (name: string) =>
       Locker.make(name, {
@@ -241,6 +294,8 @@ const worker = (options: Options, diary: Diary, counters: Counters) =>
     while (!counters.isOver) {
       yield* chance(0.2)
         ? takeSome(options)
+        : chance(0.1)
+        ? useShelf(pick(locks), options, counters)
         : chance(0.75)
         ? add(pick(lockers), options, diary, counters)
         : keepData(make(pick(data)), diary)
@@ -256,9 +311,11 @@ const program = Effect.fnUntraced(function*(options: Options) {
       const talker = yield* Layer.build(
         Layer.fresh(NodeTalker.layer({ port, openTimeout: "1 second", answerTimeout: options.answerTimeout }))
       )
-      const workers = Array.from({ length: options.workers }, () => worker(options, diary, counters))
+      const own = Context.get(talker, Talker.Talker)
+      const locks = yield* locksOf(own, diary)
+      const workers = Array.from({ length: options.workers }, () => worker(options, diary, counters, locks))
       yield* Effect.all(workers, { concurrency: "unbounded" }).pipe(
-        Effect.provideService(Talker.Talker, diary.telling(Context.get(talker, Talker.Talker).talk))
+        Effect.provideService(Talker.Talker, diary.telling(own.talk))
       )
     }), { concurrency: "unbounded" })
   clearInterval(watch)

@@ -10,9 +10,20 @@ const storeFaultsOf = (counts: Campaign.Outcome["storeFaults"]): string =>
   storeFaults.flatMap((fault) => counts[fault] === undefined ? [] : [`${fault} ${counts[fault]} times`]).join(", ")
 
 const timesOf = (outcome: Campaign.Outcome): string => {
-  const { clientKills, holds, kills, lateWritesRefused, operations, permits, seconds, stops, storeFaults, writes } =
-    outcome
-  return `${operations} operations in ${seconds} s, ${writes} guarded writes, ${holds} holds, ` +
+  const {
+    clientKills,
+    holds,
+    kills,
+    lateWritesRefused,
+    operations,
+    permits,
+    seconds,
+    sharedReads,
+    stops,
+    storeFaults,
+    writes
+  } = outcome
+  return `${operations} operations in ${seconds} s, ${writes} guarded writes, ${sharedReads} shared reads, ${holds} holds, ` +
     `${permits.grantsOfSome} grants of some of a limit, ${permits.heirs} passed on; ${kills} kills of ` +
     `servers, ${clientKills} of clients, ${stops} stops (${lateWritesRefused} late writes refused); ` +
     `the store ${storeFaultsOf(storeFaults)}`
@@ -45,6 +56,11 @@ const ofStore = (fault: StoreFault, what: string, atLeast: number): Goal => ({
 export const goals: ReadonlyArray<Goal> = [
   { what: "Operations over all stores, without a violation", of: ({ operations }) => operations, atLeast: 100_000 },
   { what: "Grants of some of a limit, beside others", of: ({ permits }) => permits.grantsOfSome, atLeast: 1000 },
+  {
+    what: "Reads under read-write locks, with no write beside them",
+    of: ({ sharedReads }) => sharedReads,
+    atLeast: 500
+  },
   ...faults.map(ofFault),
   ofStore("silent", "Stores whose connections went silent without an end, and that were used again", 3),
   ofStore("demoted", "Stores that were demoted behind their address, and that were used again", 2),

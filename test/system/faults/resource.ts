@@ -18,6 +18,8 @@ export interface Question {
   readonly fence: string
   /** What is to be written; none to read. */
   readonly value?: number | undefined
+  /** Whether it is read together with others. */
+  readonly isShared?: boolean | undefined
   /** For how many milliseconds it was stopped before it sent this. */
   readonly stoppedFor: number
 }
@@ -38,6 +40,7 @@ class Resource {
   /** How many requests to the lock servers each client has had an answer to, or a time-out. */
   readonly operations = new Map<number, number>()
   readonly written = new Map<string, number>()
+  sharedReads = 0
   readonly stops: Array<{ readonly process: number; readonly millis: number; readonly refused: boolean }> = []
   toStop: ((process: number) => void) | undefined
   private readonly sql: Sql
@@ -46,10 +49,11 @@ class Resource {
     this.sql = sql
   }
 
-  private ask({ fence, name, value }: Question): Effect.Effect<number | undefined> {
+  private ask({ fence, isShared, name, value }: Question): Effect.Effect<number | undefined> {
     const { sql } = this
     // All that the guard looks at.
-    const lease = { mode: "exclusive", name, fence: Option.some(BigInt(fence)) } as Lease.Lease<"exclusive">
+    const mode = isShared === true ? "shared" : "exclusive"
+    const lease = { mode, name, fence: Option.some(BigInt(fence)) } as Lease.Lease<"exclusive" | "shared">
     // A read is guarded too: an earlier holder must not write what the reader then does not know of.
     const work = value === undefined
       ? Effect.map(
@@ -74,10 +78,11 @@ class Resource {
     const value = await Effect.runPromise(this.ask(question))
     const isWrite = question.value !== undefined
     if (isWrite && value !== undefined) this.written.set(name, (this.written.get(name) ?? 0) + 1)
+    if (question.isShared === true && value !== undefined) this.sharedReads++
     if (question.stoppedFor > 0) {
       this.stops.push({ process, millis: question.stoppedFor, refused: value === undefined })
     }
-    const stop = !isWrite && value !== undefined && this.toStop !== undefined
+    const stop = !isWrite && question.isShared !== true && value !== undefined && this.toStop !== undefined
     if (stop) {
       this.toStop!(process)
       this.toStop = undefined
@@ -128,6 +133,8 @@ export const serve = Effect.gen(function*() {
     port,
     /** How many requests to the lock servers all clients have had an answer to, or a time-out. */
     operations: () => Array.from(resource.operations.values()).reduce((sum, n) => sum + n, 0),
+    /** How many reads of those who read together were accepted. */
+    sharedReads: () => resource.sharedReads,
     /** How many writes were accepted, by the name of the counter. */
     written: resource.written as ReadonlyMap<string, number>,
     /** The writes of clients that had been stopped before them, for how long, and whether they were refused. */
