@@ -28,7 +28,9 @@ The real client, server and memory store on a simulated network and clock, with 
 seed gives the same run again; one that fails is printed with its trace. Two checks see each run: no two hold a name at
 once, fences rise, answers are true, and guarded writes come from the newest holder; and each name's history has an order
 that the protocol allows (Wing, Gong, Lowe), where an answer that did not come may mean either. With names that several
-hold also: never more weight than the limit, a fence for each holder, and nobody passes the first that waits.`,
+hold also: never more weight than the limit, a fence for each holder, and nobody passes the first that waits. Random
+programs use all operations as users nest, fork and interrupt them, with processes that die and clocks that differ: locks,
+permits, readers and writers, elections, and what runs once (docs/testing-programs.md).`,
   "Names that several hold": `
 Two servers in one process over each store, many owners of a few names with limits of 1 to 16 and with readers and writers,
 short times to live, waits, and one server after another lost with all that was asked of it. By what was answered there is
@@ -36,7 +38,7 @@ never more weight than the limit, fences rise, each refusal has a reason, and in
   "Real processes": `
 Clients and \`dlm serve\` as processes, over TCP through a proxy that fails, on every store. What clients saw is checked
 as above, but for the search for an order, and a counter that is read and written under the lock, with its fence, must
-lose no update. Stores go silent, are demoted behind their address and are full, each where it can be; after each a lock is
+lose no update; what readers read twice under a read-write lock must be the same. Stores go silent, are demoted behind their address and are full, each where it can be; after each a lock is
 had through each server, and at the end every name.`,
   "Hostile input": `
 What is kept of clients that have proved nothing is bounded (\`Limits\`), and \`dlm\` collects its garbage earlier than

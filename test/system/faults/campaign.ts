@@ -132,7 +132,8 @@ const startAll = Effect.fnUntraced(function*(plan: Plan, { client: clientFile, d
       workers: workersPerConnection,
       ttl,
       answerTimeout,
-      maxWait
+      maxWait,
+      forgets: plan.forgets
     }
     return Processes.start(clientFile, [JSON.stringify(options)], { env })
   })

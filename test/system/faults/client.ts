@@ -34,6 +34,8 @@ export interface Options {
   /** How long an answer, and how long at the most a lock is waited for, in milliseconds. */
   readonly answerTimeout: number
   readonly maxWait: number
+  /** Whether a server that is killed forgets who held what. */
+  readonly forgets: boolean
 }
 
 const between = (from: number, to: number): number => from + Math.random() * (to - from)
@@ -202,29 +204,43 @@ const add = (locker: Locker.Locker, { maxWait, ttl }: Options, diary: Diary, cou
     Effect.result
   )
 
+/** What was refused while the lease goes on was so for another that had the lock as well. */
+const alone = ({ forgets }: Options, { name, remaining }: Lease.Lease, was: number | undefined) =>
+  Effect.flatMap(remaining, (left) =>
+    was === undefined && !forgets && Duration.toMillis(left) > 0
+      ? Effect.die(new Error(`another touched ${name} under a lock that went on`))
+      : Effect.void)
+
 /** Reads twice what others may read, and nobody may write meanwhile; or adds one to it. */
 const useShelf = (
   { name, read, write }: ReadWriteLock.ReadWriteLock,
-  { maxWait, ttl }: Options,
+  own: Options,
   counters: Counters
 ) => {
+  const { maxWait, ttl } = own
   const options = { ttl: Duration.millis(ttl), wait: Duration.millis(between(0, maxWait)) }
   const pause = Effect.suspend(() => Effect.sleep(chance(0.01) ? ttl * 0.7 : chance(0.5) ? 2 : 0))
-  const reading = Lease.use(read, options, ({ fence }) =>
+  const reading = Lease.use(read, options, (lease) =>
     Effect.gen(function*() {
-      const first = yield* counters.look(name, Option.getOrThrow(fence))
+      const fence = Option.getOrThrow(lease.fence)
+      const first = yield* counters.look(name, fence)
+      yield* alone(own, lease, first)
       yield* pause
-      const second = yield* counters.look(name, Option.getOrThrow(fence))
+      const second = yield* counters.look(name, fence)
+      yield* alone(own, lease, second)
       if (first !== undefined && second !== undefined && first !== second) {
         return yield* Effect.die(new Error(`${name} was written beside a reader: ${first}, ${second}`))
       }
     }))
-  const writing = Lease.use(write, options, ({ fence }) =>
+  const writing = Lease.use(write, options, (lease) =>
     Effect.gen(function*() {
-      const { stop, value } = yield* counters.touch(name, Option.getOrThrow(fence))
+      const fence = Option.getOrThrow(lease.fence)
+      const { stop, value } = yield* counters.touch(name, fence)
+      yield* alone(own, lease, value)
       if (value === undefined) return
       if (!stop) yield* pause
-      yield* counters.touch(name, Option.getOrThrow(fence), value + 1, stop)
+      const { value: written } = yield* counters.touch(name, fence, value + 1, stop)
+      yield* alone(own, lease, written)
     }))
   return Effect.result(chance(0.8) ? reading : writing)
 }
