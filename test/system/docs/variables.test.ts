@@ -8,7 +8,7 @@ import { NodeStore, NodeTalker } from "effect-dlm/node"
 import { Identities } from "effect-dlm/server"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { project } from "./blocks.ts"
+import { project } from "../../docs/blocks.ts"
 
 /** The variables that a layer looks for, where no other is set. */
 const readBy = (layer: Layer.Layer<never, unknown>) =>
