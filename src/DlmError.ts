@@ -134,7 +134,8 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", about) {
   readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}refused (BadPayload). Check the time to live (3543 s without an ` +
-      "identity), the size of the data (16384 characters without one), and the identity's name and secret"
+      "identity), the size of the data (16384 characters without one), the identity's name and secret, " +
+      "and that the server knows it"
   }
 }
 

@@ -20,7 +20,7 @@ import * as Alarms from "../lib/Alarms.ts"
 import type { AgeClock } from "../lib/monotonic.ts"
 import { event } from "../lib/tracing.ts"
 import * as Background from "./Background.ts"
-import type { Busy } from "./Busy.ts"
+import { type Busy, heldBy } from "./Busy.ts"
 import type { Terms } from "./Claim.ts"
 import { QueuePlace } from "./NameQueue.ts"
 import * as NameQueue from "./NameQueue.ts"
@@ -143,7 +143,7 @@ class Attempt {
     // mutant: taken-was-heard
     if (this.taken !== undefined || (!this.place.isInside && queue.wasTakenSince(startedAt))) {
       const waited = Duration.millis(clock.now() - startedAt)
-      const busy = this.taken ?? (queue.isHeld ? undefined : queue.taken)
+      const busy = this.taken ?? (queue.isHeld ? queue.heldBy : queue.taken)
       return Effect.fail(new AcquireTimeout({ name: this.terms.name, waited, ...busy }))
     }
     return Effect.fail(
@@ -170,7 +170,7 @@ export const acquire = (
         // Where several may hold it, what one has says nothing of what is left for the next.
         const lasts = waiting.clock.now() < tenure.sentAt + Duration.toMillis(terms.ttl)
         // mutant: one-of-several-takes-nothing
-        if (lasts && terms.mode === "exclusive") place.queue.sawGranted()
+        if (lasts && terms.mode === "exclusive") place.queue.sawGranted(heldBy(terms, tenure))
         return { tenure, place }
       }))
     const behind = Effect.andThen(event("dlm.waiting", () => ({ behind: "this process" })), restore(inLine(attempt)))

@@ -52,6 +52,8 @@ export class NameQueue extends Mutex {
   /** When the last was asked that was answered that another holds the name, if one was, and what that answer said. */
   takenAt: number | undefined
   taken: Busy | undefined
+  /** What is public of the head, while it holds the name. */
+  heldBy: Busy | undefined
   /** Since when the head waits at the server, if it does. */
   waitsSince: number | undefined
   /** What the head failed with last, if it has been answered nothing since. */
@@ -96,9 +98,10 @@ export class NameQueue extends Mutex {
     this.tell()
   }
 
-  /** The head holds the name. */
-  sawGranted(): void {
+  /** The head holds the name, of which this is public. */
+  sawGranted(by: Busy): void {
     this.isHeld = true
+    this.heldBy = by
     this.lastFailure = undefined
     this.tell()
   }

@@ -6,10 +6,14 @@
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Identities from "../server/Identities.ts"
+import * as LockServer from "../server/LockServer.ts"
 import * as Store from "../store/Store.ts"
 import { malformed } from "../store/StoreUrl.ts"
 import { StoreDriverMissing, StoreError, StoreUrlError } from "../StoreError.ts"
+import type { Talker } from "../transport/Talker.ts"
 
 /** Which store, and what is said of it beside its URL. */
 export interface Options extends Store.MemoryOptions {
@@ -124,8 +128,11 @@ export const config: Config.Config<Pick<Options, "url" | "listenUrl">> = Config.
   listenUrl: Config.withDefault(Config.Redacted("DLM_POSTGRES_LISTEN_URL"), undefined)
 })
 
+const notSet = "DLM_STORE is not set: locks are kept in the memory of this process, and exclude no other process"
+
 /**
- * The store that `DLM_STORE` names, as for `dlm serve`: by default the one in memory.
+ * The store that `DLM_STORE` names, as for `dlm serve`: by default the one in memory, with a warning, since that keeps no other
+ * process out. `DLM_STORE=memory` says that it is meant.
  *
  * @example
  * ```ts
@@ -141,5 +148,28 @@ export const config: Config.Config<Pick<Options, "url" | "listenUrl">> = Config.
  * ```
  */
 export const layerConfig: Layer.Layer<Store.Store, OpenError | Config.ConfigError> = Layer.unwrap(
-  Effect.map(config, layerUrl)
+  Effect.gen(function*() {
+    const isSet = yield* Config.option(Config.Redacted("DLM_STORE"))
+    if (Option.isNone(isSet)) yield* Effect.logWarning(notSet)
+    return layerUrl(yield* config)
+  })
+)
+
+/**
+ * A Talker without a lock server: a `LockServer` in this process, over the store that `DLM_STORE` names, which knows the
+ * identities of `DLM_IDENTITIES`. All processes over one store exclude one another.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lease } from "effect-dlm"
+ * import { NodeStore } from "effect-dlm/node"
+ *
+ * // DLM_STORE=postgres://HOST/DATABASE
+ * const program = Effect.log("alone").pipe(Lease.withLock("orders"), Effect.provide(NodeStore.layerTalkerConfig))
+ * ```
+ */
+export const layerTalkerConfig: Layer.Layer<Talker, OpenError | Config.ConfigError> = LockServer.layerTalker.pipe(
+  Layer.provide(LockServer.layer),
+  Layer.provide([layerConfig, Identities.layerConfig])
 )

@@ -1,8 +1,8 @@
 /**
- * Handing on what is no mutex: a token says what it is of, and is taken up as that.
+ * Handing on what is no mutex: a token says what it is of, and is taken up as that. And what one is told who gets nothing.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Option, Schema, Scope } from "effect"
+import { DateTime, Effect, Exit, Fiber, Layer, Option, Schema, Scope } from "effect"
 import { DistributedSemaphore, Lease, Locker, ReadWriteLock, Talker } from "effect-dlm"
 import { LockServer } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
@@ -22,6 +22,22 @@ const reasonOf = <A, R>(self: Effect.Effect<A, Lease.WithLockError, R>) =>
   Effect.map(Effect.flip(self), (error) => "reason" in error ? error.reason._tag : error._tag)
 
 const semaphoreOf3 = DistributedSemaphore.make("api", { permits: 3 })
+
+describe("AcquireTimeout", () => {
+  it.effect("says who holds the name also where that is in the same process", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(86_400_000)
+      yield* Effect.forkDetach(Lease.withLock(Effect.never, "order/7", { label: "api-1" }), { startImmediately: true })
+      const refused = yield* Effect.forkDetach(
+        Effect.flip(Lease.withLock(Effect.void, "order/7", { wait: "1 second" }))
+      )
+      yield* TestClock.adjust("3 seconds")
+      const error = yield* Fiber.join(refused)
+      assert(error._tag === "AcquireTimeout" && error.holder !== undefined)
+      assert.deepStrictEqual([error.holder.label, DateTime.toEpochMillis(error.holder.since)], ["api-1", 86_400_000])
+      assert.match(error.message, /held by "api-1"/)
+    }).pipe(Effect.provide(LockServer.layerTalkerMemory)))
+})
 
 describe("Lease.resume", () => {
   it.effect("holds the permits of a token, and gives them back", () =>

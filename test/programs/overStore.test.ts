@@ -35,12 +35,15 @@ const changing = (change: (change: Store.Change) => Store.Change) => (store: ASt
     }, asker)
 })
 
+/** Of a machine that is busy: alone each takes some seconds. */
+const timeout = 120_000
+
 describe("programs over a store", () => {
   it.effect(`show no promise broken over the store in memory, ${seeds.length} of them`, () =>
     Effect.gen(function*() {
       const found = yield* broken((store) => store)
       assert.deepStrictEqual(found.map(({ text }) => text), [])
-    }))
+    }), timeout)
 
   it.effect("show a store whose entries end early", () =>
     Effect.gen(function*() {
@@ -48,7 +51,7 @@ describe("programs over a store", () => {
         change._tag === "Write" ? { ...change, ttlMillis: change.ttlMillis / 4 } : change
       )
       assert.include((yield* broken(early)).map(({ rule }) => rule), "exclusion")
-    }))
+    }), timeout)
 
   it.effect("show a store that loses what was put", () =>
     Effect.gen(function*() {
@@ -56,7 +59,7 @@ describe("programs over a store", () => {
         change._tag === "Write" ? { ...change, entry: { ...change.entry, data: undefined } } : change
       )
       assert.include((yield* broken(losing)).map(({ rule }) => rule), "data")
-    }))
+    }), timeout)
 })
 
 describe("programs over a Talker alone", () => {

@@ -3,18 +3,19 @@
  */
 import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Effect, FileSystem, Layer, Option, Redacted } from "effect"
+import { ConfigProvider, Effect, FileSystem, Layer, Logger, Option, Redacted } from "effect"
 import { Lease } from "effect-dlm"
 import { NodeStore } from "effect-dlm/node"
-import { Identities, LockServer } from "effect-dlm/server"
 import { execFile } from "node:child_process"
 import * as path from "node:path"
 
+const warnings: Array<string> = []
+const noting = Logger.layer([Logger.make<unknown, void>(({ message }) => void warnings.push(String(message)))])
+
 const configured = (variables: Record<string, string>) =>
-  LockServer.layerTalker.pipe(
-    Layer.provide(LockServer.layer),
-    Layer.provide([NodeStore.layerConfig, Identities.layerNone]),
-    Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: variables })))
+  NodeStore.layerTalkerConfig.pipe(
+    Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env: variables }))),
+    Layer.provide(noting)
   )
 
 /** Whether one that has a store of these variables finds taken what another of them holds. */
@@ -30,7 +31,10 @@ const open = (url: string) => Effect.flip(Effect.scoped(Layer.build(NodeStore.la
 describe("NodeStore", () => {
   it.live("is memory, where DLM_STORE names none, and the one that it names", () =>
     Effect.gen(function*() {
+      assert.isFalse(yield* excludes({ DLM_STORE: "memory" }))
+      assert.deepStrictEqual(warnings, [])
       assert.isFalse(yield* excludes({}))
+      assert.match(warnings[0]!, /DLM_STORE is not set: locks are kept in the memory of this process/)
       const folder = yield* Effect.flatMap(FileSystem.FileSystem, (files) => files.makeTempDirectoryScoped())
       assert.isTrue(yield* excludes({ DLM_STORE: `sqlite:${folder}/locks.db` }))
     }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)))

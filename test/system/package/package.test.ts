@@ -54,8 +54,10 @@ describe("package.json", () => {
     const [{ files }] = JSON.parse(packed) as [{ readonly files: ReadonlyArray<{ readonly path: string }> }]
     const rest = files.map(({ path }) => path).filter((file) => !/^(?:dist|src)\//.test(file))
     const pages = fs.globSync("docs/*.{md,svg}", { cwd: project }).filter((page) => page !== "docs/api-report.md")
-    const documents = ["CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "package.json"]
-    assert.deepStrictEqual(rest.toSorted(), [...documents, ...pages].toSorted())
+    const documents = ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "package.json"]
+    // What the pages lead to.
+    const whole = fs.globSync(["deploy/*", "examples/*/*"], { cwd: project })
+    assert.deepStrictEqual(rest.toSorted(), [...documents, ...pages, ...whole].toSorted())
     const built = files.map(({ path }) => path).filter((file) => /^(?:dist|src)\//.test(file))
     assert.deepStrictEqual(built.filter((file) => !/^(?:src\/.*\.ts|dist\/.*\.(?:js|d\.ts)(?:\.map)?)$/.test(file)), [])
     for (const source of sources) assert.include(built, source)
