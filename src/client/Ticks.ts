@@ -218,10 +218,12 @@ export const runOrTakeOver = Effect.fnUntraced(function*<A, E, R>(plan: Plan, ti
     if (came !== "Taken") return came === "Over" ? undefined : yield* Effect.asVoid(came)
     const left = due - (yield* Clock.currentTimeMillis) - answerGrace
     if (left <= 0) return
-    const seen = yield* Effect.timeoutOption(Effect.option(kept.get), Duration.millis(slice))
-    if (Option.isSome(Option.flatten(Option.flatten(seen)))) return
+    const lookedAt = now()
+    const seen = Option.flatten(yield* Effect.timeoutOption(Effect.option(kept.get), Duration.millis(slice)))
+    if (Option.isSome(Option.flatten(seen))) return
     if (!watched.isSeenSince(seenAt)) return yield* late(plan, tick)
-    seenAt = now()
+    // What could not be looked at has not been seen.
+    if (Option.isSome(seen)) seenAt = lookedAt
     wait = Math.min(left, slice)
   }
 })

@@ -25,6 +25,18 @@ const machine = Effect.gen(function*() {
 const inWorld = <A, E>(self: Effect.Effect<A, E, LockServer.LockServer | Scope.Scope>) =>
   Effect.provide(Effect.scoped(self), server)
 
+/** The clock of the test, whose wall is ahead. */
+const clockAhead = (ahead: () => number) =>
+  Effect.map(Clock.Clock, (clock): Clock.Clock => {
+    const wall = () => clock.currentTimeMillisUnsafe() + ahead()
+    return {
+      ...clock,
+      sleep: (duration) => clock.sleep(duration),
+      currentTimeMillisUnsafe: wall,
+      currentTimeMillis: Effect.sync(wall)
+    }
+  })
+
 const daily = Cron.parseUnsafe("0 4 * * *", "UTC")
 const hourly = Cron.parseUnsafe("0 * * * *", "UTC")
 const tenSeconds = Cron.parseUnsafe("*/10 * * * * *", "UTC")
@@ -60,6 +72,26 @@ describe("Once.every", () => {
       for (const { faults } of machines) yield* faults.clear
       yield* TestClock.adjust("30 minutes")
       assert.strictEqual(ran, 1)
+    })))
+
+  it.effect("does not take for seen what could not be looked at", () =>
+    inWorld(Effect.gen(function*() {
+      const ran: Array<number> = []
+      const machines = [yield* machine, yield* machine]
+      for (const [who, { run }] of machines.entries()) {
+        const job = Effect.andThen(Effect.sync(() => ran.push(who)), Effect.sleep("1 minute"))
+        yield* run(Once.every(job, "report", { cron: daily, onCrash: "again" }))
+      }
+      yield* TestClock.adjust("4 hours")
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(ran.length, 1)
+      // The other cannot ask anybody for longer than it is kept that the tick has been run.
+      const other = machines[1 - ran[0]!]!
+      yield* other.faults.set({ refuse: 1 })
+      yield* TestClock.adjust("2 hours")
+      yield* other.faults.clear
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(ran.length, 1)
     })))
 
   it.effect("is taken over also where the period is shorter than a lease", () =>
@@ -100,15 +132,9 @@ describe("Once.every", () => {
       inWorld(Effect.gen(function*() {
         let ran = 0
         const { run } = yield* machine
-        const clock = yield* Clock.Clock
         // By as much the wall clock goes on while the process stands still.
         let missed = 0
-        const still: Clock.Clock = {
-          ...clock,
-          sleep: (duration) => clock.sleep(duration),
-          currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + missed,
-          currentTimeMillis: Effect.sync(() => clock.currentTimeMillisUnsafe() + missed)
-        }
+        const still = yield* clockAhead(() => missed)
         const job = Effect.sync(() => void ran++)
         yield* run(
           Effect.provideService(Once.every(job, "report", { cron: hourly, onCrash }), Clock.Clock, still)
@@ -126,12 +152,7 @@ describe("Once.every", () => {
       const { run } = yield* machine
       const clock = yield* Clock.Clock
       let ahead = 3_600_000
-      const wrong: Clock.Clock = {
-        ...clock,
-        sleep: (duration) => clock.sleep(duration),
-        currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe() + ahead,
-        currentTimeMillis: Effect.sync(() => clock.currentTimeMillisUnsafe() + ahead)
-      }
+      const wrong = yield* clockAhead(() => ahead)
       const job = Effect.sync(() => void ran.push(clock.currentTimeMillisUnsafe()))
       const everyMinute = Cron.parseUnsafe("* * * * *", "UTC")
       yield* run(Effect.provideService(Once.every(job, "report", { cron: everyMinute }), Clock.Clock, wrong))
