@@ -97,7 +97,9 @@ export class NotOwner extends Schema.TaggedError<NotOwner>()("NotOwner", { ...ab
   readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}held by ${holding(this) ?? "another owner"}${others(this)}. ` +
-      "Wait for its release or its expiry"
+      (this.action === "Lock" || this.action === "TestLock"
+        ? "Wait for its release or its expiry"
+        : "Only the id that holds it can do this: give that, or wait for its release or its expiry")
   }
 }
 

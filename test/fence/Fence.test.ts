@@ -6,6 +6,7 @@ import type { Protocol } from "effect-dlm/protocol"
 import { LockServer } from "effect-dlm/server"
 import { MockTalker } from "effect-dlm/testing"
 import { KeyValueStore } from "effect/persistence"
+import { assertAsked, leaseOf } from "../support/notMigrated.ts"
 import { sqlite } from "../support/sqlite.ts"
 
 const layer = LockServer.layerTalker.pipe(Layer.provide(LockServer.layerMemory))
@@ -32,10 +33,6 @@ const leasesWith = <const Fences extends ReadonlyArray<bigint>>(...fences: Fence
       })),
     (leases) => leases as unknown as { readonly [I in keyof Fences]: Lease.Lease<"exclusive"> }
   )
-
-/** A lease as far as a guard looks at it. */
-const leaseOf = <M extends Lease.Mode>(mode: M, fence: number, name = "orders") =>
-  ({ mode, name, fence: Option.some(BigInt(fence)) }) as Lease.Lease<M>
 
 /** Tenures of one read-write lock, each over before the next begins. */
 const shared = Effect.gen(function*() {
@@ -356,16 +353,7 @@ describe("Fence.migrate", () => {
   it.effect("is asked for where it was not run, or not since the version before, also within a transaction", () =>
     Effect.gen(function*() {
       for (const sql of [yield* sqlite, yield* before]) {
-        for (const mode of ["exclusive", "shared"] as const) {
-          const guarding = Effect.void.pipe(Fence.sql(sql, leaseOf(mode, 6)))
-          for (const tried of [guarding, sql.withTransaction(guarding)]) {
-            const error = yield* Effect.flip(tried)
-            assert.strictEqual(error._tag, "NotMigrated")
-            assert.include(error.message, "Run Fence.migrate(client)")
-          }
-        }
-        yield* Fence.migrate(sql)
-        yield* Effect.void.pipe(Fence.sql(sql, leaseOf("shared", 6)))
+        yield* assertAsked(sql)
       }
     }).pipe(Effect.scoped))
 

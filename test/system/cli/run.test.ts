@@ -15,14 +15,20 @@ const timeout = 120_000
 
 const sh = (script: string, ...args: ReadonlyArray<string>) => ["--", "sh", "-c", script, "sh", ...args]
 
+/** A server, and a file that commands write to. */
+const withLog = Effect.gen(function*() {
+  const fs = yield* FileSystem.FileSystem
+  const log = `${yield* folder}/log`
+  return { server: yield* Server, log, logged: fs.readFileString(log) }
+})
+
 layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
   excludeTestServices: true,
   concurrent: true
 })("dlm run", (it) => {
   it.effect("lets one command run at a time", () =>
     Effect.gen(function*() {
-      const server = yield* Server
-      const log = `${yield* folder}/log`
+      const { log, logged, server } = yield* withLog
       const starter = yield* server.locker("turns", "starter")
       yield* starter.lock
       // Each has asked before the lock is free, so all four are there to take it.
@@ -40,7 +46,7 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
       yield* starter.unlock
       for (const { ended } of runs) assertPrints(yield* ended, "")
 
-      const lines = (yield* (yield* FileSystem.FileSystem).readFileString(log)).trimEnd().split("\n")
+      const lines = (yield* logged).trimEnd().split("\n")
       assert.strictEqual(lines.length, 8)
       for (let i = 0; i < lines.length; i += 2) {
         assert.match(lines[i]!, /^begin /)
@@ -164,9 +170,7 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
 
   it.effect("stops what its command leaves behind before it gives the lock back", () =>
     Effect.gen(function*() {
-      const server = yield* Server
-      const fs = yield* FileSystem.FileSystem
-      const log = `${yield* folder}/log`
+      const { log, logged, server } = yield* withLog
       const first = yield* server.start([
         "run",
         "leftover",
@@ -181,7 +185,7 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
       yield* first.prints(/^pid \d+\n/)
       assertPrints(yield* server.dlm(["run", "leftover", ...sh("echo second >> \"$1\"", log)]), "")
       assert.strictEqual((yield* first.ended).status, 7)
-      assert.match(yield* fs.readFileString(log), /^(left\n)+second\n$/)
+      assert.match(yield* logged, /^(left\n)+second\n$/)
     }), timeout)
 
   it.effect("ends with 75 where another holds the lock for all of --wait", () =>
@@ -287,9 +291,7 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
 
   it.effect("loses the lock: a command that ignores TERM is gone before another has it", () =>
     Effect.gen(function*() {
-      const server = yield* Server
-      const fs = yield* FileSystem.FileSystem
-      const log = `${yield* folder}/log`
+      const { log, logged, server } = yield* withLog
       const { cut, port } = yield* relay(server.port)
       const first = yield* server.start([
         "run",
@@ -303,7 +305,7 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
       yield* cut
       assertPrints(yield* second.ended, "")
       assert.strictEqual((yield* first.ended).status, 74)
-      assert.match(yield* fs.readFileString(log), /^(first\n)+second\n$/)
+      assert.match(yield* logged, /^(first\n)+second\n$/)
       yield* assertFree("stubborn")
     }), timeout)
 
@@ -389,9 +391,7 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
 
   it.effect("is killed: a command that ignores TERM is gone before another has the lock", () =>
     Effect.gen(function*() {
-      const server = yield* Server
-      const fs = yield* FileSystem.FileSystem
-      const log = `${yield* folder}/log`
+      const { log, logged, server } = yield* withLog
       const first = yield* server.start([
         "run",
         "killed, and stubborn",
@@ -403,7 +403,7 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
       const second = yield* server.start(["run", "killed, and stubborn", ...sh("echo second >> \"$1\"", log)])
       yield* first.signal("SIGKILL")
       assertPrints(yield* second.ended, "")
-      assert.match(yield* fs.readFileString(log), /^(first\n)+second\n$/)
+      assert.match(yield* logged, /^(first\n)+second\n$/)
     }), timeout)
 
   it.effect("gives its command the streams that it has, and no more", () =>

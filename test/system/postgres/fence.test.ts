@@ -1,12 +1,13 @@
 import { PgClient } from "@effect/sql-pg"
 import { assert, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, Option } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer } from "effect"
 import { Lease, Locker, ReadWriteLock } from "effect-dlm"
 import { Fence } from "effect-dlm/fence"
 import { PostgresStore } from "effect-dlm/postgres"
 import type { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer } from "effect-dlm/server"
 import { MockTalker } from "effect-dlm/testing"
+import { assertAsked, leaseOf } from "../../support/notMigrated.ts"
 import { postgresServer, programs } from "../../support/postgresServer.ts"
 import { describeWith } from "../../support/programs.ts"
 
@@ -36,10 +37,6 @@ const leaseWith = (fence: bigint) =>
     )))
     return yield* (yield* Effect.provideContext(Locker.make("orders"), context)).acquire()
   })
-
-/** A lease as far as a guard looks at it. */
-const leaseOf = <M extends Lease.Mode>(mode: M, fence: number) =>
-  ({ mode, name: "orders", fence: Option.some(BigInt(fence)) }) as Lease.Lease<M>
 
 const begin = Effect.gen(function*() {
   const sql = yield* PgClient.PgClient
@@ -198,16 +195,7 @@ describeWith("Fence.sql on Postgres", programs, () => {
         for (const prepare of [Effect.void, before]) {
           yield* sql`DROP TABLE effect_dlm_fences`
           yield* prepare
-          for (const mode of ["exclusive", "shared"] as const) {
-            const guarding = Effect.void.pipe(Fence.sql(sql, leaseOf(mode, 6)))
-            for (const tried of [guarding, sql.withTransaction(guarding)]) {
-              const error = yield* Effect.flip(tried)
-              assert.strictEqual(error._tag, "NotMigrated")
-              assert.include(error.message, "Run Fence.migrate(client)")
-            }
-          }
-          yield* Fence.migrate(sql)
-          yield* Effect.void.pipe(Fence.sql(sql, leaseOf("shared", 6)))
+          yield* assertAsked(sql)
         }
       }))
 
