@@ -142,6 +142,9 @@ const startAll = Effect.fnUntraced(function*(plan: Plan, { client: clientFile, d
   return { resource, servers, proxy, workers, histories }
 })
 
+/** After how long without a further operation no more of them come, in milliseconds. */
+const standstill = 60_000
+
 /** Lets a client stop itself, in the midst of a tenure; it is woken when that is over. */
 const stopClient = (resource: Effect.Success<typeof Resource.serve>) =>
   Effect.gen(function*() {
@@ -194,8 +197,13 @@ export const run = Effect.fnUntraced(function*(plan: Plan, bundle: Bundle) {
   ).flat()
   const until = (done: () => boolean) =>
     Effect.gen(function*() {
+      let last = { operations: 0, at: monotonic() }
       while (!done()) {
         for (const { died } of [...servers, ...workers]) assert.isUndefined(died(), "a process ended")
+        const operations = resource.operations()
+        if (operations !== last.operations) last = { operations, at: monotonic() }
+        const faults = JSON.stringify(proxy.fired)
+        assert.isBelow(monotonic() - last.at, standstill, `nothing is done any more after ${operations}, ${faults}`)
         yield* Effect.sleep(100)
       }
     })
