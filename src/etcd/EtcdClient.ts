@@ -260,11 +260,11 @@ export const make = Effect.fnUntraced(function*({ credentials, endpoints, patien
           unreachable(endpoint, "closed the connection")))).pipe(
           Stream.decodeText,
           Stream.splitLines,
-          // A member that cannot be asked is not the one to listen to either.
+          Stream.interruptWhen(moved),
+          // A member that cannot be asked is not the one to listen to either. Last, or moving on would end this in peace.
           Stream.tapError((error) =>
             Effect.sync(() => error.passes ? members.moveOn(member) : undefined)
-          ),
-          Stream.interruptWhen(moved)
+          )
         )
     })
 

@@ -14,6 +14,7 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { type EtcdClient, EtcdError, isLeaseLost, method } from "./EtcdClient.ts"
 import type { Stamp, Stamps } from "./Stamps.ts"
@@ -193,8 +194,7 @@ export const make = (
         Effect.ensuring(Effect.sync(() => batch.forEach(({ operation }) => flying.delete(operation.key))))
       )
     }
-    flights--
-  })
+  }).pipe(Effect.ensuring(Effect.sync(() => void flights--)))
 
   return <A>(operation: Operation, answered: (answer: Answer, revision: bigint) => A) =>
     Effect.suspend(() => {
@@ -202,7 +202,12 @@ export const make = (
       return Effect.callback<A, EtcdError>((resume) => {
         const waiting: Waiting = {
           operation,
-          answered: (answer, revision) => resume(Effect.succeed(answered(answer, revision))),
+          // What one cannot make of its answer is its own failure, and not that of all that were asked with it.
+          answered: (answer, revision) =>
+            resume(Result.match(Result.try(() => answered(answer, revision)), {
+              onSuccess: Effect.succeed,
+              onFailure: Effect.die
+            })),
           failed: (error) => {
             last = error
             if (!error.passes) resume(Effect.fail(error))

@@ -4,6 +4,7 @@
  * While it cannot, a waiter learns of a release only by looking, and everything else works. So it is logged, once
  * when the next try fails too, since one connection that was dropped is no outage, and once when it is over.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Schedule from "effect/Schedule"
@@ -45,5 +46,13 @@ export const forever = ({ again, hear, remedy }: Options): Stream.Stream<string>
           )
           : Effect.void
       )
-    return hear(listening).pipe(Stream.tapError(failed), Stream.retry(again), Stream.orDie)
+    return Stream.suspend(() => hear(listening)).pipe(
+      // A bug in what listens is no reason to hear nothing for ever.
+      Stream.catchCause((cause) =>
+        Cause.hasInterruptsOnly(cause) ? Stream.failCause(cause) : Stream.fail(Cause.squash(cause))
+      ),
+      Stream.tapError(failed),
+      Stream.retry(again),
+      Stream.orDie
+    )
   })
