@@ -10,6 +10,7 @@ import type { NonEmptyReadonlyArray } from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Socket from "effect/socket/Socket"
 import * as Net from "node:net"
+import type { Finishing } from "../transport/Outbox.ts"
 
 type Pulled = NonEmptyReadonlyArray<Uint8Array>
 
@@ -155,7 +156,7 @@ const make = (open: Effect.Effect<Inlet, Socket.SocketError>): Socket.Socket => 
   const write = (chunk: Uint8Array | string | Socket.CloseEvent) =>
     Socket.isCloseEvent(chunk) ? Effect.sync(() => leave(net, chunk.code)) : writeAll([chunk])
   const writer = Effect.acquireRelease(
-    Effect.succeed({ write, writeAll }),
+    Effect.succeed<Finishing>({ write, writeAll, isDoneOnceWritten: true }),
     () => Effect.sync(() => void net?.end())
   )
   return Socket.make({ reader, writer })

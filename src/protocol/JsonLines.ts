@@ -6,8 +6,11 @@
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type { Bytes } from "./Bytes.ts"
+import type { Answer, Codec } from "./Codec.ts"
 import { excerpt } from "./excerpt.ts"
 import { Action, Request, Response } from "./Messages.ts"
+import * as plain from "./plain.ts"
 import * as Wire from "./Wire.ts"
 
 const actionsByLowerCase: ReadonlyMap<string, Action> = new Map(
@@ -26,31 +29,33 @@ const ReceivedRequest = Schema.Struct({
 const decodeReceivedRequest = Schema.decodeUnknownResult(ReceivedRequest)
 const decodeResponseValue = Schema.decodeUnknownResult(Response)
 
+const textField = (name: string, text: string | undefined): string =>
+  text === undefined ? "" : `,"${name}":${JSON.stringify(text)}`
+
+const rareFields = (request: Request): string =>
+  textField("DataStore", request.DataStore) +
+  textField("Name", request.Name) +
+  textField("Identity", request.Identity && Redacted.value(request.Identity)) +
+  textField("Heir", request.Heir) +
+  textField("Session", request.Session) +
+  textField("Limit", request.Limit) +
+  textField("Weight", request.Weight) +
+  textField("Revision", request.Revision)
+
 /**
- * Writes a request as the JSON of its line.
+ * Writes a request as the JSON of its line, its number first, so that the
+ * server can answer a line that is too long.
  *
  * Our own requests need no check, so this does by hand what the schema does;
  * a test compares the two.
  */
-export const stringifyRequest = (request: Request): string =>
-  JSON.stringify({
-    Seq: request.Seq,
-    ID: request.ID,
-    FileName: request.FileName,
-    Action: request.Action,
-    Expire: String(request.Expire),
-    DataStore: request.DataStore,
-    Name: request.Name,
-    Identity: request.Identity === undefined ? undefined : Redacted.value(request.Identity),
-    Wait: request.Wait === undefined ? undefined : String(request.Wait),
-    Fence: request.Fence,
-    Heir: request.Heir,
-    Label: request.Label,
-    Session: request.Session,
-    Limit: request.Limit,
-    Weight: request.Weight,
-    Revision: request.Revision
-  })
+export const stringifyRequest = (request: Request, Seq: string | undefined = request.Seq): string => {
+  const beginning = Seq === undefined ? "{" : `{"Seq":${JSON.stringify(Seq)},`
+  const asked = `"ID":${JSON.stringify(request.ID)},"FileName":${JSON.stringify(request.FileName)}`
+  const Wait = request.Wait === undefined ? "" : `,"Wait":"${request.Wait}"`
+  const usual = textField("Fence", request.Fence) + textField("Label", request.Label) + Wait
+  return `${beginning}${asked},"Action":"${request.Action}","Expire":"${request.Expire}"${usual}${rareFields(request)}}`
+}
 
 /** Writes a request as a line of the wire. */
 export const encodeRequest = (request: Request): Uint8Array => Wire.encodeLine(stringifyRequest(request))
@@ -107,9 +112,15 @@ export const decodeReceived = (line: Uint8Array, maxDepth: number): Result.Resul
   // Before it is parsed: the parser takes seconds for millions of brackets or values, and all other clients wait for it.
   if (isTooComplex(json.success, maxDepth)) return badPayload("Depth")
   const value = parseJson(json.success)
-  if (Result.isFailure(value)) return badPayload("Json")
-  const received = decodeReceivedRequest(value.success)
-  if (Result.isFailure(received)) return badPayload("Fields", value.success)
+  return Result.isFailure(value) ? badPayload("Json") : receivedOf(value.success)
+}
+
+/** What a value is as a request, however it was written. */
+export const receivedOf = (value: unknown): Result.Result<Received, BadRequest> => {
+  const request = plain.requestIn(value)
+  if (request !== undefined) return Result.succeed(request)
+  const received = decodeReceivedRequest(value)
+  if (Result.isFailure(received)) return badPayload("Fields", value)
   const { Action: name, DataStore, ...fields } = received.success
   const action = name.length > longestAction ? undefined : actionsByLowerCase.get(name.toLowerCase())
   const known: Received = action === undefined ? fields : { ...fields, Action: action }
@@ -139,7 +150,15 @@ export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result
 /** A request has at most sixteen values of its own; the rest are unknown fields, which are ignored up to this number. */
 const maxValues = 1000
 
+/** An object of so few characters without another in it has no more values. */
+const fewCharacters = 2 * maxValues
+
 const isTooComplex = (json: string, maxDepth: number): boolean => {
+  const isFlat = json.length <= fewCharacters && !json.includes("[") && json.indexOf("{", 1) === -1
+  return !isFlat && hasMore(json, maxDepth)
+}
+
+const hasMore = (json: string, maxDepth: number): boolean => {
   let depth = 0
   let values = 1
   for (let i = 0; i < json.length; i++) {
@@ -173,16 +192,56 @@ export class BadResponse extends Schema.TaggedError<BadResponse>()("BadResponse"
   }
 }
 
-/** Reads a line as an answer. */
-export const decodeResponse = (line: Uint8Array): Result.Result<Response, BadResponse> => {
-  const json = Wire.decodeLine(line)
-  if (Result.isFailure(json)) return Result.fail(new BadResponse({ problem: "Encoding", received: excerpt(line) }))
+/** What a value is as an answer, however it was written. `text` is what an error shows an excerpt of. */
+export const answerOf = (value: unknown, text: () => string): Result.Result<Answer, BadResponse> => {
+  const answer = plain.answerIn(value)
+  if (answer !== undefined) return Result.succeed(answer)
+  const decoded = decodeResponseValue(value)
+  if (Result.isFailure(decoded)) return Result.fail(new BadResponse({ problem: "Fields", received: excerpt(text()) }))
+  const { Seq, ...response } = decoded.success
+  return Result.succeed({ Seq, response: response as Response })
+}
+
+/** A text of fewer characters is given the room that any text of its length could take. */
+const shortCharacters = 512
+
+const writeLine = (text: string, to: Bytes): void => {
+  to.reserve(text.length < shortCharacters ? Wire.maxLineBytes(text) : Wire.lineBytes(text))
+  to.used = Wire.encodeLineInto(text, to.bytes, to.used)
+}
+
+const readJson = (line: Uint8Array): Result.Result<string, BadResponse> =>
+  Result.mapError(Wire.decodeLine(line), () => new BadResponse({ problem: "Encoding", received: excerpt(line) }))
+
+const readLine = (line: Uint8Array): Result.Result<Answer, BadResponse> => {
+  const json = readJson(line)
+  if (Result.isFailure(json)) return Result.fail(json.failure)
   const value = parseJson(json.success)
-  if (Result.isFailure(value)) {
-    return Result.fail(new BadResponse({ problem: "Json", received: excerpt(json.success) }))
+  return Result.isFailure(value)
+    ? Result.fail(new BadResponse({ problem: "Json", received: excerpt(json.success) }))
+    : answerOf(value.success, () => json.success)
+}
+
+/** Reads a line as an answer. */
+export const decodeResponse = (line: Uint8Array): Result.Result<Response, BadResponse> =>
+  Result.map(readLine(line), ({ Seq, response }) => Seq === undefined ? response : { ...response, Seq })
+
+// The number comes last, as in an object that it is added to.
+const stringifyNumbered = (response: Response, Seq: string): string =>
+  `${JSON.stringify(response).slice(0, -1)},"Seq":${JSON.stringify(Seq)}}`
+
+/** Lines of JSON. */
+export const lines: Codec = {
+  wire: "lines",
+  cutter: (maxBytes) => new Wire.Framer(maxBytes),
+  writeRequest: (request, Seq, to) => writeLine(stringifyRequest(request, Seq), to),
+  writeResponse: (response, Seq, to) =>
+    writeLine(Seq === undefined ? JSON.stringify(response) : stringifyNumbered(response, Seq), to),
+  readRequest: decodeReceived,
+  readResponse: readLine,
+  excerpt,
+  seqOfBeginning: (beginning) => {
+    const json = Wire.decodeLine(beginning.subarray(0, beginning.length & ~1))
+    return Result.isSuccess(json) ? seqOfBeginning(json.success) : undefined
   }
-  return Result.mapError(
-    decodeResponseValue(value.success),
-    () => new BadResponse({ problem: "Fields", received: excerpt(json.success) })
-  )
 }

@@ -3,6 +3,7 @@
  */
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
+import * as patterns from "./patterns.ts"
 
 /** The port that a JackrabbitDLM server listens on by default. */
 export const defaultPort = 37373
@@ -22,14 +23,11 @@ export const Action = Schema.Literals(["Lock", "Unlock", "TestLock", "Put", "Get
 /** What can be asked of the server. */
 export type Action = typeof Action.Type
 
-// It matches each digit in one way only: with two, a long string of digits would take time that grows with its square.
-const numeric = /^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$/
-
 /**
  * A time in seconds. It is written as a string, as the reference's clients do,
  * and read from a number or a numeric string. `nan` and `inf` are refused.
  */
-export const Seconds = Schema.Union([Schema.Finite, Schema.String.check(Schema.isPattern(numeric))]).pipe(
+export const Seconds = Schema.Union([Schema.Finite, Schema.String.check(Schema.isPattern(patterns.numeric))]).pipe(
   Schema.decodeTo(Schema.Finite, {
     decode: SchemaGetter.transform((seconds) => Number(seconds)),
     encode: SchemaGetter.transform((seconds) => String(seconds))
@@ -37,7 +35,7 @@ export const Seconds = Schema.Union([Schema.Finite, Schema.String.check(Schema.i
 )
 
 // Written as a string, as all numbers of the protocol are.
-const Milliseconds = Schema.String.check(Schema.isPattern(numeric)).pipe(
+const Milliseconds = Schema.String.check(Schema.isPattern(patterns.numeric)).pipe(
   Schema.decodeTo(Schema.Finite, {
     decode: SchemaGetter.transform((millis) => Number(millis)),
     encode: SchemaGetter.transform((millis) => String(millis))
@@ -58,8 +56,9 @@ export type Feature =
   | "busy"
   | "permits"
   | "describe"
+  | "frames"
 
-/** What our server can do beyond the reference. */
+/** What our server can do beyond the reference, over any way that requests come. Over sockets it also knows `frames`. */
 export const features: ReadonlyArray<Feature> = [
   "seq",
   "wait",
@@ -74,13 +73,13 @@ export const features: ReadonlyArray<Feature> = [
 ]
 
 /** The number of a request on its connection, echoed in the answer. Any text of up to 32 characters will do. */
-const Seq = Schema.String.check(Schema.isMaxLength(32))
+const Seq = Schema.String.check(Schema.isMaxLength(patterns.maxSeqCharacters))
 
 /** The number of a tenure, as a decimal string: it grows with each new one of that name. */
-const Fence = Schema.String.check(Schema.isPattern(/^\d{1,39}$/))
+const Fence = Schema.String.check(Schema.isPattern(patterns.fence))
 
 /** A positive whole number, as a decimal string. */
-const Positive = Schema.String.check(Schema.isPattern(/^[1-9]\d{0,8}$/))
+const Positive = Schema.String.check(Schema.isPattern(patterns.positive))
 
 /** What the weights of a name's holders may be together; or `shared`, of readers without limit, and of one writer. */
 const Limit = Schema.Union([Positive, Schema.Literal("shared")])
@@ -89,7 +88,7 @@ const Limit = Schema.Union([Positive, Schema.Literal("shared")])
 const Weight = Schema.Union([Positive, Schema.Literal("all")])
 
 /** Which state of a name was described. It is opaque, and compared for equality only. */
-const Revision = Schema.String.check(Schema.isMaxLength(128))
+const Revision = Schema.String.check(Schema.isMaxLength(patterns.maxRevisionCharacters))
 
 /**
  * A request to the server.
@@ -148,7 +147,7 @@ const answer = <const Status extends string, const Fields extends Schema.Struct.
 ) => Schema.Struct({ Status: Schema.tag(status), ...fields, Seq: Schema.optionalKey(Seq) })
 
 /** A whole number, as a decimal string. */
-const Count = Schema.String.check(Schema.isPattern(/^\d{1,15}$/))
+const Count = Schema.String.check(Schema.isPattern(patterns.count))
 
 /** An extension (`busy`): who holds a name, as far as it is public, and when that ends unless it is renewed. */
 export const Holder = Schema.Struct({

@@ -117,23 +117,46 @@ export const encodeBytes = (bytes: Uint8Array): string => {
   return ascii.decode(out)
 }
 
+/** Where one of two digits is none: no digit has this bit. */
+const noDigit = 0x80
+
+/** Decodes into a buffer that has room for it, and gives what is wrong, if something is. */
+const decodeInto = (encoded: Uint8Array, out: Uint8Array): WireError["problem"] | undefined => {
+  if (encoded.length % 2 !== 0) return "OddLength"
+  // What is wrong is looked for only where something is.
+  let wrong = 0
+  for (let i = 0, o = 0; i < encoded.length; i += 2, o++) {
+    const first = digits[encoded[i]!]!
+    const second = digits[encoded[i + 1]!]!
+    const byte = first * alphabet.length + second
+    wrong |= (first | second) & noDigit | byte & ~0xff
+    out[o] = byte
+  }
+  return wrong === 0 ? undefined : problemIn(encoded)
+}
+
+const problemIn = (encoded: Uint8Array): WireError["problem"] => {
+  for (let i = 0; i < encoded.length; i += 2) {
+    const first = digits[encoded[i]!]!
+    const second = digits[encoded[i + 1]!]!
+    if (first === 0xff || second === 0xff) return "UnknownCharacter"
+    if (first * alphabet.length + second > 0xff) break
+  }
+  return "NotAByte"
+}
+
 /**
  * Decodes encoded characters, given as ASCII bytes without a line end, to the
  * bytes that they stand for.
  */
 export const decodeBytes = (encoded: Uint8Array): Result.Result<Uint8Array, WireError> => {
-  if (encoded.length % 2 !== 0) return Result.fail(new WireError({ problem: "OddLength" }))
-  const bytes = new Uint8Array(encoded.length / 2)
-  for (let i = 0, o = 0; i < encoded.length; i += 2) {
-    const first = digits[encoded[i]!]!
-    const second = digits[encoded[i + 1]!]!
-    if (first === 0xff || second === 0xff) return Result.fail(new WireError({ problem: "UnknownCharacter" }))
-    const byte = first * alphabet.length + second
-    if (byte > 0xff) return Result.fail(new WireError({ problem: "NotAByte" }))
-    bytes[o++] = byte
-  }
-  return Result.succeed(bytes)
+  const bytes = new Uint8Array(encoded.length >> 1)
+  const problem = decodeInto(encoded, bytes)
+  return problem === undefined ? Result.succeed(bytes) : Result.fail(new WireError({ problem }))
 }
+
+/** Most lines are short, and are decoded one after another in the same place. */
+const shortLine = new Uint8Array(2048)
 
 /**
  * Decodes one line, given without its line end, to its text.
@@ -147,8 +170,12 @@ export const decodeBytes = (encoded: Uint8Array): Result.Result<Uint8Array, Wire
  * Result.isFailure(Wire.decodeLine(new TextEncoder().encode("a"))) // true: OddLength
  * ```
  */
-export const decodeLine = (line: Uint8Array): Result.Result<string, WireError> =>
-  Result.flatMap(decodeBytes(line), decodeUtf8)
+export const decodeLine = (line: Uint8Array): Result.Result<string, WireError> => {
+  const size = line.length >> 1
+  const bytes = size <= shortLine.length ? shortLine : new Uint8Array(size)
+  const problem = decodeInto(line, bytes)
+  return problem === undefined ? decodeUtf8(bytes.subarray(0, size)) : Result.fail(new WireError({ problem }))
+}
 
 /**
  * Decodes bytes as UTF-8, and refuses bytes that are not UTF-8.

@@ -14,9 +14,9 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
-import * as Protocol from "../protocol/Protocol.ts"
-import * as Wire from "../protocol/Wire.ts"
-import { LineWriter } from "../transport/LineWriter.ts"
+import { beginFrames, type Codec, type Cutter, frames, lines } from "../protocol/codecs.ts"
+import type * as Protocol from "../protocol/Protocol.ts"
+import { isFinishing, Outbox } from "../transport/Outbox.ts"
 import type { Account } from "./ByteBudget.ts"
 import { InFlight, type Origin } from "./InFlight.ts"
 import * as Metrics from "./Metrics.ts"
@@ -25,8 +25,8 @@ import type { Shared } from "./Shared.ts"
 import { SignOfLife, type Silenced } from "./SignOfLife.ts"
 import type { Stoppable } from "./Stopping.ts"
 
-/** A chunk of this many lines waits until the run queue lets it pass; one of fewer is always answered at once. */
-const manyLines = 8
+/** A chunk of this many messages waits until the run queue lets it pass; one of fewer is always answered at once. */
+const manyMessages = 8
 
 // Made once for each of the few kinds, since there is one for each request.
 const answeredByKind = new Map<string, Metric.Counter<number>>()
@@ -53,6 +53,10 @@ const asReference = (received: Protocol.Received): Protocol.Received => {
   return unknown
 }
 
+// They are of the connection, and not of what answers.
+const withFrames = (version: Extract<Protocol.Response, { readonly Status: "Version" }>): Protocol.Response =>
+  version.Features === undefined ? version : { ...version, Features: `${version.Features},frames` }
+
 type Pull = Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError>
 
 /** What the server keeps of one connection, and does with it. */
@@ -65,12 +69,14 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
   private readonly shared: Shared
   private readonly pull: Pull
   private readonly writer: Socket.Writer
-  private readonly framer: Wire.Framer
+  /** How the client speaks: by lines, until it says otherwise. */
+  private codec: Codec = lines
+  private cutter: Cutter
   private readonly inFlight: InFlight
-  private readonly answers = new LineWriter()
+  private readonly answers = new Outbox()
   private readonly ended = Deferred.makeUnsafe<void, Socket.SocketError>()
-  /** Lines of the chunk at hand that are not worked on yet. */
-  private lines: Array<Uint8Array> = []
+  /** Messages of the chunk at hand that are not worked on yet. */
+  private messages: Array<Uint8Array> = []
   private chunkBytes = 0
   private isHeldBack = false
   private isCut = false
@@ -87,7 +93,7 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
     this.address = address
     this.pull = pull
     this.writer = writer
-    this.framer = new Wire.Framer(shared.maxUnprovedLineBytes())
+    this.cutter = this.codec.cutter(shared.maxUnprovedLineBytes())
     this.inFlight = new InFlight(shared, this)
     this.deadline = this.nextDeadline()
     this.signOfLife = new SignOfLife(shared, this)
@@ -96,7 +102,7 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
   // What the budget and the requests ask of a connection
 
   refuseUnfinished(): void {
-    this.framer.abandon()
+    this.cutter.abandon()
     this.shared.budget.setUnfinished(this, 0)
     this.replyToBeginning({ Status: "NO" })
   }
@@ -111,11 +117,11 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
     answered(request.Action ?? "Unknown", response.Status).updateUnsafe(1, this.shared.context)
     if (request.Name !== undefined && response.Status !== "BadPayload" && response.Status !== "NO" && !this.isProved) {
       this.shared.budget.prove(this)
-      this.framer.maxLineBytes = this.shared.limits.maxLineBytes
+      this.cutter.maxBytes = this.shared.limits.maxLineBytes
     }
     // Before it is answered: what comes after the answer finds nothing of the earlier connection.
     if (request.Session !== undefined && response.Status === "Version") this.beginSession(request.Session)
-    this.reply(request.Seq, response)
+    this.reply(request.Seq, response.Status === "Version" ? withFrames(response) : response)
   }
 
   setWaiting(waits: boolean): void {
@@ -170,16 +176,15 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
   // Answers out
 
   private reply(Seq: string | undefined, response: Protocol.Response): void {
-    this.answers.push(JSON.stringify(Seq === undefined ? response : { ...response, Seq }))
+    this.codec.writeResponse(response, Seq, this.answers.bytes)
+    this.answers.pushed()
     this.countUntaken()
   }
 
   /** Of a request that does not come to its end here, the beginning may say its Seq. */
   private replyToBeginning(response: Protocol.Response): void {
     this.isClosing = true
-    const { beginning } = this.framer
-    const json = Wire.decodeLine(beginning.subarray(0, beginning.length & ~1))
-    this.reply(Result.isSuccess(json) ? Protocol.seqOfBeginning(json.success) : undefined, response)
+    this.reply(this.codec.seqOfBeginning(this.cutter.beginning), response)
     this.endIfDone()
   }
 
@@ -203,11 +208,16 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
       orElse: () => this.timedOut
     })
 
-  private readonly write = this.answers.run(this.writeBlocks, () => {
-    this.countUntaken()
-    this.makeRoom?.()
-    this.endIfDone()
-  })
+  private readonly write = Effect.suspend(() =>
+    this.answers.run(this.writeBlocks, {
+      reuses: isFinishing(this.writer),
+      written: () => {
+        this.countUntaken()
+        this.makeRoom?.()
+        this.endIfDone()
+      }
+    })
+  )
 
   // Lines in. No generator here: while it waits it would hold on to lines and chunks that are done with.
 
@@ -240,13 +250,13 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
     )
   })
 
-  /** Works on the lines of the chunk at hand, until only this many are left. */
+  /** Works on the messages of the chunk at hand, until only this many are left. */
   private acceptDownTo(left: number): Effect.Effect<void> {
     return Effect.suspend(() => {
-      while (this.lines.length > left) {
+      while (this.messages.length > left) {
         if (this.isClosing) return Effect.void
         if (this.isFull) return Effect.andThen(this.heldBack, this.acceptDownTo(left))
-        const problem = this.accept(this.lines.shift()!)
+        const problem = this.accept(this.messages.shift()!)
         if (problem !== undefined) {
           return Effect.andThen(this.shared.badRequests.note(problem), this.acceptDownTo(left))
         }
@@ -255,9 +265,9 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
     })
   }
 
-  /** Works on a line. Says what is wrong with it, if something is. */
-  private accept(line: Uint8Array): Protocol.BadRequest["problem"] | undefined {
-    const request = Protocol.decodeReceived(line, this.shared.limits.maxJsonDepth)
+  /** Works on a message. Says what is wrong with it, if something is. */
+  private accept(message: Uint8Array): Protocol.BadRequest["problem"] | undefined {
+    const request = this.codec.readRequest(message, this.shared.limits.maxJsonDepth)
     const Seq = Result.isSuccess(request) ? request.success.Seq : request.failure.Seq
     if (Seq === undefined) this.isClosing = true
     if (Result.isFailure(request)) {
@@ -265,15 +275,15 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
       return request.failure.problem
     }
     const received = asReference(request.success)
-    this.inFlight.start(received, line.length)
+    this.inFlight.start(received, message.length)
     return received.Action === undefined ? "Action" : undefined
   }
 
   /** Works on what comes after the last whole line of the chunk at hand. */
   private readonly acceptRest = Effect.suspend(() => {
     this.shared.budget.relieve()
-    this.deadline = this.framer.pendingBytes === 0 ? undefined : this.deadline ?? this.nextDeadline()
-    if (!this.framer.overflowed || this.isClosing) return Effect.void
+    this.deadline = this.cutter.pendingBytes === 0 ? undefined : this.deadline ?? this.nextDeadline()
+    if (!this.cutter.overflowed || this.isClosing) return Effect.void
     this.replyToBeginning({ Status: "BadPayload" })
     return this.shared.badRequests.note("TooLong")
   })
@@ -284,16 +294,25 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
     this.signOfLife.heard()
     // What comes after the last request is read only to see the client go.
     if (this.isClosing) return Effect.void
-    this.lines = this.framer.push(chunk)
+    this.messages = this.messagesIn(chunk)
     this.chunkBytes = chunk.length
-    this.shared.budget.setUnfinished(this, this.framer.pendingBytes)
-    if (this.lines.length > 0) this.deadline = undefined
-    if (this.lines.length < manyLines) return this.acceptAll
-    // The first line may have come with chunks before, and be far longer than what is of this one.
-    return this.acceptDownTo(this.lines.length - 1).pipe(
+    this.shared.budget.setUnfinished(this, this.cutter.pendingBytes)
+    if (this.messages.length > 0) this.deadline = undefined
+    if (this.messages.length < manyMessages) return this.acceptAll
+    // The first may have come with chunks before, and be far longer than what is of this one.
+    return this.acceptDownTo(this.messages.length - 1).pipe(
       Effect.andThen(this.shared.runQueue.pass),
       Effect.andThen(this.acceptAll)
     )
+  }
+
+  /** A client that has all its answers may say, where a line would begin, that frames follow. No line begins so. */
+  private messagesIn(chunk: Uint8Array): Array<Uint8Array> {
+    const isBeginning = chunk[0] === beginFrames && this.codec === lines && this.cutter.pendingBytes === 0
+    if (!isBeginning || !this.inFlight.isEmpty) return this.cutter.push(chunk)
+    this.codec = frames
+    this.cutter = frames.cutter(this.cutter.maxBytes)
+    return this.cutter.push(chunk.subarray(1))
   }
 
   private now(): number {
@@ -356,7 +375,7 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
 
   /** Where a line was given up in its middle: ends the server's side, and reads on for a while. */
   readOn(endWriting: Effect.Effect<void>): Effect.Effect<void, Socket.SocketError> {
-    return this.framer.overflowed
+    return this.cutter.overflowed
       ? this.shared.lingering.readOn(this.pull, endWriting, this.timedOut)
       : Effect.void
   }

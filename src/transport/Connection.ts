@@ -17,12 +17,13 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { TalkError, TransportError } from "../DlmError.ts"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
+import type { Codec } from "../protocol/codecs.ts"
 import type { Feature, Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import { failure, notOfTheProtocol } from "./failure.ts"
 import * as Features from "./features.ts"
-import { LineWriter } from "./LineWriter.ts"
 import type { Opened } from "./Opening.ts"
+import { isFinishing, Outbox } from "./Outbox.ts"
 import { type Resume, tell } from "./tell.ts"
 
 /** A request without an answer. */
@@ -62,10 +63,12 @@ const nobody = () => {}
 
 /** A connection that is open, until it is not. */
 export class Connection {
-  private readonly unanswered = new Map<string, Unanswered>()
+  private readonly unanswered = new Map<number, Unanswered>()
   // Where many ask, an answer that comes alone must not be followed by a request alone, and that by an answer alone: each
   // would cost both sides a system call.
-  private readonly outbox = new LineWriter((lines) => lines * gatheredShare >= this.unanswered.size)
+  private readonly outbox = new Outbox((requests) => requests * gatheredShare >= this.unanswered.size)
+  private readonly codec: Codec
+  private first: number | undefined
   private readonly opened: Opened
   private readonly clock: Clock.Clock
   private readonly context: Context.Context<never>
@@ -87,12 +90,16 @@ export class Connection {
 
   constructor(options: {
     readonly opened: Opened
+    /** A byte that is sent before the first request. */
+    readonly first?: number | undefined
     readonly features: ReadonlySet<Feature>
     readonly answerTimeout: number
     readonly clock: Clock.Clock
     readonly context: Context.Context<never>
   }) {
     this.opened = options.opened
+    this.codec = options.opened.codec
+    this.first = options.first
     this.features = options.features
     this.knowsWait = options.features.has("wait")
     this.answerTimeout = options.answerTimeout
@@ -105,35 +112,44 @@ export class Connection {
     return Effect.callback((resume) => {
       if (!this.open) return resume(Effect.fail(failure(request, this.endedBy)))
       if (!Features.allow(this.features, request)) return resume(Effect.fail(failure(request, "Closed")))
-      const Seq = this.send(request, resume)
-      return Effect.sync(() => this.forget(Seq))
+      const number = this.send(request, resume)
+      return Effect.sync(() => this.forget(number))
     })
   }
 
   // Noting who waits and sending are one step, so no answer can find nobody.
-  private send(asked: Request, resume: Resume<Response, TalkError>): string {
+  private send(asked: Request, resume: Resume<Response, TalkError>): number {
     // mutant: number-never-used-again
-    const Seq = String(++this.lastSeq)
+    const number = ++this.lastSeq
     const request = asked.Wait === undefined || this.knowsWait ? asked : Features.withoutWait(asked)
     const sentAt = monotonicMillisUnsafe(this.clock)
     this.lastSentAt = sentAt
-    this.unanswered.set(Seq, {
+    this.unanswered.set(number, {
       request,
       resume,
       waits: Features.waits(request),
       sentAt,
       deadline: sentAt + this.answerTimeout + (request.Wait ?? 0)
     })
-    this.outbox.push(Protocol.stringifyRequest({ ...request, Seq }))
+    if (this.first !== undefined) this.begin(this.first)
+    this.codec.writeRequest(request, String(number), this.outbox.bytes)
+    this.outbox.pushed()
     this.wakeWatch?.()
-    return Seq
+    return number
   }
 
-  private forget(Seq: string): void {
-    const one = this.unanswered.get(Seq)
+  private begin(first: number): void {
+    const { bytes } = this.outbox
+    bytes.reserve(1)
+    bytes.bytes[bytes.used++] = first
+    this.first = undefined
+  }
+
+  private forget(number: number): void {
+    const one = this.unanswered.get(number)
     if (one === undefined) return
     // The answer to one that waits says nothing of the connection, and may be an hour away.
-    if (one.waits) this.unanswered.delete(Seq)
+    if (one.waits) this.unanswered.delete(number)
     else {
       one.resume = undefined
       one.request = ping
@@ -148,36 +164,40 @@ export class Connection {
     )
   )
 
-  private readonly write = Effect.suspend(() => this.outbox.run((blocks) => this.opened.writer.writeAll(blocks)))
+  private readonly write = Effect.suspend(() => {
+    const { writer } = this.opened
+    return this.outbox.run((blocks) => writer.writeAll(blocks), { reuses: isFinishing(writer) })
+  })
 
   private readonly read = Effect.gen({ self: this }, function*() {
-    const { framer, pull } = this.opened
+    const { cutter, pull } = this.opened
     while (this.open) {
       for (const chunk of yield* pull) {
         this.heardAt = monotonicMillisUnsafe(this.clock)
         this.pingedAt = undefined
-        for (const line of framer.push(chunk)) {
+        for (const message of cutter.push(chunk)) {
           // What follows something that is no answer cannot be trusted.
           if (!this.open) return
-          this.receive(line)
+          this.receive(message)
         }
-        if (framer.overflowed) this.giveUp("Closed")
+        if (cutter.overflowed) this.giveUp("Closed")
       }
     }
   })
 
-  private receive(line: Uint8Array): void {
-    const decoded = Protocol.decodeResponse(line)
+  private receive(message: Uint8Array): void {
+    const decoded = this.codec.readResponse(message)
     if (decoded._tag === "Failure") return this.refuse(decoded.failure.received)
-    const { Seq, ...response } = decoded.success
+    const { response, Seq } = decoded.success
     // Without a number it is an answer to nobody.
     if (Seq === undefined) return this.refuse(Protocol.excerpt(JSON.stringify(response)))
+    const number = Number(Seq)
     // mutant: answer-by-number
-    const one = this.unanswered.get(Seq)
+    const one = this.unanswered.get(number)
     if (one === undefined) return
     this.answeredAt = this.heardAt
-    this.unanswered.delete(Seq)
-    if (one.resume !== undefined) tell(this.context, one.resume, Effect.succeed(response as Response))
+    this.unanswered.delete(number)
+    if (one.resume !== undefined) tell(this.context, one.resume, Effect.succeed(response))
   }
 
   private refuse(received: string): void {
@@ -205,8 +225,8 @@ export class Connection {
   /** Fails the requests that wait, and lets nobody ask any more. */
   private end(reason: TransportError["phase"], cause?: unknown): void {
     this.open = false
-    const read = this.opened.framer.pending()
-    const received = read.length === 0 ? undefined : Protocol.excerpt(read)
+    const read = this.opened.cutter.pending()
+    const received = read.length === 0 ? undefined : this.codec.excerpt(read)
     const waiting = Array.from(this.unanswered.values())
     this.unanswered.clear()
     // mutant: end-told-to-waiters
@@ -253,19 +273,19 @@ export class Connection {
     // In the order of their sending, so the first is the oldest.
     let silentSince: number | undefined
     let waits = false
-    const late: Array<string> = []
-    for (const [Seq, one] of this.unanswered) {
-      if (now >= one.deadline) late.push(Seq)
+    const late: Array<number> = []
+    for (const [number, one] of this.unanswered) {
+      if (now >= one.deadline) late.push(number)
       else if (one.waits) waits = true
       else silentSince ??= Math.max(one.sentAt, this.heardAt)
     }
     const isGone = this.pingedAt !== undefined && now - this.pingedAt >= goneAfter
     // Nothing has been answered since one was sent whose time is over: the others would have to wait for as long.
-    const isDeaf = late.some((Seq) => this.answeredAt <= this.unanswered.get(Seq)!.sentAt)
+    const isDeaf = late.some((number) => this.answeredAt <= this.unanswered.get(number)!.sentAt)
     if (isDeaf || isGone) return this.giveUp("AnswerTimeout")
-    for (const Seq of late) {
-      const one = this.unanswered.get(Seq)
-      this.unanswered.delete(Seq)
+    for (const number of late) {
+      const one = this.unanswered.get(number)
+      this.unanswered.delete(number)
       if (one !== undefined) this.fail(one, "AnswerTimeout")
     }
     const isSilent = this.pingedAt === undefined && silentSince !== undefined && now - silentSince >= pingAfter

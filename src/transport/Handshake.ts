@@ -12,12 +12,13 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type * as Socket from "effect/socket/Socket"
 import type { TalkError } from "../DlmError.ts"
+import { beginFrames, frames } from "../protocol/codecs.ts"
 import type { Feature, Request } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import { Connection } from "./Connection.ts"
 import { failure, notOfTheProtocol } from "./failure.ts"
 import * as Features from "./features.ts"
-import { firstAnswer, open, type Opened } from "./Opening.ts"
+import { firstAnswer, open, type Opened, speaking } from "./Opening.ts"
 
 /** Asks for the version: the errors of connecting are about this. */
 export const version: Request = { ID: "", FileName: "", Action: "Version", Expire: 0 }
@@ -29,6 +30,8 @@ export interface Options {
   readonly answerTimeout: Duration.Duration
   /** Secret bits of the client's, which end its earlier connection where the server knows `session`. */
   readonly session: string
+  /** How to speak: by frames where the server knows them, or by lines in any case. */
+  readonly wire: "frames" | "lines"
 }
 
 // None where the server takes one request for each connection.
@@ -76,8 +79,10 @@ export const connect = Effect.fnUntraced(function*(
     return { features, opened }
   }).pipe(Effect.onError(() => close))
   if (features === undefined) return undefined
+  const speaksFrames = options.wire === "frames" && features.has("frames")
   const connection = new Connection({
-    opened,
+    opened: speaksFrames ? { ...opened, ...speaking(frames) } : opened,
+    first: speaksFrames ? beginFrames : undefined,
     features,
     answerTimeout: Duration.toMillis(options.answerTimeout),
     clock: yield* Clock.Clock,

@@ -11,9 +11,9 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import type { ProtocolError, TalkError, TransportError } from "../DlmError.ts"
+import { type Codec, type Cutter, lines } from "../protocol/codecs.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
-import * as Wire from "../protocol/Wire.ts"
 import { failure, notOfTheProtocol } from "./failure.ts"
 
 /** The longest answer accepted, in bytes: what the reference accepts as a request. */
@@ -26,7 +26,9 @@ const abnormal = 1006
 export interface Opened {
   readonly pull: Effect.Effect<ReadonlyArray<Uint8Array>, Socket.SocketError>
   readonly writer: Socket.Writer
-  readonly framer: Wire.Framer
+  /** How it speaks, and what comes is cut: by lines, until both sides have agreed on another way. */
+  readonly codec: Codec
+  readonly cutter: Cutter
   /** Gives it up, at once. It is still to be closed with its scope. */
   readonly reset: () => void
 }
@@ -58,24 +60,30 @@ export const open = Effect.fnUntraced(function*(
     // A socket may have to wait before it can be told, for its network or for ever.
     telling.interruptUnsafe()
   }
-  return { pull, writer, framer: new Wire.Framer(maxAnswerBytes), reset }
+  return { pull, writer, ...speaking(lines), reset }
+})
+
+/** How a connection speaks, from its beginning or from now on. */
+export const speaking = (codec: Codec): Pick<Opened, "codec" | "cutter"> => ({
+  codec,
+  cutter: codec.cutter(maxAnswerBytes)
 })
 
 /** Sends a request, the first of its connection, and waits for the first line of an answer. */
 export const firstAnswer = Effect.fnUntraced(function*(
   request: Request,
-  { framer, pull, writer }: Opened
+  { cutter, pull, writer }: Opened
 ): Effect.fn.Return<Response, TalkError> {
   const closed = (cause: Socket.SocketError) => {
-    const read = framer.pending()
+    const read = cutter.pending()
     return failure(request, "Closed", read.length === 0 ? { cause } : { cause, received: Protocol.excerpt(read) })
   }
   yield* Effect.mapError(writer.write(Protocol.encodeRequest(request)), closed)
   while (true) {
     for (const chunk of yield* Effect.mapError(pull, closed)) {
-      const line = framer.push(chunk)[0]
+      const line = cutter.push(chunk)[0]
       if (line !== undefined) return yield* Effect.fromResult(answerTo(request, line))
-      if (framer.overflowed) return yield* notOfTheProtocol(request, Protocol.excerpt(chunk))
+      if (cutter.overflowed) return yield* notOfTheProtocol(request, Protocol.excerpt(chunk))
     }
   }
 })

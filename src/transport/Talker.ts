@@ -62,6 +62,11 @@ export interface SocketOptions {
   readonly openTimeout?: Duration.Input | undefined
   /** How long an answer may take, from the moment the connection is open. By default 30 seconds. */
   readonly answerTimeout?: Duration.Input | undefined
+  /**
+   * How to write messages: as `frames`, which cost less, to a server that knows them (`frames` in its features), or always
+   * as `lines`. By default `frames`. Something between the two that reads lines needs `lines`.
+   */
+  readonly wire?: "frames" | "lines" | undefined
 }
 
 /** 128 bits: nobody guesses them, and no two clients draw the same. */
@@ -102,7 +107,8 @@ export const makeSocket = Effect.fnUntraced(function*(
     connect: options.connect,
     openTimeout: Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds"),
     answerTimeout: Duration.fromInputUnsafe(options.answerTimeout ?? "30 seconds"),
-    session: yield* drawSession
+    session: yield* drawSession,
+    wire: options.wire ?? "frames"
   })
   // After the connections, and so released before them: it needs them to the end.
   const background = yield* Background.make

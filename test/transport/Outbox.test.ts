@@ -1,21 +1,28 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Wire } from "effect-dlm/protocol"
-import { LineWriter } from "../../src/transport/LineWriter.ts"
+import { Outbox } from "../../src/transport/Outbox.ts"
 
 const newline = 0x0a
 
-/** A writer, and how many lines each of its writes had. */
+const push = (outbox: Outbox, text: string) => {
+  const { bytes } = outbox
+  bytes.reserve(Wire.maxLineBytes(text))
+  bytes.used = Wire.encodeLineInto(text, bytes.bytes, bytes.used)
+  outbox.pushed()
+}
+
+/** An outbox, and how many lines each of its writes had. */
 const started = Effect.fnUntraced(function*(isEnough?: (lines: number) => boolean) {
-  const writer = new LineWriter(isEnough)
+  const outbox = new Outbox(isEnough)
   const writes: Array<number> = []
   yield* Effect.forkScoped(
-    writer.run((blocks) =>
+    outbox.run((blocks) =>
       Effect.sync(() => void writes.push(Buffer.concat(blocks).filter((byte) => byte === newline).length))
     ),
     { startImmediately: true }
   )
-  return { writer, writes }
+  return { outbox, writes }
 })
 
 // What was pushed in this turn of the event loop is flushed by the end of it.
@@ -25,18 +32,18 @@ const turn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)
 describe("the lines of one turn of the event loop", () => {
   it.effect("are one write", () =>
     Effect.gen(function*() {
-      const { writer, writes } = yield* started()
-      for (const line of ["a", "b", "c"]) writer.push(line)
+      const { outbox, writes } = yield* started()
+      for (const line of ["a", "b", "c"]) push(outbox, line)
       assert.deepStrictEqual(writes, [])
       yield* microtasks
       assert.deepStrictEqual(writes, [3])
-      assert.strictEqual(writer.unsentBytes, 0)
+      assert.strictEqual(outbox.unsentBytes, 0)
     }))
 
   it.effect("that are many bytes are several, so that the other side can begin", () =>
     Effect.gen(function*() {
-      const { writer, writes } = yield* started()
-      for (let i = 0; i < 10; i++) writer.push("x".repeat(500))
+      const { outbox, writes } = yield* started()
+      for (let i = 0; i < 10; i++) push(outbox, "x".repeat(500))
       assert.isAbove(writes.length, 1)
       yield* turn
       assert.strictEqual(writes.reduce((all, lines) => all + lines, 0), 10)
@@ -44,39 +51,39 @@ describe("the lines of one turn of the event loop", () => {
 
   it.effect("of any length come whole, in order", () =>
     Effect.gen(function*() {
-      const writer = new LineWriter()
+      const outbox = new Outbox()
       const written: Array<Uint8Array> = []
       const texts = Array.from({ length: 200 }, (_, i) =>
         `${i} ${"xé🔑".repeat((i * 7919) % (i % 20 === 0 ? 20_000 : 300))}`)
       for (const text of texts) {
-        writer.push(text)
+        push(outbox, text)
       }
       const expected = Buffer.concat(texts.map(Wire.encodeLine))
-      assert.strictEqual(writer.unsentBytes, expected.length)
+      assert.strictEqual(outbox.unsentBytes, expected.length)
       yield* Effect.forkScoped(
-        writer.run((blocks) =>
+        outbox.run((blocks) =>
           Effect.sync(() => void written.push(...blocks))
         ),
         {
           startImmediately: true
         }
       )
-      for (const text of texts) writer.push(text)
+      for (const text of texts) push(outbox, text)
       yield* turn
       assert.isTrue(Buffer.concat([expected, expected]).equals(Buffer.concat(written)))
     }))
 
   it.effect("that are not enough wait a turn for more, and no longer", () =>
     Effect.gen(function*() {
-      const { writer, writes } = yield* started((lines) => lines >= 3)
-      writer.push("a")
+      const { outbox, writes } = yield* started((lines) => lines >= 3)
+      push(outbox, "a")
       yield* microtasks
       assert.deepStrictEqual(writes, [])
-      writer.push("b")
+      push(outbox, "b")
       yield* turn
       assert.deepStrictEqual(writes, [2])
 
-      for (const line of ["c", "d", "e"]) writer.push(line)
+      for (const line of ["c", "d", "e"]) push(outbox, line)
       yield* microtasks
       assert.deepStrictEqual(writes, [2, 3])
     }))

@@ -1,0 +1,240 @@
+/**
+ * The messages as frames: the same fields as in a line, in binary.
+ *
+ * docs/PROTOCOL.md says byte by byte what a frame is. What is read passes the same checks as what comes as a line.
+ */
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import type { Bytes } from "./Bytes.ts"
+import type { Codec } from "./Codec.ts"
+import { FrameCutter, lengthBytes } from "./FrameCutter.ts"
+import { fieldRoom, Fields, textRoom, writeField, writeText } from "./FrameFields.ts"
+import { answerOf, BadRequest, BadResponse, receivedOf } from "./JsonLines.ts"
+import { Action, type DescribedHolder, type DescribedWaiter, type Request, type Response } from "./Messages.ts"
+
+/** The byte by which a client says, on a connection that speaks lines, that frames follow, both ways. No line begins with it. */
+export const beginFrames = 0x00
+
+// The kind of a frame is the place in these lists, from 1.
+const actions: ReadonlyArray<Action> = Action.literals
+const statuses: ReadonlyArray<Response["Status"]> = [
+  "Locked",
+  "Unlocked",
+  "NotOwner",
+  "NO",
+  "Done",
+  "NoData",
+  "NotFound",
+  "Corruption",
+  "BadPayload",
+  "BadAction",
+  "Version",
+  "Conflict",
+  "Described"
+]
+const kindOfAction = new Map(actions.map((action, i) => [action, i + 1]))
+const kindOfStatus = new Map(statuses.map((status, i) => [status, i + 1]))
+
+// The tag of a field is its place in these lists, from 1.
+const requestFields = [
+  "DataStore",
+  "Name",
+  "Identity",
+  "Wait",
+  "Fence",
+  "Heir",
+  "Label",
+  "Session",
+  "Limit",
+  "Weight",
+  "Revision"
+] as const
+const responseFields = ["ID", "Fence", "Waiting", "DataStore", "Features", "Limit", "Revision"] as const
+const holderTag = 8
+const holdersTag = 9
+const waitersTag = 10
+const heldFields = ["Label", "Since", "ExpiresIn", "Weight", "Fence"] as const
+
+/** Kind, number, and time to live. */
+const fixedBytes = 1 + 8 + 8
+
+/** Begins a frame, and gives where its length is to be. */
+const begin = (to: Bytes, room: number, kind: number, Seq: string | undefined): number => {
+  to.reserve(lengthBytes + fixedBytes + room)
+  const at = to.used
+  const number = Number(Seq ?? 0)
+  to.bytes[at + lengthBytes] = kind
+  to.view.setUint32(at + lengthBytes + 1, number % 2 ** 32, true)
+  to.view.setUint32(at + lengthBytes + 5, number / 2 ** 32, true)
+  to.used = at + lengthBytes + 9
+  return at
+}
+
+const end = (to: Bytes, begun: number): void => to.view.setUint32(begun, to.used - begun - lengthBytes, true)
+
+type RequestField = typeof requestFields[number]
+
+const fieldOf = (request: Request, field: RequestField): string | undefined =>
+  field === "Identity"
+    ? request.Identity && Redacted.value(request.Identity)
+    : field === "Wait"
+    ? request.Wait === undefined ? undefined : String(request.Wait)
+    : request[field]
+
+const tagOf = (field: RequestField): number => requestFields.indexOf(field) + 1
+const fenceTag = tagOf("Fence")
+const labelTag = tagOf("Label")
+
+// Most requests have no other field than these, and are not to be asked for each of the others by its name.
+const hasOnlyFenceAndLabel = (request: Request): boolean =>
+  request.DataStore === undefined && request.Name === undefined && request.Identity === undefined &&
+  request.Wait === undefined && request.Heir === undefined && request.Session === undefined &&
+  request.Limit === undefined && request.Weight === undefined && request.Revision === undefined
+
+const writeRequest = (request: Request, Seq: string, to: Bytes): void => {
+  const { Fence, FileName, ID, Label } = request
+  const isUsual = hasOnlyFenceAndLabel(request)
+  let room = textRoom(FileName) + textRoom(ID)
+  if (isUsual) room += fieldRoom(Fence) + fieldRoom(Label)
+  else for (const field of requestFields) room += fieldRoom(fieldOf(request, field))
+  const begun = begin(to, room, kindOfAction.get(request.Action)!, Seq)
+  to.view.setFloat64(to.used, request.Expire, true)
+  to.used += 8
+  writeText(to, FileName)
+  writeText(to, ID)
+  if (isUsual) {
+    writeField(to, fenceTag, Fence)
+    writeField(to, labelTag, Label)
+  } else requestFields.forEach((field, i) => writeField(to, i + 1, fieldOf(request, field)))
+  end(to, begun)
+}
+
+type Held = { readonly [K in typeof heldFields[number]]?: string | undefined }
+
+const heldRoom = (held: Held): number => heldFields.reduce((room, field) => room + fieldRoom(held[field]), 5)
+
+const writeHeld = (to: Bytes, tag: number, held: Held): void => {
+  to.bytes[to.used++] = tag
+  const at = to.used
+  to.used += 4
+  heldFields.forEach((field, i) => writeField(to, i + 1, held[field]))
+  to.view.setUint32(at, to.used - at - 4, true)
+}
+
+type Answered =
+  & { readonly [K in typeof responseFields[number]]?: string | undefined }
+  & { readonly Holder?: Held; readonly Holders?: ReadonlyArray<Held>; readonly Waiters?: ReadonlyArray<Held> }
+
+const writeResponse = (response: Response, Seq: string | undefined, to: Bytes): void => {
+  const answered = response as Answered
+  const { Holder, Holders, Waiters } = answered
+  let room = 0
+  for (const field of responseFields) room += fieldRoom(answered[field])
+  if (Holder !== undefined) room += heldRoom(Holder)
+  if (Holders !== undefined) room += Holders.reduce((sum, held) => sum + heldRoom(held), 0)
+  if (Waiters !== undefined) room += Waiters.reduce((sum, held) => sum + heldRoom(held), 0)
+  const begun = begin(to, room, kindOfStatus.get(response.Status)!, Seq)
+  for (let i = 0; i < responseFields.length; i++) writeField(to, i + 1, answered[responseFields[i]!])
+  if (Holder !== undefined) writeHeld(to, holderTag, Holder)
+  Holders?.forEach((held) => writeHeld(to, holdersTag, held))
+  Waiters?.forEach((held) => writeHeld(to, waitersTag, held))
+  end(to, begun)
+}
+
+/** What nobody knows yet is passed over, up to this number. */
+const maxUnknown = 1000
+
+/** Reads optional fields. What has a tag that is not known is passed over; none may come twice. */
+const readFields = (
+  fields: Fields,
+  names: ReadonlyArray<string>,
+  into: { [field: string]: unknown },
+  other: (tag: number) => boolean = () => false
+): void => {
+  let unknown = 0
+  while (fields.more) {
+    const tag = fields.byte()
+    const name = names[tag - 1]
+    if (name !== undefined) {
+      if (into[name] !== undefined) fields.problem = "Fields"
+      into[name] = fields.text()
+    } else if (!other(tag)) {
+      fields.part()
+      if (++unknown > maxUnknown) fields.problem = "Fields"
+    }
+  }
+}
+
+const readRequest: Codec["readRequest"] = (message) => {
+  const fields = new Fields(message)
+  const kind = fields.byte()
+  const Seq = String(fields.number())
+  const numbered = fields.problem === undefined ? { Seq } : {}
+  const request: { [field: string]: unknown } = {
+    Seq,
+    Expire: fields.float(),
+    FileName: fields.text(),
+    ID: fields.text(),
+    Action: actions[kind - 1] ?? ""
+  }
+  if (fields.more) readFields(fields, requestFields, request)
+  const { problem } = fields
+  return problem === undefined
+    ? receivedOf(request)
+    : Result.fail(new BadRequest({ Status: "BadPayload", problem, ...numbered }))
+}
+
+type HeldBy = Partial<DescribedHolder & DescribedWaiter>
+
+const readHeld = (fields: Fields): HeldBy => {
+  const part = new Fields(fields.part())
+  const held: HeldBy = {}
+  readFields(part, heldFields, held)
+  fields.problem ??= part.problem
+  return held
+}
+
+const readResponse: Codec["readResponse"] = (message) => {
+  const fields = new Fields(message)
+  const Status = statuses[fields.byte() - 1]
+  const response: { [field: string]: unknown; Holders?: Array<HeldBy>; Waiters?: Array<HeldBy> } = {
+    Seq: String(fields.number()),
+    Status
+  }
+  if (Status === "Described") {
+    response.Holders = []
+    response.Waiters = []
+  }
+  const other = (tag: number): boolean => {
+    if (tag === holderTag) response["Holder"] = readHeld(fields)
+    else if (tag === holdersTag) response.Holders?.push(readHeld(fields))
+    else if (tag === waitersTag) response.Waiters?.push(readHeld(fields))
+    else return false
+    return true
+  }
+  if (fields.more) readFields(fields, responseFields, response, other)
+  const { problem } = fields
+  return problem === undefined
+    ? answerOf(response, () => JSON.stringify(response))
+    : Result.fail(new BadResponse({ problem, received: excerpt(message) }))
+}
+
+// Who is the owner, and what is data, stands in it as it is.
+const excerpt = (read: Uint8Array): string => `${read.length} bytes of a frame`
+
+/** Frames. */
+export const frames: Codec = {
+  wire: "frames",
+  cutter: (maxBytes) => new FrameCutter(maxBytes),
+  writeRequest,
+  writeResponse,
+  readRequest,
+  readResponse,
+  excerpt,
+  seqOfBeginning: (beginning) => {
+    const fields = new Fields(beginning.subarray(lengthBytes))
+    fields.byte()
+    const number = fields.number()
+    return fields.problem === undefined ? String(number) : undefined
+  }
+}
