@@ -258,23 +258,30 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
   }
 
   // One operation after another, each behind what gives back the grant in doubt of the one before. What it came to is
-  // noted before the next begins. A Talker may not listen to an interruption; the caller need not wait for it.
+  // noted before the next begins. A Talker may not listen to an interruption; then the caller need not wait for it.
   private inOrder<A, E>(
     span: string,
     self: () => Effect.Effect<A, E>,
-    settle: (exit: Exit.Exit<A, E>, asking: Fiber.Fiber<A, E>) => Effect.Effect<void> = nothing
+    settle: (exit: Exit.Exit<A, E>, over: Effect.Effect<unknown>) => Effect.Effect<void> = nothing
   ): Effect.Effect<A, E> {
     return withSpan(span, this)(Effect.suspend(() => {
       const order = this.order ??= new Mutex()
       const place = new Place()
-      let asking: Fiber.Fiber<A, E> | undefined
-      const ask = Effect.suspend(() => apart(Effect.suspend(self), (fiber) => void (asking = fiber)))
+      // Once something was asked: what waits until that is over.
+      let over: Effect.Effect<unknown> | undefined
+      const ask = Effect.suspend(() => {
+        if (this.talker.isPrompt !== true) {
+          return apart(Effect.suspend(self), (fiber) => void (over = Fiber.await(fiber)))
+        }
+        over = Effect.void
+        return self()
+      })
       // mutant: plain-in-order
       const mine = Effect.suspend(() => order.join(place) ? ask : Effect.andThen(place.inside, ask))
       // The exit is watched before the mutex is entered: an interruption finds no moment between the two.
       return Effect.onExit(mine, (exit) => {
         // Nothing was asked of an operation that was interrupted before it began.
-        const settled = asking === undefined ? Effect.void : settle(exit, asking)
+        const settled = over === undefined ? Effect.void : settle(exit, over)
         if (settled !== Effect.void) return Effect.ensuring(settled, Effect.sync(() => this.leave(order, place)))
         this.leave(order, place)
         return settled
@@ -310,7 +317,7 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
           wasHeld = this.heldUntil > 0
           return Requests.retrying(this, Requests.lockMutex(this, owner))
         },
-        (exit, asking) => this.lockEnded(exit, owner, wasHeld, asking)
+        (exit, over) => this.lockEnded(exit, owner, wasHeld, over)
       ),
       (tenure): Grant => new LockerGrant(tenure)
     )
@@ -320,7 +327,7 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
     exit: Exit.Exit<Tenure, NotOwner | LockerError>,
     owner: string,
     wasHeld: boolean,
-    asking: Fiber.Fiber<unknown, unknown>
+    over: Effect.Effect<unknown>
   ): Effect.Effect<void> {
     if (Exit.isSuccess(exit)) {
       this.granted(exit.value.sentAt, exit.value.fence)
@@ -339,12 +346,12 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
       if (wasHeld && ageClockOf(fiber.context).now() < this.heldUntil) return Effect.void
       this.nextTenure()
       // mutant: plain-grant-is-withdrawn
-      return this.withdraw(owner, asking)
+      return this.withdraw(owner, over)
     })
   }
 
   // The next operation goes on when there was an answer, or its patience is over.
-  private withdraw(owner: string, asking: Fiber.Fiber<unknown, unknown>): Effect.Effect<void> {
+  private withdraw(owner: string, over: Effect.Effect<unknown>): Effect.Effect<void> {
     return Effect.withFiber((fiber) => {
       const age = ageClockOf(fiber.context)
       const { clock } = age
@@ -362,7 +369,7 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
       const unlock = Effect.ensuring(Requests.unlock(this, owner), Effect.sync(tried))
       const insisting = Effect.asVoid(Background.insist(unlock, age.now() + this.ttlSeconds * 1000))
       // A request that is still on its way must not overtake what takes it back.
-      return Background.fork(this, Effect.andThen(Fiber.await(asking), insisting))
+      return Background.fork(this, Effect.andThen(over, insisting))
     })
   }
 
@@ -374,7 +381,7 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
   }
 
   get unlock() {
-    return this.inOrder("Locker.unlock", () => this.unlockNow, (exit, asking) => this.releaseEnded(exit, asking))
+    return this.inOrder("Locker.unlock", () => this.unlockNow, (exit, over) => this.releaseEnded(exit, over))
   }
 
   private get unlockNow(): Effect.Effect<boolean, NotOwner | LockerError> {
@@ -393,13 +400,13 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
   // once more, too, as a late duplicate.
   private releaseEnded(
     exit: Exit.Exit<unknown, { readonly _tag: string }>,
-    asking: Fiber.Fiber<unknown, unknown>
+    over: Effect.Effect<unknown>
   ): Effect.Effect<void> {
     // Nobody will try an interrupted one again, so it goes on behind the caller.
     if (Exit.hasInterrupts(exit) && this.sharedOwner === undefined) {
       const { owner } = this
       this.nextTenure()
-      return this.withdraw(owner, asking)
+      return this.withdraw(owner, over)
     }
     const error = Exit.isSuccess(exit) ? undefined : Option.getOrUndefined(Exit.findErrorOption(exit))?._tag
     if (Exit.isSuccess(exit) || error === "Corruption") this.nextTenure()
@@ -496,7 +503,7 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
         (error) => tries > 1 ? Effect.void : Effect.fail(error)
       )
       return this.sharedOwner === undefined ? Requests.retrying(this, once) : once
-    }, (exit, asking) => this.releaseEnded(exit, asking))
+    }, (exit, over) => this.releaseEnded(exit, over))
   }
 
   get version() {

@@ -23,6 +23,7 @@ import {
   ServerBusy,
   UnsupportedAction
 } from "../DlmError.ts"
+import { apart } from "../lib/apart.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import type { Action, Feature, Request, Response } from "../protocol/Protocol.ts"
 import { excerpt } from "../protocol/Protocol.ts"
@@ -331,7 +332,12 @@ export const version = (terms: Terms, owner: string): Effect.Effect<string, Lock
 export const retrying = <A, E extends { readonly isRetryable: boolean }>(
   { retry }: Terms,
   self: Effect.Effect<A, E>
-): Effect.Effect<A, E> => Effect.catch(self, (error) => retryAfter(self, error, retry))
+): Effect.Effect<A, E> =>
+  // A schedule is the caller's, and may not listen to an interruption.
+  Effect.catch(
+    self,
+    (error) => error.isRetryable ? apart(retryAfter(self, error, retry), () => {}) : Effect.fail(error)
+  )
 
 const retryAfter = Effect.fnUntraced(function*<A, E extends { readonly isRetryable: boolean }>(
   self: Effect.Effect<A, E>,

@@ -52,6 +52,11 @@ export class Talker extends Context.Service<Talker, {
    * requests meanwhile. A Talker that has closed begins nothing any more. Without it such work runs detached.
    */
   readonly background?: ((self: Effect.Effect<void>) => Effect.Effect<void>) | undefined
+  /**
+   * Whether interrupting `talk` ends it at once, and nothing of it is sent any more. Without it each request runs in a
+   * fiber of its own, so that whoever is interrupted need not wait for a Talker that does not listen.
+   */
+  readonly isPrompt?: boolean | undefined
 }>()("effect-dlm/Talker") {}
 
 /** How to reach a server over sockets, and how long to wait for it. */
@@ -112,7 +117,12 @@ export const makeSocket = Effect.fnUntraced(function*(
   })
   // After the connections, and so released before them: it needs them to the end.
   const background = yield* Background.make
-  return Talker.of({ talk: (request) => connecting.talk(request), features: connecting.features, background })
+  return Talker.of({
+    talk: (request) => connecting.talk(request),
+    features: connecting.features,
+    background,
+    isPrompt: true
+  })
 })
 
 /**
