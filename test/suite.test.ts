@@ -13,7 +13,14 @@ const realModules =
   /^node:(?:child_process|cluster|dgram|http|http2|https|net|tls|worker_threads)$|^effect\/process|^@effect\/sql-pg/
 const realRooms = /^(?:node|redis|postgres|etcd)\//
 /** Files of those rooms that touch nothing real. */
-const pure = new Set(["postgres/escape.ts", "etcd/url.ts", "postgres/url.ts", "redis/url.ts"])
+const pure = new Set([
+  "postgres/escape.ts",
+  "etcd/url.ts",
+  "etcd/EtcdClient.ts",
+  "etcd/watching.ts",
+  "postgres/url.ts",
+  "redis/url.ts"
+])
 /** Real time: a test that lives, a clock that is not the test's, a timer. Real sockets of Effect's. */
 const realThings =
   /\bit\.live\b|\bexcludeTestServices: true\b|\bwithLive\b|\bset(?:Timeout|Interval)\(|\bperformance\.now\b|\bDate\.now\b|\bNode(?:Socket|Http)\w*/g

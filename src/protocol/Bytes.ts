@@ -50,7 +50,8 @@ export class Bytes {
   private fullBytes = 0
   private block = none
   private taken: ReadonlyArray<Block> = []
-  private tookMuch = false
+  /** About how much is taken at a time. */
+  private usual = 0
   /** How many bytes of the block at hand are written. */
   used = 0
 
@@ -82,14 +83,14 @@ export class Bytes {
       this.fullBytes += this.used
       this.used = 0
     } else giveBack(this.block)
-    const pool = bytes > small.size || !isFirst || this.tookMuch ? large : small
+    const pool = bytes > small.size || !isFirst || this.usual > small.size / 2 ? large : small
     this.block = bytes > pool.size ? blockOf(bytes) : pool.take()
   }
 
   /** Takes all that is written, at least one byte. It is valid until it is done with. */
   take(): NonEmptyReadonlyArray<Uint8Array> {
     const { used } = this
-    this.tookMuch = this.size > small.size / 2
+    this.usual = Math.max(this.size, this.usual / 2)
     const parts = append(this.parts, this.block.bytes.subarray(0, used))
     this.taken = append(this.full, this.block)
     this.full = []

@@ -4,35 +4,9 @@
  */
 import type * as Result from "effect/Result"
 import type { Bytes } from "./Bytes.ts"
-import type { BadRequest, BadResponse, Received } from "./JsonLines.ts"
+import type { Cutter } from "./Cutter.ts"
 import type { Request, Response } from "./Messages.ts"
-
-/** So many bytes are kept of a message that is too long. */
-export const beginningBytes = 256
-
-/** Cuts a stream of bytes into messages, wherever its chunks begin and end. */
-export interface Cutter {
-  /** The longest message accepted, in bytes. */
-  maxBytes: number
-  /** True once a message was longer than the cap, or was abandoned: nothing tells where the next one begins. */
-  readonly overflowed: boolean
-  /** The first bytes, 256 at the most, of the message that was too long. */
-  readonly beginning: Uint8Array
-  /** How many bytes of an unfinished message are kept. */
-  readonly pendingBytes: number
-  /** The bytes of the unfinished message. */
-  pending(): Uint8Array
-  /** Gives up the unfinished message, as if it were longer than the cap. */
-  abandon(): void
-  /** Reads a chunk, and gives the messages that it completes. Each is valid as long as the chunk's memory, or until the next. */
-  push(chunk: Uint8Array): Array<Uint8Array>
-}
-
-/** An answer, and the number of the request that it is for. */
-export interface Answer {
-  readonly Seq: string | undefined
-  readonly response: Response
-}
+import type { Answer, BadRequest, BadResponse, Received } from "./reading.ts"
 
 /** One way to write and to read messages. */
 export interface Codec {

@@ -1,7 +1,7 @@
 /**
  * Cutting a stream of bytes into frames: each begins with its length, 4 bytes, the lowest first.
  */
-import { beginningBytes, type Cutter } from "./Codec.ts"
+import { beginningBytes, type Cutter } from "./Cutter.ts"
 import { Unfinished } from "./Unfinished.ts"
 
 /** How many bytes of a frame say how long it is. */

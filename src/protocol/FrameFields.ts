@@ -85,9 +85,28 @@ export class Fields {
   }
 
   text(): string {
-    const part = this.part()
+    const length = this.length()
+    const from = this.at
+    const to = this.at = from + length
     // mutant: frame-text-is-utf8
-    const decoded = Wire.decodeUtf8(part)
+    return this.ascii(from, to) ?? this.utf8(from, to)
+  }
+
+  // Most texts are short and have no other characters, and cost less than a decoder's call.
+  private ascii(from: number, to: number): string | undefined {
+    const { bytes } = this
+    const units = unitsOf[to - from]
+    if (units === undefined) return undefined
+    for (let i = from; i < to; i++) {
+      const byte = bytes[i]!
+      if (byte > 0x7f) return undefined
+      units[i - from] = byte
+    }
+    return String.fromCharCode.apply(undefined, units)
+  }
+
+  private utf8(from: number, to: number): string {
+    const decoded = Wire.decodeUtf8(this.bytes.subarray(from, to))
     if (decoded._tag === "Success") return decoded.success
     this.problem ??= "Encoding"
     return ""
@@ -95,8 +114,14 @@ export class Fields {
 
   /** What has a length before it. */
   part(): Uint8Array {
+    const length = this.length()
+    return this.bytes.subarray(this.at, this.at += length)
+  }
+
+  /** The length of what follows, as far as that is there. */
+  private length(): number {
     const length = this.has(4) ? this.uint32() : 0
-    return this.has(length) ? this.bytes.subarray(this.at, this.at += length) : nothing
+    return this.has(length) ? length : 0
   }
 
   private uint32(): number {
@@ -113,6 +138,11 @@ export class Fields {
   }
 }
 
-const nothing = new Uint8Array(0)
+/** Where the characters of a text are gathered, for each length that is short. */
+const unitsOf: ReadonlyArray<Array<number>> = Array.from(
+  { length: 65 },
+  (_, length) => new Array<number>(length).fill(0)
+)
+
 const float = new DataView(new ArrayBuffer(8))
 const floatBytes = new Uint8Array(float.buffer)

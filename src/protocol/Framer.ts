@@ -1,7 +1,7 @@
 /**
  * Cutting a stream of bytes into lines, whatever the lines encode.
  */
-import { beginningBytes, type Cutter } from "./Codec.ts"
+import { beginningBytes, type Cutter } from "./Cutter.ts"
 import { Unfinished } from "./Unfinished.ts"
 
 const newline = 0x0a

@@ -9,8 +9,8 @@ import type { Bytes } from "./Bytes.ts"
 import type { Codec } from "./Codec.ts"
 import { FrameCutter, lengthBytes } from "./FrameCutter.ts"
 import { fieldRoom, Fields, textRoom, writeField, writeText } from "./FrameFields.ts"
-import { answerOf, BadRequest, BadResponse, receivedOf } from "./JsonLines.ts"
 import { Action, type DescribedHolder, type DescribedWaiter, type Request, type Response } from "./Messages.ts"
+import { answerOf, BadRequest, BadResponse, receivedOf } from "./reading.ts"
 
 /** The byte by which a client says, on a connection that speaks lines, that frames follow, both ways. No line begins with it. */
 export const beginFrames = 0x00

@@ -1,33 +1,14 @@
 /**
  * The messages as lines of JSON in the encoding of the wire, as the reference reads and writes them.
- *
- * What comes from the other side passes a schema here before anything acts on it.
  */
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import type { Bytes } from "./Bytes.ts"
-import type { Answer, Codec } from "./Codec.ts"
+import type { Codec } from "./Codec.ts"
 import { excerpt } from "./excerpt.ts"
-import { Action, Request, Response } from "./Messages.ts"
-import * as plain from "./plain.ts"
+import type { Request, Response } from "./Messages.ts"
+import { type Answer, answerOf, badPayload, BadRequest, BadResponse, type Received, receivedOf } from "./reading.ts"
 import * as Wire from "./Wire.ts"
-
-const actionsByLowerCase: ReadonlyMap<string, Action> = new Map(
-  Action.literals.map((action) => [action.toLowerCase(), action])
-)
-
-const longestAction = Math.max(...Action.literals.map((action) => action.length))
-
-// As clients of all kinds write it: any case of the action, and null for an absent DataStore.
-const ReceivedRequest = Schema.Struct({
-  ...Request.fields,
-  DataStore: Schema.optionalKey(Schema.NullOr(Schema.String)),
-  Action: Schema.String
-})
-
-const decodeReceivedRequest = Schema.decodeUnknownResult(ReceivedRequest)
-const decodeResponseValue = Schema.decodeUnknownResult(Response)
 
 const textField = (name: string, text: string | undefined): string =>
   text === undefined ? "" : `,"${name}":${JSON.stringify(text)}`
@@ -64,28 +45,6 @@ export const encodeRequest = (request: Request): Uint8Array => Wire.encodeLine(s
 export const encodeResponse = (response: Response): Uint8Array => Wire.encodeLine(JSON.stringify(response))
 
 /**
- * A line that is no request, and the answer that the server gives to it.
- *
- * `problem` is for counting and logging: it tells no part of the line.
- */
-export class BadRequest extends Schema.TaggedError<BadRequest>()("BadRequest", {
-  Status: Schema.Literals(["BadPayload", "BadAction"]),
-  problem: Schema.Literals(["Encoding", "Json", "Depth", "Fields", "Action"]),
-  /** The number of the request, where it could be read. */
-  Seq: Schema.optionalKey(Schema.String)
-}) {
-  override get message(): string {
-    return `no request: ${this.problem}`
-  }
-}
-
-const badPayload = (problem: BadRequest["problem"], value?: unknown) =>
-  Result.fail(new BadRequest({ Status: "BadPayload", problem, ...seqOf(value) }))
-
-const hasSeq = Schema.is(Schema.Struct({ Seq: Request.fields.Seq.schema }))
-const seqOf = (value: unknown): { readonly Seq?: string } => hasSeq(value) ? { Seq: value.Seq } : {}
-
-/**
  * The number of a request, read from the beginning of its JSON. Our client
  * writes it first, so that the server can answer a line that is too long.
  */
@@ -93,17 +52,6 @@ export const seqOfBeginning = (json: string): string | undefined => /^\{"Seq":"(
 
 const parseJson = (json: string): Result.Result<unknown, unknown> =>
   Result.try({ try: (): unknown => JSON.parse(json), catch: (cause) => cause })
-
-/**
- * A request with an action that the server does not know. It is refused, but not before its identity was proved and its
- * fields were held against the limits, as those of any other: so does the reference.
- */
-export interface UnknownRequest extends Omit<Request, "Action"> {
-  readonly Action?: undefined
-}
-
-/** What a server has to answer: a request, or one with an action that it does not know. */
-export type Received = Request | UnknownRequest
 
 /** Reads a line as `decodeRequest` does, and gives a request with an unknown action too. */
 export const decodeReceived = (line: Uint8Array, maxDepth: number): Result.Result<Received, BadRequest> => {
@@ -113,18 +61,6 @@ export const decodeReceived = (line: Uint8Array, maxDepth: number): Result.Resul
   if (isTooComplex(json.success, maxDepth)) return badPayload("Depth")
   const value = parseJson(json.success)
   return Result.isFailure(value) ? badPayload("Json") : receivedOf(value.success)
-}
-
-/** What a value is as a request, however it was written. */
-export const receivedOf = (value: unknown): Result.Result<Received, BadRequest> => {
-  const request = plain.requestIn(value)
-  if (request !== undefined) return Result.succeed(request)
-  const received = decodeReceivedRequest(value)
-  if (Result.isFailure(received)) return badPayload("Fields", value)
-  const { Action: name, DataStore, ...fields } = received.success
-  const action = name.length > longestAction ? undefined : actionsByLowerCase.get(name.toLowerCase())
-  const known: Received = action === undefined ? fields : { ...fields, Action: action }
-  return Result.succeed(typeof DataStore === "string" ? { ...known, DataStore } : known)
 }
 
 /**
@@ -144,7 +80,13 @@ export const receivedOf = (value: unknown): Result.Result<Received, BadRequest> 
 export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result<Request, BadRequest> =>
   Result.flatMap(decodeReceived(line, maxDepth), (received) =>
     received.Action === undefined
-      ? Result.fail(new BadRequest({ Status: "BadAction", problem: "Action", ...seqOf(received) }))
+      ? Result.fail(
+        new BadRequest({
+          Status: "BadAction",
+          problem: "Action",
+          ...(received.Seq === undefined ? {} : { Seq: received.Seq })
+        })
+      )
       : Result.succeed(received))
 
 /** A request has at most sixteen values of its own; the rest are unknown fields, which are ignored up to this number. */
@@ -180,26 +122,6 @@ const endOfString = (json: string, from: number): number => {
     if (backslashes % 2 === 0) return at
   }
   return json.length
-}
-
-/** Why a line is no answer. */
-export class BadResponse extends Schema.TaggedError<BadResponse>()("BadResponse", {
-  problem: Schema.Literals(["Encoding", "Json", "Fields"]),
-  received: Schema.String
-}) {
-  override get message(): string {
-    return `no answer of the protocol (${this.problem}): ${this.received}`
-  }
-}
-
-/** What a value is as an answer, however it was written. `text` is what an error shows an excerpt of. */
-export const answerOf = (value: unknown, text: () => string): Result.Result<Answer, BadResponse> => {
-  const answer = plain.answerIn(value)
-  if (answer !== undefined) return Result.succeed(answer)
-  const decoded = decodeResponseValue(value)
-  if (Result.isFailure(decoded)) return Result.fail(new BadResponse({ problem: "Fields", received: excerpt(text()) }))
-  const { Seq, ...response } = decoded.success
-  return Result.succeed({ Seq, response: response as Response })
 }
 
 /** A text of fewer characters is given the room that any text of its length could take. */

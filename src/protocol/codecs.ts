@@ -1,6 +1,7 @@
 /**
  * The ways to write and to read messages.
  */
-export type { Answer, Codec, Cutter } from "./Codec.ts"
+export type { Codec } from "./Codec.ts"
+export type { Cutter } from "./Cutter.ts"
 export { beginFrames, frames } from "./Frames.ts"
 export { lines } from "./JsonLines.ts"

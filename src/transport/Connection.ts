@@ -25,9 +25,10 @@ import * as Features from "./features.ts"
 import type { Opened } from "./Opening.ts"
 import { isFinishing, Outbox } from "./Outbox.ts"
 import { type Resume, tell } from "./tell.ts"
+import { Unanswered } from "./Unanswered.ts"
 
 /** A request without an answer. */
-interface Unanswered {
+interface Asked {
   request: Request
   /** Nothing once nobody waits for it any more. */
   resume: Resume<Response, TalkError> | undefined
@@ -55,7 +56,7 @@ const signOfLifeEvery = 2_000
 const closeAfter = 60_000
 
 /** Of the requests that wait for an answer, the share that is gathered: the other side works on the rest meanwhile. */
-const gatheredShare = 4
+const gatheredShare = 2
 
 const ping: Request = { ID: "", FileName: "", Action: "Version", Expire: 0 }
 
@@ -63,7 +64,7 @@ const nobody = () => {}
 
 /** A connection that is open, until it is not. */
 export class Connection {
-  private readonly unanswered = new Map<number, Unanswered>()
+  private readonly unanswered = new Unanswered<Asked>()
   // Where many ask, an answer that comes alone must not be followed by a request alone, and that by an answer alone: each
   // would cost both sides a system call.
   private readonly outbox = new Outbox((requests) => requests * gatheredShare >= this.unanswered.size)
@@ -74,7 +75,6 @@ export class Connection {
   private readonly context: Context.Context<never>
   private readonly answerTimeout: number
   private readonly knowsWait: boolean
-  private lastSeq = 0
   private lastSentAt = 0
   /** When bytes last came, and when an answer that was asked for did. */
   private heardAt = -Infinity
@@ -119,12 +119,10 @@ export class Connection {
 
   // Noting who waits and sending are one step, so no answer can find nobody.
   private send(asked: Request, resume: Resume<Response, TalkError>): number {
-    // mutant: number-never-used-again
-    const number = ++this.lastSeq
     const request = asked.Wait === undefined || this.knowsWait ? asked : Features.withoutWait(asked)
     const sentAt = monotonicMillisUnsafe(this.clock)
     this.lastSentAt = sentAt
-    this.unanswered.set(number, {
+    const number = this.unanswered.add({
       request,
       resume,
       waits: Features.waits(request),
@@ -201,10 +199,9 @@ export class Connection {
   }
 
   private refuse(received: string): void {
-    const only = this.unanswered.size === 1 ? this.unanswered.values().next().value : undefined
-    if (only?.resume === undefined) return this.giveUp("Closed")
-    this.unanswered.clear()
+    const only = this.unanswered.size === 1 ? this.unanswered.take()[0] : undefined
     this.giveUp("Closed")
+    if (only?.resume === undefined) return
     tell(this.context, only.resume, Effect.fail(notOfTheProtocol(only.request, received)))
   }
 
@@ -227,13 +224,11 @@ export class Connection {
     this.open = false
     const read = this.opened.cutter.pending()
     const received = read.length === 0 ? undefined : this.codec.excerpt(read)
-    const waiting = Array.from(this.unanswered.values())
-    this.unanswered.clear()
     // mutant: end-told-to-waiters
-    for (const one of waiting) this.fail(one, reason, { cause, received })
+    for (const one of this.unanswered.take()) this.fail(one, reason, { cause, received })
   }
 
-  private fail({ request, resume }: Unanswered, ...about: [TransportError["phase"], details?: object]): void {
+  private fail({ request, resume }: Asked, ...about: [TransportError["phase"], details?: object]): void {
     if (resume !== undefined) tell(this.context, resume, Effect.fail(failure(request, ...about)))
   }
 
@@ -270,14 +265,13 @@ export class Connection {
   })
 
   private look(now: number): void {
-    // In the order of their sending, so the first is the oldest.
-    let silentSince: number | undefined
+    let silentSince = Infinity
     let waits = false
     const late: Array<number> = []
     for (const [number, one] of this.unanswered) {
       if (now >= one.deadline) late.push(number)
       else if (one.waits) waits = true
-      else silentSince ??= Math.max(one.sentAt, this.heardAt)
+      else silentSince = Math.min(silentSince, Math.max(one.sentAt, this.heardAt))
     }
     const isGone = this.pingedAt !== undefined && now - this.pingedAt >= goneAfter
     // Nothing has been answered since one was sent whose time is over: the others would have to wait for as long.
@@ -288,7 +282,7 @@ export class Connection {
       this.unanswered.delete(number)
       if (one !== undefined) this.fail(one, "AnswerTimeout")
     }
-    const isSilent = this.pingedAt === undefined && silentSince !== undefined && now - silentSince >= pingAfter
+    const isSilent = this.pingedAt === undefined && now - silentSince >= pingAfter
     if (isSilent || (waits && now - this.lastSentAt >= signOfLifeEvery)) {
       this.send(ping, nobody)
       this.pingedAt ??= now

@@ -5,10 +5,11 @@
 import { assert } from "@effect/vitest"
 import { Cause, Effect, Layer, Queue, Result } from "effect"
 import { Talker } from "effect-dlm"
-import { Protocol, Wire } from "effect-dlm/protocol"
+import { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, SocketLockServer } from "effect-dlm/server"
 import { Socket, SocketServer } from "effect/socket"
 import { TestClock } from "effect/testing"
+import { beginFrames, type Codec, frames, lines } from "../../src/protocol/codecs.ts"
 
 const closed = new Socket.SocketError({ reason: new Socket.SocketCloseError({ code: 1006 }) })
 
@@ -45,13 +46,20 @@ const socketOf = (inlet: Inlet, send: (bytes: Uint8Array) => void, end: () => vo
   })
 }
 
+const framed = (message: Uint8Array): Uint8Array => {
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(message.length)
+  return Buffer.concat([length, message])
+}
+
 /** A connection of a client to the server. */
 export class Connection {
   /** All that the client sent on it, but its signs of life. */
   readonly requests: Array<Protocol.Request> = []
   readonly atClient = new Inlet()
   readonly atServer = new Inlet()
-  private readonly framer = new Wire.Framer(1e6)
+  private codec: Codec = lines
+  private cutter = lines.cutter(1e6)
   private keeps: ((request: Protocol.Request) => boolean) | undefined
   private kept: Array<() => void> | undefined
   private isBroken = false
@@ -81,11 +89,19 @@ export class Connection {
   })
 
   send(bytes: Uint8Array): void {
-    for (const line of this.framer.push(bytes)) {
-      const request = Result.getOrThrow(Protocol.decodeRequest(line, 32))
+    if (this.codec === lines && bytes[0] === beginFrames) {
+      this.codec = frames
+      this.cutter = frames.cutter(1e6)
+      this.pass(() => this.atServer.receive(Uint8Array.of(beginFrames)))
+      return this.send(bytes.subarray(1))
+    }
+    for (const message of this.cutter.push(bytes)) {
+      const request = Result.getOrThrow(this.codec.readRequest(message, 32)) as Protocol.Request
       if (request.FileName !== "") this.requests.push(request)
       if (this.keeps?.(request) === true) this.kept ??= []
-      this.pass(() => this.atServer.receive(Uint8Array.of(...line, 10)))
+      // Of the message nothing but a copy stays valid.
+      const whole = this.codec === lines ? Buffer.concat([message, Buffer.of(10)]) : framed(message)
+      this.pass(() => this.atServer.receive(whole))
     }
   }
 
