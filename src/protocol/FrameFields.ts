@@ -141,7 +141,7 @@ export class Fields {
 /** Where the characters of a text are gathered, for each length that is short. */
 const unitsOf: ReadonlyArray<Array<number>> = Array.from(
   { length: 65 },
-  (_, length) => new Array<number>(length).fill(0)
+  (_, length) => Array.from({ length }, () => 0)
 )
 
 const float = new DataView(new ArrayBuffer(8))
