@@ -269,15 +269,15 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
       const place = new Place()
       // Once something was asked: what waits until that is over.
       let over: Effect.Effect<unknown> | undefined
-      const ask = Effect.suspend(() => {
+      const ask = () => {
         if (this.talker.isPrompt !== true) {
           return apart(Effect.suspend(self), (fiber) => void (over = Fiber.await(fiber)))
         }
         over = Effect.void
         return self()
-      })
+      }
       // mutant: plain-in-order
-      const mine = Effect.suspend(() => order.join(place) ? ask : Effect.andThen(place.inside, ask))
+      const mine = Effect.suspend(() => order.join(place) ? ask() : Effect.flatMap(place.inside, ask))
       // The exit is watched before the mutex is entered: an interruption finds no moment between the two.
       return Effect.onExit(mine, (exit) => {
         // Nothing was asked of an operation that was interrupted before it began.

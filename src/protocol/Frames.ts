@@ -10,7 +10,8 @@ import type { Codec } from "./Codec.ts"
 import { FrameCutter, lengthBytes } from "./FrameCutter.ts"
 import { fieldRoom, Fields, textRoom, writeField, writeText } from "./FrameFields.ts"
 import { Action, type DescribedHolder, type DescribedWaiter, type Request, type Response } from "./Messages.ts"
-import { answerOf, BadRequest, BadResponse, receivedOf } from "./reading.ts"
+import { answerIn } from "./plain.ts"
+import { type Answer, answerOf, BadRequest, BadResponse, receivedOf } from "./reading.ts"
 
 /** The byte by which a client says, on a connection that speaks lines, that frames follow, both ways. No line begins with it. */
 export const beginFrames = 0x00
@@ -194,7 +195,34 @@ const readHeld = (fields: Fields): HeldBy => {
   return held
 }
 
+/** An answer with no other fields than the first three, as most are. */
+const readUsual = (message: Uint8Array): Answer | undefined => {
+  const fields = new Fields(message)
+  const Status = statuses[fields.byte() - 1]
+  const answered: { Status: unknown; Seq: string; ID?: string; Fence?: string; Waiting?: string } = {
+    Status,
+    Seq: String(fields.number())
+  }
+  let last = 0
+  while (fields.more) {
+    const tag = fields.byte()
+    // In the order of their tags, so that none comes twice.
+    if (tag <= last) return undefined
+    last = tag
+    if (tag === 1) answered.ID = fields.text()
+    else if (tag === 2) answered.Fence = fields.text()
+    else if (tag === 3) answered.Waiting = fields.text()
+    else return undefined
+  }
+  return fields.problem === undefined ? answerIn(answered) : undefined
+}
+
 const readResponse: Codec["readResponse"] = (message) => {
+  const usual = readUsual(message)
+  return usual === undefined ? readAny(message) : Result.succeed(usual)
+}
+
+const readAny: Codec["readResponse"] = (message) => {
   const fields = new Fields(message)
   const Status = statuses[fields.byte() - 1]
   const response: { [field: string]: unknown; Holders?: Array<HeldBy>; Waiters?: Array<HeldBy> } = {

@@ -52,13 +52,16 @@ export class Connecting {
 
   /** Sends a request, and gives its answer. */
   talk(request: Request): Effect.Effect<Response, TalkError> {
-    return Effect.suspend(() => {
-      if (this.connection?.open === true) return this.connection.ask(request)
-      return Effect.flatMap(
-        this.way(request),
-        (connection) => connection === undefined ? this.alone(request) : connection.ask(request)
-      )
-    })
+    return Effect.callback((resume) =>
+      this.connection?.open === true ? this.connection.begin(request, resume) : resume(this.find(request))
+    )
+  }
+
+  private find(request: Request): Effect.Effect<Response, TalkError> {
+    return Effect.flatMap(
+      this.way(request),
+      (connection) => connection === undefined ? this.alone(request) : connection.ask(request)
+    )
   }
 
   /** What the connection that lives has named; it is opened if need be. */

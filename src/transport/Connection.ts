@@ -109,12 +109,15 @@ export class Connection {
 
   /** Asks, and waits for the answer. */
   ask(request: Request): Effect.Effect<Response, TalkError> {
-    return Effect.callback((resume) => {
-      if (!this.open) return resume(Effect.fail(failure(request, this.endedBy)))
-      if (!Features.allow(this.features, request)) return resume(Effect.fail(failure(request, "Closed")))
-      const number = this.send(request, resume)
-      return Effect.sync(() => this.forget(number))
-    })
+    return Effect.callback((resume) => this.begin(request, resume))
+  }
+
+  /** Asks, and gives what forgets the question. */
+  begin(request: Request, resume: Resume<Response, TalkError>): Effect.Effect<void> | void {
+    if (!this.open) return resume(Effect.fail(failure(request, this.endedBy)))
+    if (!Features.allow(this.features, request)) return resume(Effect.fail(failure(request, "Closed")))
+    const number = this.send(request, resume)
+    return Effect.sync(() => this.forget(number))
   }
 
   // Noting who waits and sending are one step, so no answer can find nobody.
@@ -129,14 +132,14 @@ export class Connection {
       sentAt,
       deadline: sentAt + this.answerTimeout + (request.Wait ?? 0)
     })
-    if (this.first !== undefined) this.begin(this.first)
+    if (this.first !== undefined) this.sayFirst(this.first)
     this.codec.writeRequest(request, String(number), this.outbox.bytes)
     this.outbox.pushed()
     this.wakeWatch?.()
     return number
   }
 
-  private begin(first: number): void {
+  private sayFirst(first: number): void {
     const { bytes } = this.outbox
     bytes.reserve(1)
     bytes.bytes[bytes.used++] = first
