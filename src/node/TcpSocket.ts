@@ -62,15 +62,16 @@ class Inlet {
   /** The memory of the chunk that is to be pulled, or was pulled last. */
   private copied: Uint8Array | undefined
   private unpulled: Uint8Array | undefined
-  private error: Socket.SocketError | undefined
+  /** How it ended, made only for who asks: an error keeps where it was made, and most connections end with nobody asking. */
+  private ended: (() => Socket.SocketErrorReason) | undefined
   private waiter: ((chunks: Effect.Effect<Pulled, Socket.SocketError>) => void) | undefined
 
   constructor(memory: Memory, open: (onread: Net.OnReadOpts) => Net.Socket) {
     this.memory = memory
     this.net = open({ buffer: memory.buffer, callback: (bytes) => this.read(bytes) })
-    this.net.on("end", () => this.end(new Socket.SocketCloseError({ code: 1000 })))
-    this.net.on("error", (cause) => this.end(new Socket.SocketReadError({ cause })))
-    this.net.on("close", (hadError) => this.end(new Socket.SocketCloseError({ code: hadError ? 1006 : 1000 })))
+    this.net.on("end", () => this.end(() => new Socket.SocketCloseError({ code: 1000 })))
+    this.net.on("error", (cause) => this.end(() => new Socket.SocketReadError({ cause })))
+    this.net.on("close", (hadError) => this.end(() => new Socket.SocketCloseError({ code: hadError ? 1006 : 1000 })))
   }
 
   // Gives Node false where no pull waits for more, so that it stops reading.
@@ -90,16 +91,16 @@ class Inlet {
   }
 
   /** Fails the pull that waits, and all later ones. What has come in before can still be pulled. */
-  end(reason: Socket.SocketErrorReason): void {
-    this.error ??= failed(reason)
+  end(reason: () => Socket.SocketErrorReason): void {
+    this.ended ??= reason
     const { waiter } = this
     this.waiter = undefined
-    waiter?.(Effect.fail(this.error))
+    waiter?.(Effect.fail(failed(this.ended())))
   }
 
   /** Ends the connection. The chunk that was pulled last must not be used any more. */
   close(): void {
-    this.end(new Socket.SocketCloseError({ code: 1006 }))
+    this.end(() => new Socket.SocketCloseError({ code: 1006 }))
     this.unpulled = undefined
     this.giveBack()
     this.net.destroySoon()
@@ -111,7 +112,7 @@ class Inlet {
     this.unpulled = undefined
     if (unpulled !== undefined) return resume(Effect.succeed([unpulled]))
     this.giveBack()
-    if (this.error !== undefined) return resume(Effect.fail(this.error))
+    if (this.ended !== undefined) return resume(Effect.fail(failed(this.ended())))
     this.waiter = resume
     this.net.resume()
     return Effect.sync(() => {

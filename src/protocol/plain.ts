@@ -63,13 +63,17 @@ const isCountOrNothing = (value: unknown): value is string | undefined =>
   value === undefined || (typeof value === "string" && patterns.count.test(value))
 
 /** An answer and its number, of those that come most often, if it is one. */
-export const answerIn = (value: unknown): { readonly Seq: string; readonly response: Response } | undefined => {
+export const answerIn = (
+  value: unknown
+): { readonly Seq: string | undefined; readonly response: Response } | undefined => {
   if (typeof value !== "object" || value === null) return undefined
   const { Fence, Holder, ID, Seq, Status, Waiting } = value as Parsed
-  if (!isSeq(Seq) || !isCountOrNothing(Waiting)) return undefined
+  if ((Seq !== undefined && !isSeq(Seq)) || !isCountOrNothing(Waiting)) return undefined
   switch (Status) {
     case "Locked":
-      if (typeof ID !== "string" || !isFence(Fence)) return undefined
+      if (typeof ID !== "string") return undefined
+      if (Fence === undefined) return Waiting === undefined ? { Seq, response: { Status, ID } } : undefined
+      if (!isFence(Fence)) return undefined
       return { Seq, response: Waiting === undefined ? { Status, ID, Fence } : { Status, ID, Fence, Waiting } }
     case "Unlocked":
       if (ID === undefined) return { Seq, response: { Status } }
