@@ -88,12 +88,12 @@ const described = async (port: string): Promise<LockAndUnlock> => {
 }
 
 const overPeer =
-  (connect: (peers: typeof import("./peers/peers.mjs"), port: number) => Peer) =>
+  (connect: (peers: typeof import("./peers/peers.mjs"), port: number) => Peer, many = fibers) =>
   async (port: string): Promise<LockAndUnlock> => {
     const peer = connect(await import("./peers/peers.mjs"), Number(port))
     return (times) =>
-      Promise.all(Array.from({ length: fibers }, async (_, i) => {
-        for (let n = 0; n < times / fibers; n++) await peer.lockAndUnlock(`bench-${i}`)
+      Promise.all(Array.from({ length: many }, async (_, i) => {
+        for (let n = 0; n < times / many; n++) await peer.lockAndUnlock(`bench-${i}`)
       }))
   }
 
@@ -126,8 +126,10 @@ const bareExchange = async (port: string): Promise<LockAndUnlock> => async (time
 
 /** All contestants, by name. Each is made with the place of its server: a port, a URL or a file. */
 export const contestants = {
-  client: (port: string) => overTalker(NodeTalker.layer({ port: Number(port) }), fibers),
+  frames: (port: string) => overTalker(NodeTalker.layer({ port: Number(port) }), fibers),
+  lines: (port: string) => overTalker(NodeTalker.layer({ port: Number(port), wire: "lines" }), fibers),
   oneFiber: (port: string) => overTalker(NodeTalker.layer({ port: Number(port) }), 1),
+  oneFiberOfLines: (port: string) => overTalker(NodeTalker.layer({ port: Number(port), wire: "lines" }), 1),
   inProcess: () => overStore(Store.layerMemory, 1),
   memory: () => overStore(Store.layerMemory),
   sqlite: (file: string) => overStore(SqliteStore.layer({ file })),
@@ -141,6 +143,7 @@ export const contestants = {
   barePingPong: async (port: string) => Bare.pingPong(Number(port)),
   bareSql,
   ioredis: overPeer((peers, port) => peers.bare(port)),
+  oneIoredis: overPeer((peers, port) => peers.bare(port), 1),
   redlock: overPeer((peers, port) => peers.redlock(port)),
   redisSemaphore: overPeer((peers, port) => peers.redisSemaphore(port)),
   etcd3: overPeer((peers, port) => peers.etcd3(port))

@@ -10,15 +10,15 @@ export const holders = async (): Promise<ReadonlyArray<Row>> => {
   const rows = [
     against(
       await compete({ permits: port, mutexes: port }),
-      "permits",
-      "mutexes",
+      ["permits", "one name with a limit"],
+      ["mutexes", "a name for each"],
       `Lock + Unlock, ${fibers} fibers on one name with Limit ${fibers}, against ${fibers} names of one each`,
       ""
     ),
     against(
       await compete({ described: port, mutexes: port }),
-      "described",
-      "mutexes",
+      ["described", "watched"],
+      ["mutexes", "not watched"],
       `Lock + Unlock of ${fibers} names, each watched by a blocking Describe, against none watched`,
       ""
     )

@@ -68,14 +68,14 @@ export const manyLeases = async (): Promise<ReadonlyArray<Row>> => {
     {
       measure: "memory of a lease in the client",
       result: `${Math.round(perLease)} bytes`,
-      ratio: perLease / 2048,
-      goal: "≤ 1 (2 KB)"
+      ratio: perLease / 1200,
+      goal: "≤ 1 (1,200 bytes)"
     },
     {
       measure: "memory of a lock in the server",
       result: `${Math.round(perLock)} bytes`,
-      ratio: perLock / 600,
-      goal: "≤ 1 (600 bytes)"
+      ratio: perLock / 250,
+      goal: "≤ 1 (250 bytes)"
     },
     {
       measure: `of 100,000 leases of ${

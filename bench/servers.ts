@@ -11,6 +11,7 @@ import * as path from "node:path"
 /** A server that runs. */
 export interface Running {
   readonly port: number
+  readonly pid: number
   readonly stop: () => Promise<void>
 }
 
@@ -61,6 +62,7 @@ const start = async (
   }
   return {
     port,
+    pid: child.pid!,
     stop: async () => {
       child.kill("SIGINT")
       await once(child, "exit")

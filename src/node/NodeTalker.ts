@@ -26,6 +26,11 @@ export interface Options {
   readonly openTimeout?: Duration.Input | undefined
   /** How long an answer may take. By default 30 seconds. */
   readonly answerTimeout?: Duration.Input | undefined
+  /**
+   * How to write messages: as `frames`, which cost less, to a server that knows them, or always as `lines`. By default
+   * `frames`. Something between the two that reads lines needs `lines`.
+   */
+  readonly wire?: "frames" | "lines" | undefined
 }
 
 const maxPort = 65_535
