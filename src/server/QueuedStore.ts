@@ -11,6 +11,7 @@ import { KeyedMutex } from "../lib/KeyedMutex.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import { type Asker, type Decide, type Entry, type Outcome, Store } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
+import type { Answering } from "./Answering.ts"
 import type { Arrival } from "./Arrivals.ts"
 import { aside } from "./aside.ts"
 import { because, busy } from "./Busy.ts"
@@ -28,15 +29,15 @@ import { type Claim, WaitQueue } from "./WaitQueue.ts"
 /** A Store with a queue before each of its names. `identity` is whom the caller has proved to be. */
 export interface QueuedStore {
   /**
-   * Answers a request now, without waiting for a lock. A store that fails is answered for with `NO`. A lock that is
-   * granted when its request was given up is taken back.
+   * Answers a request now, without waiting for a lock: before this returns, where the store answers at once. A store that
+   * fails is answered for with `NO`. A lock that is granted when its request was given up is taken back.
    */
   readonly answer: (
     request: Request,
     identity: string | undefined,
     sender?: Sender,
     arrival?: Arrival
-  ) => Effect.Effect<Response>
+  ) => Answering
   /** Answers a `Describe`. `queued` is called once it waits for a change. */
   readonly describe: (request: Request, queued: () => void) => Effect.Effect<Response>
   /** The requests that wait for a lock. */
@@ -51,8 +52,11 @@ export interface QueuedStore {
 export const orderKey = ({ FileName, ID }: Request): string => `${FileName}\0${ID}`
 
 // A store that a user has made may die, and the client must be answered all the same.
+const errorOfDefect = (name: string, cause: unknown): StoreError =>
+  new StoreError({ name, store: "given", reason: "Failed", cause })
+
 const defectAsError = (name: string) => (cause: unknown): Effect.Effect<never, StoreError> =>
-  Effect.fail(new StoreError({ name, store: "given", reason: "Failed", cause }))
+  Effect.fail(errorOfDefect(name, cause))
 
 /** For how long, in milliseconds, the first waiter of a server keeps all others out, at any server. It says so anew. */
 const turnMillis = 3000
@@ -136,6 +140,12 @@ const applying = (
     if (answer.Status !== "NotOwner") touch(request.FileName)
   }
 
+  // After the note: it may be granted to the next that waits by then, who waits no more.
+  const told = (request: Request, outcome: Outcome<Response>): Response => {
+    note(request, outcome)
+    return tell(request, outcome.answer, outcome, queue().waitingFor(request.FileName))
+  }
+
   const apply = (request: Request, identity: string | undefined, arrival: Arrival | undefined) =>
     Effect.map(
       store.modify(
@@ -144,11 +154,21 @@ const applying = (
         askerOf(request, identity, false)
       ),
       (outcome) => {
-        note(request, outcome)
-        const answer = tell(request, outcome.answer, outcome, queue().waitingFor(request.FileName))
+        const answer = told(request, outcome)
         return answer === outcome.answer ? outcome : { ...outcome, answer }
       }
     )
+
+  const { now } = store.modify
+  const applyNow = now && ((request: Request, identity: string | undefined): Response | StoreError => {
+    const { FileName } = request
+    try {
+      const outcome = now(FileName, (entry, _, fence) => decide.of(entry, request, identity, fence, undefined))
+      return outcome instanceof StoreError ? outcome : told(request, outcome)
+    } catch (cause) {
+      return errorOfDefect(FileName, cause)
+    }
+  })
 
   // The queue tells each of its waiters.
   const applyFirst = (claim: Claim) => {
@@ -174,7 +194,7 @@ const applying = (
     )
   }
 
-  return { apply, applyFirst, ...undoing(store, queue, touch) }
+  return { apply, applyNow, applyFirst, ...undoing(store, queue, touch) }
 }
 
 /** Runs what is asked of the store behind the request: what it grants after the request was given up would be nobody's. */
@@ -215,7 +235,7 @@ const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: S
     process: (yield* Random.nextInt).toString(36)
   })
   const touch = (name: string) => describing.touch(name)
-  const { apply, applyFirst, giveUpTurn, takeBack } = applying(store, health.readiness, () => queue, touch)
+  const { apply, applyFirst, applyNow, giveUpTurn, takeBack } = applying(store, health.readiness, () => queue, touch)
   const queue: WaitQueue = new WaitQueue({
     scope,
     context,
@@ -233,7 +253,7 @@ const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: S
     }
     yield* Effect.forkIn(Stream.runForEach(sharing.freed, (name) => Effect.sync(() => freed(name))), scope)
   }
-  return { queue, describing, apply, takeBack }
+  return { queue, describing, apply, applyNow, takeBack }
 })
 
 /** How long the store is waited for when the server closes: by then ours have answered, and a grant is taken back. */
@@ -262,7 +282,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   // Over a shared store requests take time, and what an owner asks of a name must be done in the order of its asking.
   const order = new KeyedMutex()
   const isInOrder = sharing === undefined || sharing.inOrder === true
-  const { apply, describing, queue, takeBack } = yield* makeQueues(store, scope, health)
+  const { apply, applyNow, describing, queue, takeBack } = yield* makeQueues(store, scope, health)
 
   const toAnswer = {
     onFailure: (error: StoreError) => Effect.as(health.noteFailure(error), because(error)),
@@ -295,6 +315,11 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   const answer: QueuedStore["answer"] = (request, identity, sender, arrival) => {
     // mutant: unlock-withdraws
     if (request.Action === "Unlock") queue.withdraw(request, identity, sender)
+    if (applyNow !== undefined) {
+      const applied = applyNow(request, identity)
+      if (applied instanceof StoreError) return toAnswer.onFailure(applied)
+      return health.isBack ? Effect.as(health.noteSuccess, applied) : applied
+    }
     if (sharing === undefined) return Effect.matchEffect(ask(request, identity), toAnswer)
     // The tenure that passes to an heir stays: the heir asks again.
     if (request.Action === "Lock" && request.Fence === undefined) return answerLock(request, identity, arrival)

@@ -156,7 +156,7 @@ const ofMutexes: ReadonlyArray<Mutation> = [
     part: "stored.expiresAt",
     by: "stored.expiresAt + 300"
   },
-  { name: "an entry ends early", mark: "entry-lasts", part: "change.ttlMillis", by: "change.ttlMillis * 0.8" },
+  { name: "an entry ends early", mark: "entry-lasts", part: "ttlMillis", by: "ttlMillis * 0.8" },
   {
     name: "a renewal does not extend",
     mark: "renewal-extends",
