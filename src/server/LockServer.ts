@@ -80,6 +80,22 @@ const isTooMuch = (
   (request.DataStore !== undefined &&
     request.DataStore.length > (principal?.maxDataCharacters ?? maxDataCharacters))
 
+/** Goes on with whom a request proves to be from, and refuses one that proves nothing it says. */
+const proving =
+  (identities: Identities["Service"]) =>
+  (request: Received, go: (principal: Principal | undefined) => Answering): Answering => {
+    const { Identity, Name } = request
+    if (Name === undefined && Identity === undefined) return go(undefined)
+    if (Name === undefined || Identity === undefined) return refused
+    return Effect.flatMap(
+      identities.authenticate(Name, Identity),
+      (principal) =>
+        principal === undefined
+          ? Effect.as(Metric.update(Metrics.failedProofs, 1), refused)
+          : asEffect(go(principal))
+    )
+  }
+
 /**
  * Makes a LockServer over a store.
  *
@@ -123,22 +139,7 @@ export const make = Effect.gen(function*() {
       : Effect.ensuring(asEffect(waited), Effect.sync(() => queue.settled(arrival)))
   }
 
-  const prove = (
-    request: Received,
-    then: (principal: Principal | undefined) => Answering
-  ): Answering => {
-    const { Identity, Name } = request
-    if (Name === undefined && Identity === undefined) return then(undefined)
-    if (Name === undefined || Identity === undefined) return refused
-    return Effect.flatMap(
-      identities.authenticate(Name, Identity),
-      (principal) =>
-        principal === undefined
-          ? Effect.as(Metric.update(Metrics.failedProofs, 1), refused)
-          : asEffect(then(principal))
-    )
-  }
-
+  const prove = proving(identities)
   const isBusy = (request: Request, sender: Sender | undefined): boolean =>
     sender === undefined ? order.isBusy(QueuedStore.orderKey(request)) : sender.order.isBusy(request.FileName)
 

@@ -196,8 +196,11 @@ const hold = (
   stored.since = since
 }
 
-/** What is made of names at a time. */
-const makeChanges = (names: ReturnType<typeof makeNames>, wall: () => number) => {
+type Names = ReturnType<typeof makeNames>
+
+/** How a name is taken. */
+const makeTaking = (names: Names, wall: () => number) => {
+  /** One owner is to have the name. Gives what is there then, or nothing where it has no room. */
   const write = (
     name: string,
     stored: Stored | undefined,
@@ -215,7 +218,7 @@ const makeChanges = (names: ReturnType<typeof makeNames>, wall: () => number) =>
     return after
   }
 
-  /** Shares the name. Gives the tenure that is there then, if there is one, or `Full`. */
+  /** Several are to have the name. Gives the tenure that is there then, if there is one, or `Full`. */
   const share = (
     name: string,
     stored: Stored | undefined,
@@ -234,6 +237,13 @@ const makeChanges = (names: ReturnType<typeof makeNames>, wall: () => number) =>
     hold(after, kept, undefined, undefined, undefined, 0)
     return Holders.tenureAfter(change, after.revision, wall)
   }
+
+  return { write, share }
+}
+
+/** What is made of names at a time. */
+const makeChanges = (names: Names, wall: () => number) => {
+  const { share, write } = makeTaking(names, wall)
 
   /** Makes the change, and says what it came to, or `Full`. `before` is what is there. */
   const apply = <A>(

@@ -173,6 +173,91 @@ describe("a store that answers at once", () => {
     }))
 })
 
+describe("a name that is waited for, over a store that answers at once,", () => {
+  const waitOn = (begun: Begun) =>
+    isThere(begun) ? assert.fail(begun.Status) : Effect.forkChild(begun, { startImmediately: true })
+
+  it.effect("is the next one's before the unlock is answered", () =>
+    Effect.gen(function*() {
+      const { begin } = (yield* inMemory).handle
+      begin!(request("Lock", "holder"))
+      const answers: Array<string> = []
+      for (const ID of ["first", "second"]) {
+        const waiter = yield* waitOn(begin!(request("Lock", ID, { Wait: 60_000 })))
+        waiter.addObserver((exit) => answers.push(exit._tag === "Success" ? `${ID} ${exit.value.Status}` : exit._tag))
+      }
+      assert.strictEqual(statusOf(begin!(request("Unlock", "holder"))), "Unlocked")
+      assert.deepStrictEqual(answers, ["first Locked"])
+      assert.strictEqual(statusOf(begin!(request("TestLock", "first"))), "Locked")
+      assert.strictEqual(statusOf(begin!(request("Unlock", "first"))), "Unlocked")
+      assert.deepStrictEqual(answers, ["first Locked", "second Locked"])
+    }))
+
+  it.effect("goes from hand to hand without a stack that grows, over one name or many", () =>
+    Effect.gen(function*() {
+      const many = 5_000
+      const { begin } = (yield* inMemory).handle
+      let done = 0
+      for (const nameOf of [() => "one", (i: number) => `name ${i}`]) {
+        done = 0
+        begin!(request("Lock", "0", { FileName: nameOf(0) }))
+        for (let i = 1; i <= many; i++) {
+          // Each waits for what the one before has, and has a name of its own meanwhile.
+          const FileName = nameOf(i - 1)
+          const own = nameOf(i)
+          if (own !== FileName) begin!(request("Lock", String(i), { FileName: own }))
+          const waiting = begin!(request("Lock", String(i), { FileName, Wait: 600_000 }))
+          if (isThere(waiting)) return assert.fail(waiting.Status)
+          const passesOn = Effect.andThen(
+            waiting,
+            Effect.sync(() => {
+              done++
+              begin!(request("Unlock", String(i), { FileName: own }))
+            })
+          )
+          yield* Effect.forkChild(passesOn, { startImmediately: true })
+        }
+        assert.strictEqual(done, 0)
+        begin!(request("Unlock", "0", { FileName: nameOf(0) }))
+        assert.strictEqual(done, many)
+      }
+    }))
+
+  it.effect("is asked for again at the end of its holder, and where the store failed, within a second", () =>
+    Effect.gen(function*() {
+      const { state, store } = yield* failing
+      const { begin } = (yield* serverOver(store)).handle
+      begin!(request("Lock", "holder", { Expire: 10 }))
+      const waiter = yield* waitOn(begin!(request("Lock", "waiter", { Wait: 60_000 })))
+      yield* TestClock.adjust(9_999)
+      assert.isUndefined(waiter.pollUnsafe())
+      state.outcome = "Throws"
+      const { calls } = state
+      yield* TestClock.adjust(1)
+      assert.isUndefined(waiter.pollUnsafe())
+      assert.strictEqual(state.calls, calls + 1)
+      state.outcome = "Works"
+      yield* TestClock.adjust(1_000)
+      assert.strictEqual((yield* Fiber.join(waiter)).Status, "Locked")
+    }).pipe(Effect.provide(Logger.layer([]))))
+
+  it.effect("has no alarm of those who waited before", () =>
+    Effect.gen(function*() {
+      const { state, store } = yield* failing
+      const { begin } = (yield* serverOver(store)).handle
+      begin!(request("Lock", "holder", { Expire: 10 }))
+      yield* waitOn(begin!(request("Lock", "impatient", { Wait: 1_000 })))
+      yield* TestClock.adjust(1_000)
+      begin!(request("Lock", "holder", { Expire: 60 }))
+      const waiter = yield* waitOn(begin!(request("Lock", "waiter", { Wait: 60_000 })))
+      const { calls } = state
+      yield* TestClock.adjust(20_000)
+      assert.strictEqual(state.calls, calls)
+      begin!(request("Unlock", "holder"))
+      assert.strictEqual((yield* Fiber.join(waiter)).Status, "Locked")
+    }))
+})
+
 describe("a connection", () => {
   it.effect("answers at once without a fiber, and waits in one", () =>
     Effect.gen(function*() {

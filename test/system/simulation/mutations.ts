@@ -139,7 +139,7 @@ const ofMutexes: ReadonlyArray<Mutation> = [
     name: "the queue grants to all who wait",
     mark: "grant-to-one",
     by: `for (let one: Claim | undefined = claim; one !== undefined; one = queue.claims.first) {
-        drop(queue, one)
+        this.drop(queue, one)
         for (const waiter of one.waiters) waiter.answer({ ...outcome.answer, ID: one.request.ID } as Response)
       }`
   },
