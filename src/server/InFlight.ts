@@ -4,7 +4,8 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type { Received, Response } from "../protocol/Protocol.ts"
+import type { Received, Request, Response } from "../protocol/Protocol.ts"
+import { type Answering, isThere } from "./Answering.ts"
 import { busy } from "./Busy.ts"
 import type { Account } from "./ByteBudget.ts"
 import { Sender } from "./Sender.ts"
@@ -20,7 +21,7 @@ export interface Origin extends Account {
   setWaiting(waits: boolean): void
 }
 
-const unknown: Effect.Effect<Response> = Effect.succeed({ Status: "BadAction" })
+const unknown: Response = { Status: "BadAction" }
 
 /** The requests of one connection that are worked on. */
 export class InFlight {
@@ -52,11 +53,11 @@ export class InFlight {
     if (!budget.hasRoomFor(bytes)) return this.origin.answer(request, { Status: "NO" })
     const waits = request.Action !== undefined && request.Wait !== undefined &&
       this.mayWait(bytes, request.Action === "Describe")
-    const fiber = fork(
-      request.Action === undefined
-        ? lockServer.refuse?.(request) ?? unknown
-        : lockServer.handle(request.Wait === undefined || waits ? request : { ...request, Wait: 0 }, this.sender)
-    )
+    const answering = request.Action === undefined
+      ? lockServer.refuse?.(request) ?? unknown
+      : this.begin(request.Wait === undefined || waits ? request : { ...request, Wait: 0 })
+    if (isThere(answering)) return this.origin.answer(request, answering)
+    const fiber = fork(answering)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return Exit.isSuccess(exit) ? this.origin.answer(request, exit.value) : undefined
     this.requests.set(fiber, request)
@@ -69,6 +70,11 @@ export class InFlight {
       if (Exit.isSuccess(exit) && !isAnswered) this.origin.answer(request, exit.value)
       this.origin.requestEnded()
     })
+  }
+
+  private begin(request: Request): Answering {
+    const { handle } = this.shared.lockServer
+    return handle.begin === undefined ? handle(request, this.sender) : handle.begin(request, this.sender)
   }
 
   private mayWait(bytes: number, isWatching: boolean): boolean {

@@ -16,6 +16,7 @@ import { layerMemory as layerStoreMemory, type Store } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
 import * as Background from "../transport/Background.ts"
 import { Talker } from "../transport/Talker.ts"
+import { type Answering, asEffect, whenThere } from "./Answering.ts"
 import { causeOf } from "./Busy.ts"
 import { Identities, layerNone, type Principal } from "./Identities.ts"
 import { Limits } from "./Limits.ts"
@@ -28,6 +29,17 @@ import * as Transition from "./Transition.ts"
 /** What the server answers to a request, given the live entry of its name, and what becomes of that entry. Pure. */
 export { transition } from "./Transition.ts"
 
+/** Answers requests, whoever sends them. */
+export interface Handle {
+  /** Comes to the answer. What it does, it does when it is run. */
+  (request: Request, sender?: Sender): Effect.Effect<Response>
+  /**
+   * The same, begun at once: gives the answer where that is there before it returns, and else the Effect that comes to it,
+   * which is to be run once and now. It belongs to the function: a `handle` around this one does not have it.
+   */
+  readonly begin?: ((request: Request, sender?: Sender) => Response | Effect.Effect<Response>) | undefined
+}
+
 /**
  * The lock server without a network: a function from requests to answers.
  *
@@ -35,7 +47,7 @@ export { transition } from "./Transition.ts"
  */
 export class LockServer extends Context.Service<LockServer, {
   /** Requests of one sender for one name are carried out in the order of their coming. */
-  readonly handle: (request: Request, sender?: Sender) => Effect.Effect<Response>
+  readonly handle: Handle
   /** Answers a request with an action that it does not know. Without it, that is `BadAction`, whatever else it says. */
   readonly refuse?: ((request: UnknownRequest) => Effect.Effect<Response>) | undefined
   /**
@@ -45,8 +57,8 @@ export class LockServer extends Context.Service<LockServer, {
   readonly isReady?: Effect.Effect<boolean> | undefined
 }>()("effect-dlm/server/LockServer") {}
 
-const refused: Effect.Effect<Response> = Effect.succeed({ Status: "BadPayload" })
-const unknown: Effect.Effect<Response> = Effect.succeed({ Status: "BadAction" })
+const refused: Response = { Status: "BadPayload" }
+const unknown: Response = { Status: "BadAction" }
 
 const utf8 = new TextEncoder()
 
@@ -68,6 +80,22 @@ const isTooMuch = (
   (request.DataStore !== undefined &&
     request.DataStore.length > (principal?.maxDataCharacters ?? maxDataCharacters))
 
+/** Goes on with whom a request proves to be from, and refuses one that proves nothing it says. */
+const proving =
+  (identities: Identities["Service"]) =>
+  (request: Received, go: (principal: Principal | undefined) => Answering): Answering => {
+    const { Identity, Name } = request
+    if (Name === undefined && Identity === undefined) return go(undefined)
+    if (Name === undefined || Identity === undefined) return refused
+    return Effect.flatMap(
+      identities.authenticate(Name, Identity),
+      (principal) =>
+        principal === undefined
+          ? Effect.as(Metric.update(Metrics.failedProofs, 1), refused)
+          : asEffect(go(principal))
+    )
+  }
+
 /**
  * Makes a LockServer over a store.
  *
@@ -87,10 +115,10 @@ export const make = Effect.gen(function*() {
     principal: Principal | undefined,
     sender: Sender | undefined,
     queued: () => void
-  ): Effect.Effect<Response> => {
+  ): Answering => {
     if (isTooMuch(request, principal, limits) || !Transition.isWellFormed(request)) return refused
     const identity = principal?.name
-    if (request.Action === "Version") return Effect.succeed(Mutex.version(request))
+    if (request.Action === "Version") return Mutex.version(request)
     // To a request that uses no extension it is unknown.
     if (request.Action === "Describe") return request.Seq === undefined ? unknown : describe(request, queued)
     const { Fence, Wait } = request
@@ -102,42 +130,45 @@ export const make = Effect.gen(function*() {
       queue.settled(arrival)
       queued()
     }
-    const waited = Effect.flatMap(answered, (response) =>
+    const waited = whenThere(answered, (response) =>
       response.Status === "NotOwner"
         ? queue.wait(request, identity, Duration.millis(Wait), { sender, queued: waits })
-        : Effect.succeed(response))
-    return arrival === undefined ? waited : Effect.ensuring(waited, Effect.sync(() => queue.settled(arrival)))
+        : response)
+    return arrival === undefined
+      ? waited
+      : Effect.ensuring(asEffect(waited), Effect.sync(() => queue.settled(arrival)))
   }
 
-  const prove = (
-    request: Received,
-    then: (principal: Principal | undefined) => Effect.Effect<Response>
-  ): Effect.Effect<Response> => {
-    const { Identity, Name } = request
-    if (Name === undefined && Identity === undefined) return then(undefined)
-    if (Name === undefined || Identity === undefined) return refused
-    return Effect.flatMap(
-      identities.authenticate(Name, Identity),
-      (principal) =>
-        principal === undefined ? Effect.andThen(Metric.update(Metrics.failedProofs, 1), refused) : then(principal)
+  const prove = proving(identities)
+  const isBusy = (request: Request, sender: Sender | undefined): boolean =>
+    sender === undefined ? order.isBusy(QueuedStore.orderKey(request)) : sender.order.isBusy(request.FileName)
+
+  const begin = (request: Request, sender?: Sender): Answering => {
+    // Over a store that answers at once nothing can be overtaken, except by the proof of an identity.
+    const isAtOnce = isInOrder && request.Name === undefined && !isBusy(request, sender)
+    if (isAtOnce || request.Action === "Version") {
+      return prove(request, (principal) => decide(request, principal, sender, () => {}))
+    }
+    const [mutex, key] = sender === undefined
+      ? [order, QueuedStore.orderKey(request)]
+      : [sender.order, request.FileName]
+    return mutex.runPassing(
+      key,
+      (pass) => asEffect(prove(request, (principal) => decide(request, principal, sender, pass)))
     )
   }
 
   return LockServer.of({
     isReady,
-    // What it does, it does when it is run: it may be run later, or again.
-    handle: (request, sender) =>
-      Effect.suspend(() => {
-        const [mutex, key] = sender === undefined
-          ? [order, QueuedStore.orderKey(request)]
-          : [sender.order, request.FileName]
-        // Over a store that answers at once nothing can be overtaken, except by the proof of an identity.
-        const isAtOnce = isInOrder && request.Name === undefined && !mutex.isBusy(key)
-        return isAtOnce || request.Action === "Version"
-          ? prove(request, (principal) => decide(request, principal, sender, () => {}))
-          : mutex.runPassing(key, (pass) => prove(request, (principal) => decide(request, principal, sender, pass)))
-      }),
-    refuse: (request) => prove(request, (principal) => isTooMuch(request, principal, limits) ? refused : unknown)
+    handle: Object.assign(
+      // It may be run later, or again.
+      (request: Request, sender?: Sender) => Effect.suspend(() => asEffect(begin(request, sender))),
+      { begin }
+    ),
+    refuse: (request) =>
+      Effect.suspend(() =>
+        asEffect(prove(request, (principal) => isTooMuch(request, principal, limits) ? refused : unknown))
+      )
   })
 })
 

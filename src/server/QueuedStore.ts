@@ -2,6 +2,7 @@
  * A Store with a queue before each of its names: requests are applied in the order of their coming, and never fail.
  */
 import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
@@ -9,8 +10,9 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { KeyedMutex } from "../lib/KeyedMutex.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
-import { type Asker, type Decide, type Entry, type Outcome, Store } from "../store/Store.ts"
+import { type Asker, type Decide, type Entry, type Modify, type Outcome, Store } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
+import type { Answering } from "./Answering.ts"
 import type { Arrival } from "./Arrivals.ts"
 import { aside } from "./aside.ts"
 import { because, busy } from "./Busy.ts"
@@ -28,15 +30,15 @@ import { type Claim, WaitQueue } from "./WaitQueue.ts"
 /** A Store with a queue before each of its names. `identity` is whom the caller has proved to be. */
 export interface QueuedStore {
   /**
-   * Answers a request now, without waiting for a lock. A store that fails is answered for with `NO`. A lock that is
-   * granted when its request was given up is taken back.
+   * Answers a request now, without waiting for a lock: before this returns, where the store answers at once. A store that
+   * fails is answered for with `NO`. A lock that is granted when its request was given up is taken back.
    */
   readonly answer: (
     request: Request,
     identity: string | undefined,
     sender?: Sender,
     arrival?: Arrival
-  ) => Effect.Effect<Response>
+  ) => Answering
   /** Answers a `Describe`. `queued` is called once it waits for a change. */
   readonly describe: (request: Request, queued: () => void) => Effect.Effect<Response>
   /** The requests that wait for a lock. */
@@ -51,8 +53,11 @@ export interface QueuedStore {
 export const orderKey = ({ FileName, ID }: Request): string => `${FileName}\0${ID}`
 
 // A store that a user has made may die, and the client must be answered all the same.
+const errorOfDefect = (name: string, cause: unknown): StoreError =>
+  new StoreError({ name, store: "given", reason: "Failed", cause })
+
 const defectAsError = (name: string) => (cause: unknown): Effect.Effect<never, StoreError> =>
-  Effect.fail(new StoreError({ name, store: "given", reason: "Failed", cause }))
+  Effect.fail(errorOfDefect(name, cause))
 
 /** For how long, in milliseconds, the first waiter of a server keeps all others out, at any server. It says so anew. */
 const turnMillis = 3000
@@ -114,19 +119,10 @@ const undoing = (store: Store["Service"], queue: () => WaitQueue, touch: (name: 
   return { takeBack, giveUpTurn }
 }
 
-/** What is done to names, and what their queues, those who watch them, and the store's readiness hear of it. */
-const applying = (
-  store: Store["Service"],
-  readiness: Readiness,
-  queue: () => WaitQueue,
-  touch: (name: string) => void
-) => {
-  // Where nobody else lets in, the queue itself keeps the turn of its first.
-  const decide = deciding(queue, store.sharing === undefined ? undefined : turnMillis)
-
-  /** The queue hears of what was done. */
-  const note = (request: Request, outcome: Outcome<Response>) => {
-    const { answer, fence, waited } = outcome
+/** Lets the queue of a name, those who watch it, and the store's readiness hear of what was done to it. */
+const noting =
+  (readiness: Readiness, queue: () => WaitQueue, touch: (name: string) => void) =>
+  (request: Request, { answer, fence, waited }: Outcome<Response>): void => {
     // A renewal may be for a shorter time than the queue, which waits for its end, knows of.
     const isRenewed = Mutex.mayRenew(request) && (answer.Status === "Locked" || answer.Status === "Done")
     const isEnded = request.Action === "Unlock" && answer.Status === "Unlocked"
@@ -136,6 +132,15 @@ const applying = (
     if (answer.Status !== "NotOwner") touch(request.FileName)
   }
 
+type Deciding = ReturnType<typeof deciding>
+
+/** What is done to names. What is done is noted. */
+const applying = (
+  store: Store["Service"],
+  decide: Deciding,
+  note: ReturnType<typeof noting>,
+  queue: () => WaitQueue
+) => {
   const apply = (request: Request, identity: string | undefined, arrival: Arrival | undefined) =>
     Effect.map(
       store.modify(
@@ -174,7 +179,37 @@ const applying = (
     )
   }
 
-  return { apply, applyFirst, ...undoing(store, queue, touch) }
+  return { apply, applyFirst }
+}
+
+/** The same of a store that answers at once, and so needs no guess of who asks, and no turn to be kept. */
+const applyingNow = (
+  now: NonNullable<Modify["now"]>,
+  decide: Deciding,
+  note: ReturnType<typeof noting>,
+  queue: () => WaitQueue
+) => {
+  const applied = (request: Request, decideOn: Decide<Response>): Outcome<Response> | StoreError => {
+    try {
+      const outcome = now(request.FileName, decideOn)
+      if (!(outcome instanceof StoreError)) note(request, outcome)
+      return outcome
+    } catch (cause) {
+      return errorOfDefect(request.FileName, cause)
+    }
+  }
+
+  const apply = (request: Request, identity: string | undefined): Response | StoreError => {
+    const outcome = applied(request, (entry, _, fence) => decide.of(entry, request, identity, fence, undefined))
+    return outcome instanceof StoreError
+      ? outcome
+      : tell(request, outcome.answer, outcome, queue().waitingFor(request.FileName))
+  }
+
+  const applyFirst = (claim: Claim): Outcome<Response> | StoreError =>
+    applied(claim.request, (entry, _, fence) => decide.ofFirst(claim, entry, fence).decision)
+
+  return { apply, applyFirst }
 }
 
 /** Runs what is asked of the store behind the request: what it grants after the request was given up would be nobody's. */
@@ -196,15 +231,26 @@ const behind = (
     )
   })
 
-/** The queues of a store, what applies requests to it, and what tells of names. */
-const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: Scope.Scope, health: StoreHealth) {
-  const { sharing } = store
-  const context = yield* Effect.context<never>()
+/** Lets the health of the store hear of what became of what was asked of it. */
+const hearing = (health: StoreHealth, context: Context.Context<never>) => {
   const noted = <A>(self: Effect.Effect<A, StoreError>) =>
     self.pipe(
       Effect.tapError((error) => health.noteFailure(error)),
       Effect.tap(() => health.isBack ? health.noteSuccess : Effect.void)
     )
+  const notedNow = <A>(outcome: A | StoreError): A | StoreError => {
+    if (outcome instanceof StoreError) Effect.runForkWith(context)(health.noteFailure(outcome))
+    else if (health.isBack) Effect.runForkWith(context)(health.noteSuccess)
+    return outcome
+  }
+  return { noted, notedNow }
+}
+
+/** The queues of a store, what applies requests to it, and what tells of names. */
+const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: Scope.Scope, health: StoreHealth) {
+  const { sharing } = store
+  const context = yield* Effect.context<never>()
+  const { noted, notedNow } = hearing(health, context)
   const describing = new Describing({
     store,
     // What looks at names for them can be interrupted at any time.
@@ -215,12 +261,20 @@ const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: S
     process: (yield* Random.nextInt).toString(36)
   })
   const touch = (name: string) => describing.touch(name)
-  const { apply, applyFirst, giveUpTurn, takeBack } = applying(store, health.readiness, () => queue, touch)
+  const queueOf = () => queue
+  // Where nobody else lets in, the queue itself keeps the turn of its first.
+  const decide = deciding(queueOf, sharing === undefined ? undefined : turnMillis)
+  const note = noting(health.readiness, queueOf, touch)
+  const { apply, applyFirst } = applying(store, decide, note, queueOf)
+  const { giveUpTurn, takeBack } = undoing(store, queueOf, touch)
+  const { now } = store.modify
+  const atOnce = now && applyingNow(now, decide, note, queueOf)
   const queue: WaitQueue = new WaitQueue({
     scope,
     context,
     sharing,
     lock: (claim) => noted(applyFirst(claim)),
+    lockNow: atOnce && ((claim) => notedNow(atOnce.applyFirst(claim))),
     takeBack: ({ request }, granted) => takeBack(request, granted),
     turnPollMillis: turnMillis / 2,
     giveUpTurn,
@@ -233,7 +287,7 @@ const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: S
     }
     yield* Effect.forkIn(Stream.runForEach(sharing.freed, (name) => Effect.sync(() => freed(name))), scope)
   }
-  return { queue, describing, apply, takeBack }
+  return { queue, describing, apply, applyNow: atOnce?.apply, takeBack }
 })
 
 /** How long the store is waited for when the server closes: by then ours have answered, and a grant is taken back. */
@@ -262,7 +316,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   // Over a shared store requests take time, and what an owner asks of a name must be done in the order of its asking.
   const order = new KeyedMutex()
   const isInOrder = sharing === undefined || sharing.inOrder === true
-  const { apply, describing, queue, takeBack } = yield* makeQueues(store, scope, health)
+  const { apply, applyNow, describing, queue, takeBack } = yield* makeQueues(store, scope, health)
 
   const toAnswer = {
     onFailure: (error: StoreError) => Effect.as(health.noteFailure(error), because(error)),
@@ -295,6 +349,11 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   const answer: QueuedStore["answer"] = (request, identity, sender, arrival) => {
     // mutant: unlock-withdraws
     if (request.Action === "Unlock") queue.withdraw(request, identity, sender)
+    if (applyNow !== undefined) {
+      const applied = applyNow(request, identity)
+      if (applied instanceof StoreError) return toAnswer.onFailure(applied)
+      return health.isBack ? Effect.as(health.noteSuccess, applied) : applied
+    }
     if (sharing === undefined) return Effect.matchEffect(ask(request, identity), toAnswer)
     // The tenure that passes to an heir stays: the heir asks again.
     if (request.Action === "Lock" && request.Fence === undefined) return answerLock(request, identity, arrival)

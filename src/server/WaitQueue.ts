@@ -28,6 +28,7 @@ import type { Entry, Outcome, Sharing } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
 import { type Arrival, Arrivals } from "./Arrivals.ts"
 import { because, busy } from "./Busy.ts"
+import { InTurn } from "./InTurn.ts"
 import * as Metrics from "./Metrics.ts"
 import { isWithdrawal } from "./Mutex.ts"
 import * as Permits from "./Permits.ts"
@@ -55,10 +56,11 @@ export interface Claim {
   keepsTurn: boolean
 }
 
-/** The claims of one name. */
-interface Queue {
+/** The claims of one name. It has an alarm where the store answers at once: when to ask again. */
+interface Queue extends Alarms.Sleeper {
+  readonly name: string
   readonly claims: LinkedMap<Claim>
-  /** Opened when the name may be free, or at another time than was known. */
+  /** Opened when the name may be free, or at another time than was known: its fiber waits for it. */
   readonly changed: Latch.Latch
   /** The fence of its last grant, and how many it has made with no other server between. */
   granted: bigint | undefined
@@ -80,13 +82,15 @@ interface Queue {
 
 /** What the queues work with. */
 export interface Options {
-  /** One fiber for each name that is waited for runs in it. */
+  /** One fiber for each name that is waited for runs in it, unless the store answers at once. */
   readonly scope: Scope.Scope
   readonly context: Context.Context<never>
   /** Says that other servers may change the same names. */
   readonly sharing: Sharing | undefined
   /** Tries once to grant a claim. */
   readonly lock: (claim: Claim) => Effect.Effect<Outcome<Response>, StoreError>
+  /** The same of a store that answers at once: then a name that is freed is granted to the next within the same call. */
+  readonly lockNow?: ((claim: Claim) => Outcome<Response> | StoreError) | undefined
   /** Undoes what `lock` granted. */
   readonly takeBack: (claim: Claim, granted: Outcome<Response>) => Effect.Effect<unknown, StoreError>
   /** How often, in milliseconds, a claim that keeps its turn is to say so at the least. */
@@ -135,9 +139,12 @@ export const pollOf = (sharing: Sharing | undefined): number =>
  * wait cost little, however many they are. A store that has failed tells nothing: then it is each second at the latest.
  */
 export const pollAmong = (pollMillis: number, names: number, hasFailed: boolean): Effect.Effect<number> => {
-  const each = Math.max(hasFailed ? Math.min(pollMillis, defaultPollMillis) : pollMillis, names * 2)
+  const each = pollOfEach(pollMillis, names, hasFailed)
   return Random.nextBetween(each / 2, each * 1.5)
 }
+
+const pollOfEach = (pollMillis: number, names: number, hasFailed: boolean): number =>
+  Math.max(hasFailed ? Math.min(pollMillis, defaultPollMillis) : pollMillis, names * 2)
 
 /** How long, in milliseconds, the answer of the store is waited for when the time of a waiter is over, and how often. */
 const maxDoubt = 100
@@ -153,6 +160,7 @@ export class WaitQueue {
   /** Names that this server leaves alone for a moment, since a waiter at another server goes first. */
   private readonly yielding = new Set<string>()
   private readonly arrivals = new Arrivals()
+  private readonly serving = new InTurn<Queue>((queue) => this.serveNow(queue))
   private changes = 0
 
   constructor(options: Options) {
@@ -231,7 +239,7 @@ export class WaitQueue {
       this.count(queue, request.FileName, 1)
       // mutant: waits-all-its-time
       this.alarms.set(waiter, monotonicMillisUnsafe(this.clock) + Duration.toMillis(duration), context)
-      if (known === undefined) this.start(this.serve(request.FileName, queue))
+      if (known === undefined) this.start(queue)
       queued()
       return Effect.sync(() => this.leave(queue, claim, waiter))
     })
@@ -272,8 +280,9 @@ export class WaitQueue {
 
   /** Says that a name may be free, or at another time than was known. */
   freed(name: string): void {
+    const queue = this.queues.get(name)
     // mutant: tell-freed
-    this.queues.get(name)?.changed.openUnsafe()
+    if (queue !== undefined) this.look(queue)
   }
 
   /** Says that a name was freed here that is waited for at another server: for a moment it is not taken here. */
@@ -288,6 +297,10 @@ export class WaitQueue {
 
   private open(name: string): Queue {
     const queue: Queue = {
+      name,
+      dueAt: 0,
+      place: -1,
+      wake: () => this.look(queue),
       claims: new LinkedMap(),
       changed: Latch.makeUnsafe(),
       granted: undefined,
@@ -305,9 +318,17 @@ export class WaitQueue {
   }
 
   // Begun at once: most often a claim can be granted, or not, before anything else happens.
-  private start(serving: Effect.Effect<void>): void {
-    const { context, scope } = this.options
+  private start(queue: Queue): void {
+    const { context, lockNow, scope } = this.options
+    if (lockNow !== undefined) return this.look(queue)
+    const serving = this.serve(queue.name, queue)
     Effect.runForkWith(context)(Effect.forkIn(serving, scope, { startImmediately: true }))
+  }
+
+  /** The first claim may fit now, or another is the first. */
+  private look(queue: Queue): void {
+    if (this.options.lockNow === undefined) queue.changed.openUnsafe()
+    else this.serving.take(queue)
   }
 
   private count(queue: Queue, name: string, more: number): void {
@@ -322,7 +343,7 @@ export class WaitQueue {
     this.count(queue, claim.request.FileName, -1)
     this.alarms.clear(waiter)
     if (claim.waiters.size > 0) return
-    drop(queue, claim)
+    this.drop(queue, claim)
     // mutant: turn-is-given-up
     if (queue.granting !== claim) this.giveUpTurn(claim)
   }
@@ -349,6 +370,18 @@ export class WaitQueue {
   /** What a waiter is told whose claim is granted. Those of its own claim do not wait any more. */
   private grantOf(queue: Queue, claim: Claim, { request }: Waiter, outcome: Outcome<Response>): Response {
     return tell(request, outcome.answer, outcome, queue.waiting - claim.waiters.size)
+  }
+
+  private tellGranted(queue: Queue, claim: Claim, outcome: Outcome<Response>): void {
+    // mutant: grant-to-one
+    for (const waiter of claim.waiters) waiter.answer(this.grantOf(queue, claim, waiter, outcome))
+  }
+
+  private drop(queue: Queue, claim: Claim): void {
+    const wasFirst = queue.claims.first === claim
+    queue.claims.remove(ownerOf(claim.request, claim.identity), claim)
+    // The claim that is first now is looked at at once; a queue that is empty ends.
+    if (wasFirst) this.look(queue)
   }
 
   // It does not fit in the store, and another may.
@@ -397,10 +430,9 @@ export class WaitQueue {
             if (claim.waiters.size === 0) this.giveUpTurn(claim)
             return Effect.void
           }
-          drop(queue, claim)
+          this.drop(queue, claim)
           if (claim.waiters.size === 0) return Effect.ignore(this.options.takeBack(claim, outcome))
-          // mutant: grant-to-one
-          for (const waiter of claim.waiters) waiter.answer(this.grantOf(queue, claim, waiter, outcome))
+          this.tellGranted(queue, claim, outcome)
           return Effect.void
         })
       )
@@ -452,6 +484,41 @@ export class WaitQueue {
     }
     this.queues.delete(name)
   })
+
+  /** The same over a store that answers at once: until the first claim does not fit, and then again at the end of a holder. */
+  private serveNow(queue: Queue): void {
+    for (let first = queue.claims.first; first !== undefined; first = queue.claims.first) {
+      const outcome = this.grantNow(queue, first)
+      if (!(outcome instanceof StoreError)) {
+        if (outcome.answer.Status === "NotOwner") return this.lookIn(queue, outcome.expiresIn)
+      } else if (outcome.reason === "Full") {
+        this.refuse(queue, first)
+      } else return this.lookIn(queue, pollOfEach(this.pollMillis, this.queues.size, true))
+    }
+    this.alarms.clear(queue)
+    this.queues.delete(queue.name)
+  }
+
+  private grantNow(queue: Queue, claim: Claim): Outcome<Response> | StoreError {
+    const outcome = this.options.lockNow!(claim)
+    if (outcome instanceof StoreError) {
+      queue.failure = Cause.fail(outcome)
+      return outcome
+    }
+    queue.failure = undefined
+    const isGranted = outcome.answer.Status !== "NotOwner"
+    queue.seen = isGranted ? undefined : outcome
+    queue.seenAt = monotonicMillisUnsafe(this.clock)
+    if (!isGranted) return outcome
+    this.drop(queue, claim)
+    this.tellGranted(queue, claim, outcome)
+    return outcome
+  }
+
+  private lookIn(queue: Queue, millis: number): void {
+    if (millis === Infinity) return this.alarms.clear(queue)
+    this.alarms.set(queue, monotonicMillisUnsafe(this.clock) + Math.ceil(millis), this.options.context)
+  }
 }
 
 /** Whether the store has no room for what was asked: that is about one claim, where any other failure is about all. */
@@ -470,11 +537,4 @@ const claimIn = (queue: Queue, request: Request, identity: string | undefined): 
   const claim: Claim = { request, identity, waiters: new Set(), keepsTurn: false }
   queue.claims.add(ownerOf(request, identity), claim)
   return claim
-}
-
-const drop = (queue: Queue, claim: Claim): void => {
-  const wasFirst = queue.claims.first === claim
-  queue.claims.remove(ownerOf(claim.request, claim.identity), claim)
-  // The claim that is first now is looked at at once; a queue that is empty ends.
-  if (wasFirst) queue.changed.openUnsafe()
 }

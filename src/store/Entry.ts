@@ -1,8 +1,8 @@
 /**
  * What a store keeps under a name, what is decided about it, and what comes of that.
  */
-import type * as Effect from "effect/Effect"
-import type { StoreError } from "../StoreError.ts"
+import * as Effect from "effect/Effect"
+import { StoreError } from "../StoreError.ts"
 
 /** A name that one owner has, perhaps with some data. */
 export interface Mutex {
@@ -153,11 +153,25 @@ export interface Asker {
 export type Decide<A> = (entry: Entry | undefined, revision?: bigint, fence?: bigint) => Decision<A>
 
 /** One change of one name: see `Store`. */
-export type Modify = <A>(
-  name: string,
-  decide: Decide<A>,
-  asker?: Asker
-) => Effect.Effect<Outcome<A>, StoreError>
+export interface Modify {
+  <A>(name: string, decide: Decide<A>, asker?: Asker): Effect.Effect<Outcome<A>, StoreError>
+  /**
+   * The same of a store that answers at once: the change is made, or has failed, when it returns. A store without `sharing`
+   * may have it. It belongs to the function, so that a store with a `modify` of its own around this one does not have it.
+   */
+  readonly now?: (<A>(name: string, decide: Decide<A>) => Outcome<A> | StoreError) | undefined
+}
+
+/** The `modify` of a store that answers at once, made of what it does. */
+export const promptly = (now: NonNullable<Modify["now"]>): Modify =>
+  Object.assign(
+    <A>(name: string, decide: Decide<A>): Effect.Effect<Outcome<A>, StoreError> =>
+      Effect.suspend(() => {
+        const outcome = now(name, decide)
+        return outcome instanceof StoreError ? Effect.fail(outcome) : Effect.succeed(outcome)
+      }),
+    { now }
+  )
 
 /** The tenure of a name, while it lasts. */
 export interface Tenure {

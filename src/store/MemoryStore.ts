@@ -8,25 +8,34 @@ import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import { StoreError } from "../StoreError.ts"
 import {
   type Change,
+  type Decide,
   type Entry,
-  type Holder,
-  holderAfter,
-  type Modify,
   type Mutex,
+  type Outcome,
   outcomeOf,
-  type Tenure
+  promptly,
+  type Share,
+  type Tenure,
+  type Write
 } from "./Entry.ts"
 import * as Holders from "./Holders.ts"
 import { type Timed, TimingWheel } from "./TimingWheel.ts"
 
-/** What memory has of a name: an entry, or for a moment what is left of one that has gone. */
+/**
+ * What memory has of a name: who holds it, or for a moment what is left of one that is free. What is of a mutex stands here
+ * itself, since there are very many of them, and each object takes bytes of its own.
+ */
 interface Stored extends Timed<Stored> {
   readonly name: string
-  entry: Mutex | Holders.Kept | undefined
+  /** The owner of a mutex, or the holders of a name with a limit; none where the name is free. */
+  held: string | Holders.Kept | undefined
+  /** These four are of a mutex. */
+  identity: string | undefined
+  data: string | undefined
+  label: string | undefined
+  since: number
   fence: bigint
   revision: bigint
-  /** Of the last tenure of a mutex. */
-  holder: Holder | undefined
 }
 
 const sweepInterval = Duration.seconds(1)
@@ -62,17 +71,30 @@ const bytesOfName = (name: string) => bytesOfPlace + name.length * bytesPerChara
 /** What a holder among others needs besides its characters. */
 const bytesOfHolder = 128
 
-const charactersOf = (
-  { identity, label, owner }: { owner: string; identity?: string | undefined; label?: string | undefined }
-) => owner.length + (identity?.length ?? 0) + (label?.length ?? 0)
+const lengthOf = (text: string | undefined): number => text === undefined ? 0 : text.length
 
-const bytesOf = (entry: Stored["entry"], holder: Holder | undefined): number => {
-  if (entry === undefined) return 0
-  if (entry.limit === undefined) {
-    return (charactersOf(entry) + (entry.data?.length ?? 0) + (holder?.label?.length ?? 0)) * bytesPerCharacter
-  }
-  const all = entry.next === undefined ? entry.holders : [entry.next, ...entry.holders]
-  return all.reduce((bytes, one) => bytes + bytesOfHolder + charactersOf(one) * bytesPerCharacter, 0)
+/** What is under a name besides it, in bytes. */
+const bytesOf = (stored: Stored): number =>
+  stored.held === undefined
+    ? 0
+    : typeof stored.held === "string"
+    ? bytesOfMutex(stored.held, stored.identity, stored.data, stored.label)
+    : bytesOfHolders(stored.held)
+
+const bytesOfMutex = (
+  owner: string,
+  identity: string | undefined,
+  data: string | undefined,
+  label: string | undefined
+): number => (owner.length + lengthOf(identity) + lengthOf(data) + lengthOf(label)) * bytesPerCharacter
+
+const bytesOfHolders = ({ holders, next }: Holders.Kept): number => {
+  const all: ReadonlyArray<{ owner: string; identity?: string | undefined; label?: string | undefined }> =
+    next === undefined ? holders : [next, ...holders]
+  return all.reduce(
+    (bytes, { identity, label, owner }) => bytes + bytesOfHolder + bytesOfMutex(owner, identity, undefined, label),
+    0
+  )
 }
 
 /** Forgets what is due and has no entry any more, some of it at a time. */
@@ -82,17 +104,11 @@ const sweeping = (wheel: TimingWheel<Stored>, now: () => number, forget: (stored
       const at = now()
       const stored = wheel.nextDue(at)
       if (stored === undefined) return
-      if (stored.entry === undefined || stored.expiresAt <= at) forget(stored)
+      if (stored.held === undefined || stored.expiresAt <= at) forget(stored)
       else wheel.add(stored)
       if (swept % sweepBatch === 0) yield* Effect.yieldNow
     }
   })
-
-/** What is to be under a name, whether a tenure begins with it over what is there, and when it ends. */
-type Kept = Pick<Stored, "holder" | "expiresAt"> & {
-  readonly entry: Mutex | Holders.Kept
-  readonly begins: boolean
-}
 
 /** All names, each in the wheel until its time has passed, and the bytes that they need. */
 const makeNames = (clock: Clock.Clock, now: () => number, maxBytes: number) => {
@@ -104,39 +120,32 @@ const makeNames = (clock: Clock.Clock, now: () => number, maxBytes: number) => {
 
   const forget = (stored: Stored) => {
     names.delete(stored.name)
-    storedBytes -= bytesOfName(stored.name) + bytesOf(stored.entry, stored.holder)
+    storedBytes -= bytesOfName(stored.name) + bytesOf(stored)
   }
 
-  const write = (
+  /**
+   * Gives a name another revision and end, where there is room for these bytes under it, and a new fence where a tenure
+   * begins; what is held under it the caller is to set. `undefined` where there is no room.
+   */
+  const renew = (
     name: string,
     stored: Stored | undefined,
-    { begins, entry, expiresAt, holder }: Kept
-  ): Stored | "Full" => {
-    const more = bytesOf(entry, holder) +
-      (stored === undefined ? bytesOfName(name) : -bytesOf(stored.entry, stored.holder))
-    if (more > 0 && storedBytes + more > maxBytes) return "Full"
+    bytes: number,
+    begins: boolean,
+    expiresAt: number
+  ): Stored | undefined => {
+    const more = bytes + (stored === undefined ? bytesOfName(name) : -bytesOf(stored))
+    if (more > 0 && storedBytes + more > maxBytes) return undefined
     storedBytes += more
     const revision = ++lastRevision
     if (stored === undefined) {
-      stored = {
-        name,
-        entry,
-        fence: revision,
-        revision,
-        holder,
-        expiresAt,
-        previous: undefined,
-        next: undefined,
-        slot: 0
-      }
+      stored = begin(name, revision, expiresAt)
       names.set(name, stored)
     } else {
       wheel.remove(stored)
       // mutant: fence-of-tenure
-      if (stored.entry === undefined || begins) stored.fence = revision
+      if (stored.held === undefined || begins) stored.fence = revision
       stored.revision = revision
-      stored.entry = entry
-      stored.holder = holder
       // mutant: renewal-extends
       stored.expiresAt = expiresAt
     }
@@ -148,81 +157,131 @@ const makeNames = (clock: Clock.Clock, now: () => number, maxBytes: number) => {
   // makes V8 walk ever longer chains of deleted places, and lock and unlock do just that.
   const free = (stored: Stored, at: number) => {
     wheel.remove(stored)
-    storedBytes -= bytesOf(stored.entry, stored.holder)
-    stored.entry = undefined
-    stored.holder = undefined
+    storedBytes -= bytesOf(stored)
+    hold(stored, undefined, undefined, undefined, undefined, 0)
     stored.expiresAt = at
     wheel.add(stored)
   }
 
-  return { find: (name: string) => names.get(name), write, free, sweep: sweeping(wheel, now, forget) }
+  return { find: (name: string) => names.get(name), renew, free, sweep: sweeping(wheel, now, forget) }
 }
 
-const tenureOf = (stored: Stored, at: number): Tenure => ({
-  fence: stored.fence,
-  revision: stored.revision,
-  expiresIn: stored.expiresAt - at,
-  holder: stored.holder
+const begin = (name: string, revision: bigint, expiresAt: number): Stored => ({
+  name,
+  held: undefined,
+  identity: undefined,
+  data: undefined,
+  label: undefined,
+  since: 0,
+  fence: revision,
+  revision,
+  expiresAt,
+  previous: undefined,
+  next: undefined,
+  slot: 0
 })
 
-/** What is made of names at a time. */
-const makeChanges = (names: ReturnType<typeof makeNames>, wall: () => number) => {
-  /** Makes the change, and gives the tenure that is there then, or `Full`. `before` is what is there. */
-  const apply = (
+const hold = (
+  stored: Stored,
+  held: Stored["held"],
+  identity: string | undefined,
+  data: string | undefined,
+  label: string | undefined,
+  since: number
+): void => {
+  stored.held = held
+  stored.identity = identity
+  stored.data = data
+  stored.label = label
+  stored.since = since
+}
+
+type Names = ReturnType<typeof makeNames>
+
+/** How a name is taken. */
+const makeTaking = (names: Names, wall: () => number) => {
+  /** One owner is to have the name. Gives what is there then, or nothing where it has no room. */
+  const write = (
     name: string,
     stored: Stored | undefined,
     before: Entry | undefined,
-    change: Change,
+    { begins: beginsAnew, entry: { data, identity, owner }, label: newLabel, ttlMillis }: Write,
+    at: number
+  ): Stored | undefined => {
+    // What was there of holders is no tenure that goes on.
+    const begins = beginsAnew === true || before === undefined || before.limit !== undefined
+    const label = begins ? newLabel : newLabel ?? stored?.label
+    const bytes = bytesOfMutex(owner, identity, data, label)
+    // mutant: entry-lasts
+    const after = names.renew(name, stored, bytes, begins, at + ttlMillis)
+    if (after !== undefined) hold(after, owner, identity, data, label, begins ? wall() : after.since)
+    return after
+  }
+
+  /** Several are to have the name. Gives the tenure that is there then, if there is one, or `Full`. */
+  const share = (
+    name: string,
+    stored: Stored | undefined,
+    before: Entry | undefined,
+    change: Share,
     at: number
   ): Tenure | undefined | "Full" => {
+    const permits = before?.limit === undefined ? undefined : before
+    const { kept, ttlMillis } = Holders.keeping(change, permits, at, wall)
+    if (kept.holders.length === 0 && kept.next === undefined) {
+      if (stored !== undefined) names.free(stored, at)
+      return undefined
+    }
+    const after = names.renew(name, stored, bytesOfHolders(kept), true, at + ttlMillis)
+    if (after === undefined) return "Full"
+    hold(after, kept, undefined, undefined, undefined, 0)
+    return Holders.tenureAfter(change, after.revision, wall)
+  }
+
+  return { write, share }
+}
+
+/** What is made of names at a time. */
+const makeChanges = (names: Names, wall: () => number) => {
+  const { share, write } = makeTaking(names, wall)
+
+  /** Makes the change, and says what it came to, or `Full`. `before` is what is there. */
+  const apply = <A>(
+    name: string,
+    stored: Stored | undefined,
+    before: Entry | undefined,
+    answer: A,
+    change: Change,
+    at: number
+  ): Outcome<A> | "Full" => {
     switch (change._tag) {
       case "Keep":
-        return before === undefined || stored === undefined
-          ? undefined
-          : before.limit === undefined
-          ? tenureOf(stored, at)
-          : Holders.tenureAfter(before, stored.revision, wall)
+        if (before === undefined || stored === undefined) return outcomeOf(answer, undefined)
+        return before.limit === undefined
+          ? outcomeOfMutex(answer, stored, at)
+          : outcomeOf(answer, Holders.tenureAfter(before, stored.revision, wall))
       case "Remove":
-        if (stored?.entry !== undefined) names.free(stored, at)
-        return undefined
+        if (stored?.held !== undefined) names.free(stored, at)
+        return outcomeOf(answer, undefined)
       case "Write": {
-        // What was there of holders is no tenure that goes on.
-        const mutex = before?.limit === undefined ? before : undefined
-        const after = names.write(name, stored, {
-          entry: change.entry,
-          holder: holderAfter(change, mutex && stored, wall),
-          // mutant: entry-lasts
-          expiresAt: at + change.ttlMillis,
-          begins: change.begins === true || mutex === undefined
-        })
-        return after === "Full" ? after : tenureOf(after, at)
+        const after = write(name, stored, before, change, at)
+        return after === undefined ? "Full" : outcomeOfMutex(answer, after, at)
       }
       case "Share": {
-        const permits = before?.limit === undefined ? undefined : before
-        const { kept, ttlMillis } = Holders.keeping(change, permits, at, wall)
-        if (kept.holders.length === 0 && kept.next === undefined) {
-          return apply(name, stored, before, { _tag: "Remove" }, at)
-        }
-        const after = names.write(name, stored, {
-          entry: kept,
-          holder: undefined,
-          expiresAt: at + ttlMillis,
-          begins: true
-        })
-        return after === "Full" ? after : Holders.tenureAfter(change, after.revision, wall)
+        const after = share(name, stored, before, change, at)
+        return after === "Full" ? after : outcomeOf(answer, after)
       }
     }
   }
 
   /** What lives of a name; where nothing does, the name is freed. */
   const live = (stored: Stored | undefined, at: number): Entry | undefined => {
-    if (stored?.entry === undefined) return undefined
+    if (stored?.held === undefined) return undefined
     // mutant: entry-ends
     if (stored.expiresAt > at) {
-      const { entry, expiresAt, revision } = stored
-      const living = entry.limit === undefined
-        ? entry
-        : Holders.living(entry, { revision, expiresIn: expiresAt - at, now: at })
+      const { data, expiresAt, held, identity, revision } = stored
+      if (typeof held === "string") return { owner: held, identity, data }
+      const living = Holders.living(held, { revision, expiresIn: expiresAt - at, now: at })
       if (living !== undefined) return living
     }
     names.free(stored, at)
@@ -231,6 +290,19 @@ const makeChanges = (names: ReturnType<typeof makeNames>, wall: () => number) =>
 
   return { apply, live }
 }
+
+const outcomeOfMutex = <A>(
+  answer: A,
+  { expiresAt, fence, label, revision, since }: Stored,
+  at: number
+): Outcome<A> => ({
+  answer,
+  fence,
+  revision,
+  expiresIn: expiresAt - at,
+  holder: { label, since },
+  waited: false
+})
 
 /**
  * Keeps entries in memory, and forgets them with its scope. What would need more than `maxStoredBytes` fails
@@ -252,22 +324,19 @@ export const make = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
   const graceUntil = now() + Duration.toMillis(Duration.fromInputUnsafe(options.restartGrace ?? 0))
   yield* names.sweep.pipe(Effect.delay(sweepInterval), Effect.forever, Effect.forkScoped)
 
-  const modify: Modify = (name, decide) =>
-    Effect.suspend(() => {
-      const at = now()
-      const stored = names.find(name)
-      const entry = live(stored, at)
-      // mutant: restart-grace
-      if (entry === undefined && at < graceUntil) {
-        const tenure = { fence: 0n, revision: 0n, expiresIn: graceUntil - at }
-        return Effect.succeed(outcomeOf(decide(forgotten).answer, tenure))
-      }
-      const { answer, change } = decide(entry, stored?.revision, stored?.fence)
-      const after = apply(name, stored, entry, change, at)
-      return after === "Full"
-        ? Effect.fail(new StoreError({ name, store: "memory", reason: "Full" }))
-        : Effect.succeed(outcomeOf(answer, after))
-    })
+  const modifyNow = <A>(name: string, decide: Decide<A>): Outcome<A> | StoreError => {
+    const at = now()
+    const stored = names.find(name)
+    const entry = live(stored, at)
+    // mutant: restart-grace
+    if (entry === undefined && at < graceUntil) {
+      const tenure = { fence: 0n, revision: 0n, expiresIn: graceUntil - at }
+      return outcomeOf(decide(forgotten).answer, tenure)
+    }
+    const { answer, change } = decide(entry, stored?.revision, stored?.fence)
+    const outcome = apply(name, stored, entry, answer, change, at)
+    return outcome === "Full" ? new StoreError({ name, store: "memory", reason: "Full" }) : outcome
+  }
 
-  return { modify }
+  return { modify: promptly(modifyNow) }
 })

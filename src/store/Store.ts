@@ -43,7 +43,8 @@ export interface Sharing {
  * it must be pure. It is told the entry's revision too where it is no guess, and the fence of its tenure.
  * An expired entry is absent.
  *
- * Without `sharing` nobody else changes the entries, and `modify` answers before it returns.
+ * Without `sharing` nobody else changes the entries, and `modify` answers before it returns. Such a store may also have
+ * `modify.now`, which is no Effect: then most requests are answered without a fiber.
  * With it, one that was called first may be overtaken by one that was called later, unless it says otherwise.
  */
 export class Store extends Context.Service<Store, {

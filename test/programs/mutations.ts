@@ -277,8 +277,8 @@ export const mutations: ReadonlyArray<ProgramMutation> = [
   {
     name: "a new tenure has the fence of the one before",
     mark: "fence-of-tenure",
-    part: "stored.entry === undefined || begins",
-    by: "stored.entry !== undefined && begins"
+    part: "stored.held === undefined || begins",
+    by: "stored.held !== undefined && begins"
   },
   {
     name: "the server serves first who came last",

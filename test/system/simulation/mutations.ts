@@ -139,7 +139,7 @@ const ofMutexes: ReadonlyArray<Mutation> = [
     name: "the queue grants to all who wait",
     mark: "grant-to-one",
     by: `for (let one: Claim | undefined = claim; one !== undefined; one = queue.claims.first) {
-        drop(queue, one)
+        this.drop(queue, one)
         for (const waiter of one.waiters) waiter.answer({ ...outcome.answer, ID: one.request.ID } as Response)
       }`
   },
@@ -156,7 +156,7 @@ const ofMutexes: ReadonlyArray<Mutation> = [
     part: "stored.expiresAt",
     by: "stored.expiresAt + 300"
   },
-  { name: "an entry ends early", mark: "entry-lasts", part: "change.ttlMillis", by: "change.ttlMillis * 0.8" },
+  { name: "an entry ends early", mark: "entry-lasts", part: "ttlMillis", by: "ttlMillis * 0.8" },
   {
     name: "a renewal does not extend",
     mark: "renewal-extends",
