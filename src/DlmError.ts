@@ -12,6 +12,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
+import { TaggedError } from "./lib/TaggedError.ts"
 import { Action } from "./protocol/Protocol.ts"
 
 const about = { name: Schema.String, action: Action }
@@ -24,7 +25,7 @@ const about = { name: Schema.String, action: Action }
  * the same owner, so a retry is safe. Only `Released` says that no retry will
  * help: the Talker's scope has closed.
  */
-export class TransportError extends Schema.TaggedError<TransportError>()("TransportError", {
+export class TransportError extends TaggedError<TransportError>()("TransportError", {
   ...about,
   /**
    * How far it came. With `OpenFailed` (nobody listens, or the name is not known) and `OpenTimeout` nothing was sent; with
@@ -66,7 +67,7 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
  * and other secrets. Most likely something else than a JackrabbitDLM server
  * listens there.
  */
-export class ProtocolError extends Schema.TaggedError<ProtocolError>()("ProtocolError", {
+export class ProtocolError extends TaggedError<ProtocolError>()("ProtocolError", {
   ...about,
   received: Schema.String
 }) {
@@ -93,7 +94,7 @@ export type Holder = typeof Holder.Type
 const busy = { holder: Schema.optionalKey(Holder), waiting: Schema.optionalKey(Schema.Int) }
 
 /** Another owner holds the name. A server that knows `busy` says who, since when, and how many wait for it. */
-export class NotOwner extends Schema.TaggedError<NotOwner>()("NotOwner", { ...about, ...busy }) {
+export class NotOwner extends TaggedError<NotOwner>()("NotOwner", { ...about, ...busy }) {
   readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}held by ${holding(this) ?? "another owner"}${others(this)}. ` +
@@ -104,7 +105,7 @@ export class NotOwner extends Schema.TaggedError<NotOwner>()("NotOwner", { ...ab
 }
 
 /** Nothing of that name exists: it was never put, was erased or unlocked, or has expired. */
-export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", about) {
+export class NotFound extends TaggedError<NotFound>()("NotFound", about) {
   readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}there is nothing of that name. Put it first; it may have expired`
@@ -112,7 +113,7 @@ export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", about) 
 }
 
 /** The lock is the caller's, and has no data. */
-export class NoData extends Schema.TaggedError<NoData>()("NoData", about) {
+export class NoData extends TaggedError<NoData>()("NoData", about) {
   readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}the lock holds no data. Put some first`
@@ -123,7 +124,7 @@ export class NoData extends Schema.TaggedError<NoData>()("NoData", about) {
  * The server calls the entry corrupt. It says so to an `Erase` of a lock that
  * has no data, and drops that lock.
  */
-export class Corruption extends Schema.TaggedError<Corruption>()("Corruption", about) {
+export class Corruption extends TaggedError<Corruption>()("Corruption", about) {
   readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}the entry held no readable data, and was dropped. ` +
@@ -132,7 +133,7 @@ export class Corruption extends Schema.TaggedError<Corruption>()("Corruption", a
 }
 
 /** The server refused the request as malformed, over a limit, or not authenticated: it never says which. */
-export class Refused extends Schema.TaggedError<Refused>()("Refused", about) {
+export class Refused extends TaggedError<Refused>()("Refused", about) {
   readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}refused (BadPayload). Check the time to live (3543 s without an ` +
@@ -142,7 +143,7 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", about) {
 }
 
 /** The server does not know the action. */
-export class UnsupportedAction extends Schema.TaggedError<UnsupportedAction>()("UnsupportedAction", about) {
+export class UnsupportedAction extends TaggedError<UnsupportedAction>()("UnsupportedAction", about) {
   readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}the server does not know this action. Update the server`
@@ -155,7 +156,7 @@ export class UnsupportedAction extends Schema.TaggedError<UnsupportedAction>()("
  *
  * The request may have been carried out. Asking again is safe, and may succeed later.
  */
-export class ServerBusy extends Schema.TaggedError<ServerBusy>()("ServerBusy", {
+export class ServerBusy extends TaggedError<ServerBusy>()("ServerBusy", {
   ...about,
   cause: Schema.optionalKey(Schema.Defect())
 }) {
@@ -173,7 +174,7 @@ export class ServerBusy extends Schema.TaggedError<ServerBusy>()("ServerBusy", {
  * The server answered `Locked`, and named an owner that is not the caller: two
  * answers were mixed up, so the caller does not know that it holds the lock.
  */
-export class ForeignOwner extends Schema.TaggedError<ForeignOwner>()("ForeignOwner", about) {
+export class ForeignOwner extends TaggedError<ForeignOwner>()("ForeignOwner", about) {
   readonly isRetryable = false
   override get message(): string {
     return `${subject(this)}the answer names another owner, so the lock is not taken to be ` +
@@ -201,7 +202,7 @@ export class ForeignOwner extends Schema.TaggedError<ForeignOwner>()("ForeignOwn
  * )
  * ```
  */
-export class AcquireTimeout extends Schema.TaggedError<AcquireTimeout>()("AcquireTimeout", {
+export class AcquireTimeout extends TaggedError<AcquireTimeout>()("AcquireTimeout", {
   name: Schema.String,
   waited: Schema.Duration,
   ...busy
@@ -215,35 +216,35 @@ export class AcquireTimeout extends Schema.TaggedError<AcquireTimeout>()("Acquir
 }
 
 /** No renewal was confirmed before the local deadline: `cause` is what the last one failed with, if it did. */
-export class Expired extends Schema.TaggedError<Expired>()("Expired", { cause: Schema.optionalKey(Schema.Defect()) }) {
+export class Expired extends TaggedError<Expired>()("Expired", { cause: Schema.optionalKey(Schema.Defect()) }) {
   override get message(): string {
     return `no renewal was confirmed before its deadline${detail(this.cause)}. Check the server, or raise the ttl`
   }
 }
 
 /** The server says that it is not ours any more. */
-export class TakenAway extends Schema.TaggedError<TakenAway>()("TakenAway", {}) {
+export class TakenAway extends TaggedError<TakenAway>()("TakenAway", {}) {
   override get message(): string {
     return "the server no longer holds it for us"
   }
 }
 
 /** It was held for as long as `maxHold` allows. */
-export class MaxHold extends Schema.TaggedError<MaxHold>()("MaxHold", {}) {
+export class MaxHold extends TaggedError<MaxHold>()("MaxHold", {}) {
   override get message(): string {
     return "it was held for as long as maxHold allows. Do less under it, or raise maxHold"
   }
 }
 
 /** It was given back, or handed on: a call that goes on used the lease of a `withLock` or a scope that has ended. */
-export class Released extends Schema.TaggedError<Released>()("Released", {}) {
+export class Released extends TaggedError<Released>()("Released", {}) {
   override get message(): string {
     return "the withLock or the scope that held it has ended"
   }
 }
 
 /** Somebody who may has taken it away. */
-export class Revoked extends Schema.TaggedError<Revoked>()("Revoked", { why: Schema.optionalKey(Schema.String) }) {
+export class Revoked extends TaggedError<Revoked>()("Revoked", { why: Schema.optionalKey(Schema.String) }) {
   override get message(): string {
     return `it was revoked${this.why === undefined ? "" : ` (${this.why})`}`
   }
@@ -270,12 +271,15 @@ export type LossReason = typeof LossReason.Type
  * )
  * ```
  */
-export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
+export class LeaseLost extends TaggedError<LeaseLost>()("LeaseLost", {
   name: Schema.String,
   reason: LossReason
 }) {
-  override readonly cause = this.reason
   readonly isRetryable = false
+  // Not a field: those who print all fields would print the reason twice.
+  override get cause(): LossReason {
+    return this.reason
+  }
   override get message(): string {
     return `the lock on ${quote(this.name)} is lost: ${this.reason.message}. ` +
       "Stop: what it protects may be in other hands"
@@ -283,7 +287,7 @@ export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
 }
 
 /** The server does not know an extension of the protocol without which what was asked cannot be promised. */
-export class FeatureMissing extends Schema.TaggedError<FeatureMissing>()("FeatureMissing", {
+export class FeatureMissing extends TaggedError<FeatureMissing>()("FeatureMissing", {
   name: Schema.String,
   feature: Schema.String,
   /** What the server calls itself; empty where it did not say. */
@@ -298,7 +302,7 @@ export class FeatureMissing extends Schema.TaggedError<FeatureMissing>()("Featur
 }
 
 /** The name is held in another way than it was asked for, such as with another number of permits. */
-export class Conflict extends Schema.TaggedError<Conflict>()("Conflict", {
+export class Conflict extends TaggedError<Conflict>()("Conflict", {
   name: Schema.String,
   asked: Schema.String,
   present: Schema.String
@@ -311,7 +315,7 @@ export class Conflict extends Schema.TaggedError<Conflict>()("Conflict", {
 }
 
 /** Waiting would never end: those who wait hold what the others wait for. */
-export class Deadlock extends Schema.TaggedError<Deadlock>()("Deadlock", {
+export class Deadlock extends TaggedError<Deadlock>()("Deadlock", {
   name: Schema.String,
   /** The names that are waited for in turn, each with the label of its holder. */
   cycle: Schema.Array(Schema.Struct({ name: Schema.String, label: Schema.optionalKey(Schema.String) }))
@@ -325,7 +329,7 @@ export class Deadlock extends Schema.TaggedError<Deadlock>()("Deadlock", {
 }
 
 /** An option has a value that cannot be used. */
-export class InvalidOption extends Schema.TaggedError<InvalidOption>()("InvalidOption", {
+export class InvalidOption extends TaggedError<InvalidOption>()("InvalidOption", {
   name: Schema.String,
   option: Schema.String,
   problem: Schema.String
@@ -338,7 +342,7 @@ export class InvalidOption extends Schema.TaggedError<InvalidOption>()("InvalidO
 }
 
 /** Data could not be encoded, decoded, or did not fit its schema: a wrong key, changed data, or another format. */
-export class DataError extends Schema.TaggedError<DataError>()("DataError", {
+export class DataError extends TaggedError<DataError>()("DataError", {
   name: Schema.String,
   codec: Schema.String,
   phase: Schema.Literals(["encode", "decode"]),
@@ -383,11 +387,14 @@ export type UnavailableReason = typeof UnavailableReason.Type
  * )
  * ```
  */
-export class LockUnavailable extends Schema.TaggedError<LockUnavailable>()("LockUnavailable", {
+export class LockUnavailable extends TaggedError<LockUnavailable>()("LockUnavailable", {
   name: Schema.String,
   reason: UnavailableReason
 }) {
-  override readonly cause = this.reason
+  // Not a field: those who print all fields would print the reason twice.
+  override get cause(): UnavailableReason {
+    return this.reason
+  }
   get isRetryable(): boolean {
     return this.reason.isRetryable
   }

@@ -2,6 +2,7 @@
  * What a store can fail with.
  */
 import * as Schema from "effect/Schema"
+import { TaggedError } from "./lib/TaggedError.ts"
 
 /**
  * A store could not be reached, refused, did not answer in time, or is full. A LockServer answers `NO` then, which its
@@ -9,7 +10,7 @@ import * as Schema from "effect/Schema"
  *
  * The change may have been made. Making it again is safe.
  */
-export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
+export class StoreError extends TaggedError<StoreError>()("StoreError", {
   /** The name that the store was asked about; none where the store could not be opened at all. */
   name: Schema.optionalKey(Schema.String),
   /** The kind of store: `redis`, `postgres`, ... */
@@ -41,7 +42,7 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
  *
  * It shows nothing of the URL, since a part of a password may be anywhere in it.
  */
-export class StoreUrlError extends Schema.TaggedError<StoreUrlError>()("StoreUrlError", {
+export class StoreUrlError extends TaggedError<StoreUrlError>()("StoreUrlError", {
   /** Which store: `redis`, `postgres`, ... */
   store: Schema.String,
   /** Which of its options holds the URL: `url`, `listenUrl`. */
@@ -56,7 +57,7 @@ export class StoreUrlError extends Schema.TaggedError<StoreUrlError>()("StoreUrl
 }
 
 /** The package that a store needs is not installed. Trying again does not help. */
-export class StoreDriverMissing extends Schema.TaggedError<StoreDriverMissing>()("StoreDriverMissing", {
+export class StoreDriverMissing extends TaggedError<StoreDriverMissing>()("StoreDriverMissing", {
   /** Which store: `redis`, `postgres`. */
   store: Schema.String,
   /** The package. */

@@ -21,10 +21,11 @@ import * as Semaphore from "effect/Semaphore"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Lease, Mode } from "../client/Lease.ts"
+import { TaggedError } from "../lib/TaggedError.ts"
 import * as FenceTable from "./FenceTable.ts"
 
 /** A write or a read was refused: the resource has seen a newer tenure of the lock. */
-export class StaleFence extends Schema.TaggedError<StaleFence>()("StaleFence", {
+export class StaleFence extends TaggedError<StaleFence>()("StaleFence", {
   name: Schema.String,
   fence: Schema.BigInt,
   /** The newest fence that the resource has seen, of a read the newest of a writer, where it is known. */
@@ -38,7 +39,7 @@ export class StaleFence extends Schema.TaggedError<StaleFence>()("StaleFence", {
 }
 
 /** The server gives no fences (the reference does not), so nothing can be guarded by them. */
-export class NoFence extends Schema.TaggedError<NoFence>()("NoFence", { name: Schema.String }) {
+export class NoFence extends TaggedError<NoFence>()("NoFence", { name: Schema.String }) {
   readonly isRetryable = false
   override get message(): string {
     return `${JSON.stringify(this.name)}: this lock server gives no fences. Use one that does, such as dlm serve`
@@ -49,7 +50,7 @@ export class NoFence extends Schema.TaggedError<NoFence>()("NoFence", { name: Sc
  * A lease that others may have at the same time cannot do this: a permit guards nothing, and a shared lease may only read. The
  * types refuse such a lease.
  */
-export class WrongMode extends Schema.TaggedError<WrongMode>()("WrongMode", {
+export class WrongMode extends TaggedError<WrongMode>()("WrongMode", {
   name: Schema.String,
   /** How the lease is held. */
   mode: Schema.String
@@ -66,7 +67,7 @@ export class WrongMode extends Schema.TaggedError<WrongMode>()("WrongMode", {
 }
 
 /** The database has no table of fences, or that of an earlier version. */
-export class NotMigrated extends Schema.TaggedError<NotMigrated>()("NotMigrated", {
+export class NotMigrated extends TaggedError<NotMigrated>()("NotMigrated", {
   /** What the database said. */
   cause: Schema.Defect()
 }) {
