@@ -412,7 +412,7 @@ const holding = ({ holder }: { readonly holder?: Holder }): string | undefined =
     : `${holder.label === undefined ? "another" : quote(holder.label)} since ${DateTime.formatIso(holder.since)}`
 
 const others = ({ waiting = 0 }: { readonly waiting?: number }): string =>
-  waiting === 0 ? "" : `, and ${waiting} wait for it`
+  waiting === 0 ? "" : `, and ${waiting} ${waiting === 1 ? "waits" : "wait"} for it`
 
 const shown = (duration: Duration.Duration): string =>
   Duration.format(Duration.millis(Math.round(Duration.toMillis(duration))))

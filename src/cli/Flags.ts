@@ -13,10 +13,12 @@ import * as SchemaGetter from "effect/SchemaGetter"
 import { identityConfig } from "../client/Options.ts"
 import { DurationText } from "../lib/DurationText.ts"
 import { withoutBrackets } from "../lib/HostText.ts"
+import { maxPort } from "../lib/PortText.ts"
 import * as NodeTalker from "../node/NodeTalker.ts"
 import * as NodeTls from "../node/NodeTls.ts"
 import { defaultPort } from "../protocol/Protocol.ts"
 import * as Identities from "../server/Identities.ts"
+import { wrongVariable } from "./Status.ts"
 
 /** Text that is not empty: in a script an empty name or owner is most likely a variable that was never set. */
 export const someText = Schema.String.check(Schema.isNonEmpty({ message: "Expected at least one character" }))
@@ -35,10 +37,7 @@ const host = Flag.String("host").pipe(
   Flag.optional
 )
 
-export const portNumber = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65535 }))
-
-/** A port in a variable. */
-export const portText = Schema.FiniteFromString.pipe(Schema.decodeTo(portNumber))
+export const portNumber = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: maxPort }))
 
 export const port = Flag.Int("port").pipe(
   Flag.withSchema(portNumber),
@@ -118,14 +117,14 @@ export interface ServerFlags {
 
 /** Where the flags and Config say that the server is, and over what to talk to it. */
 export const address = (flags: ServerFlags) =>
-  Effect.map(
-    Config.all([NodeTalker.config, NodeTls.config]),
-    ([config, files]) => ({
+  Config.all([NodeTalker.config, NodeTls.config]).pipe(
+    Effect.catch(wrongVariable),
+    Effect.map(([config, files]) => ({
       ...config,
       host: Option.getOrElse(flags.host, () => config.host ?? defaultHost),
       port: Option.getOrElse(flags.port, () => config.port ?? defaultPort),
       files: filesOf(flags, files)
-    })
+    }))
   )
 
 const defaultHost = "127.0.0.1"

@@ -8,6 +8,7 @@ import * as Schema from "effect/Schema"
 import type { LockUnavailable } from "../DlmError.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
 import * as StandardStreams from "../node/StandardStreams.ts"
+import { inEnvironment, inPublicEnvironment } from "./wrongValue.ts"
 
 /** Exit statuses, named as in sysexits(3). */
 export const status = {
@@ -30,14 +31,12 @@ export class Failed extends Schema.TaggedError<Failed>()("Failed", {
   status: Schema.Int,
   /** The tag of the error behind it. */
   error: Schema.String,
-  message: Schema.String,
-  /** What `--json` tells beside these. */
-  details: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json))
+  message: Schema.String
 }) {
   /** The same, with another status. */
   with(status: number): Failed {
-    const { details, error, message } = this
-    return new Failed({ status, error, message, ...(details === undefined ? {} : { details }) })
+    const { error, message } = this
+    return new Failed({ status, error, message })
   }
 }
 
@@ -75,17 +74,23 @@ interface TaggedError {
 const whatHappened = (error: TaggedError): TaggedError =>
   error._tag === "LockUnavailable" ? (error as LockUnavailable).reason : error
 
-/** The status and the line for any error, of `LockUnavailable` those of its reason, with what `--json` tells besides. */
-export const fromError = (error: TaggedError, details?: Failed["details"]): Failed => {
+/** The status and the line for any error, of `LockUnavailable` those of its reason. */
+export const fromError = (error: TaggedError): Failed => {
   const { _tag, message } = whatHappened(error)
   return new Failed({
     status: statusByTag[_tag] ?? status.system,
     error: _tag,
-    message: (error instanceof Config.ConfigError ? `in the environment: ${error.cause.message}` : message)
-      .replace(/\s+/g, " "),
-    ...(details === undefined ? {} : { details })
+    message: (error instanceof Config.ConfigError ? inEnvironment(error) : message)
+      .replace(/\s+/g, " ")
   })
 }
+
+/** The failure of a variable that cannot be used, and holds no secret: with what it was. */
+export const wrongVariable = (error: Config.ConfigError): Effect.Effect<never, Failed> =>
+  Effect.flatMap(
+    inPublicEnvironment(error),
+    (message) => Effect.fail(new Failed({ status: status.usage, error: error._tag, message }))
+  )
 
 /** Something given cannot be used, since it is not UTF-8. */
 export const notUtf8 = (what: string): Failed =>
@@ -105,7 +110,5 @@ export const reporting = (json: boolean) =>
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, Failed, R> =>
   Effect.mapError(self, (error) => error instanceof Failed ? error : fromError(error)).pipe(
-    Effect.tapError(({ details, error, message }) =>
-      json ? Console.log(JSON.stringify({ error, message, ...details })) : Effect.void
-    )
+    Effect.tapError(({ error, message }) => json ? Console.log(JSON.stringify({ error, message })) : Effect.void)
   )

@@ -86,7 +86,9 @@ const electIt = Effect.fnUntraced(
 )
 
 export const elect = Command.make("elect", flags, electIt).pipe(
-  Command.withDescription("Run a command wherever this process leads, of all that campaign under a name"),
+  Command.withDescription(
+    "Run a command wherever this process leads, of all that campaign under a name; it campaigns until it leads, without --wait"
+  ),
   Command.withExamples([
     {
       command: "dlm elect scheduler -- ./scheduler.sh",

@@ -16,6 +16,7 @@ import * as Requests from "./requests.ts"
 import { run } from "./run.ts"
 import { serve } from "./serve.ts"
 import { fromError, notUtf8, report, status } from "./Status.ts"
+import { inUse } from "./wrongValue.ts"
 
 const dlm = Command.make("dlm").pipe(
   Command.withDescription("Locks and small data, shared by processes and machines"),
@@ -34,19 +35,13 @@ const dlm = Command.make("dlm").pipe(
   ])
 )
 
-const oneLine = (message: string) =>
-  message.trim()
-    .replace("Expected: Schema validation failed: ", "")
-    .replace(/\s*\n\s*\n\s*/g, ". ")
-    .replace(/\s+/g, " ")
-
 // A wrong use is one line that says what to do, and not the whole help.
 const presenter: CliOutput.Presenter = {
   present: (event) =>
     event._tag === "InvalidInvocation"
-      ? Console.error(
-        `dlm: ${event.errors.map(({ message }) => oneLine(message)).join("; ")}. ` +
-          `See: ${event.commandPath.join(" ")} --help`
+      ? Effect.flatMap(
+        Effect.forEach(event.errors, inUse),
+        (lines) => Console.error(`dlm: ${lines.join("; ")}. See: ${event.commandPath.join(" ")} --help`)
       )
       : CliOutput.defaultPresenter.present(event)
 }

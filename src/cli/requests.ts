@@ -12,6 +12,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as Locker from "../client/Locker.ts"
 import { NotOwner } from "../DlmError.ts"
+import * as NodeProcess from "../node/NodeProcess.ts"
 import * as StandardStreams from "../node/StandardStreams.ts"
 import { decodeUtf8 } from "../protocol/Wire.ts"
 import { version as clientVersion } from "./clientVersion.ts"
@@ -97,8 +98,11 @@ export const test = Command.make("test", { ...common, name, id: Flag.optional(id
     if (who === "Me") {
       return yield* print(flags.json, ["locked by this id", ...lines].join("\n"), { status: "locked", name, ...fields })
     }
-    if (!flags.json) yield* Effect.forEach(lines, printLine, { discard: true })
-    return yield* fromError(anothers(name, description), fields)
+    // That it is held is what was asked, and no failure: it is told once, on standard output.
+    const { error, message, status } = fromError(anothers(name, description))
+    const told = lines.some((line) => line.startsWith("held")) ? lines : ["held", ...lines]
+    yield* print(flags.json, told.join("\n"), { error, message, ...fields })
+    yield* NodeProcess.setExitStatus(status)
   }).pipe(Effect.scoped, reporting(flags.json))).pipe(
     Command.withDescription(
       "Tell who holds a lock, since when, and how many wait, without taking it: exit status 75 where it is another; " +

@@ -18,6 +18,7 @@ import * as Stream from "effect/Stream"
 import * as Net from "node:net"
 import type * as Tls from "node:tls"
 import { shownAddress } from "../lib/HostText.ts"
+import { portText } from "../lib/PortText.ts"
 import * as NodeLockServer from "../node/NodeLockServer.ts"
 import * as NodeOperations from "../node/NodeOperations.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
@@ -62,7 +63,7 @@ const flags = {
   port: Flag.Int("port").pipe(
     Flag.withSchema(Flags.portNumber),
     Flag.withDescription(`Port to listen on, 0 for a free one (DLM_PORT; ${defaultPort})`),
-    Flag.withFallbackConfig(Config.schema(Flags.portText, "DLM_PORT")),
+    Flag.withFallbackConfig(Config.schema(portText(0), "DLM_PORT")),
     Flag.withDefault(defaultPort)
   ),
   identities,
@@ -87,7 +88,7 @@ const flags = {
     Flag.withDescription(
       "Serve /metrics, /healthz and /readyz on this port of the same address, 0 for a free one (DLM_HTTP)"
     ),
-    Flag.withFallbackConfig(Config.schema(Flags.portText, "DLM_HTTP")),
+    Flag.withFallbackConfig(Config.schema(portText(0), "DLM_HTTP")),
     Flag.optional
   ),
   json: Flags.json,

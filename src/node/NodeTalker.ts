@@ -10,6 +10,7 @@ import type * as Tls from "node:tls"
 import { InvalidOption } from "../DlmError.ts"
 import { DurationText } from "../lib/DurationText.ts"
 import { withoutBrackets } from "../lib/HostText.ts"
+import { maxPort, portText } from "../lib/PortText.ts"
 import { defaultPort } from "../protocol/Protocol.ts"
 import * as Talker from "../transport/Talker.ts"
 import * as NodeClock from "./NodeClock.ts"
@@ -32,8 +33,6 @@ export interface Options {
    */
   readonly wire?: "frames" | "lines" | undefined
 }
-
-const maxPort = 65_535
 
 /** Where to connect to. A port that is none fails here, once, and not each request. */
 const address = ({ host = "127.0.0.1", port = defaultPort }: Options) =>
@@ -89,7 +88,7 @@ export const layerTls = (
 /** The options, from Config: `DLM_HOST`, `DLM_PORT`, `DLM_OPEN_TIMEOUT`, `DLM_ANSWER_TIMEOUT` (such as `5s` or `5 seconds`). */
 export const config: Config.Config<Options> = Config.all({
   host: Config.String("DLM_HOST").pipe(Config.withDefault("127.0.0.1")),
-  port: Config.Port("DLM_PORT").pipe(Config.withDefault(defaultPort)),
+  port: Config.schema(portText(1), "DLM_PORT").pipe(Config.withDefault(defaultPort)),
   openTimeout: Config.schema(DurationText, "DLM_OPEN_TIMEOUT").pipe(Config.withDefault(undefined)),
   answerTimeout: Config.schema(DurationText, "DLM_ANSWER_TIMEOUT").pipe(Config.withDefault(undefined))
 })
