@@ -205,7 +205,7 @@ layer(services, live)("the command of dlm run", (it) => {
         bin
       ])
       assert.strictEqual(nested.status, 75, JSON.stringify(nested))
-      assert.match(nested.stderr, /held by another/)
+      assert.match(nested.stdout, /^held since /)
     }), timeout)
 
   it.effect("gets its variables as they are, whatever their names", () =>
