@@ -7,7 +7,7 @@ import * as v8 from "node:v8"
  * Collects garbage sooner. By default V8 lets it grow to several times what is in use, and a flood of connections makes
  * much garbage. V8 reads both flags after each collection, so they can be set in a process that runs.
  *
- * Measured by test/hostile/flood.test.ts: half of the memory, for no more of the processor.
+ * Measured by test/system/hostile/flood.test.ts: half of the memory, for no more of the processor.
  */
 export const collectEarly = (): void => {
   // The young generation keeps its size, and so refers to few buffers.

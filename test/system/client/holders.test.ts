@@ -51,7 +51,7 @@ describe("a client that does not get a name", () => {
         until: (error) => error._tag === "AcquireTimeout" && error.waiting === 1
       })
       assert(second._tag === "AcquireTimeout")
-      assert.include(second.message, ", and 1 wait for it")
+      assert.include(second.message, ", and 1 waits for it")
 
       // A renewal keeps since when it is, and may have another label.
       const relabelled = yield* Locker.make("order/7", { id: yield* holder.id, label: "api-2" }).pipe(
