@@ -24,6 +24,7 @@ import * as Metrics from "./Metrics.ts"
 import * as Mutex from "./Mutex.ts"
 import * as QueuedStore from "./QueuedStore.ts"
 import { Sender } from "./Sender.ts"
+import { Shard } from "./Shard.ts"
 import * as Transition from "./Transition.ts"
 
 /** What the server answers to a request, given the live entry of its name, and what becomes of that entry. Pure. */
@@ -105,6 +106,7 @@ const proving =
 export const make = Effect.gen(function*() {
   const identities = yield* Identities
   const limits = yield* Limits
+  const shard = yield* Shard
   const { answer, describe, isInOrder, isReady, queue } = yield* QueuedStore.make
   // Of requests that come over no connection, an owner's for a name are in order.
   const order = new KeyedMutex()
@@ -118,7 +120,8 @@ export const make = Effect.gen(function*() {
   ): Answering => {
     if (isTooMuch(request, principal, limits) || !Transition.isWellFormed(request)) return refused
     const identity = principal?.name
-    if (request.Action === "Version") return Mutex.version(request)
+    if (request.Action === "Version") return Mutex.version(request, shard)
+    if (shard !== undefined && shard.shards.of(request.FileName) !== shard.name) return refused
     // To a request that uses no extension it is unknown.
     if (request.Action === "Describe") return request.Seq === undefined ? unknown : describe(request, queued)
     const { Fence, Wait } = request
