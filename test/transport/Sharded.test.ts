@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Scope } from "effect"
-import { DlmError, Lease, Locker, Talker } from "effect-dlm"
+import { DistributedSemaphore, DlmError, Lease, Locker, Talker } from "effect-dlm"
 import { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, Shard, Store } from "effect-dlm/server"
 import { FaultyTalker, MockTalker } from "effect-dlm/testing"
@@ -142,6 +142,15 @@ describe("features", () => {
       const { features, featuresOf } = yield* Effect.provide(Talker.Talker, FaultyTalker.layerOver(sharded))
       assert.deepStrictEqual([...(yield* featuresOf!(namesOf("a")[0]!))], ["seq", "permits"])
       assert.deepStrictEqual([...(yield* features!)], ["seq"])
+      const semaphore = (server: string) =>
+        Effect.flatMap(
+          DistributedSemaphore.make(namesOf(server)[0]!, { permits: 2 }),
+          ({ claim }) => Lease.withLock(Effect.void, claim(1))
+        ).pipe(Effect.provide(FaultyTalker.layerOver(sharded)))
+      yield* semaphore("a")
+      const missing = yield* Effect.flip(semaphore("c"))
+      assert(missing._tag === "LockUnavailable")
+      assert.strictEqual(missing.reason._tag, "FeatureMissing")
     }))
 })
 
