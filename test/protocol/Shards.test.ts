@@ -1,5 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Result } from "effect"
 import { Protocol } from "effect-dlm/protocol"
+import { Bytes } from "../../src/protocol/Bytes.ts"
+import { frames, lines } from "../../src/protocol/codecs.ts"
 
 const names = Array.from({ length: 100_000 }, (_, i) => `order/${i}`)
 const servers = (count: number) => Array.from({ length: count }, (_, i) => `locks-${i}`)
@@ -63,4 +66,31 @@ describe("a list of servers", () => {
     assert.isUndefined(Protocol.shardsProblem(["A_z.0-9"]))
     assert.isUndefined(Protocol.shardsProblem(["x".repeat(64), "y"]))
   })
+})
+
+describe("what a client and a server compare", () => {
+  for (const codec of [lines, frames]) {
+    const written = (write: (to: Bytes) => void) => {
+      const to = new Bytes()
+      write(to)
+      return codec.cutter(10_000).push(Uint8Array.from(to.take().flatMap((block) => Array.from(block))))[0]!
+    }
+
+    it(`is read as it was written: ${codec.wire}`, () => {
+      const request = { ID: "", FileName: "", Action: "Version", Expire: 0, Shards: "a/17b0526aef222d85" } as const
+      assert.deepStrictEqual(
+        Result.getOrThrow(codec.readRequest(written((to) => codec.writeRequest(request, "7", to)), 32)),
+        { ...request, Seq: "7" }
+      )
+      for (
+        const response of [
+          { Status: "Version", ID: "x", Features: "seq,shards", Shards: "a/17b0526aef222d85" },
+          { Status: "WrongShard", Shards: "a/17b0526aef222d85" }
+        ] as const
+      ) {
+        const answer = Result.getOrThrow(codec.readResponse(written((to) => codec.writeResponse(response, "7", to))))
+        assert.deepStrictEqual(answer, { Seq: "7", response })
+      }
+    })
+  }
 })

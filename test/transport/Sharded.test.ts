@@ -154,6 +154,18 @@ describe("features", () => {
     }))
 })
 
+describe("a Talker for several", () => {
+  it.effect("is prompt where all of them are", () =>
+    Effect.gen(function*() {
+      const one = (isPrompt?: boolean) =>
+        Layer.succeed(Talker.Talker, { talk: () => Effect.succeed({ Status: "NO" }), isPrompt })
+      for (const [b, isPrompt] of [[true, true], [false, false], [undefined, false]] as const) {
+        const talker = yield* Talker.makeSharded([{ name: "a", talker: one(true) }, { name: "b", talker: one(b) }])
+        assert.strictEqual(talker.isPrompt, isPrompt)
+      }
+    }))
+})
+
 describe("the version about no name", () => {
   it.effect("is that of the first server that can be reached", () =>
     Effect.gen(function*() {
