@@ -97,6 +97,11 @@ const proving =
     )
   }
 
+/** Whether what a request says does not fit together, or is about a name that another server has. */
+const isUnfit = (request: Request, shard: Shard | undefined): boolean =>
+  !Transition.isWellFormed(request) ||
+  (shard !== undefined && request.Action !== "Version" && shard.shards.of(request.FileName) !== shard.name)
+
 /**
  * Makes a LockServer over a store.
  *
@@ -118,10 +123,9 @@ export const make = Effect.gen(function*() {
     sender: Sender | undefined,
     queued: () => void
   ): Answering => {
-    if (isTooMuch(request, principal, limits) || !Transition.isWellFormed(request)) return refused
+    if (isTooMuch(request, principal, limits) || isUnfit(request, shard)) return refused
     const identity = principal?.name
     if (request.Action === "Version") return Mutex.version(request, shard)
-    if (shard !== undefined && shard.shards.of(request.FileName) !== shard.name) return refused
     // To a request that uses no extension it is unknown.
     if (request.Action === "Describe") return request.Seq === undefined ? unknown : describe(request, queued)
     const { Fence, Wait } = request
