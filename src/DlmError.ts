@@ -138,7 +138,7 @@ export class Refused extends TaggedError<Refused>()("Refused", about) {
   override get message(): string {
     return `${subject(this)}refused (BadPayload). Check the time to live (3543 s without an ` +
       "identity), the size of the data (16384 characters without one), the identity's name and secret, " +
-      "and that the server knows it"
+      "and that the server knows it; of several servers with a share of the names each, that this one has the name"
   }
 }
 
@@ -301,6 +301,27 @@ export class FeatureMissing extends TaggedError<FeatureMissing>()("FeatureMissin
   }
 }
 
+/**
+ * Names are spread over several servers, and the one that answers is not the one that was meant, or has another list of them:
+ * asked for a lock it might grant what another server has granted already. Nothing but the list was asked.
+ */
+export class WrongShard extends Schema.TaggedError<WrongShard>()("WrongShard", {
+  ...about,
+  /** Which server was meant, and the digest of the caller's list: `a/5503b8ce8edeb11f`. */
+  meant: Schema.String,
+  /** The same as the server says it. Not there where it was given no list. */
+  server: Schema.optionalKey(Schema.String)
+}) {
+  readonly isRetryable = false
+  override get message(): string {
+    const is = this.server === undefined ? "has no list of servers" : `is ${this.server}`
+    return `${
+      subject(this)
+    }the lock server ${is}, and ${this.meant} was meant (its name, and the digest of the list). ` +
+      "Give all clients, and all servers (dlm serve --shard --shards), the same names; check the addresses"
+  }
+}
+
 /** The name is held in another way than it was asked for, such as with another number of permits. */
 export class Conflict extends TaggedError<Conflict>()("Conflict", {
   name: Schema.String,
@@ -365,6 +386,7 @@ export const UnavailableReason = Schema.Union([
   ForeignOwner,
   InvalidOption,
   FeatureMissing,
+  WrongShard,
   Conflict,
   Deadlock
 ])
@@ -425,8 +447,11 @@ const quote = (name: string): string => JSON.stringify(name)
 
 const detail = (cause: unknown): string => cause instanceof Error && cause.message !== "" ? ` (${cause.message})` : ""
 
-/** What every Talker can fail with: with `ServerBusy` where the server is in the same process, and says why. */
-export type TalkError = TransportError | ProtocolError | ServerBusy
+/**
+ * What every Talker can fail with: with `ServerBusy` where the server is in the same process, and says why; with
+ * `WrongShard` where names are spread over several servers.
+ */
+export type TalkError = TransportError | ProtocolError | ServerBusy | WrongShard
 
 /** What every request of a Locker can fail with, whatever it asks. */
 export type RequestError = TalkError | Refused | UnsupportedAction

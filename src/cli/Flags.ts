@@ -14,6 +14,7 @@ import { identityConfig } from "../client/Options.ts"
 import { DurationText } from "../lib/DurationText.ts"
 import { withoutBrackets } from "../lib/HostText.ts"
 import { maxPort } from "../lib/PortText.ts"
+import { ServersText } from "../lib/ServersText.ts"
 import * as NodeTalker from "../node/NodeTalker.ts"
 import * as NodeTls from "../node/NodeTls.ts"
 import { defaultPort } from "../protocol/Protocol.ts"
@@ -84,6 +85,11 @@ const pemFile = (name: string, description: string) =>
 export const server = {
   host,
   port,
+  servers: Flag.String("servers").pipe(
+    Flag.withSchema(ServersText),
+    Flag.withDescription("Servers with a share of the names each, such as a=10.0.0.1:37373,b=10.0.0.2 (DLM_SERVERS)"),
+    Flag.optional
+  ),
   tls: Flag.Boolean("tls").pipe(
     Flag.withDescription("Talk over TLS (DLM_TLS)"),
     Flag.withDefault(false)
@@ -109,6 +115,7 @@ const filesOf = (flags: ServerFlags, config: NodeTls.Files | undefined): NodeTls
 export interface ServerFlags {
   readonly host: Option.Option<string>
   readonly port: Option.Option<number>
+  readonly servers: Option.Option<typeof ServersText.Type>
   readonly tls: boolean
   readonly tlsCa: Option.Option<string>
   readonly tlsCert: Option.Option<string>
@@ -123,6 +130,11 @@ export const address = (flags: ServerFlags) =>
       ...config,
       host: Option.getOrElse(flags.host, () => config.host ?? defaultHost),
       port: Option.getOrElse(flags.port, () => config.port ?? defaultPort),
+      servers: Option.getOrElse(
+        flags.servers,
+        // Who names one server by a flag means that one. It refuses the names that it has not.
+        () => Option.isSome(flags.host) || Option.isSome(flags.port) ? undefined : config.servers
+      ),
       files: filesOf(flags, files)
     }))
   )

@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import * as Stdio from "effect/Stdio"
 import type * as Lease from "../client/Lease.ts"
 import type { LeaseLost } from "../DlmError.ts"
+import { shownServers } from "../lib/ServersText.ts"
 import * as ChildCommand from "../node/ChildCommand.ts"
 import * as Front from "../node/Front.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
@@ -104,7 +105,7 @@ export const holdOptions = (flags: CommandFlags) =>
 /** What the command is told: what is held for it, and where the lock server is. */
 const variablesOf = Effect.fnUntraced(
   function*(names: ReadonlyArray<string>, leases: ReadonlyArray<Lease.Lease>, flags: CommandFlags) {
-    const { files, host, port } = yield* Flags.address(flags)
+    const { files, host, port, servers } = yield* Flags.address(flags)
     const fences = names.flatMap((name) => {
       const fence = leases.find((lease) => lease.name === name)?.fence
       return fence?._tag === "Some" ? String(fence.value) : []
@@ -115,6 +116,7 @@ const variablesOf = Effect.fnUntraced(
       DLM_FENCE: fences.length === names.length ? fences.join("\n") : undefined,
       DLM_HOST: host,
       DLM_PORT: String(port),
+      DLM_SERVERS: servers === undefined ? undefined : shownServers(servers),
       DLM_TLS: files === undefined ? undefined : "true",
       DLM_TLS_CA: files?.ca,
       DLM_TLS_CERT: files?.cert,

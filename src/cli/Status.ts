@@ -48,6 +48,7 @@ const statusByTag: Record<string, number> = {
   UnsupportedAction: status.protocol,
   ForeignOwner: status.protocol,
   FeatureMissing: status.protocol,
+  WrongShard: status.protocol,
   Refused: status.refused,
   NotOwner: status.held,
   Conflict: status.held,

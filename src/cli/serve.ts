@@ -27,6 +27,7 @@ import { defaultPort } from "../protocol/Protocol.ts"
 import * as Identities from "../server/Identities.ts"
 import * as Limits from "../server/Limits.ts"
 import * as LockServer from "../server/LockServer.ts"
+import * as Shard from "../server/Shard.ts"
 import * as Flags from "./Flags.ts"
 import * as LimitFlags from "./limits.ts"
 import { Failed, print, reporting, status } from "./Status.ts"
@@ -42,6 +43,14 @@ const jsonLogs = Logger.layer([Logger.withConsoleError(Logger.formatJson)])
 
 const pemFile = (name: string, description: string, variable: string) =>
   Flag.File(name, { mustExist: true }).pipe(
+    Flag.withDescription(`${description} (${variable})`),
+    Flag.withFallbackConfig(Config.NonEmptyString(variable)),
+    Flag.optional
+  )
+
+const text = (name: string, variable: string, description: string) =>
+  Flag.String(name).pipe(
+    Flag.withSchema(Flags.someText),
     Flag.withDescription(`${description} (${variable})`),
     Flag.withFallbackConfig(Config.NonEmptyString(variable)),
     Flag.optional
@@ -75,6 +84,8 @@ const flags = {
     Flag.optional
   ),
   maxStoredBytes: LimitFlags.maxStoredBytes,
+  shard: text("shard", "DLM_SHARD", "Have a share of the names: which of --shards this server is"),
+  shards: text("shards", "DLM_SHARDS", "The names of all servers that have a share, such as a,b,c"),
   tlsCert: pemFile("tls-cert", "Our certificate, in PEM: serve over TLS", "DLM_TLS_CERT"),
   tlsKey: pemFile("tls-key", "Its private key, in PEM", "DLM_TLS_KEY"),
   tlsCa: pemFile("tls-ca", "Let in only those with a certificate of these authorities, in PEM", "DLM_TLS_CA"),
@@ -93,6 +104,18 @@ const flags = {
   ),
   json: Flags.json,
   limits: LimitFlags.flags
+}
+
+/** Which of several servers it is, where it is one of several. */
+const shardOf = ({ shard, shards }: ServeFlags) => {
+  if (Option.isNone(shard) && Option.isNone(shards)) return Effect.undefined
+  if (Option.isNone(shard) || Option.isNone(shards)) {
+    return Effect.fail(wrongUse("--shard says which server this is, and --shards which there are: give both"))
+  }
+  return Effect.mapError(
+    Shard.make({ name: shard.value, of: shards.value.split(",") }),
+    ({ problem }) => wrongUse(`--shards ${problem}`)
+  )
 }
 
 type ServeFlags = Command.Command.Config.Infer<typeof flags>
@@ -188,13 +211,24 @@ const listenHttp = Effect.fnUntraced(function*(host: string, http: Option.Option
   return NetAddress.formatSocketAddress(Context.get(server, HttpServer.HttpServer).address)
 })
 
-/** Says where the server listens, and where it keeps the locks. */
+/** What a server says of itself as it begins. */
+interface Serving {
+  readonly listening: string
+  readonly http: string | undefined
+  readonly store: string
+  /** Which of several it is, and the digest of the list. */
+  readonly shard: string | undefined
+}
+
+/** Says where the server listens, where it keeps the locks, and which it has. */
 const announce = Effect.fnUntraced(
-  function*(json: boolean, listening: string, http: string | undefined, place: string) {
-    if (json) return yield* print(JSON.stringify({ listening, http, store: place }))
+  function*(json: boolean, serving: Serving) {
+    if (json) return yield* print(JSON.stringify(serving))
+    const { http, listening, shard, store } = serving
     if (http !== undefined) yield* print(`dlm: metrics and health on http://${http}`)
     yield* print(`dlm: listening on ${listening}`)
-    yield* print(`dlm: locks are kept in ${place}`)
+    yield* print(`dlm: locks are kept in ${store}`)
+    if (shard !== undefined) yield* print(`dlm: has the share of ${shard}`)
   }
 )
 
@@ -206,6 +240,7 @@ const run = Effect.fnUntraced(function*(flags: ServeFlags) {
   yield* NodeProcess.setExitStatus(0)
   yield* NodeProcess.endWithin(endsWithin)
   const { host } = flags
+  const shard = yield* shardOf(flags)
   const renewals = yield* Queue.unbounded<Tls.SecureContextOptions>()
   const tls = yield* tlsOf(flags)
   const { identities, renew } = yield* knownIdentities(flags.identities)
@@ -220,13 +255,14 @@ const run = Effect.fnUntraced(function*(flags: ServeFlags) {
   const store = yield* StoreFlag.fromFlag(flags.store, flags)
   const known = Context.make(Identities.Identities, identities)
   const lockServer = yield* Layer.build(LockServer.layer.pipe(Layer.provide(store.layer))).pipe(
-    Effect.provideContext(known)
+    Effect.provideContext(known),
+    Effect.provideService(Shard.Shard, shard)
   )
   const listening = yield* listen(flags, tls, Stream.fromQueue(renewals)).pipe(
     Effect.provideContext(Context.merge(known, lockServer))
   )
   const http = yield* listenHttp(host, flags.http).pipe(Effect.provideContext(lockServer))
-  yield* announce(flags.json, listening, http, store.place)
+  yield* announce(flags.json, { listening, http, store: store.place, shard: shard?.shards.textOf(shard.name) })
   return yield* renewed
 }, Effect.scoped)
 

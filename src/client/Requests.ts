@@ -42,8 +42,8 @@ type Extras = Pick<Request, "Wait" | "Fence" | "Heir" | "DataStore" | "Label" | 
 const noFeatures: Effect.Effect<ReadonlySet<Feature>> = Effect.succeed(new Set<Feature>())
 
 /** What the server can beyond the reference; nothing where the Talker does not tell. Not asked of a mock. */
-export const features = ({ talker }: Terms): Effect.Effect<ReadonlySet<Feature>, LockerError> =>
-  talker.features ?? noFeatures
+export const features = ({ name, talker }: Terms): Effect.Effect<ReadonlySet<Feature>, LockerError> =>
+  talker.featuresOf?.(name) ?? talker.features ?? noFeatures
 
 /** By which way a request goes, and about which name it is. */
 type Asking = Pick<Terms, "name" | "talker">

@@ -11,6 +11,7 @@ import { InvalidOption } from "../DlmError.ts"
 import { DurationText } from "../lib/DurationText.ts"
 import { withoutBrackets } from "../lib/HostText.ts"
 import { maxPort, portText } from "../lib/PortText.ts"
+import { type Address, ServersText } from "../lib/ServersText.ts"
 import { defaultPort } from "../protocol/Protocol.ts"
 import * as Talker from "../transport/Talker.ts"
 import * as NodeClock from "./NodeClock.ts"
@@ -32,6 +33,19 @@ export interface Options {
    * `frames`. Something between the two that reads lines needs `lines`.
    */
   readonly wire?: "frames" | "lines" | undefined
+}
+
+/** Where several servers are, each of which has a share of the names, and how long to wait for each. */
+export interface ShardedOptions extends Pick<Options, "openTimeout" | "answerTimeout" | "wire"> {
+  /** Each by the name that it has in all programs. By default it is at `127.0.0.1` and 37373. */
+  readonly servers: Readonly<Record<string, Address>>
+  /** With it they are talked to over TLS, as by `layerTls`. */
+  readonly tls?: Tls.ConnectionOptions | undefined
+}
+
+/** What Config says: one server, or, with `servers`, several that have a share of the names each. */
+export interface ConfigOptions extends Options {
+  readonly servers?: Readonly<Record<string, Address>> | undefined
 }
 
 /** Where to connect to. A port that is none fails here, once, and not each request. */
@@ -85,24 +99,65 @@ export const layerTls = (
     return Talker.layerSocket({ ...options, connect: NodeSocket.makeTls({ ...tls, ...to }) })
   })).pipe(Layer.merge(NodeClock.layerSuspendAware))
 
-/** The options, from Config: `DLM_HOST`, `DLM_PORT`, `DLM_OPEN_TIMEOUT`, `DLM_ANSWER_TIMEOUT` (such as `5s` or `5 seconds`). */
-export const config: Config.Config<Options> = Config.all({
+/**
+ * Talks to several servers over TCP or TLS, each of which has a share of the names: see `Talker.layerSharded`. No server, and
+ * a name that is none, are an `InvalidOption`.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lease } from "effect-dlm"
+ * import { NodeTalker } from "effect-dlm/node"
+ *
+ * const talker = NodeTalker.layerSharded({
+ *   servers: { a: { host: "10.0.0.1" }, b: { host: "10.0.0.2" }, c: { host: "10.0.0.3", port: 4000 } }
+ * })
+ * const program = Effect.log("alone with the file").pipe(Lease.withLock("orders.csv"), Effect.provide(talker))
+ * ```
+ */
+export const layerSharded = (
+  { servers, tls, ...options }: ShardedOptions
+): Layer.Layer<Talker.Talker, InvalidOption | NodeTls.TlsError> =>
+  Talker.layerSharded(
+    Object.entries(servers).map(([name, address]) => ({
+      name,
+      talker: tls === undefined
+        ? layer({ ...options, ...address })
+        : layerTls({ ...options, ...address, tls })
+    }))
+  ).pipe(Layer.merge(NodeClock.layerSuspendAware))
+
+/**
+ * The options, from Config: `DLM_HOST`, `DLM_PORT`, `DLM_OPEN_TIMEOUT`, `DLM_ANSWER_TIMEOUT` (such as `5s` or `5 seconds`), and
+ * `DLM_SERVERS` (such as `a=10.0.0.1:37373,b=10.0.0.2:37373`).
+ */
+export const config: Config.Config<ConfigOptions> = Config.all({
+  servers: Config.schema(ServersText, "DLM_SERVERS").pipe(Config.withDefault(undefined)),
   host: Config.String("DLM_HOST").pipe(Config.withDefault("127.0.0.1")),
   port: Config.schema(portText(1), "DLM_PORT").pipe(Config.withDefault(defaultPort)),
   openTimeout: Config.schema(DurationText, "DLM_OPEN_TIMEOUT").pipe(Config.withDefault(undefined)),
   answerTimeout: Config.schema(DurationText, "DLM_ANSWER_TIMEOUT").pipe(Config.withDefault(undefined))
 })
 
-/** As `layerTls` with what is in the files; as `layer` where no files are named. */
+/** As `layerTls` with what is in the files; as `layer` where no files are named; as `layerSharded` with `servers`. */
 export const layerFiles = (
-  options: Options,
+  { servers, ...options }: ConfigOptions,
   files: NodeTls.Files | undefined
-): Layer.Layer<Talker.Talker, InvalidOption | NodeTls.TlsError> =>
-  files === undefined
-    ? layer(options)
-    : Layer.unwrap(Effect.map(NodeTls.fromFiles(files), (tls) => layerTls({ ...options, tls })))
+): Layer.Layer<Talker.Talker, InvalidOption | NodeTls.TlsError> => {
+  const { answerTimeout, openTimeout, wire } = options
+  const talking = (tls: Tls.ConnectionOptions | undefined) =>
+    servers !== undefined
+      ? layerSharded({ servers, tls, openTimeout, answerTimeout, wire })
+      : tls === undefined
+      ? layer(options)
+      : layerTls({ ...options, tls })
+  return files === undefined ? talking(undefined) : Layer.unwrap(Effect.map(NodeTls.fromFiles(files), talking))
+}
 
-/** Talks to the server that Config names, over TLS where `NodeTls.config` says so. */
+/**
+ * Talks to the server that Config names, or, where `DLM_SERVERS` is set, to the servers that have a share of the names each;
+ * over TLS where `NodeTls.config` says so.
+ */
 export const layerConfig: Layer.Layer<Talker.Talker, Config.ConfigError | InvalidOption | NodeTls.TlsError> = Layer
   .unwrap(
     Effect.map(Config.all([config, NodeTls.config]), ([options, files]) => layerFiles(options, files))

@@ -31,7 +31,8 @@ const statuses: ReadonlyArray<Response["Status"]> = [
   "BadAction",
   "Version",
   "Conflict",
-  "Described"
+  "Described",
+  "WrongShard"
 ]
 const kindOfAction = new Map(actions.map((action, i) => [action, i + 1]))
 const kindOfStatus = new Map(statuses.map((status, i) => [status, i + 1]))
@@ -48,12 +49,14 @@ const requestFields = [
   "Session",
   "Limit",
   "Weight",
-  "Revision"
+  "Revision",
+  "Shards"
 ] as const
 const responseFields = ["ID", "Fence", "Waiting", "DataStore", "Features", "Limit", "Revision"] as const
 const holderTag = 8
 const holdersTag = 9
 const waitersTag = 10
+const shardsTag = 11
 const heldFields = ["Label", "Since", "ExpiresIn", "Weight", "Fence"] as const
 
 /** Kind, number, and time to live. */
@@ -90,7 +93,8 @@ const labelTag = tagOf("Label")
 const hasOnlyFenceAndLabel = (request: Request): boolean =>
   request.DataStore === undefined && request.Name === undefined && request.Identity === undefined &&
   request.Wait === undefined && request.Heir === undefined && request.Session === undefined &&
-  request.Limit === undefined && request.Weight === undefined && request.Revision === undefined
+  request.Limit === undefined && request.Weight === undefined && request.Revision === undefined &&
+  request.Shards === undefined
 
 const writeRequest = (request: Request, Seq: string, to: Bytes): void => {
   const { Fence, FileName, ID, Label } = request
@@ -124,12 +128,17 @@ const writeHeld = (to: Bytes, tag: number, held: Held): void => {
 
 type Answered =
   & { readonly [K in typeof responseFields[number]]?: string | undefined }
-  & { readonly Holder?: Held; readonly Holders?: ReadonlyArray<Held>; readonly Waiters?: ReadonlyArray<Held> }
+  & {
+    readonly Shards?: string
+    readonly Holder?: Held
+    readonly Holders?: ReadonlyArray<Held>
+    readonly Waiters?: ReadonlyArray<Held>
+  }
 
 const writeResponse = (response: Response, Seq: string | undefined, to: Bytes): void => {
   const answered = response as Answered
-  const { Holder, Holders, Waiters } = answered
-  let room = 0
+  const { Holder, Holders, Shards, Waiters } = answered
+  let room = fieldRoom(Shards)
   for (const field of responseFields) room += fieldRoom(answered[field])
   if (Holder !== undefined) room += heldRoom(Holder)
   if (Holders !== undefined) room += Holders.reduce((sum, held) => sum + heldRoom(held), 0)
@@ -139,6 +148,7 @@ const writeResponse = (response: Response, Seq: string | undefined, to: Bytes): 
   if (Holder !== undefined) writeHeld(to, holderTag, Holder)
   Holders?.forEach((held) => writeHeld(to, holdersTag, held))
   Waiters?.forEach((held) => writeHeld(to, waitersTag, held))
+  writeField(to, shardsTag, Shards)
   end(to, begun)
 }
 
@@ -237,6 +247,7 @@ const readAny: Codec["readResponse"] = (message) => {
     if (tag === holderTag) response["Holder"] = readHeld(fields)
     else if (tag === holdersTag) response.Holders?.push(readHeld(fields))
     else if (tag === waitersTag) response.Waiters?.push(readHeld(fields))
+    else if (tag === shardsTag) response["Shards"] = fields.text()
     else return false
     return true
   }

@@ -19,6 +19,7 @@ const rareFields = (request: Request): string =>
   textField("Identity", request.Identity && Redacted.value(request.Identity)) +
   textField("Heir", request.Heir) +
   textField("Session", request.Session) +
+  textField("Shards", request.Shards) +
   textField("Limit", request.Limit) +
   textField("Weight", request.Weight) +
   textField("Revision", request.Revision)
@@ -89,7 +90,7 @@ export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result
       )
       : Result.succeed(received))
 
-/** A request has at most sixteen values of its own; the rest are unknown fields, which are ignored up to this number. */
+/** A request has at most seventeen values of its own; the rest are unknown fields, which are ignored up to this number. */
 const maxValues = 1000
 
 /** An object of so few characters without another in it has no more values. */

@@ -57,8 +57,12 @@ export type Feature =
   | "permits"
   | "describe"
   | "frames"
+  | "shards"
 
-/** What our server can do beyond the reference, over any way that requests come. Over sockets it also knows `frames`. */
+/**
+ * What our server can do beyond the reference, over any way that requests come. Over sockets it also knows `frames`, and one
+ * that has only its share of the names `shards`.
+ */
 export const features: ReadonlyArray<Feature> = [
   "seq",
   "wait",
@@ -134,6 +138,8 @@ export const Request = Schema.Struct({
   Revision: Schema.optionalKey(Revision),
   /** An extension (`session`), for `Version`: secret bits of the client's, which end its earlier connection. */
   Session: text,
+  /** An extension (`shards`), for `Version`: which server this should be, and of which list: `NAME/DIGEST`. */
+  Shards: text,
   /** What is asked. */
   Action
 })
@@ -200,6 +206,7 @@ export type DescribedWaiter = typeof DescribedWaiter.Type
  * - `Version` the server's name in `ID`
  * - `Conflict` (an extension) the name has another `Limit`, or its holder another `Weight`
  * - `Described` (an extension) what is public of the name
+ * - `WrongShard` (an extension) the server is another than was meant, or one of another list: `Shards` says which
  *
  * With `Seq` in the request each echoes it; then `Locked` has a `Fence`, and
  * `Version` the `Features`, a list with commas between. A server that knows
@@ -216,7 +223,7 @@ export const Response = Schema.Union([
   answer("Corruption", {}),
   answer("BadPayload", {}),
   answer("BadAction", {}),
-  answer("Version", { ID: Schema.String, Features: text }),
+  answer("Version", { ID: Schema.String, Features: text, Shards: text }),
   answer("Conflict", { Limit }),
   answer("Described", {
     Limit: Schema.optionalKey(Limit),
@@ -224,7 +231,8 @@ export const Response = Schema.Union([
     Waiting: Count,
     Waiters: Schema.Array(DescribedWaiter),
     Revision
-  })
+  }),
+  answer("WrongShard", { Shards: Schema.String })
 ]).pipe(Schema.toTaggedUnion("Status"))
 
 /** An answer of the server. */

@@ -13,3 +13,4 @@ export {
 } from "./JsonLines.ts"
 export * from "./Messages.ts"
 export { BadRequest, BadResponse, type Received, type UnknownRequest } from "./reading.ts"
+export * from "./Shards.ts"

@@ -23,7 +23,17 @@ const numberOf = (value: unknown): number =>
   typeof value === "string" && patterns.numeric.test(value) ? Number(value) : NaN
 
 // Most often an ID, a name and what is asked, and of the extensions the number, the time to wait, the fence and the label.
-const rareInRequest = ["DataStore", "Name", "Identity", "Heir", "Session", "Limit", "Weight", "Revision"] as const
+const rareInRequest = [
+  "DataStore",
+  "Name",
+  "Identity",
+  "Heir",
+  "Session",
+  "Shards",
+  "Limit",
+  "Weight",
+  "Revision"
+] as const
 
 /** A request with none of the rare fields, if it is one. */
 export const requestIn = (value: unknown): Request | undefined => {

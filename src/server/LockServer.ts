@@ -24,6 +24,7 @@ import * as Metrics from "./Metrics.ts"
 import * as Mutex from "./Mutex.ts"
 import * as QueuedStore from "./QueuedStore.ts"
 import { Sender } from "./Sender.ts"
+import { Shard } from "./Shard.ts"
 import * as Transition from "./Transition.ts"
 
 /** What the server answers to a request, given the live entry of its name, and what becomes of that entry. Pure. */
@@ -96,6 +97,11 @@ const proving =
     )
   }
 
+/** Whether what a request says does not fit together, or is about a name that another server has. */
+const isUnfit = (request: Request, shard: Shard | undefined): boolean =>
+  !Transition.isWellFormed(request) ||
+  (shard !== undefined && request.Action !== "Version" && shard.shards.of(request.FileName) !== shard.name)
+
 /**
  * Makes a LockServer over a store.
  *
@@ -105,6 +111,7 @@ const proving =
 export const make = Effect.gen(function*() {
   const identities = yield* Identities
   const limits = yield* Limits
+  const shard = yield* Shard
   const { answer, describe, isInOrder, isReady, queue } = yield* QueuedStore.make
   // Of requests that come over no connection, an owner's for a name are in order.
   const order = new KeyedMutex()
@@ -116,9 +123,9 @@ export const make = Effect.gen(function*() {
     sender: Sender | undefined,
     queued: () => void
   ): Answering => {
-    if (isTooMuch(request, principal, limits) || !Transition.isWellFormed(request)) return refused
+    if (isTooMuch(request, principal, limits) || isUnfit(request, shard)) return refused
     const identity = principal?.name
-    if (request.Action === "Version") return Mutex.version(request)
+    if (request.Action === "Version") return Mutex.version(request, shard)
     // To a request that uses no extension it is unknown.
     if (request.Action === "Describe") return request.Seq === undefined ? unknown : describe(request, queued)
     const { Fence, Wait } = request

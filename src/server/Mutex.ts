@@ -4,6 +4,7 @@
 import type { Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import type { Change, Decision, Mutex } from "../store/Store.ts"
+import type { Shard } from "./Shard.ts"
 
 const keep: Change = { _tag: "Keep" }
 const remove: Change = { _tag: "Remove" }
@@ -39,12 +40,19 @@ export const isWellFormed = ({ Action, Expire, Fence, Heir, Session }: Request):
     : Action !== "Lock" || Heir === undefined || Fence !== undefined
 }
 
-/** What the server says of itself; of its features only to a client that uses an extension. */
-export const version = (request: Request): Response => ({
-  Status: "Version",
-  ID: Protocol.serverName,
-  ...(request.Seq === undefined ? {} : { Features: Protocol.features.join(",") })
-})
+/**
+ * What the server says of itself; of its features only to a client that uses an extension. One that has a share of the
+ * names refuses a client that means another server, or another list.
+ */
+export const version = ({ Seq, Shards }: Request, shard: Shard | undefined): Response => {
+  const known = shard?.shards.textOf(shard.name)
+  if (known !== undefined && Shards !== undefined && Shards !== known) return { Status: "WrongShard", Shards: known }
+  const answer = { Status: "Version", ID: Protocol.serverName } as const
+  if (Seq === undefined) return answer
+  return known === undefined
+    ? { ...answer, Features: Protocol.features.join(",") }
+    : { ...answer, Features: [...Protocol.features, "shards"].join(","), Shards: known }
+}
 
 /**
  * What the server answers to a request for a mutex, given the live entry of its name, and what becomes of that entry:

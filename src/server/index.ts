@@ -13,6 +13,8 @@ export * as Identities from "./Identities.ts"
 export * as Limits from "./Limits.ts"
 /** What the requests of one connection have in common. */
 export * as Sender from "./Sender.ts"
+/** Which of several servers this one is. */
+export * as Shard from "./Shard.ts"
 /** Where entries live. */
 export * as Store from "../store/Store.ts"
 /** The metrics of the server. */

@@ -153,10 +153,11 @@ export const layer = (policy: Policy = { seed: 0 }): Layer.Layer<Talker | Faults
     const random = yield* Random.Random.pipe(Random.withSeed(policy.seed))
     const { faults, rates } = switches(policy)
     // A Talker may be an object of a class: a spread would miss what its prototype has, and lose its `this`.
-    const { background, features } = talker
+    const { background, features, featuresOf } = talker
     return Context.make(Talker, {
       talk: faulty(talker, random, rates),
       features,
+      featuresOf: featuresOf?.bind(talker),
       background: background?.bind(talker)
     }).pipe(Context.add(Faults, faults))
   }))

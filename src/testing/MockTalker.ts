@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { labelProblem } from "../client/Options.ts"
-import { InvalidOption, ProtocolError, ServerBusy, type TalkError, TransportError } from "../DlmError.ts"
+import { InvalidOption, ProtocolError, ServerBusy, type TalkError, TransportError, WrongShard } from "../DlmError.ts"
 import { type Request, Response, serverName } from "../protocol/Protocol.ts"
 import { Talker } from "../transport/Talker.ts"
 import * as FreeNames from "./FreeNames.ts"
@@ -53,7 +53,8 @@ const checked = (request: Request, answer: Response): Effect.Effect<Response> =>
 }
 
 const isError = (answer: Response | TalkError): answer is TalkError =>
-  answer instanceof TransportError || answer instanceof ProtocolError || answer instanceof ServerBusy
+  answer instanceof TransportError || answer instanceof ProtocolError || answer instanceof ServerBusy ||
+  answer instanceof WrongShard
 
 const following = (script: ReadonlyArray<Scripted>): Talker["Service"]["talk"] => {
   let asked = 0

@@ -19,7 +19,7 @@ import type { Feature, Request, Response } from "../protocol/Protocol.ts"
 import { Attempt } from "./Attempt.ts"
 import type { Connection } from "./Connection.ts"
 import { exchange } from "./Exchange.ts"
-import { failure, notOfTheProtocol } from "./failure.ts"
+import { failure, notOfTheProtocol, wrongShard } from "./failure.ts"
 import * as Features from "./features.ts"
 import * as Handshake from "./Handshake.ts"
 
@@ -29,6 +29,8 @@ const about = (request: Request, error: TalkError): TalkError =>
     ? failure(request, error.phase, { cause: error.cause, received: error.received })
     : error._tag === "ProtocolError"
     ? notOfTheProtocol(request, error.received)
+    : error._tag === "WrongShard"
+    ? wrongShard(request, error.meant, error.server)
     : error
 
 type Connected = Connection | undefined

@@ -16,7 +16,7 @@ import { beginFrames, frames } from "../protocol/codecs.ts"
 import type { Feature, Request } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import { Connection } from "./Connection.ts"
-import { failure, notOfTheProtocol } from "./failure.ts"
+import { failure, notOfTheProtocol, wrongShard } from "./failure.ts"
 import * as Features from "./features.ts"
 import { firstAnswer, open, type Opened, speaking } from "./Opening.ts"
 
@@ -32,28 +32,38 @@ export interface Options {
   readonly session: string
   /** How to speak: by frames where the server knows them, or by lines in any case. */
   readonly wire: "frames" | "lines"
+  /** Where names are spread over several servers: which this one should be, and of which list. */
+  readonly shard?: string | undefined
 }
 
 // None where the server takes one request for each connection.
 const askFeatures = Effect.fnUntraced(function*(
   opened: Opened,
-  { answerTimeout, openTimeout, session }: Options
+  { answerTimeout, openTimeout, session, shard }: Options
 ): Effect.fn.Return<ReadonlySet<Feature> | undefined, TalkError> {
-  const answer = yield* firstAnswer({ ...version, Seq: "0", Session: session }, opened).pipe(
-    Effect.timeoutOrElse({
-      duration: Duration.min(openTimeout, answerTimeout),
-      orElse: () => Effect.fail(failure(version, "AnswerTimeout"))
-    })
-  )
+  const answer = yield* firstAnswer({ ...version, Seq: "0", Session: session, ...(shard && { Shards: shard }) }, opened)
+    .pipe(
+      Effect.timeoutOrElse({
+        duration: Duration.min(openTimeout, answerTimeout),
+        orElse: () => Effect.fail(failure(version, "AnswerTimeout"))
+      })
+    )
   const received = Protocol.excerpt(JSON.stringify(answer))
   switch (answer.Status) {
     case "Version": {
       const features = Features.named(answer)
+      if (shard !== undefined && (answer.Shards !== shard || !features.has("shards"))) {
+        return yield* wrongShard(version, shard, answer.Shards)
+      }
       return features.has("seq") ? features : undefined
     }
     // So old that it does not know the question.
     case "BadAction":
-      return undefined
+      return shard === undefined ? undefined : yield* wrongShard(version, shard, undefined)
+    case "WrongShard":
+      return yield* shard === undefined
+        ? notOfTheProtocol(version, received)
+        : wrongShard(version, shard, answer.Shards)
     // Too busy to say, which passes.
     case "NO":
       return yield* Effect.fail(failure(version, "Closed", { received }))

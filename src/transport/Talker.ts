@@ -12,10 +12,11 @@ import * as Base64Url from "effect/encoding/Base64Url"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Socket from "effect/socket/Socket"
-import type { TalkError } from "../DlmError.ts"
-import type { Feature, Request, Response } from "../protocol/Protocol.ts"
+import { InvalidOption, type TalkError } from "../DlmError.ts"
+import { type Feature, type Request, type Response, Shards, shardsProblem } from "../protocol/Protocol.ts"
 import * as Background from "./Background.ts"
 import * as Connecting from "./Connecting.ts"
+import * as Sharded from "./Sharded.ts"
 
 /**
  * Sends one request, and gives its answer.
@@ -47,6 +48,8 @@ export class Talker extends Context.Service<Talker, {
    * (`Closed`) without being sent. Asking for the features again then tells what has changed.
    */
   readonly features?: Effect.Effect<ReadonlySet<Feature>, TalkError> | undefined
+  /** The same of the server that has a name, where not all names have one server. Without it, `features` is that. */
+  readonly featuresOf?: ((name: string) => Effect.Effect<ReadonlySet<Feature>, TalkError>) | undefined
   /**
    * Runs, behind its caller, what gives back a lock: a Talker that closes waits for it, at most 5 seconds, and serves
    * requests meanwhile. A Talker that has closed begins nothing any more. Without it such work runs detached.
@@ -113,7 +116,8 @@ export const makeSocket = Effect.fnUntraced(function*(
     openTimeout: Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds"),
     answerTimeout: Duration.fromInputUnsafe(options.answerTimeout ?? "30 seconds"),
     session: yield* drawSession,
-    wire: options.wire ?? "frames"
+    wire: options.wire ?? "frames",
+    shard: yield* Sharded.Shard
   })
   // After the connections, and so released before them: it needs them to the end.
   const background = yield* Background.make
@@ -133,3 +137,65 @@ export const makeSocket = Effect.fnUntraced(function*(
  * @see {@link makeSocket} for what it does with connections
  */
 export const layerSocket = (options: SocketOptions): Layer.Layer<Talker> => Layer.effect(Talker, makeSocket(options))
+
+/** One of several servers that have a share of the names each. */
+export interface ShardServer<E = never, R = never> {
+  /** What it is called in every program that uses these servers: 1 to 64 letters, digits, `.`, `-` and `_`. */
+  readonly name: string
+  /** How to reach it. It is built for this alone, whatever else uses the same layer. */
+  readonly talker: Layer.Layer<Talker, E, R>
+}
+
+/**
+ * Talks to several servers, each of which has a share of the names: see `layerSharded`.
+ *
+ * An empty list, a name that is none, and one that is there twice are an `InvalidOption`.
+ */
+export const makeSharded = Effect.fnUntraced(function*<E = never, R = never>(
+  servers: ReadonlyArray<ShardServer<E, R>>
+): Effect.fn.Return<Talker["Service"], E | InvalidOption, R | Scope.Scope> {
+  const names = servers.map(({ name }) => name)
+  const problem = shardsProblem(names)
+  if (problem !== undefined) return yield* new InvalidOption({ name: "Talker", option: "servers", problem })
+  const shards = new Shards(names)
+  const talkers = yield* Effect.forEach(servers, ({ name, talker }) =>
+    Effect.map(
+      // Afresh: one that others use as well has not said which server it means.
+      Effect.provideService(Layer.build(Layer.fresh(talker)), Sharded.Shard, shards.textOf(name)),
+      (context) => [name, Context.get(context, Talker)] as const
+    ))
+  // After the Talkers, and so released before them: it needs them to the end.
+  const background = yield* Background.make
+  return Talker.of({ ...Sharded.make(shards, new Map(talkers)), background })
+})
+
+/**
+ * Talks to several servers, each of which has a share of the names, for more locks a second than one server can do.
+ *
+ * - A name has one server, by its own text and the servers' names (rendezvous hashing): never by their addresses or their
+ *   order. What is promised of a name is what that server promises.
+ * - A server that cannot be reached takes its names with it: what is asked about them fails, and is never asked of another.
+ *   All other names go on.
+ * - All programs must have the same list. Over sockets each connection tells which server it means and of which list, and
+ *   one to a server that was not started with just that (`dlm serve --shard a --shards a,b,c`) fails with `WrongShard`
+ *   before anything is asked. A Talker without sockets, such as a mock or a LockServer in this process, is not asked.
+ *
+ * `features` are what all servers that answer have in common, `featuresOf` those of the server of a name. A `Version` about
+ * no name (`FileName: ""`) is answered by the first of the list that can be reached.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Lease, Talker } from "effect-dlm"
+ * import { LockServer } from "effect-dlm/server"
+ *
+ * const talker = Talker.layerSharded([
+ *   { name: "a", talker: LockServer.layerTalkerMemory },
+ *   { name: "b", talker: LockServer.layerTalkerMemory }
+ * ])
+ * const program = Effect.log("alone with the file").pipe(Lease.withLock("orders.csv"), Effect.provide(talker))
+ * ```
+ */
+export const layerSharded = <E = never, R = never>(
+  servers: ReadonlyArray<ShardServer<E, R>>
+): Layer.Layer<Talker, E | InvalidOption, R> => Layer.effect(Talker, makeSharded(servers))

@@ -1,7 +1,7 @@
 /**
  * The error of a request that got no answer, and of one that got none of the protocol. Neither shows what is secret.
  */
-import { ProtocolError, TransportError } from "../DlmError.ts"
+import { ProtocolError, TransportError, WrongShard } from "../DlmError.ts"
 import { type Request, withoutSecrets } from "../protocol/Protocol.ts"
 
 /** No answer came to this request. `received` is an excerpt of what did. */
@@ -24,4 +24,13 @@ export const notOfTheProtocol = (request: Request, received: string): ProtocolEr
     name: request.FileName,
     action: request.Action,
     received: withoutSecrets(received, request)
+  })
+
+/** The server is not the one that was meant, by what it says of itself, and so is not asked. */
+export const wrongShard = (request: Request, meant: string, server: string | undefined): WrongShard =>
+  new WrongShard({
+    name: request.FileName,
+    action: request.Action,
+    meant,
+    ...(server === undefined ? {} : { server })
   })

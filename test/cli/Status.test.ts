@@ -11,6 +11,7 @@ const reasons: ReadonlyArray<readonly [DlmError.UnavailableReason, number]> = [
   [new DlmError.UnsupportedAction(about), 76],
   [new DlmError.ForeignOwner(about), 76],
   [new DlmError.FeatureMissing({ name: "a", feature: "heir", server: "" }), 76],
+  [new DlmError.WrongShard({ ...about, meant: "a/5503b8ce8edeb11f" }), 76],
   [new DlmError.Refused(about), 77],
   [new DlmError.InvalidOption({ name: "a", option: "ttl", problem: "must be finite" }), 64],
   [new DlmError.Conflict({ name: "a", asked: "2 permits", present: "3 permits" }), 75],

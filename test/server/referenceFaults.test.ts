@@ -254,7 +254,8 @@ describe("fault 9: the client raises on garbage, loops for ever, and takes anoth
   // What an answer has besides, where it must have more.
   const fieldsOf: Readonly<Record<string, object>> = {
     Conflict: { Limit: "3" },
-    Described: { Holders: [], Waiting: "0", Waiters: [], Revision: "1" }
+    Described: { Holders: [], Waiting: "0", Waiters: [], Revision: "1" },
+    WrongShard: { Shards: "a/5503b8ce8edeb11f" }
   }
 
   const answering = (asked: Array<Protocol.Request>, response: Protocol.Response) =>
@@ -268,7 +269,7 @@ describe("fault 9: the client raises on garbage, loops for ever, and takes anoth
   for (const { action, ask, meaning } of questions) {
     it.effect(`a status that is no answer to ${action} is a typed error, and is not asked for again`, () =>
       Effect.gen(function*() {
-        assert.strictEqual(statuses.length, 13)
+        assert.strictEqual(statuses.length, 14)
         for (const status of statuses) {
           if (meaning.includes(status)) continue
           const asked: Array<Protocol.Request> = []

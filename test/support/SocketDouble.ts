@@ -23,7 +23,7 @@ export interface Double {
 
 const closed = (code: number) => new Socket.SocketError({ reason: new Socket.SocketCloseError({ code }) })
 
-const version: Protocol.Response = { Status: "Version", ID: Protocol.serverName }
+export const version: Protocol.Response = { Status: "Version", ID: Protocol.serverName }
 
 export const make = (
   behaviour: (request: Protocol.Request) => ReadonlyArray<Step>,

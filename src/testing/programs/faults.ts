@@ -86,6 +86,7 @@ export const faulty = (talker: Talker["Service"], faults: Faults, process: numbe
   }
   return {
     ...talker,
+    featuresOf: undefined,
     talk: (request) => Effect.suspend(() => is("deaf") ? Effect.uninterruptible(fateOf(request)) : fateOf(request)),
     features: Effect.suspend(() => {
       if (is("refuse") || is("lose")) return failed(aboutVersion, "OpenFailed")

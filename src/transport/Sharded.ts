@@ -1,0 +1,65 @@
+/**
+ * Several ways to talk, each for a share of the names.
+ *
+ * - The server of a name is asked, and no other, whatever becomes of it: another one knows nothing of who holds the name.
+ * - What one server fails with, its features included, is of no matter to the names of the others.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { TalkError } from "../DlmError.ts"
+import type { Feature, Request, Response, Shards } from "../protocol/Protocol.ts"
+import * as Features from "./features.ts"
+
+/**
+ * Which server a Talker is for, and of which list (`NAME/DIGEST`): one over sockets tells each connection, and uses it only
+ * where the server says the same.
+ */
+export const Shard: Context.Reference<string | undefined> = Context.Reference<string | undefined>(
+  "effect-dlm/transport/Shard",
+  { defaultValue: () => undefined }
+)
+
+type Telling = Effect.Effect<ReadonlySet<Feature>, TalkError>
+
+/** What is needed of the Talker of one server. */
+interface One {
+  readonly talk: (request: Request) => Effect.Effect<Response, TalkError>
+  readonly features?: Telling | undefined
+  readonly featuresOf?: ((name: string) => Telling) | undefined
+  readonly isPrompt?: boolean | undefined
+}
+
+const none: Telling = Effect.succeed(Features.none)
+
+/** Talks to the server of a name by the Talker of that server. Each server of the list has to have one. */
+export const make = (shards: Shards, talkers: ReadonlyMap<string, One>) => {
+  const of = (name: string): One => talkers.get(shards.of(name))!
+  const all = Array.from(talkers.values())
+
+  const ofAny = (request: Request) => {
+    const [first, ...others] = all.map((talker) => Effect.suspend(() => talker.talk(request)))
+    return others.reduce((asked, next) => Effect.catch(asked, () => next), first!)
+  }
+
+  const inCommon: Telling = Effect.suspend(() =>
+    Effect.forEach(all, ({ features }) => Effect.result(features ?? none), { concurrency: "unbounded" })
+  ).pipe(Effect.flatMap((told) => {
+    const known = told.filter(Result.isSuccess).map(({ success }) => success)
+    const [first, ...others] = known
+    return first === undefined
+      ? Effect.fromResult(told[0]!)
+      : Effect.succeed(new Set(Array.from(first).filter((feature) => others.every((other) => other.has(feature)))))
+  }))
+
+  return {
+    isPrompt: all.every(({ isPrompt }) => isPrompt === true),
+    talk: (request: Request): Effect.Effect<Response, TalkError> =>
+      request.Action === "Version" && request.FileName === "" ? ofAny(request) : of(request.FileName).talk(request),
+    features: inCommon,
+    featuresOf: (name: string): Telling => {
+      const talker = of(name)
+      return talker.featuresOf?.(name) ?? talker.features ?? none
+    }
+  }
+}
