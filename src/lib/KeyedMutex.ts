@@ -4,13 +4,19 @@
 import * as Effect from "effect/Effect"
 import { Mutex, Place } from "./Mutex.ts"
 
-/** One mutex for each key that is in use. */
+/**
+ * So many keys have a mutex although nothing runs under them: most come again soon, and a Map from which keys come and go
+ * keeps what it had, until the whole heap is collected.
+ */
+const resting = 64
+
+/** One mutex for each key that is in use, or was lately. */
 export class KeyedMutex {
   private readonly mutexes = new Map<string, Mutex>()
 
   /** Whether an Effect of this key runs. */
   isBusy(key: string): boolean {
-    return this.mutexes.has(key)
+    return this.mutexes.get(key)?.isIdle === false
   }
 
   /** Runs an Effect when all that came before it under that key have ended. */
@@ -46,6 +52,6 @@ export class KeyedMutex {
     const mutex = this.mutexes.get(key)!
     mutex.leave(place)
     // The next runs within `leave`: it may have left by now, and another of the key be inside a mutex of its own.
-    if (mutex.isIdle && this.mutexes.get(key) === mutex) this.mutexes.delete(key)
+    if (mutex.isIdle && this.mutexes.size > resting && this.mutexes.get(key) === mutex) this.mutexes.delete(key)
   }
 }

@@ -50,5 +50,6 @@ export class LinkedMap<A> {
     else place.previous.next = place.next
     if (place.next === undefined) this.tail = place.previous
     else place.next.previous = place.previous
+    place.previous = place.next = undefined
   }
 }

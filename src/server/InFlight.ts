@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type { Received, Request, Response } from "../protocol/Protocol.ts"
+import { Unanswered } from "../transport/Unanswered.ts"
 import { type Answering, isThere } from "./Answering.ts"
 import { busy } from "./Busy.ts"
 import type { Account } from "./ByteBudget.ts"
@@ -23,12 +24,18 @@ export interface Origin extends Account {
 
 const unknown: Response = { Status: "BadAction" }
 
+/** A request, and what works on it. */
+interface Running {
+  readonly fiber: Fiber.Fiber<Response>
+  readonly request: Received
+}
+
 /** The requests of one connection that are worked on. */
 export class InFlight {
   private readonly shared: Shared
   private readonly origin: Origin
   private readonly sender = new Sender()
-  private readonly requests = new Map<Fiber.Fiber<Response>, Received>()
+  private readonly requests = new Unanswered<Running>()
   /** How many of them queue for a lock, or wait for a change: they must not keep from being read what they wait for, such as its unlock. */
   private waiting = 0
 
@@ -60,11 +67,12 @@ export class InFlight {
     const fiber = fork(answering)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return Exit.isSuccess(exit) ? this.origin.answer(request, exit.value) : undefined
-    this.requests.set(fiber, request)
+    const number = this.requests.add({ fiber, request })
     budget.begin(bytes, waits, this.origin)
     if (waits && this.waiting++ === 0) this.origin.setWaiting(true)
     fiber.addObserver((exit) => {
-      const isAnswered = !this.requests.delete(fiber)
+      const isAnswered = this.requests.get(number) === undefined
+      this.requests.delete(number)
       budget.end(bytes, waits, this.origin)
       if (waits && --this.waiting === 0) this.origin.setWaiting(false)
       if (Exit.isSuccess(exit) && !isAnswered) this.origin.answer(request, exit.value)
@@ -83,28 +91,31 @@ export class InFlight {
 
   /** Gives up all requests at once: what waits is withdrawn when this returns, and what the store is asked goes on. */
   interruptAllUnsafe(): void {
-    for (const fiber of Array.from(this.requests.keys())) fiber.interruptUnsafe()
+    for (const fiber of this.fibers(() => true)) fiber.interruptUnsafe()
   }
 
   /** Gives up requests, all or those that wait, and answers them: nobody knows what has become of them. */
   answerUnsafe(which: "All" | "Waiting"): void {
-    for (const [fiber, request] of Array.from(this.requests)) {
+    for (const [number, { fiber, request }] of Array.from(this.requests)) {
       if (which === "Waiting" && !isWaiting(request)) continue
       // It is answered once, whatever becomes of it.
-      this.requests.delete(fiber)
+      this.requests.delete(number)
       this.origin.answer(request, busy)
       fiber.interruptUnsafe()
     }
   }
 
   /** Gives up all requests, for a client that has gone. */
-  readonly interruptAll: Effect.Effect<void> = Effect.suspend(() => Fiber.interruptAll(this.requests.keys()))
+  readonly interruptAll: Effect.Effect<void> = Effect.suspend(() => Fiber.interruptAll(this.fibers(() => true)))
 
   /** Gives up the requests that would have to be waited for. */
-  readonly interruptWaiting: Effect.Effect<void> = Effect.suspend(() => {
-    const waiting = Array.from(this.requests).filter(([, request]) => isWaiting(request))
-    return Fiber.interruptAll(waiting.map(([fiber]) => fiber))
-  })
+  readonly interruptWaiting: Effect.Effect<void> = Effect.suspend(() => Fiber.interruptAll(this.fibers(isWaiting)))
+
+  private fibers(which: (request: Received) => boolean): ReadonlyArray<Fiber.Fiber<Response>> {
+    return Array.from(this.requests, ([, running]) => running).filter(({ request }) => which(request)).map(
+      ({ fiber }) => fiber
+    )
+  }
 }
 
 const isWaiting = ({ Wait }: Received): boolean => Wait !== undefined
