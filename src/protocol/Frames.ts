@@ -225,7 +225,12 @@ const readResponse: Codec["readResponse"] = (message) => {
 const readAny: Codec["readResponse"] = (message) => {
   const fields = new Fields(message)
   const Status = statuses[fields.byte() - 1]
-  const response: { [field: string]: unknown; Holders?: Array<HeldBy>; Waiters?: Array<HeldBy> } = {
+  const response: {
+    [field: string]: unknown
+    Holder?: HeldBy
+    Holders?: Array<HeldBy>
+    Waiters?: Array<HeldBy>
+  } = {
     Seq: String(fields.number()),
     Status
   }
@@ -234,10 +239,12 @@ const readAny: Codec["readResponse"] = (message) => {
     response.Waiters = []
   }
   const other = (tag: number): boolean => {
-    if (tag === holderTag) response["Holder"] = readHeld(fields)
-    else if (tag === holdersTag) response.Holders?.push(readHeld(fields))
-    else if (tag === waitersTag) response.Waiters?.push(readHeld(fields))
-    else return false
+    if (tag !== holderTag && tag !== holdersTag && tag !== waitersTag) return false
+    const held = readHeld(fields)
+    if (tag === holdersTag) response.Holders?.push(held)
+    else if (tag === waitersTag) response.Waiters?.push(held)
+    else if (response.Holder === undefined) response.Holder = held
+    else fields.problem = "Fields"
     return true
   }
   if (fields.more) readFields(fields, responseFields, response, other)

@@ -1,0 +1,32 @@
+/**
+ * The readers of plain messages, held against the schemas: what one reads by hand the schema reads the same.
+ */
+import { assert } from "@effect/vitest"
+import { Redacted, Result, Schema } from "effect"
+import { Protocol } from "effect-dlm/protocol"
+import * as plain from "../../src/protocol/plain.ts"
+
+const decodeRequest = Schema.decodeUnknownResult(Protocol.Request)
+const decodeResponse = Schema.decodeUnknownResult(Protocol.Response)
+
+/** What can be compared: a secret is hidden, and no number of the protocol tells -0 from 0. */
+export const comparable = (request: Protocol.Received): object => ({
+  ...request,
+  Expire: request.Expire + 0,
+  ...(request.Wait === undefined ? {} : { Wait: request.Wait + 0 }),
+  ...(request.Identity === undefined ? {} : { Identity: Redacted.value(request.Identity) })
+})
+
+/** Fails where a value is read by hand, and not so by its schema. Says whether it was read by hand, as what. */
+export const readPlainly = (value: unknown): "Request" | "Answer" | undefined => {
+  const request = plain.requestIn(value)
+  if (request !== undefined) {
+    assert.deepStrictEqual(comparable(request), comparable(Result.getOrThrow(decodeRequest(value))))
+    return "Request"
+  }
+  const answer = plain.answerIn(value)
+  if (answer === undefined) return undefined
+  const { Seq, response } = answer
+  assert.deepStrictEqual({ ...response, Seq }, Result.getOrThrow(decodeResponse(value)))
+  return "Answer"
+}
