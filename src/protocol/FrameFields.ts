@@ -91,7 +91,6 @@ export class Fields {
     const length = this.length()
     const from = this.at
     const to = this.at = from + length
-    // mutant: frame-text-is-utf8
     return this.ascii(from, to) ?? this.utf8(from, to)
   }
 
