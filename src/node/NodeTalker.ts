@@ -6,6 +6,7 @@ import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import type * as Tls from "node:tls"
 import { InvalidOption } from "../DlmError.ts"
 import { DurationText } from "../lib/DurationText.ts"
@@ -86,12 +87,18 @@ export const layerTls = (
     return Talker.layerSocket({ ...options, connect: NodeSocket.makeTls({ ...tls, ...to }) })
   })).pipe(Layer.merge(NodeClock.layerSuspendAware))
 
-/** The options, from Config: `DLM_HOST`, `DLM_PORT`, `DLM_OPEN_TIMEOUT`, `DLM_ANSWER_TIMEOUT` (such as `5s` or `5 seconds`). */
+const Wire = Schema.Literals(["frames", "lines"])
+
+/**
+ * The options, from Config: `DLM_HOST`, `DLM_PORT`, `DLM_OPEN_TIMEOUT`, `DLM_ANSWER_TIMEOUT` (such as `5s` or `5 seconds`),
+ * and `DLM_WIRE` (`frames` or `lines`). A variable that is something else is a `ConfigError`.
+ */
 export const config: Config.Config<Options> = Config.all({
   host: Config.String("DLM_HOST").pipe(Config.withDefault("127.0.0.1")),
   port: Config.Port("DLM_PORT").pipe(Config.withDefault(defaultPort)),
   openTimeout: Config.schema(DurationText, "DLM_OPEN_TIMEOUT").pipe(Config.withDefault(undefined)),
-  answerTimeout: Config.schema(DurationText, "DLM_ANSWER_TIMEOUT").pipe(Config.withDefault(undefined))
+  answerTimeout: Config.schema(DurationText, "DLM_ANSWER_TIMEOUT").pipe(Config.withDefault(undefined)),
+  wire: Config.schema(Wire, "DLM_WIRE").pipe(Config.withDefault("frames"))
 })
 
 /** As `layerTls` with what is in the files; as `layer` where no files are named. */
