@@ -30,7 +30,7 @@ const refusedAnswer = (frame: Uint8Array) =>
   })
 
 const unknown = (count: number) =>
-  Buffer.concat(Array.from({ length: count }, (_, i) => byHand.field(12 + i % 200, Buffer.from("x"))))
+  Buffer.concat(Array.from({ length: count }, (_, i) => byHand.field(100 + i % 100, Buffer.from("x"))))
 const label = byHand.field(7, Buffer.from("me"))
 const body = byHand.requestBody(lock)
 
@@ -93,7 +93,7 @@ describe("a frame", () => {
   })
 
   it("of a kind that is not known is no action, once its fields are right", () => {
-    for (const kind of [0, 9, 128, 255]) {
+    for (const kind of [0, 100, 255]) {
       const read = asked(withBytes(0, Buffer.of(kind)))
       assert.isTrue(typeof read === "object" && read.Action === undefined && read.Seq === "7")
       assert.strictEqual(asked(Buffer.concat([withBytes(0, Buffer.of(kind)), label, label])), "BadPayload Fields 7")
@@ -170,7 +170,7 @@ describe("a frame of an answer", () => {
 
   it("passes over who holds and waits where its kind has none of them, and what it does not know", () => {
     const locked = { Status: "Locked", Seq: "7", ID: "A", Fence: "1" }
-    for (const tag of [8, 9, 10, 11, 99]) {
+    for (const tag of [8, 9, 10, 99]) {
       const other = byHand.field(tag, Buffer.concat([byHand.field(2, Buffer.from("5")), unknown(3)]))
       assert.deepStrictEqual(read(more(locked, other)), read(byHand.answer(locked)))
       assert.deepStrictEqual(
@@ -204,7 +204,7 @@ describe("a frame of an answer", () => {
   })
 
   it("of a kind that is not known, or without what its kind needs, is none", () => {
-    for (const kind of [0, 14, 255]) {
+    for (const kind of [0, 100, 255]) {
       const frame = byHand.answer({ Status: "NO", Seq: "7" })
       frame[4] = kind
       assert.strictEqual(refusedAnswer(frame), "Fields")

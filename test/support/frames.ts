@@ -10,10 +10,10 @@ export const statuses = [
 ].flat()
 
 /** The tags of what may be in a request, in an answer, and of a holder or a waiter, from 1. */
-const ofRequests = "DataStore Name Identity Wait Fence Heir Label Session Limit Weight Revision".split(" ")
-const ofAnswers = ["ID", "Fence", "Waiting", "DataStore", "Features", "Limit", "Revision"]
-const ofHolders = ["Label", "Since", "ExpiresIn", "Weight", "Fence"]
-const nested: Record<number, string> = { 8: "Holder", 9: "Holders", 10: "Waiters" }
+export const ofRequests = "DataStore Name Identity Wait Fence Heir Label Session Limit Weight Revision".split(" ")
+export const ofAnswers = ["ID", "Fence", "Waiting", "DataStore", "Features", "Limit", "Revision"]
+export const ofHolders = ["Label", "Since", "ExpiresIn", "Weight", "Fence"]
+export const nested: Record<number, string> = { 8: "Holder", 9: "Holders", 10: "Waiters" }
 
 export type Value = Readonly<Record<string, unknown>>
 
