@@ -1,10 +1,10 @@
 /**
  * The readers of plain messages, held against the schemas: what one reads by hand the schema reads the same.
  */
-import { assert } from "@effect/vitest"
 import { Redacted, Result, Schema } from "effect"
-import { Protocol } from "effect-dlm/protocol"
+import { deepStrictEqual } from "node:assert"
 import * as plain from "../../src/protocol/plain.ts"
+import * as Protocol from "../../src/protocol/Protocol.ts"
 
 const decodeRequest = Schema.decodeUnknownResult(Protocol.Request)
 const decodeResponse = Schema.decodeUnknownResult(Protocol.Response)
@@ -21,13 +21,13 @@ export const comparable = (request: Protocol.Received): object => ({
 export const readPlainly = (value: unknown): "Request" | "Answer" | undefined => {
   const request = plain.requestIn(value)
   if (request !== undefined) {
-    assert.deepStrictEqual(comparable(request), comparable(Result.getOrThrow(decodeRequest(value))))
+    deepStrictEqual(comparable(request), comparable(Result.getOrThrow(decodeRequest(value))))
     return "Request"
   }
   const answer = plain.answerIn(value)
   if (answer === undefined) return undefined
   const { Seq, response } = answer
   const { Seq: number, ...decoded } = Result.getOrThrow(decodeResponse(value))
-  assert.deepStrictEqual<unknown>([Seq, response], [number, decoded])
+  deepStrictEqual([Seq, response], [number, decoded])
   return "Answer"
 }
