@@ -576,6 +576,8 @@ const makePlain = (name: string, options: Options): Effect.Effect<PlainLocker, I
 
 const idProblem = (id: unknown): string | undefined => {
   if (typeof id !== "string") return "must be a string"
+  // In frames two such owners would be one.
+  if (!id.isWellFormed()) return "must be whole text: half of a character stands alone in it"
   return id === "" ? "must not be empty. Leave it out for an owner of its own" : undefined
 }
 

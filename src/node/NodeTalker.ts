@@ -6,6 +6,7 @@ import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import type * as Tls from "node:tls"
 import { InvalidOption } from "../DlmError.ts"
 import { DurationText } from "../lib/DurationText.ts"
@@ -99,6 +100,8 @@ export const layerTls = (
     return Talker.layerSocket({ ...options, connect: NodeSocket.makeTls({ ...tls, ...to }) })
   })).pipe(Layer.merge(NodeClock.layerSuspendAware))
 
+const Wire = Schema.Literals(["frames", "lines"])
+
 /**
  * Talks to several servers over TCP or TLS, each of which has a share of the names: see `Talker.layerSharded`. No server, and
  * a name that is none, are an `InvalidOption`.
@@ -128,15 +131,17 @@ export const layerSharded = (
   ).pipe(Layer.merge(NodeClock.layerSuspendAware))
 
 /**
- * The options, from Config: `DLM_HOST`, `DLM_PORT`, `DLM_OPEN_TIMEOUT`, `DLM_ANSWER_TIMEOUT` (such as `5s` or `5 seconds`), and
- * `DLM_SERVERS` (such as `a=10.0.0.1:37373,b=10.0.0.2:37373`).
+ * The options, from Config: `DLM_HOST`, `DLM_PORT`, `DLM_OPEN_TIMEOUT`, `DLM_ANSWER_TIMEOUT` (such as `5s` or `5 seconds`),
+ * `DLM_WIRE` (`frames` or `lines`), and `DLM_SERVERS` (such as `a=10.0.0.1:37373,b=10.0.0.2:37373`). A variable that is
+ * something else is a `ConfigError`.
  */
 export const config: Config.Config<ConfigOptions> = Config.all({
   servers: Config.schema(ServersText, "DLM_SERVERS").pipe(Config.withDefault(undefined)),
   host: Config.String("DLM_HOST").pipe(Config.withDefault("127.0.0.1")),
   port: Config.schema(portText(1), "DLM_PORT").pipe(Config.withDefault(defaultPort)),
   openTimeout: Config.schema(DurationText, "DLM_OPEN_TIMEOUT").pipe(Config.withDefault(undefined)),
-  answerTimeout: Config.schema(DurationText, "DLM_ANSWER_TIMEOUT").pipe(Config.withDefault(undefined))
+  answerTimeout: Config.schema(DurationText, "DLM_ANSWER_TIMEOUT").pipe(Config.withDefault(undefined)),
+  wire: Config.schema(Wire, "DLM_WIRE").pipe(Config.withDefault("frames"))
 })
 
 /** As `layerTls` with what is in the files; as `layer` where no files are named; as `layerSharded` with `servers`. */

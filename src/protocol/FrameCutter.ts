@@ -70,6 +70,7 @@ export class FrameCutter implements Cutter {
     if (unfinished.size < wanted) return end
     if (!isLengthKnown) return this.keep(chunk, end, frames)
     if (isTooLong) this.abandon()
+    // mutant: frame-in-parts
     else frames.push(unfinished.take().subarray(lengthBytes))
     return end
   }

@@ -73,9 +73,12 @@ export class Fields {
     return this.has(1) ? this.bytes[this.at++]! : 0
   }
 
-  /** A whole number of eight bytes. */
+  /** A whole number of eight bytes. One that cannot be told exactly is wrong: its answer would have another number. */
   number(): number {
-    return this.has(8) ? this.uint32() + this.uint32() * 2 ** 32 : 0
+    const number = this.has(8) ? this.uint32() + this.uint32() * 2 ** 32 : 0
+    if (number <= Number.MAX_SAFE_INTEGER) return number
+    this.problem = "Fields"
+    return 0
   }
 
   float(): number {
@@ -88,7 +91,6 @@ export class Fields {
     const length = this.length()
     const from = this.at
     const to = this.at = from + length
-    // mutant: frame-text-is-utf8
     return this.ascii(from, to) ?? this.utf8(from, to)
   }
 

@@ -52,11 +52,10 @@ const requestFields = [
   "Revision",
   "Shards"
 ] as const
-const responseFields = ["ID", "Fence", "Waiting", "DataStore", "Features", "Limit", "Revision"] as const
-const holderTag = 8
-const holdersTag = 9
-const waitersTag = 10
-const shardsTag = 11
+const responseFields = ["ID", "Fence", "Waiting", "DataStore", "Features", "Limit", "Revision", "Shards"] as const
+const holderTag = 9
+const holdersTag = 10
+const waitersTag = 11
 const heldFields = ["Label", "Since", "ExpiresIn", "Weight", "Fence"] as const
 
 /** Kind, number, and time to live. */
@@ -129,7 +128,6 @@ const writeHeld = (to: Bytes, tag: number, held: Held): void => {
 type Answered =
   & { readonly [K in typeof responseFields[number]]?: string | undefined }
   & {
-    readonly Shards?: string
     readonly Holder?: Held
     readonly Holders?: ReadonlyArray<Held>
     readonly Waiters?: ReadonlyArray<Held>
@@ -137,8 +135,8 @@ type Answered =
 
 const writeResponse = (response: Response, Seq: string | undefined, to: Bytes): void => {
   const answered = response as Answered
-  const { Holder, Holders, Shards, Waiters } = answered
-  let room = fieldRoom(Shards)
+  const { Holder, Holders, Waiters } = answered
+  let room = 0
   for (const field of responseFields) room += fieldRoom(answered[field])
   if (Holder !== undefined) room += heldRoom(Holder)
   if (Holders !== undefined) room += Holders.reduce((sum, held) => sum + heldRoom(held), 0)
@@ -148,7 +146,6 @@ const writeResponse = (response: Response, Seq: string | undefined, to: Bytes): 
   if (Holder !== undefined) writeHeld(to, holderTag, Holder)
   Holders?.forEach((held) => writeHeld(to, holdersTag, held))
   Waiters?.forEach((held) => writeHeld(to, waitersTag, held))
-  writeField(to, shardsTag, Shards)
   end(to, begun)
 }
 
@@ -235,7 +232,12 @@ const readResponse: Codec["readResponse"] = (message) => {
 const readAny: Codec["readResponse"] = (message) => {
   const fields = new Fields(message)
   const Status = statuses[fields.byte() - 1]
-  const response: { [field: string]: unknown; Holders?: Array<HeldBy>; Waiters?: Array<HeldBy> } = {
+  const response: {
+    [field: string]: unknown
+    Holder?: HeldBy
+    Holders?: Array<HeldBy>
+    Waiters?: Array<HeldBy>
+  } = {
     Seq: String(fields.number()),
     Status
   }
@@ -244,11 +246,12 @@ const readAny: Codec["readResponse"] = (message) => {
     response.Waiters = []
   }
   const other = (tag: number): boolean => {
-    if (tag === holderTag) response["Holder"] = readHeld(fields)
-    else if (tag === holdersTag) response.Holders?.push(readHeld(fields))
-    else if (tag === waitersTag) response.Waiters?.push(readHeld(fields))
-    else if (tag === shardsTag) response["Shards"] = fields.text()
-    else return false
+    if (tag !== holderTag && tag !== holdersTag && tag !== waitersTag) return false
+    const held = readHeld(fields)
+    if (tag === holdersTag) response.Holders?.push(held)
+    else if (tag === waitersTag) response.Waiters?.push(held)
+    else if (response.Holder === undefined) response.Holder = held
+    else fields.problem = "Fields"
     return true
   }
   if (fields.more) readFields(fields, responseFields, response, other)

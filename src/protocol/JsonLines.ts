@@ -51,6 +51,8 @@ export const encodeResponse = (response: Response): Uint8Array => Wire.encodeLin
  */
 export const seqOfBeginning = (json: string): string | undefined => /^\{"Seq":"([^"\\]{0,32})"/.exec(json)?.[1]
 
+const lossyUtf8 = new TextDecoder("utf-8", { ignoreBOM: true })
+
 const parseJson = (json: string): Result.Result<unknown, unknown> =>
   Result.try({ try: (): unknown => JSON.parse(json), catch: (cause) => cause })
 
@@ -164,7 +166,8 @@ export const lines: Codec = {
   readResponse: readLine,
   excerpt,
   seqOfBeginning: (beginning) => {
-    const json = Wire.decodeLine(beginning.subarray(0, beginning.length & ~1))
-    return Result.isSuccess(json) ? seqOfBeginning(json.success) : undefined
+    const bytes = Wire.decodeBytes(beginning.subarray(0, beginning.length & ~1))
+    // It may end in the middle of a character, which is behind the number then.
+    return Result.isSuccess(bytes) ? seqOfBeginning(lossyUtf8.decode(bytes.success)) : undefined
   }
 }

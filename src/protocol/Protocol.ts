@@ -2,6 +2,7 @@
  * The JackrabbitDLM protocol: its messages, and how they are read and written.
  */
 export * from "./excerpt.ts"
+/** Messages as lines. */
 export {
   decodeReceived,
   decodeRequest,
@@ -12,5 +13,6 @@ export {
   stringifyRequest
 } from "./JsonLines.ts"
 export * from "./Messages.ts"
+/** What was read, and why something is no message. */
 export { BadRequest, BadResponse, type Received, type UnknownRequest } from "./reading.ts"
 export * from "./Shards.ts"

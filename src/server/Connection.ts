@@ -53,10 +53,6 @@ const asReference = (received: Protocol.Received): Protocol.Received => {
   return unknown
 }
 
-// They are of the connection, and not of what answers.
-const withFrames = (version: Extract<Protocol.Response, { readonly Status: "Version" }>): Protocol.Response =>
-  version.Features === undefined ? version : { ...version, Features: `${version.Features},frames` }
-
 type Pull = Effect.Effect<NonEmptyReadonlyArray<Uint8Array>, Socket.SocketError>
 
 /** What the server keeps of one connection, and does with it. */
@@ -71,6 +67,7 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
   private readonly writer: Socket.Writer
   /** How the client speaks: by lines, until it says otherwise. */
   private codec: Codec = lines
+  private hasOfferedFrames = false
   private cutter: Cutter
   private readonly inFlight: InFlight
   private readonly answers = new Outbox()
@@ -121,7 +118,7 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
     }
     // Before it is answered: what comes after the answer finds nothing of the earlier connection.
     if (request.Session !== undefined && response.Status === "Version") this.beginSession(request.Session)
-    this.reply(request.Seq, response.Status === "Version" ? withFrames(response) : response)
+    this.reply(request.Seq, response.Status === "Version" ? this.offerFrames(response) : response)
   }
 
   setWaiting(waits: boolean): void {
@@ -161,6 +158,13 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
   requestEnded(): void {
     this.makeRoom?.()
     this.endIfDone()
+  }
+
+  // They are of the connection, and not of what answers.
+  private offerFrames(version: Extract<Protocol.Response, { readonly Status: "Version" }>): Protocol.Response {
+    if (version.Features === undefined) return version
+    this.hasOfferedFrames = true
+    return { ...version, Features: `${version.Features},frames` }
   }
 
   private beginSession(secret: string): void {
@@ -306,10 +310,13 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
     )
   }
 
-  /** A client that has all its answers may say, where a line would begin, that frames follow. No line begins so. */
+  /**
+   * A client that knows of frames, and has all its answers, may say where a line would begin that frames follow. No line
+   * begins so; another protocol may, and gets no frames.
+   */
   private messagesIn(chunk: Uint8Array): Array<Uint8Array> {
     const isBeginning = chunk[0] === beginFrames && this.codec === lines && this.cutter.pendingBytes === 0
-    if (!isBeginning || !this.inFlight.isEmpty) return this.cutter.push(chunk)
+    if (!isBeginning || !this.hasOfferedFrames || !this.inFlight.isEmpty) return this.cutter.push(chunk)
     this.codec = frames
     this.cutter = frames.cutter(this.cutter.maxBytes)
     return this.cutter.push(chunk.subarray(1))

@@ -185,6 +185,7 @@ describe("a mistake is told by its name, and asks nothing of a server:", () => {
     ["no name", undefined, {}, "name"],
     ["an empty id", "a", { id: "" }, "id"],
     ["an id that is no text", "a", { id: 7 }, "id"],
+    ["an id with half of a character", "a", { id: "\ud800" }, "id"],
     ["a ttl of nothing", "a", { ttl: 0 }, "ttl"],
     ["a ttl that is misspelt", "a", { ttl: "soon" }, "ttl"],
     ["a label that is too long", "a", { label: "x".repeat(257) }, "label"],

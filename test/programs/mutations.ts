@@ -343,7 +343,7 @@ export const mutations: ReadonlyArray<ProgramMutation> = [
   {
     name: "a plain lock in doubt is not given back",
     mark: "plain-grant-is-withdrawn",
-    part: "this.withdraw(owner, asking)",
+    part: "this.withdraw(owner, over)",
     by: "Effect.void"
   },
   {

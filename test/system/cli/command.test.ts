@@ -354,6 +354,8 @@ layer(services, live)("K9: variables and flags", (it) => {
       }
       assertFails(yield* run({ DLM_ANSWER_TIMEOUT: "soon" }), 64, /DLM_ANSWER_TIMEOUT/)
       assertFails(yield* run({ DLM_TTL: "soon" }), 64, /DLM_TTL|--ttl/)
+      for (const wire of ["lines", "frames"]) assertPrints(yield* run({ DLM_WIRE: wire }), "ran\n")
+      assertFails(yield* run({ DLM_WIRE: "json" }), 64, /DLM_WIRE/)
       // They count: another's lock is not waited for, and a long time to live is refused.
       yield* (yield* server.locker("spelt", "another")).lock
       assertFails(yield* run({ DLM_WAIT: "0" }), 75, /was not free/)

@@ -7,21 +7,22 @@
  * is killed, or its input ends.
  */
 import * as Net from "node:net"
+import * as byHand from "../../support/frames.ts"
 import * as codec from "./codec.ts"
 
 /** What each of the connections does. */
 export type Kind =
-  /** It sends a byte of a line each second. */
+  /** It sends a byte of a message each second. */
   | "Slow"
   /** It has asked once, and says nothing more. */
   | "Idle"
   /** It is reset in the middle of a line, and another comes. */
   | "Reset"
-  /** It sends as much as it can, without a newline. */
+  /** It sends as much as it can, of a message that never ends. */
   | "Endless"
-  /** It sends as many lines as it can, which are no requests. */
+  /** It sends as many messages as it can, which are no requests. */
   | "Lines"
-  /** It sends as much of a line as is allowed, and no end. */
+  /** It sends as much of a message as is allowed, and no end. */
   | "Unfinished"
   /** It asks for data as often as it can, and takes none. */
   | "Deaf"
@@ -32,6 +33,8 @@ export interface Options {
   readonly port: number
   readonly kind: Kind
   readonly count: number
+  /** By what they speak, once they have asked for the version. By default lines. */
+  readonly wire?: "lines" | "frames"
   /** Where they come from, in turn. By default 127.0.0.1. */
   readonly addresses?: ReadonlyArray<string>
   /** How many connections there may be altogether. By default there is no end. */
@@ -45,6 +48,10 @@ const lifetime = 5000
 const betweenResets = 20
 
 const seq = (fields: object) => codec.line({ Seq: "1", ...fields })
+const frame = (fields: object) => byHand.request({ Seq: "1", ...fields })
+
+const version = seq({ ID: "idle", FileName: "", Action: "Version", Expire: "0" })
+const beginFrames = Buffer.of(0)
 
 /** What an anonymous client may send of one line, less a little, since one byte more is answered. */
 const almostALine = 65_000
@@ -52,9 +59,14 @@ const almostALine = 65_000
 let waiter = 0
 const garbage = Buffer.alloc(64 * 1024, "a")
 const lines = Buffer.alloc(64 * 1024, `${"a".repeat(63)}\n`)
+/** Frames with a number, so that their connection goes on, and nothing else. */
+const emptyFrames = Buffer.alloc(13 * 5000, byHand.part(Buffer.of(1, 1, 0, 0, 0, 0, 0, 0, 0)))
+const uint32 = (value: number) => Buffer.of(value, value >>> 8, value >>> 16, value >>> 24)
 const about = { FileName: "deaf", Expire: "3000" }
 
-const behave = (kind: Kind, socket: Net.Socket): void => {
+const behave = ({ kind, wire }: Options, socket: Net.Socket): void => {
+  const isFramed = wire === "frames"
+  const message = isFramed ? frame : seq
   const keepSending = (bytes: Buffer) => {
     const more = () => {
       while (!socket.destroyed && socket.write(bytes));
@@ -69,42 +81,55 @@ const behave = (kind: Kind, socket: Net.Socket): void => {
       return
     }
     case "Idle":
-      return void socket.write(seq({ ID: "idle", FileName: "", Action: "Version", Expire: "0" }))
+      return void socket.write(message({ ID: "idle", FileName: "", Action: "Version", Expire: "0" }))
     case "Reset":
       return void socket.write(garbage.subarray(0, 100), () => socket.resetAndDestroy())
     case "Endless":
+      if (isFramed) socket.write(uint32(2 ** 32 - 1))
       return keepSending(garbage)
     case "Lines":
-      return keepSending(lines)
+      return keepSending(isFramed ? emptyFrames : lines)
     case "Unfinished":
+      if (isFramed) socket.write(uint32(almostALine + 100))
       return void socket.write(garbage.subarray(0, almostALine))
     case "Waiting": {
       const wanted = { FileName: "wanted", Action: "Lock", Expire: "3000" }
-      socket.write(seq({ ...wanted, ID: "holder" }))
-      const all = Array.from({ length: 1500 }, () => seq({ ...wanted, ID: `waiter ${waiter++}`, Wait: "3600000" }))
+      socket.write(message({ ...wanted, ID: "holder" }))
+      const all = Array.from({ length: 1500 }, () => message({ ...wanted, ID: `waiter ${waiter++}`, Wait: "3600000" }))
       return void socket.write(Buffer.concat(all))
     }
     case "Deaf": {
       socket.pause()
       const mine = { ...about, ID: "deaf" }
-      socket.write(seq({ ...mine, Action: "Put", DataStore: "x".repeat(16_384) }))
-      return keepSending(Buffer.concat(Array.from({ length: 200 }, () => seq({ ...mine, Action: "Get" }))))
+      socket.write(message({ ...mine, Action: "Put", DataStore: "x".repeat(16_384) }))
+      return keepSending(Buffer.concat(Array.from({ length: 200 }, () => message({ ...mine, Action: "Get" }))))
     }
   }
 }
 
-const attack = ({ addresses = ["127.0.0.1"], count, kind, port, total = Infinity }: Options): void => {
+/** Speaks frames, once the server has offered them. */
+const framed = (socket: Net.Socket, then: () => void): void => {
+  socket.write(version)
+  socket.once("data", () => {
+    socket.write(beginFrames)
+    then()
+  })
+}
+
+const attack = (options: Options): void => {
+  const { addresses = ["127.0.0.1"], count, kind, port, total = Infinity, wire } = options
   let made = 0
   let waiting = count
   const begin = () => {
     if (made >= total) return
     const localAddress = addresses[made++ % addresses.length]!
     const socket = Net.connect({ host: "127.0.0.1", port, localAddress, noDelay: true })
-    if (kind !== "Deaf") socket.on("data", () => {})
+    if (kind !== "Deaf" || wire === "frames") socket.on("data", () => {})
     socket.on("error", () => {})
     socket.once("connect", () => {
       if (--waiting === 0) console.log("ready")
-      behave(kind, socket)
+      if (wire === "frames") framed(socket, () => behave(options, socket))
+      else behave(options, socket)
     })
     socket.once("close", () => setTimeout(begin, kind === "Reset" ? betweenResets : 0))
   }

@@ -17,22 +17,26 @@ const MiB = 1024 * 1024
 const maxEach = 8 * MiB
 
 describe("clients that never take their answers", () => {
-  it.live("are cut, and take no more memory than the limits say", () =>
-    Effect.gen(function*() {
-      const { atFirst, before, descriptors, lives, peak, port } = yield* usedServer({ writeTimeout: 1000 })
-      yield* Effect.scoped(Effect.gen(function*() {
-        const { live } = yield* attackers({ port, kind: "Deaf", count: clients, total: clients })
-        // All of them, and only by the server: the attackers never end.
-        yield* until("the server has cut them", () => descriptors() === atFirst)
-        assert.isTrue(live() && lives())
-        yield* roundTrips(port, 100)
-      }))
-      const each = (peak() - before) / clients
-      report("hostile-deaf", { section: "Hostile input", file: import.meta.filename }, [{
-        what: `memory of the server for each of ${clients} clients that take no answer, MiB`,
-        figure: (each / MiB).toFixed(2),
-        goal: `<= ${maxEach / MiB}`
-      }])
-      atMostTwice(each, maxEach, "memory for each client, bytes")
-    }), 300_000)
+  it.live.each(["lines", "frames"] as const)(
+    "are cut, and take no more memory than the limits say: %s",
+    (wire) =>
+      Effect.gen(function*() {
+        const { atFirst, before, descriptors, lives, peak, port } = yield* usedServer({ writeTimeout: 1000 })
+        yield* Effect.scoped(Effect.gen(function*() {
+          const { live } = yield* attackers({ port, kind: "Deaf", wire, count: clients, total: clients })
+          // All of them, and only by the server: the attackers never end.
+          yield* until("the server has cut them", () => descriptors() === atFirst)
+          assert.isTrue(live() && lives())
+          yield* roundTrips(port, 100)
+        }))
+        const each = (peak() - before) / clients
+        report(`hostile-deaf-${wire}`, { section: "Hostile input", file: import.meta.filename }, [{
+          what: `memory of the server for each of ${clients} clients that take no answer, by ${wire}, MiB`,
+          figure: (each / MiB).toFixed(2),
+          goal: `<= ${maxEach / MiB}`
+        }])
+        atMostTwice(each, maxEach, "memory for each client, bytes")
+      }),
+    300_000
+  )
 })

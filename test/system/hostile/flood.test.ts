@@ -29,7 +29,22 @@ const floods: ReadonlyArray<readonly [what: string, Omit<Attack.Options, "port">
   ["answers that are not taken, one address", { kind: "Deaf", count: 250, addresses: one }],
   ["answers that are not taken, four addresses", { kind: "Deaf", count: 1000, addresses: several }],
   ["waiting for a lock, one address", { kind: "Waiting", count: 250, addresses: one }],
-  ["waiting for a lock, four addresses", { kind: "Waiting", count: 1000, addresses: several }]
+  ["waiting for a lock, four addresses", { kind: "Waiting", count: 1000, addresses: several }],
+  ["frames without an end, four addresses", { kind: "Endless", wire: "frames", count: 1000, addresses: several }],
+  ["frames that are no requests, four addresses", { kind: "Lines", wire: "frames", count: 1000, addresses: several }],
+  ["64 KiB of a frame and no end, four addresses", {
+    kind: "Unfinished",
+    wire: "frames",
+    count: 1000,
+    addresses: several
+  }],
+  ["frames whose answers are not taken, four addresses", {
+    kind: "Deaf",
+    wire: "frames",
+    count: 1000,
+    addresses: several
+  }],
+  ["waiting for a lock by frames, four addresses", { kind: "Waiting", wire: "frames", count: 1000, addresses: several }]
 ]
 
 const inMiB = (bytes: number) => (bytes / 1024 / 1024).toFixed(1)

@@ -64,11 +64,11 @@ const regressions = fs.readFileSync(path.join(import.meta.dirname, "regressions.
   .map((line): { readonly why: string } & Finding["input"] => JSON.parse(line))
 
 describe("the fuzzer", () => {
-  for (const { chunks, end, why } of regressions) {
+  for (const { chunks, why, ...as } of regressions) {
     it(`finds nothing wrong any more with ${why}`, async () => {
-      const input = { chunks: chunks.map((chunk) => Buffer.from(chunk, "base64")), end }
+      const input = { ...as, chunks: chunks.map((chunk) => Buffer.from(chunk, "base64")) }
       const target = await makeTarget()
-      for (const through of ["lines", "connection"] as const) {
+      for (const through of ["messages", "connection"] as const) {
         assert.isUndefined(wrong(input, await target[through](input)), through)
       }
       await target.close()
@@ -94,9 +94,15 @@ describe("the fuzzer", () => {
     // They have come everywhere.
     for (const status of [...statuses, "BadAction", "Version"]) {
       assert.isAbove(sum((one) => one.statuses[status] ?? 0), inputs / 10_000, status)
+      assert.isAbove(sum((one) => one.ofFrames[status] ?? 0), inputs / 100_000, `${status}, by frames`)
     }
     report("hostile-fuzz", from, [
       { what: "inputs without a finding", figure: String(sum((one) => one.inputs)), goal: ">= 1000000" },
+      {
+        what: "of them frames",
+        figure: String(sum((one) => Object.values(one.ofFrames).reduce((all, count) => all + count, 0))),
+        goal: "a third"
+      },
       { what: "bytes", figure: String(sum((one) => one.bytes)), goal: "none" },
       { what: "seconds", figure: Math.max(...finished.map((one) => one.seconds)).toFixed(0), goal: "<= 90 in CI" },
       {

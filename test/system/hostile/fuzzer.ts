@@ -7,11 +7,10 @@
  * was before is left out, and so is what it left on the server.
  */
 import { Effect } from "effect"
-import * as codec from "./codec.ts"
 import * as corpus from "./corpus.ts"
 import { type Input, inputsOf } from "./inputs.ts"
 import { makeTarget } from "./target.ts"
-import { wrong } from "./verdict.ts"
+import { firstStatus, wrong } from "./verdict.ts"
 
 export interface Options {
   readonly seed: number
@@ -29,7 +28,7 @@ export interface Finding {
   readonly seed: number
   readonly index: number
   /** Each chunk in base64, as the file of regressions has them. */
-  readonly input: { readonly chunks: ReadonlyArray<string>; readonly end: Input["end"] }
+  readonly input: { readonly wire?: "frames"; readonly chunks: ReadonlyArray<string>; readonly end: Input["end"] }
 }
 
 export interface Finished {
@@ -42,6 +41,8 @@ export interface Finished {
   readonly disturbed: number
   /** How many connections got which answer first. */
   readonly statuses: Record<string, number>
+  /** Of them, those that speak frames. */
+  readonly ofFrames: Record<string, number>
   readonly heapBefore: number
   readonly heapAfter: number
 }
@@ -64,7 +65,7 @@ const warmUp = 20_000
 /** One input of this many goes through the whole server. */
 const wholeEvery = 16
 
-type Through = "connection" | "lines"
+type Through = "connection" | "messages"
 
 /**
  * The least time that it takes on a server of its own, by the clock, or of this thread: the machine is not ours alone.
@@ -91,6 +92,7 @@ export const fuzz = async ({ from = 0, inputs, seed }: Options, report: (report:
   const inputOf = inputsOf(seed, await Effect.runPromise(corpus.sampled(seed, 1000)))
   const target = await makeTarget()
   const statuses: Record<string, number> = {}
+  const ofFrames: Record<string, number> = {}
   const began = process.hrtime.bigint()
   let bytes = 0
   let slowestMillis = 0
@@ -106,7 +108,7 @@ export const fuzz = async ({ from = 0, inputs, seed }: Options, report: (report:
     }
     if (index === from + Math.min(warmUp, Math.floor(inputs / 10))) heapBefore = heapUsed()
     const input = inputOf(index)
-    const through: Through = index % wholeEvery === 0 ? "connection" : "lines"
+    const through: Through = index % wholeEvery === 0 ? "connection" : "messages"
     const outcome = await target[through](input)
     let problem = wrong(input, outcome)
     let { millis } = outcome
@@ -117,23 +119,21 @@ export const fuzz = async ({ from = 0, inputs, seed }: Options, report: (report:
     }
     if (problem !== undefined) {
       const chunks = input.chunks.map((chunk) => Buffer.from(chunk).toString("base64"))
-      return report({ problem, seed, index, input: { chunks, end: input.end } })
+      return report({ problem, seed, index, input: { ...input, chunks } })
     }
     slowestMillis = Math.max(slowestMillis, millis)
     bytes += input.chunks.reduce((sum, { length }) => sum + length, 0)
-    const status = /"Status":"(\w+)"/.exec(firstAnswer(outcome.sent))?.[1] ?? "none"
+    const status = firstStatus(input, outcome) ?? "none"
     statuses[status] = (statuses[status] ?? 0) + 1
+    if (input.wire === "frames") ofFrames[status] = (ofFrames[status] ?? 0) + 1
   }
 
   target.advance(lifetimeMillis)
   await new Promise((resolve) => setTimeout(resolve, 10))
   const heapAfter = heapUsed()
   const seconds = Number(process.hrtime.bigint() - began) / 1e9
-  report({ inputs, bytes, seconds, slowestMillis, disturbed, statuses, heapBefore, heapAfter })
+  report({ inputs, bytes, seconds, slowestMillis, disturbed, statuses, ofFrames, heapBefore, heapAfter })
 }
-
-const firstAnswer = (sent: Buffer): string =>
-  JSON.stringify(codec.read(sent.subarray(0, Math.max(0, sent.indexOf(10)))) ?? null)
 
 if (import.meta.main) {
   // Where an error was made is not asked for here, and takes longer than all else together.

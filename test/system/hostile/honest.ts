@@ -28,7 +28,7 @@ export const both = (a: Latency, b: Latency): Latency => ({
 
 const clients = 4
 
-/** Takes a lock and gives it back, again and again, over a few connections, each with a pause between. */
+/** Takes a lock and gives it back, again and again, over a few connections, each with a pause between: frames and lines by turns. */
 export const roundTrips = Effect.fnUntraced(function*(port: number, times: number) {
   const delay = monitorEventLoopDelay({ resolution: 1 })
   const taken: Array<number> = []
@@ -42,7 +42,7 @@ export const roundTrips = Effect.fnUntraced(function*(port: number, times: numbe
         taken.push(Number(process.hrtime.bigint() - began) / 1e6)
         yield* Effect.sleep("4 millis")
       }
-    }).pipe(Effect.provide(NodeTalker.layer({ port })))
+    }).pipe(Effect.provide(NodeTalker.layer({ port, wire: i % 2 === 0 ? "frames" : "lines" })))
   delay.enable()
   yield* Effect.forEach(Array.from({ length: clients }, (_, i) => i), client, { concurrency: "unbounded" })
   delay.disable()

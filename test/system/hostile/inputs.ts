@@ -2,12 +2,15 @@
  * The inputs of the fuzzer: what one connection sends, in which chunks, and how it ends. Each follows from the seed and
  * its number alone.
  */
+import * as byHand from "../../support/frames.ts"
 import { Seeded } from "../../support/random.ts"
 import * as codec from "./codec.ts"
 import * as corpus from "./corpus.ts"
 
 /** What one connection does. */
 export interface Input {
+  /** How it speaks: by lines, unless it says otherwise. What makes it frames comes before the chunks. */
+  readonly wire?: "frames"
   readonly chunks: ReadonlyArray<Uint8Array>
   /** Whether the client ends its side, and takes its answers, or is simply gone. */
   readonly end: "Closed" | "Reset"
@@ -73,9 +76,25 @@ export const inputsOf = (seed: number, sampled: ReadonlyArray<string>) => {
     return Buffer.concat([edited, random.chance(0.1) ? carriageReturn : newline])
   }
 
+  const frame = (random: Seeded): Buffer => {
+    const kind = random.double()
+    if (kind < 0.05) return random.pick(hostileFrames)
+    const body = byHand.requestBody(frameValue(random, valid(random)), kind < 0.2 ? moreOf(random) : undefined)
+    if (kind < 0.55) return byHand.part(body)
+    if (kind < 0.85) return byHand.part(editBytes(random, body, anyByte))
+    return editBytes(random, byHand.part(body), anyByte)
+  }
+
   return (index: number): Input => {
     const random = new Seeded(seed + index * 2 ** 32)
     const kind = random.double()
+    const end = random.chance(0.03) ? "Reset" : "Closed"
+    if (index % framesEvery === 1) {
+      const bytes = kind < 0.001
+        ? longFrame(random)
+        : Buffer.concat(Array.from({ length: kind < 0.25 ? 2 + random.below(5) : 1 }, () => frame(random)))
+      return { wire: "frames", chunks: chunked(random, bytes), end }
+    }
     const bytes = kind < 0.00005
       ? huge(random)
       : kind < 0.001
@@ -83,8 +102,66 @@ export const inputsOf = (seed: number, sampled: ReadonlyArray<string>) => {
       : kind < 0.15
       ? Buffer.concat(Array.from({ length: 2 + random.below(5) }, () => line(random)))
       : line(random)
-    return { chunks: chunked(random, bytes), end: random.chance(0.03) ? "Reset" : "Closed" }
+    return { chunks: chunked(random, bytes), end }
   }
+}
+
+/** One input of so many is of frames. */
+const framesEvery = 3
+
+/** The value of a request as a frame has it: its number is one, and its time too. */
+const frameValue = (random: Seeded, fields: Fields): byHand.Value => {
+  const value = Object.fromEntries(fields.map(([key, json]) => [JSON.parse(key), JSON.parse(json) ?? undefined]))
+  const { Seq } = value
+  return { ...value, Seq: typeof Seq === "string" && /^\d{1,15}$/.test(Seq) ? Seq : String(random.below(10)) }
+}
+
+/** What may follow the fields of a request: what is not known, or known already. */
+const moreOf = (random: Seeded): Buffer => {
+  const text = Buffer.from(String(JSON.parse(random.pick(corpus.texts.slice(0, 20)))))
+  const one = byHand.field(random.below(random.chance(0.5) ? 14 : 256), text)
+  return Buffer.concat(
+    Array.from({ length: random.chance(0.02) ? random.pick([999, 1000, 1001, 3000]) : 1 }, () => one)
+  )
+}
+
+const honestFrame = { Seq: "1", ID: "A", FileName: "f", Action: "Lock", Expire: 30 }
+const uint32 = (value: number) => Buffer.of(value, value >>> 8, value >>> 16, value >>> 24)
+const withDouble = (value: number) => byHand.request({ ...honestFrame, Expire: value })
+const withNumber = (value: bigint) => byHand.request({ ...honestFrame, Seq: String(value) })
+
+/** Frames that a hand has thought of. */
+const hostileFrames: ReadonlyArray<Buffer> = [
+  ...[0, 1, 8, 9, 16, 24, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1].flatMap((length) => [
+    uint32(length),
+    Buffer.concat([uint32(length), byHand.requestBody(honestFrame)])
+  ]),
+  ...[NaN, Infinity, -Infinity, -0, 5e-324, 1.7976931348623157e308, -1, 0].map(withDouble),
+  ...[0n, 2n ** 53n - 1n, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n].map(withNumber),
+  Buffer.of(0),
+  Buffer.alloc(1000),
+  Buffer.alloc(1000, 0xff),
+  codec.line({ Seq: "1", ID: "A", FileName: "f", Action: "Lock", Expire: "30" }),
+  byHand.request(honestFrame, byHand.field(7, Buffer.of(0xff))),
+  byHand.request(honestFrame, Buffer.concat([byHand.field(5, Buffer.from("1")), byHand.field(5, Buffer.from("1"))])),
+  byHand.answer({ Status: "Locked", ID: "A", Fence: "1", Seq: "1" })
+]
+
+/** A frame near the bound for a client that has proved nothing, or far above; or one near the bound of all, after a proof. */
+const longFrame = (random: Seeded): Buffer => {
+  const isProved = random.chance(0.1)
+  const length = random.pick(isProved ? nearMaxLine : [65_535, 65_536, 65_537, 196_608, 458_752, 458_753, 600_000])
+  const before = byHand.requestBody(honestFrame).length
+  const tag = random.pick([1, 3, 7, 99])
+  const request = byHand.request(
+    honestFrame,
+    byHand.field(tag, Buffer.alloc(length - before - 5, random.pick(["x", "é"])))
+  )
+  if (!isProved) return random.chance(0.9) ? request : request.subarray(0, -1)
+  return Buffer.concat([
+    byHand.request({ ...honestFrame, Action: "TestLock", ...random.pick(corpus.identities) }),
+    request
+  ])
 }
 
 const carriageReturn = Buffer.from("\r\n")

@@ -1,23 +1,25 @@
 /**
  * The server without a network, over a store that is watched, and with a clock that stands still until it is moved: the
- * whole of it, or only what each line goes through, which is far faster.
+ * whole of it, or only what each message goes through, which is far faster.
  */
 import { Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Redacted, Result, Scope } from "effect"
 import { NetAddress } from "effect/net"
 import { Socket, SocketServer } from "effect/socket"
-import * as Protocol from "../../../src/protocol/Protocol.ts"
-import * as Wire from "../../../src/protocol/Wire.ts"
+import { Bytes } from "../../../src/protocol/Bytes.ts"
+import { beginFrames, frames, lines } from "../../../src/protocol/codecs.ts"
+import type * as Protocol from "../../../src/protocol/Protocol.ts"
 import * as Identities from "../../../src/server/Identities.ts"
 import * as Limits from "../../../src/server/Limits.ts"
 import * as LockServer from "../../../src/server/LockServer.ts"
 import * as SocketLockServer from "../../../src/server/SocketLockServer.ts"
 import * as Store from "../../../src/store/Store.ts"
+import * as codec from "./codec.ts"
 import { identities } from "./corpus.ts"
 import type { Input } from "./inputs.ts"
 
 /** What came of a connection. */
 export interface Outcome {
-  /** All that the server has sent. */
+  /** All that the server has sent, where frames are spoken from the first of them on. */
   readonly sent: Buffer
   /** Whose entries it has left in the store, under which names. */
   readonly held: ReadonlyArray<{ readonly name: string; readonly owner: string }>
@@ -29,8 +31,8 @@ export interface Outcome {
 export interface Target {
   /** A connection to the whole server. */
   readonly connection: (input: Input) => Promise<Outcome>
-  /** Framer, decoder and handler alone. */
-  readonly lines: (input: Input) => Promise<Outcome>
+  /** Cutter, decoder and handler alone. */
+  readonly messages: (input: Input) => Promise<Outcome>
   readonly advance: (millis: number) => void
   readonly close: () => Promise<void>
 }
@@ -136,32 +138,52 @@ const startServer = async (clock: ManualClock, held: Map<string, string>, scope:
   return { handle, accept: await Effect.runPromise(Deferred.await(accepting)) }
 }
 
-/** The lines of chunks, each as soon as it has come. */
-function* linesOf(chunks: Input["chunks"]): Generator<Uint8Array, void> {
-  const framer = new Wire.Framer(Limits.defaults.maxLineBytes)
-  for (const chunk of chunks) yield* framer.push(chunk)
+/** The messages of chunks, each as soon as it has come. */
+function* messagesOf({ chunks, wire }: Input): Generator<Uint8Array, void> {
+  const cutter = (wire === undefined ? lines : frames).cutter(Limits.defaults.maxLineBytes)
+  for (const chunk of chunks) yield* cutter.push(chunk)
 }
 
-/** What each line goes through, without a connection: sends the answers, and gives what it died of, if it did. */
-const handleLines = async (
-  { chunks }: Input,
+/** What a client sends that speaks frames, before the first of them. */
+const offer = codec.line({ Seq: "1", ID: "", FileName: "", Action: "Version", Expire: "0" })
+
+/** The same with what comes before the chunks. */
+const withBeginning = (input: Input): Input => {
+  if (input.wire === undefined) return input
+  const [first = Buffer.alloc(0), ...rest] = input.chunks
+  return { ...input, chunks: [offer, Buffer.concat([Buffer.of(beginFrames), first]), ...rest] }
+}
+
+/** What each message goes through, without a connection: sends the answers, and gives what it died of, if it did. */
+const handleMessages = async (
+  input: Input,
   sent: Array<Uint8Array>,
   fork: (request: Protocol.Request) => Fiber.Fiber<Protocol.Response>
 ): Promise<unknown> => {
   const running: Array<readonly [Fiber.Fiber<Protocol.Response>, string | undefined]> = []
+  const { readRequest, writeResponse } = input.wire === undefined ? lines : frames
+  const send = (response: Protocol.Response, Seq: string | undefined) => {
+    const bytes = new Bytes()
+    writeResponse(response, Seq, bytes)
+    sent.push(...bytes.take())
+  }
   const answer = (exit: Exit.Exit<Protocol.Response>, Seq: string | undefined) => {
     if (Exit.isFailure(exit)) return exit.cause
-    sent.push(Protocol.encodeResponse(Seq === undefined ? exit.value : { ...exit.value, Seq }))
+    send(exit.value, Seq)
     return undefined
   }
-  for (const line of linesOf(chunks)) {
-    const request = Protocol.decodeRequest(line, Limits.defaults.maxJsonDepth)
+  for (const message of messagesOf(input)) {
+    const request = readRequest(message, Limits.defaults.maxJsonDepth)
     if (Result.isFailure(request)) {
-      sent.push(Protocol.encodeResponse({ Status: request.failure.Status }))
+      send({ Status: request.failure.Status }, request.failure.Seq)
       continue
     }
-    const { Seq, Wait } = request.success
-    const fiber = fork(request.success)
+    const { Action, Seq, Wait } = request.success
+    if (Action === undefined) {
+      send({ Status: "BadAction" }, Seq)
+      continue
+    }
+    const fiber = fork({ ...request.success, Action })
     // A request that waits is answered later, or is gone by then; all others while it runs, but for a proof.
     const exit = fiber.pollUnsafe() ?? (Wait === undefined ? await Effect.runPromise(Fiber.await(fiber)) : undefined)
     if (exit === undefined) running.push([fiber, Seq])
@@ -202,8 +224,13 @@ export const makeTarget = async (): Promise<Target> => {
   }
 
   return {
-    connection: (input) => outcomeOf((sent) => ending(accept(socketOf(input, sent)))),
-    lines: (input) => outcomeOf((sent) => handleLines(input, sent, (request) => fork(handle(request)))),
+    connection: async (input) => {
+      const outcome = await outcomeOf((sent) => ending(accept(socketOf(withBeginning(input), sent))))
+      return input.wire === undefined
+        ? outcome
+        : { ...outcome, sent: outcome.sent.subarray(outcome.sent.indexOf(10) + 1) }
+    },
+    messages: (input) => outcomeOf((sent) => handleMessages(input, sent, (request) => fork(handle(request)))),
     advance: (millis) => clock.advance(millis),
     close: () => Effect.runPromise(Scope.close(scope, Exit.void))
   }

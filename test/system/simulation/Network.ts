@@ -7,8 +7,10 @@
  * another.
  */
 import { Effect, Result } from "effect"
-import { Protocol, Wire } from "effect-dlm/protocol"
+import { Protocol } from "effect-dlm/protocol"
 import { Socket, SocketServer } from "effect/socket"
+import { Bytes } from "../../../src/protocol/Bytes.ts"
+import { beginFrames, type Codec, frames, lines } from "../../../src/protocol/codecs.ts"
 import type { Seeded } from "../../support/random.ts"
 import type { Machine, Simulator } from "./Simulator.ts"
 
@@ -214,6 +216,8 @@ class End {
 class Connection {
   /** The end that dialled, and so sends requests. */
   client!: End
+  /** How both ends speak: by lines, until the client says otherwise. */
+  codec: Codec = lines
   /** From now on nothing comes through from these. */
   private readonly lost = new Set<End>()
 
@@ -234,6 +238,7 @@ export class Network {
   private readonly connections: Array<Connection> = []
   private accept: ((end: End) => void) | undefined
   private opened = 0
+  private talkers = 0
 
   constructor(sim: Simulator, random: Seeded, options: Options) {
     this.sim = sim
@@ -380,27 +385,40 @@ export class Network {
     return { write, writeAll: (chunks) => Effect.forEach(chunks, write, { discard: true }) }
   }
 
+  /** By what clients speak, by turns. */
+  nextWire(): Codec["wire"] {
+    return this.talkers++ % 2 === 0 ? "frames" : "lines"
+  }
+
   private requests(end: End, bytes: Uint8Array): void {
     const { random, spoiling } = this
+    const { connection } = end
     end.send(bytes)
     const sent = ++end.sent
+    const isBeginning = connection.codec === lines && bytes[0] === beginFrames
+    if (isBeginning) connection.codec = frames
     if (!random.chance(spoiling.duplicate)) return
-    const line = random.pick(new Wire.Framer(1e7).push(bytes))
-    const request = Protocol.decodeRequest(line, 32)
-    if (Result.isFailure(request) || request.success.Action === "Version") return
+    // What is written at once has whole messages only.
+    const messages = messagesOf(connection.codec, isBeginning ? bytes.subarray(1) : bytes)
+    if (messages.length === 0) return
+    const request = connection.codec.readRequest(random.pick(messages), 32)
+    if (Result.isFailure(request)) return
+    const { Action } = request.success
+    if (Action === undefined || Action === "Version") return
+    const repeated: Protocol.Request = { ...request.success, Action }
     this.options.onFault("duplicate")
-    this.options.onRepeat(request.success)
+    this.options.onRepeat(repeated)
     this.sim.after(
       random.between(0, random.chance(0.5) ? 10 : this.options.late),
       () => {
         if (end.sent !== sent) this.options.onFault("reordered")
-        this.again(request.success, bytes, line)
+        this.again(repeated)
       }
     )
   }
 
-  /** As a proxy would: the same request, on a connection of its own, whose answers are not read. */
-  private again(request: Protocol.Request, bytes: Uint8Array, line: Uint8Array): void {
+  /** As a proxy would: the same request, as a line, on a connection of its own, whose answers are not read. */
+  private again(request: Protocol.Request): void {
     const { accept, random, serving } = this
     if (accept === undefined || serving?.state === "Dead") return
     this.options.onDuplicate(request)
@@ -410,8 +428,7 @@ export class Network {
     proxy.peer = serverEnd
     serverEnd.peer = proxy
     serving!.enqueue(() => accept(serverEnd))
-    const from = line.byteOffset - bytes.byteOffset
-    proxy.send(bytes.slice(from, from + line.length + 1))
+    proxy.send(Protocol.encodeRequest(request))
     this.sim.after((request.Wait ?? 0) + random.between(10, 100), () => proxy.close())
   }
 
@@ -419,20 +436,18 @@ export class Network {
     const { options, random, spoiling } = this
     if (end.peer?.machine === undefined) return end.send(bytes)
     if (random.chance(spoiling.misdeliver)) {
-      const lines = new Wire.Framer(1e7).push(bytes).map((line) => {
-        const response = Protocol.decodeResponse(line)
-        if (Result.isFailure(response) || response.success.Status !== "NotOwner") return line
+      const { codec } = end.connection
+      const mixedUp = new Bytes()
+      for (const message of messagesOf(codec, bytes)) {
+        const { Seq, response } = Result.getOrThrow(codec.readResponse(message))
+        if (response.Status !== "NotOwner") {
+          codec.writeResponse(response, Seq, mixedUp)
+          continue
+        }
         options.onFault("misdelivered")
-        const { Seq } = response.success
-        const mixedUp = {
-          Status: "Locked",
-          ID: "somebody else",
-          Fence: "1",
-          ...(Seq === undefined ? {} : { Seq })
-        } as const
-        return Protocol.encodeResponse(mixedUp).slice(0, -1)
-      })
-      return end.send(merge(lines.flatMap((line) => [line, newline])))
+        codec.writeResponse({ Status: "Locked", ID: "somebody else", Fence: "1" }, Seq, mixedUp)
+      }
+      return end.send(merge(mixedUp.take()))
     }
     if (random.chance(spoiling.garbage)) {
       options.onFault("garbage")
@@ -488,7 +503,7 @@ export class Network {
   }
 }
 
-const newline = Uint8Array.of(10)
+const messagesOf = (codec: Codec, bytes: Uint8Array): ReadonlyArray<Uint8Array> => codec.cutter(1e7).push(bytes)
 
 const pieces = (bytes: Uint8Array, random: Seeded): ReadonlyArray<Uint8Array> => {
   const at = random.below(bytes.length)

@@ -186,26 +186,32 @@ const ofMutexes: ReadonlyArray<Mutation> = [
   {
     name: "an answer goes to the request that waits longest",
     mark: "answer-by-number",
-    part: "this.unanswered.get(Seq)",
-    by: "this.unanswered.values().next().value"
+    part: "this.unanswered.get(number)",
+    by: "Array.from(this.unanswered)[0]?.[1]"
   },
   {
     name: "the number of a request that was given up is used again",
     mark: "number-never-used-again",
-    part: "++this.lastSeq",
-    by: "this.unanswered.size + 1"
+    part: "(this.numbers[place] ?? place)",
+    by: "place"
   },
   {
     name: "a connection that ends does not tell its waiters",
     mark: "end-told-to-waiters",
-    by: "void [waiting, reason, cause, received]"
+    by: "void [reason, cause, received]"
   },
   { name: "a connection that was lost is not made anew", mark: "connect-anew", by: "" },
   {
     name: "the beginning of a line that came in parts is lost",
     mark: "line-in-parts",
-    part: "this.pending()",
-    by: "part"
+    part: "this.unfinished.take()",
+    by: "(this.unfinished.clear(), part)"
+  },
+  {
+    name: "the beginning of a frame that came in parts is lost",
+    mark: "frame-in-parts",
+    part: "unfinished.take().subarray(lengthBytes)",
+    by: "unfinished.take().fill(0, lengthBytes, 2 * lengthBytes).subarray(lengthBytes)"
   },
   {
     name: "another's grant is taken for one's own",

@@ -79,7 +79,8 @@ export const layerTalker = (
     Layer.provide(Talker.layerSocket({
       connect: network.socket(machine),
       openTimeout: "1 second",
-      answerTimeout: "2 seconds"
+      answerTimeout: "2 seconds",
+      wire: network.nextWire()
     }))
   )
 

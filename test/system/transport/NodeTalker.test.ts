@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { Config, ConfigProvider, Context, Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { Talker } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
 import { Protocol } from "effect-dlm/protocol"
@@ -11,7 +11,10 @@ const request: Protocol.Request = { ID: "me", FileName: "orders.csv", Action: "P
 type End = "end" | "ECONNRESET" | string
 
 /** A server that answers what it can, and then does as a test says with each chunk. */
-const serve = Effect.fnUntraced(function*(onData: (socket: Net.Socket) => void) {
+const serve = Effect.fnUntraced(function*(
+  onData: (socket: Net.Socket, chunk: Uint8Array) => void,
+  Features = "seq,wait,fence"
+) {
   const ended = yield* Deferred.make<End>()
   const asked = yield* Deferred.make<void>()
   const sockets = new Set<Net.Socket>()
@@ -19,10 +22,10 @@ const serve = Effect.fnUntraced(function*(onData: (socket: Net.Socket) => void) 
     sockets.add(socket)
     socket.once("data", () => {
       socket.write(
-        Protocol.encodeResponse({ Status: "Version", ID: Protocol.serverName, Features: "seq,wait,fence", Seq: "0" })
+        Protocol.encodeResponse({ Status: "Version", ID: Protocol.serverName, Features, Seq: "0" })
       )
-      socket.on("data", () => {
-        onData(socket)
+      socket.on("data", (chunk) => {
+        onData(socket, chunk)
         Deferred.doneUnsafe(asked, Effect.void)
       })
     })
@@ -49,6 +52,41 @@ const talker = Effect.fnUntraced(function*(port: number) {
   const scope = yield* Scope.make()
   const context = yield* Scope.provide(Layer.build(Layer.fresh(NodeTalker.layer({ port }))), scope)
   return { ...Context.get(context, Talker.Talker), close: Scope.close(scope, Exit.void) }
+})
+
+/** How a Talker writes its first request to a server that has these features. */
+const wireOf = Effect.fnUntraced(function*(env: Record<string, string>, Features?: string) {
+  const chunks: Array<Uint8Array> = []
+  const { asked, port } = yield* serve((_, chunk) => chunks.push(chunk.slice()), Features)
+  const config = ConfigProvider.layer(ConfigProvider.fromUnknown({ DLM_PORT: String(port), ...env }))
+  const context = yield* Layer.build(Layer.fresh(NodeTalker.layerConfig).pipe(Layer.provide(config)))
+  const { talk } = Context.get(context, Talker.Talker)
+  const asking = yield* Effect.forkScoped(Effect.ignore(talk(request)), { startImmediately: true })
+  yield* asked
+  yield* Fiber.interrupt(asking)
+  const bytes = Buffer.concat(chunks)
+  return bytes[0] === 0 ? "frames" : bytes.at(-1) === 10 ? "lines" : "?"
+}, Effect.scoped)
+
+describe("DLM_WIRE", () => {
+  it.live("says how messages are written: as frames where the server knows them, or always as lines", () =>
+    Effect.gen(function*() {
+      const knowing = "seq,wait,fence,frames"
+      assert.strictEqual(yield* wireOf({}, knowing), "frames")
+      assert.strictEqual(yield* wireOf({ DLM_WIRE: "frames" }, knowing), "frames")
+      assert.strictEqual(yield* wireOf({ DLM_WIRE: "lines" }, knowing), "lines")
+      assert.strictEqual(yield* wireOf({}), "lines")
+      assert.strictEqual(yield* wireOf({ DLM_WIRE: "frames" }), "lines")
+    }))
+
+  for (const other of ["json", "Frames", "frames,lines"]) {
+    it.effect(`is nothing else: ${JSON.stringify(other)}`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(NodeTalker.layerConfig)))
+        assert.instanceOf(error, Config.ConfigError)
+        assert.include(error.message, "DLM_WIRE")
+      }).pipe(Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ DLM_WIRE: other })))))
+  }
 })
 
 describe("NodeTalker", () => {
