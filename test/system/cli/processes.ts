@@ -5,10 +5,10 @@ import { assert } from "@effect/vitest"
 import { Context, Effect, FileSystem, Layer, Queue, Result, type Scope } from "effect"
 import { Locker } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
-import { Wire } from "effect-dlm/protocol"
 import * as ChildProcess from "node:child_process"
 import * as Net from "node:net"
 import * as Path from "node:path"
+import { beginFrames, frames, lines } from "../../../src/protocol/codecs.ts"
 
 const project = Path.join(import.meta.dirname, "../../..")
 
@@ -215,10 +215,16 @@ export const relay = Effect.fnUntraced(function*(to: number) {
         sockets.add(near).add(far)
         near.on("error", () => far.destroy()).on("close", () => sockets.delete(near))
         far.on("error", () => near.destroy()).on("close", () => sockets.delete(far))
-        const framer = new Wire.Framer(10_000)
+        let codec = lines
+        let cutter = codec.cutter(10_000)
         near.on("data", (chunk) => {
-          for (const line of framer.push(chunk)) {
-            const { Action } = JSON.parse(Result.getOrThrow(Wire.decodeLine(line)))
+          const changes = codec === lines && chunk[0] === beginFrames
+          if (changes) {
+            codec = frames
+            cutter = codec.cutter(10_000)
+          }
+          for (const message of cutter.push(changes ? chunk.subarray(1) : chunk)) {
+            const { Action } = Result.getOrThrow(codec.readRequest(message, 32))
             if (Action === "Lock") Queue.offerUnsafe(asked, undefined)
           }
         })
