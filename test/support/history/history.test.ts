@@ -24,6 +24,7 @@ interface More {
   readonly of?: number | "shared"
   readonly weight?: number | "all"
   readonly told?: number | "shared"
+  readonly ttl?: number
 }
 
 /** A process, and what it wrote. */
@@ -48,7 +49,7 @@ const process = () => {
         action,
         name: "a",
         id,
-        ttl,
+        ttl: more.ttl ?? ttl,
         wait: more.wait ?? 0,
         data: action === "Put" ? more.data : undefined,
         meant: more.meant === undefined ? undefined : String(more.meant),
@@ -116,6 +117,19 @@ describe("a history", () => {
     const data = process().ask("z", "Put", [2000, 2010], "Done", { data: "z" })
     const other = process().ask("y", "Lock", [1990, 2500], "Locked", { fence: 2 })
     assert.deepStrictEqual(broken([data, other]), ["exclusion"])
+  })
+
+  it("has no hold that lasts longer than its owner asked for last, answered or not", () => {
+    const held = () => process().ask("x", "Lock", [0, 10], "Locked", { fence: 1 })
+    const other = process().ask("y", "Lock", [500, 510], "Locked", { fence: 2 })
+    assert.deepStrictEqual(broken([held().ask("x", "Lock", [100], undefined, { ttl: 300 }), other]), [])
+    const shorter = held().ask("x", "Lock", [100, 110], "Locked", { fence: 1, ttl: 300 })
+    assert.deepStrictEqual(broken([shorter, other]), [])
+    // It was asked for longer since, or was refused, or is not over yet.
+    const longer = shorter.ask("x", "Lock", [120, 130], "Locked", { fence: 1 })
+    assert.include(broken([longer, other]), "exclusion")
+    assert.include(broken([held().ask("x", "Lock", [100, 110], "NotOwner", { ttl: 300 }), other]), "exclusion")
+    assert.include(broken([held().ask("x", "Lock", [300], undefined, { ttl: 300 }), other]), "exclusion")
   })
 
   it("has no hold that ends by what was asked before it began", () => {

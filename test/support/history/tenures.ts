@@ -38,6 +38,11 @@ export const mayEnd = ({ action, heir, meant }: Operation, fence: bigint | undef
   (action === "Unlock" || action === "Erase" || heir !== undefined) &&
   (meant === undefined || fence === undefined || meant === fence)
 
+/** Whether a request may have set the end of a tenure of its owner anew, also to an earlier one. */
+const mayRenew = ({ action, heir, response }: Operation): boolean =>
+  heir === undefined && (action === "Lock" || action === "Put") &&
+  (response === undefined || response.Status === "Locked" || response.Status === "Done")
+
 /** The fence that a request for a lock was granted with. */
 export const grantedFence = ({ action, response }: Operation): bigint | undefined =>
   action === "Lock" && response?.Status === "Locked" && response.Fence !== undefined
@@ -46,7 +51,8 @@ export const grantedFence = ({ action, response }: Operation): bigint | undefine
 
 /**
  * The tenures that are beyond doubt. A confirmed request makes the entry live for its time to live from no earlier than
- * it was asked; until then it is the owner's, unless that owner asked for its end, or the server forgot it.
+ * it was asked; until then it is the owner's, unless that owner asked for its end, or, behind that request, for a shorter
+ * time, or the server forgot it.
  */
 export const tenures = (
   { forgettings, operations }: Pick<Seen, "operations" | "forgettings">,
@@ -76,6 +82,7 @@ export const tenures = (
     }
   }
   const ends = Map.groupBy(operations.filter((operation) => mayEnd(operation, undefined)), ownerOf)
+  const renewals = Map.groupBy(operations.filter(mayRenew), ownerOf)
   return Array.from(found.values()).filter((tenure) => {
     const { first, last } = tenure
     for (const end of ends.get(ownerOf(tenure)) ?? []) {
@@ -85,6 +92,13 @@ export const tenures = (
       if (end.invoked >= first.invoked || (idsReused && end.returned > first.invoked)) {
         tenure.to = Math.min(tenure.to, end.invokedAt)
       }
+    }
+    for (const renewal of renewals.get(ownerOf(tenure)) ?? []) {
+      const isMeant = renewal.meant === undefined || tenure.fence === undefined || renewal.meant === tenure.fence
+      const mayBeOfIt = renewal.invoked >= first.invoked || (idsReused && renewal.returned > first.invoked)
+      // What had come back before the last one was asked for was overwritten by that.
+      if (!isMeant || !mayBeOfIt || renewal.returned < last.invoked) continue
+      tenure.to = Math.min(tenure.to, renewal.invokedAt + renewal.ttl / serverRate - grain)
     }
     for (const { invokedAt, returned } of forgettings) {
       if (last.invoked < returned) tenure.to = Math.min(tenure.to, invokedAt)
