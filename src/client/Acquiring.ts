@@ -122,7 +122,6 @@ class Attempt {
   /** Whether others have been seen neither now nor for a while, by a server that tells of them. */
   get isAlone(): boolean {
     const { queue } = this.place
-    // mutant: others-are-seen
     return this.isTold && (this.heldBefore === "Nobody" || this.heldBefore === "Me") &&
       this.waiting.clock.now() - queue.othersAt > HandOver.shyFor
   }

@@ -99,7 +99,6 @@ export const describe = (
 ): Effect.Effect<Description, Requests.LockerError> =>
   Effect.withFiber((fiber) => {
     // What holds the name itself may see its own fence.
-    // mutant: described-is-in-hand
     const section = Within.find(fiber, terms.talker, terms.name)
     if (section !== undefined) section.lease.isInHand = true
     return Effect.flatMap(

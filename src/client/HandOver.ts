@@ -37,18 +37,18 @@ export const shyFor = 1_000
 export const isTold = (features: ReadonlySet<Feature>): boolean => features.has("busy") && features.has("release")
 
 // Whether a tenure of the one is one of the other, as far as the server sees.
-const isEqual = (one: Terms, other: Terms): boolean =>
-  one.mode === "exclusive" && other.mode === "exclusive" &&
-  one.sharedOwner === undefined && other.sharedOwner === undefined &&
-  Duration.toMillis(one.ttl) === Duration.toMillis(other.ttl) &&
+const isEqual = (one: Terms, other: Terms): boolean => {
+  if (one.mode !== "exclusive" || other.mode !== "exclusive") return false
+  if (one.sharedOwner !== undefined || other.sharedOwner !== undefined) return false
   // mutant: heir-has-its-label
-  one.label === other.label &&
-  one.limit?.Limit === other.limit?.Limit && one.limit?.Weight === other.limit?.Weight &&
-  one.identity?.Name === other.identity?.Name && Equal.equals(one.identity?.Identity, other.identity?.Identity)
+  if (one.label !== other.label) return false
+  return Duration.toMillis(one.ttl) === Duration.toMillis(other.ttl) &&
+    one.limit?.Limit === other.limit?.Limit && one.limit?.Weight === other.limit?.Weight &&
+    one.identity?.Name === other.identity?.Name && Equal.equals(one.identity?.Identity, other.identity?.Identity)
+}
 
 /** Whether a tenure is young enough to begin with, by both clocks. */
 export const isFresh = ({ sentAt, sentAtWall }: Tenure, maxAge: number, clock: AgeClock): boolean =>
-  // mutant: heir-has-time
   Math.max(clock.now() - sentAt, clock.wall() - sentAtWall) < maxAge
 
 /** The first behind a place, where a tenure may pass on to it. `passes` counts that. */
@@ -62,7 +62,6 @@ export const heirOf = (
   if (heir === undefined || Option.isNone(tenure.fence) || tenure.isShared) return undefined
   // mutant: passes-are-counted
   if (passes > maxPasses) return undefined
-  // mutant: others-wait
   if (tenure.waiting > 0 || clock.now() - tenure.answeredAt > saidFor) return undefined
   return isEqual(terms, heir.terms) && isFresh(tenure, heir.maxAge, clock) ? next : undefined
 }

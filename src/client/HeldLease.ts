@@ -495,7 +495,6 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       put: (text) =>
         Effect.suspend(() => {
           // Before it is asked: it may come to be there whatever is answered.
-          // mutant: data-is-noted
           this.hasData = true
           return Effect.flatMap(
             Requests.encodeText(terms, text),
@@ -539,7 +538,6 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     const { isAlone, isInHand, jumped, loss, machine, place_, renewal } = this
     // mutant: in-hand-is-given-back
     if (place_ === undefined || !isAlone || isInHand || this.hasData) return undefined
-    // mutant: suspect-is-given-back
     if (loss !== undefined || machine.failures > 0 || renewal !== undefined || jumped > 0) return undefined
     return HandOver.heirOf(place_, this.passed, this.clock)
   }

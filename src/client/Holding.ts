@@ -286,7 +286,6 @@ const bodyIn = <A, E, R>(
 ): Holding<A, E, R> => {
   const { lease } = section
   const run = Effect.suspend(() => {
-    // mutant: in-hand-is-noted
     if (body.isInHand) lease.isInHand = true
     return body.run(lease)
   })

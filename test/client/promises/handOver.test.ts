@@ -386,17 +386,28 @@ describe("who goes on under a tenure has a lease of its own", () => {
 })
 
 describe("a tenure on its way to one that is interrupted", () => {
+  /** Its fibers give way once, when they are told to. */
+  class Yielding extends Scheduler.MixedScheduler {
+    isTold = false
+    override shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
+      const isTold = this.isTold
+      this.isTold = false
+      return isTold || super.shouldYield(fiber)
+    }
+  }
+
   /** As the first is over, and before the second goes on, this happens. */
   const between = Effect.fnUntraced(function*(
     then: (second: Fiber.Fiber<unknown, unknown>) => void,
     behind: ReadonlyArray<Asks>
   ) {
+    const scheduler = new Yielding()
     let second: Fiber.Fiber<unknown, unknown> | undefined
-    const first = Effect.andThen(alone(), Effect.sync(() => then(second!)))
-    // It gives way between all that it does.
-    const slow = Effect.provideService(alone(), Scheduler.MaxOpsBeforeYield, 5)
+    const first = Lease.withLock(Effect.sync(() => void (scheduler.isTold = true)), name).pipe(
+      Effect.andThen(Effect.sync(() => then(second!)))
+    )
+    const slow = Effect.provideService(alone(), Scheduler.Scheduler, scheduler)
     const { fibers, go } = yield* inLine([first, slow, ...behind])
-    yield* Effect.repeat(Effect.yieldNow, { times: 100 })
     second = fibers[1]
     return { fibers, go }
   })
