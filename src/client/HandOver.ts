@@ -88,7 +88,6 @@ export const leave = (place: QueuePlace, clock: AgeClock): Effect.Effect<void> =
       return Effect.sync(() => pass(place, heir, passed))
     }
     // What gives it back leaves before the next asks.
-    // mutant: passed-to-nobody
     const givenBack = passed === undefined ? Effect.void : giveBack(passed)
     return Effect.andThen(givenBack, Effect.sync(() => place.leave()))
   })

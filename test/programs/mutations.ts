@@ -212,13 +212,6 @@ export const mutations: ReadonlyArray<ProgramMutation> = [
     by: "",
     seenBy: ["exclusion", "data"]
   },
-  {
-    name: "a tenure that passed on to one that is interrupted is nobody's",
-    mark: "passed-to-nobody",
-    part: "passed === undefined ? Effect.void : giveBack(passed)",
-    by: "Effect.void",
-    seenBy: ["release", "leftovers", "order"]
-  },
   { name: "the end of a body is not looked at", mark: "end-is-looked-at", by: "if (true as boolean) return undefined" },
   { name: "listeners are called by the alarm itself", mark: "listener-alone", by: "listener()" },
   {

@@ -173,7 +173,10 @@ export const skewed = (draw: Draw, process: Process): Process =>
 /** Fibers that all want one name for a moment, so that its tenure passes on within their process. */
 export const crowd = (draw: Draw): ReadonlyArray<Steps> => {
   const locker = 0
+  // Of one that is all the same, tenures pass on as often as they may.
+  const isAlike = draw.chance(0.4)
   const hold = (): Step => {
+    if (isAlike) return { op: "hold", way: "withLock", locker, body: [] }
     const inner: Steps = draw.weighed<Steps>([
       [6, [{ op: "sleep", millis: draw.below(12) }]],
       [1, [{ op: "plain", locker, action: "put" }]],
