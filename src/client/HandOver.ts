@@ -59,7 +59,7 @@ export const heirOf = (
 ): QueuePlace | undefined => {
   const next = place.queue.next
   const heir = next?.heir
-  if (heir === undefined || Option.isNone(tenure.fence) || tenure.isShared) return undefined
+  if (heir === undefined || Option.isNone(tenure.fence)) return undefined
   // mutant: passes-are-counted
   if (passes > maxPasses) return undefined
   if (tenure.waiting > 0 || clock.now() - tenure.answeredAt > saidFor) return undefined

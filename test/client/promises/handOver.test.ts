@@ -191,25 +191,46 @@ describe("a tenure does not pass on", () => {
       ))
   }
 
-  it.effect("after a renewal that failed", () =>
-    inWorld((world) =>
-      Effect.gen(function*() {
-        const renewal = (request: Protocol.Request) => request.Fence !== undefined && request.Action === "Lock"
-        yield* world.decide((request, serve) => renewal(request) ? World.refused(request, serve) : serve)
-        const options = { ttl: 120, margin: 80 }
-        const { fibers, go } = yield* inLine([
-          Lease.withLock(Effect.sleep(25), name, options),
-          alone({ ...options, margin: 0 })
-        ])
-        const before = world.asked.filter(({ request }) => request.Action === "Lock" && !renewal(request)).length
+  for (const [what, fate] of [["that failed", World.refused], ["under way", World.silent]] as const) {
+    it.effect(`after a renewal ${what}`, () =>
+      inWorld((world) =>
+        Effect.gen(function*() {
+          const renewal = (request: Protocol.Request) => request.Fence !== undefined && request.Action === "Lock"
+          yield* world.decide((request, serve) => renewal(request) ? fate(request, serve) : serve)
+          const options = { ttl: 120, margin: 80 }
+          const { fibers, go } = yield* inLine([
+            Lease.withLock(Effect.sleep(25), name, options),
+            alone({ ...options, margin: 0 })
+          ])
+          const before = world.asked.filter(({ request }) => request.Action === "Lock" && !renewal(request)).length
+          yield* go
+          yield* TestClock.adjust(25)
+          for (const fiber of fibers) yield* Fiber.join(fiber)
+          assert.isAbove(world.asked.filter(({ request }) => renewal(request)).length, 0)
+          const after = world.asked.filter(({ request }) => request.Action === "Lock" && !renewal(request)).length
+          assert.strictEqual(after - before, 2)
+        })
+      ))
+  }
+
+  it.effect("that was renewed by a server that does not tell of others", () =>
+    inWorld((world) => {
+      let features: ReadonlyArray<Protocol.Feature> = Protocol.features
+      return Effect.gen(function*() {
+        const gate = yield* Deferred.make<void>()
+        const { fibers, go } = yield* inLine([Lease.withLock(Deferred.await(gate), name), alone()])
         yield* go
-        yield* TestClock.adjust(25)
+        const before = world.count("Lock")
+        features = features.filter((feature) => feature !== "busy")
+        while (world.count("Lock") === before) yield* TestClock.adjust("10 millis")
+        yield* Deferred.succeed(gate, undefined)
         for (const fiber of fibers) yield* Fiber.join(fiber)
-        assert.isAbove(world.asked.filter(({ request }) => renewal(request)).length, 0)
-        const after = world.asked.filter(({ request }) => request.Action === "Lock" && !renewal(request)).length
-        assert.strictEqual(after - before, 2)
-      })
-    ))
+        assert.strictEqual(world.count("Lock") - before, 2)
+      }).pipe(Effect.updateService(Talker.Talker, (talker) => ({
+        ...talker,
+        features: Effect.sync(() => new Set(features))
+      })))
+    }))
 
   it.effect("where it was lost", () =>
     inWorld((world) =>
@@ -470,6 +491,7 @@ describe("a tenure on its way to one that is interrupted", () => {
         yield* Fiber.join(fibers[0]!)
         yield* Fiber.join(fibers[1]!)
         assert.strictEqual(world.count("Lock"), 3)
+        assert.strictEqual(world.count("Unlock"), 3)
       })
     ))
 })
