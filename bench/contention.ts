@@ -1,14 +1,16 @@
 /**
- * 16 contenders on 16 connections want one lock, each to hold it for a millisecond, again and again.
+ * 16 contenders on 16 connections want one lock, each to hold it for a millisecond, again and again; and a thousand fibers of
+ * one process want one, each for no time.
  */
-import { Effect, Exit, Layer, Scope } from "effect"
+import { Effect, Exit, Layer, ManagedRuntime, Scope } from "effect"
 import { Lease } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
 import { contend, type Contender, described, holdMillis, pause } from "./contending.ts"
-import { type Row, serve } from "./harness.ts"
+import { rates, type Row, serve } from "./harness.ts"
 import { startRedis } from "./servers.ts"
 
 const contenders = 16
+const crowd = 1_000
 
 const holdAlone = async (): Promise<number> => {
   const until = performance.now() + 2000
@@ -27,10 +29,39 @@ const ours = (port: number) => async (): Promise<Contender> => {
   }
 }
 
+// So many fibers hold the name so many times together.
+const holding = (fibers: number) => (times: number) => {
+  let left = times
+  const again = Effect.whileLoop({
+    while: () => left-- > 0,
+    body: () => Lease.withLock(Effect.void, "crowded"),
+    step: () => {}
+  })
+  return Effect.all(Array.from({ length: fibers }, () => again), { concurrency: "unbounded", discard: true })
+}
+
+const crowded = async (port: number): Promise<Row> => {
+  const runtime = ManagedRuntime.make(NodeTalker.layer({ port }))
+  const measured = await rates({
+    one: (times) => runtime.runPromise(holding(1)(times)),
+    many: (times) => runtime.runPromise(holding(crowd)(times))
+  })
+  await runtime.dispose()
+  return {
+    measure: `${crowd.toLocaleString("en")} fibers of one process on one name, against one fiber`,
+    result: `${Math.round(measured.many).toLocaleString("en")}/s against ${
+      Math.round(measured.one).toLocaleString("en")
+    }/s`,
+    ratio: measured.many / measured.one,
+    goal: "≥ 0.9"
+  }
+}
+
 export const contention = async (): Promise<ReadonlyArray<Row>> => {
   const server = await serve()
   const alone = await holdAlone()
   const measured = await contend(contenders, ours(server.port))
+  const inOneProcess = await crowded(server.port)
   await server.stop()
   const fairWait = contenders * 1000 / measured.handOvers
   const rows: Array<Row> = [
@@ -51,7 +82,8 @@ export const contention = async (): Promise<ReadonlyArray<Row>> => {
       result: measured.fairness.toFixed(4),
       ratio: measured.fairness,
       goal: "≥ 0.99"
-    }
+    },
+    inOneProcess
   ]
   const redis = await startRedis()
   if (redis === undefined) return rows

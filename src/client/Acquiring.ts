@@ -22,6 +22,7 @@ import { event } from "../lib/tracing.ts"
 import * as Background from "./Background.ts"
 import { type Busy, heldBy } from "./Busy.ts"
 import type { Terms } from "./Claim.ts"
+import * as HandOver from "./HandOver.ts"
 import { QueuePlace } from "./NameQueue.ts"
 import * as NameQueue from "./NameQueue.ts"
 import * as Requests from "./Requests.ts"
@@ -64,6 +65,8 @@ export interface Waiting {
   readonly poll: Schedule.Schedule<unknown>
   /** Whether the one who waits is within a lease of the name by now: the scope around it may have got one meanwhile. */
   readonly isWithin: () => boolean
+  /** Whether somebody is to have the lease in hand, and so needs a fence of its own. */
+  readonly isInHand: boolean
 }
 
 /** The end of a wait for a lease that the one who waits is within by now. */
@@ -75,6 +78,10 @@ export class WithinNow {
 export interface Acquired {
   readonly tenure: Tenure
   readonly place: QueuePlace
+  /** How often the tenure has passed on within this process. */
+  readonly passes: number
+  /** Whether it may pass on, as far as was seen: the server tells of others, and there are none. */
+  readonly isAlone: boolean
 }
 
 /** An attempt to get a tenure: what is known of it while it runs. */
@@ -93,17 +100,30 @@ class Attempt {
   /** What an answer said last, in this wait, of another that holds the name. */
   taken: Busy | undefined
   lastFailure: LockError | undefined
+  /** Whether the server that was asked last tells of others. */
+  isTold = false
+  /** Who held the name when the lock was asked for last, where that was asked as well. */
+  heldBefore: Requests.Holder | undefined
   private warnsAt = 0
 
   constructor(terms: Terms, waiting: Waiting) {
     this.terms = terms
     this.waiting = waiting
-    this.place = new QueuePlace(NameQueue.of(terms.talker, terms.name))
+    const { isInHand, maxAge } = waiting
+    // mutant: fence-of-its-own
+    this.place = new QueuePlace(NameQueue.of(terms.talker, terms.name), isInHand ? undefined : { terms, maxAge })
     this.owner = terms.sharedOwner ?? terms.freshOwner()
   }
 
   get isShared(): boolean {
     return this.terms.sharedOwner !== undefined
+  }
+
+  /** Whether others have been seen neither now nor for a while, by a server that tells of them. */
+  get isAlone(): boolean {
+    const { queue } = this.place
+    return this.isTold && (this.heldBefore === "Nobody" || this.heldBefore === "Me") &&
+      this.waiting.clock.now() - queue.othersAt > HandOver.shyFor
   }
 
   // Who waits for long, or for ever, is to see why: once a second of it is over, and each minute then.
@@ -162,22 +182,44 @@ export const acquire = (
   Effect.suspend(() => {
     const attempt = new Attempt(terms, waiting)
     const { place } = attempt
-    const asked = Effect.flatMap(bounded(attempt, ask(attempt), restore), (tenure) =>
+    const anew = Effect.map(
+      bounded(attempt, ask(attempt), restore),
+      (tenure): Acquired => ({ tenure, place, passes: 0, isAlone: attempt.isAlone })
+    )
+    const asked = Effect.flatMap(Effect.suspend(() => passedOr(attempt, anew)), (acquired) =>
       Effect.sync((): Acquired => {
+        const { tenure } = acquired
         attempt.isPending = false
         // What has ended on its way, as in a pause of the process, is nobody's by now.
         waiting.clock.look()
         // Where several may hold it, what one has says nothing of what is left for the next.
         const lasts = waiting.clock.now() < tenure.sentAt + Duration.toMillis(terms.ttl)
         // mutant: one-of-several-takes-nothing
-        if (lasts && terms.mode === "exclusive") place.queue.sawGranted(heldBy(terms, tenure))
-        return { tenure, place }
+        if (lasts && terms.mode === "exclusive") {
+          place.queue.sawGranted(heldBy(terms, tenure))
+        }
+        return acquired
       }))
     const behind = Effect.andThen(event("dlm.waiting", () => ({ behind: "this process" })), restore(inLine(attempt)))
     return (place.queue.join(place) ? asked : Effect.andThen(behind, asked)).pipe(
-      Effect.onError(() => Effect.sync(() => place.leave()))
+      Effect.onError(() =>
+        HandOver.leave(place, waiting.clock)
+      )
     )
   })
+
+// Goes on under the tenure of the one before, if that has passed on, and else asks. Too old, it is given back first.
+const passedOr = <E>({ place, waiting }: Attempt, anew: Effect.Effect<Acquired, E>): Effect.Effect<Acquired, E> => {
+  const { passed } = place
+  if (passed === undefined) return anew
+  place.passed = undefined
+  waiting.clock.look()
+  if (!HandOver.isFresh(passed.tenure, waiting.maxAge, waiting.clock)) {
+    return Effect.andThen(HandOver.giveBack(passed), anew)
+  }
+  const { passes, tenure } = passed
+  return Effect.as(event("dlm.handedOver", () => ({ times: passes })), { tenure, place, passes, isAlone: true })
+}
 
 // Waits to be the head of the line, or for what says that waiting longer is no use.
 const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockError | WithinNow> => {
@@ -342,6 +384,7 @@ const ask = Effect.fnUntraced(function*(attempt: Attempt) {
       attempt.taken = busyOf(error)
       // That much does not fit says nothing of less.
       if (attempt.terms.limit === undefined) place.queue.sawTaken(attempt.askedAt, attempt.taken)
+      place.queue.othersAt = clock.now()
       // mutant: taken-is-waited-for
       if (attempt.left() === 0) return yield* attempt.timedOut
     } else {
@@ -360,10 +403,12 @@ const waitAtServer = (attempt: Attempt): Effect.Effect<number | undefined, LockE
   return left === 0 || attempt.granted !== undefined ? Effect.undefined : Effect.map(
     Requests.features(attempt.terms),
     // A claim of an owner that others may have can only be withdrawn by itself where the server knows how.
-    (features) =>
-      features.has("wait") && (!attempt.isShared || features.has("release"))
+    (features) => {
+      attempt.isTold = HandOver.isTold(features)
+      return features.has("wait") && (!attempt.isShared || features.has("release"))
         ? Math.min(Math.ceil(left), maxWait)
         : undefined
+    }
   )
 }
 
@@ -376,11 +421,13 @@ const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenu
     attempt.place.queue.waitsSince = wait === undefined ? undefined : attempt.askedAt
     // mutant: same-owner-asks-again
     const asked = Requests.lock(attempt.terms, attempt.owner, wait === undefined ? undefined : { wait })
-    return Effect.onExit(asked, (exit) =>
+    return Effect.onExit(lookingBefore(attempt, asked), (exit) =>
       Effect.suspend(() => {
         attempt.place.queue.waitsSince = undefined
-        if (Exit.isSuccess(exit)) attempt.granted = exit.value
-        else if (Requests.isHeldByNone(exit.cause)) {
+        if (Exit.isSuccess(exit)) {
+          attempt.granted = exit.value
+          if (exit.value.waiting > 0) attempt.place.queue.othersAt = attempt.waiting.clock.now()
+        } else if (Requests.isHeldByNone(exit.cause)) {
           attempt.isPending = false
           attempt.granted = undefined
           // What was not sent, or not looked at, has changed nothing; an earlier one may have.
@@ -391,6 +438,24 @@ const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenu
           : event("dlm.waiting", () => ({ behind: "others", waited: Math.round(waited) }))
       }))
   })
+
+// Where the tenure might pass on, it is asked right before, on the same connection, whether another holds the name: who
+// waits is let in by the server as the other leaves, and would not hear of it.
+const lookingBefore = <A, E>(attempt: Attempt, asked: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+  const { owner, place, terms, waiting } = attempt
+  attempt.heldBefore = undefined
+  if (!attempt.isTold || place.heir === undefined || place.queue.next?.heir === undefined) return asked
+  return Effect.contextWith((context) => {
+    const looking = Effect.runForkWith(context)(Effect.match(Requests.testLock(terms, owner), {
+      onSuccess: (holder) => {
+        attempt.heldBefore = holder
+        if (holder === "Another") place.queue.othersAt = waiting.clock.now()
+      },
+      onFailure: () => {}
+    }))
+    return Effect.ensuring(asked, Effect.sync(() => looking.interruptUnsafe()))
+  })
+}
 
 // How long it is before it asks again. Who has queued for the whole of what it asked for asks at once.
 const makePause = Effect.fnUntraced(function*(attempt: Attempt) {

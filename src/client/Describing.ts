@@ -11,6 +11,7 @@ import * as Busy from "./Busy.ts"
 import type { Terms } from "./Claim.ts"
 import * as Owners from "./Owners.ts"
 import * as Requests from "./Requests.ts"
+import * as Within from "./Within.ts"
 
 // On the wire all numbers are decimal strings.
 const Since = Schema.FiniteFromString.pipe(Schema.decodeTo(Schema.DateTimeUtcFromMillis))
@@ -96,10 +97,15 @@ export const describe = (
   terms: Terms,
   options: DescribeOptions = {}
 ): Effect.Effect<Description, Requests.LockerError> =>
-  Effect.flatMap(
-    Requests.features(terms),
-    (features) => features.has("describe") ? described(terms, options) : tested(terms)
-  )
+  Effect.withFiber((fiber) => {
+    // What holds the name itself may see its own fence.
+    const section = Within.find(fiber, terms.talker, terms.name)
+    if (section !== undefined) section.lease.isInHand = true
+    return Effect.flatMap(
+      Requests.features(terms),
+      (features) => features.has("describe") ? described(terms, options) : tested(terms)
+    )
+  })
 
 const described = (
   { name, talker }: Terms,

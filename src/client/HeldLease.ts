@@ -30,10 +30,11 @@ import type { Talker } from "../transport/Talker.ts"
 import * as Background from "./Background.ts"
 import * as Cell from "./Cell.ts"
 import type { Mode, Terms } from "./Claim.ts"
+import * as HandOver from "./HandOver.ts"
 import * as Machine from "./LeaseMachine.ts"
 import { lost } from "./Loss.ts"
 import * as Metrics from "./Metrics.ts"
-import type { QueuePlace } from "./NameQueue.ts"
+import type { Passed, QueuePlace } from "./NameQueue.ts"
 import type { LockerError, LockError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
 import { Section } from "./Section.ts"
@@ -163,6 +164,14 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   /** Whether nothing new may begin: the body is over, or it was detached. */
   isOver = false
   private isDetached = false
+  /** How often its tenure has passed on within this process. */
+  passes = 0
+  /** Whether no others were seen that want the name, by a server that tells of them. */
+  isAlone = false
+  /** Whether somebody has it in hand, or may have seen its fence: then nobody else is to have that. */
+  isInHand = false
+  /** Whether there may be data with it, which goes as it is given back. */
+  private hasData = false
   /** What runs under it. */
   readonly root: Section<HeldLease>
   dueAt = 0
@@ -331,6 +340,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   private get renewOnce(): Effect.Effect<Tenure, NotOwner | LockError> {
     return Effect.flatMap(Requests.features(this.terms), (features) => {
       this.isRenewedByFence = features.has("release") && Option.isSome(this.fence)
+      this.isAlone &&= HandOver.isTold(features)
       // mutant: renewal-by-fence
       const fence = this.isRenewedByFence ? Option.getOrUndefined(this.fence) : undefined
       return Requests.lock(this.terms, this.id, fence === undefined ? undefined : { fence })
@@ -344,6 +354,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       this.send({ _tag: "Confirmed", sentAt: exit.value.sentAt, jitter: this.jitter })
       if (before !== this.machine && this.machine.failures === 0 && Machine.isRelied(this.machine)) {
         this.tenure = exit.value
+        if (exit.value.waiting > 0 && this.place_ !== undefined) this.place_.queue.othersAt = this.clock.now()
         this.jumped = 0
         this.cause = undefined
         this.becameCertain()
@@ -482,11 +493,15 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
         (data) => Requests.decodeText(terms, data)
       ),
       put: (text) =>
-        Effect.flatMap(
-          Requests.encodeText(terms, text),
-          // mutant: put-is-asked
-          (data) => asked(during((fence) => Requests.put(terms, id, data, fence)))
-        )
+        Effect.suspend(() => {
+          // Before it is asked: it may come to be there whatever is answered.
+          this.hasData = true
+          return Effect.flatMap(
+            Requests.encodeText(terms, text),
+            // mutant: put-is-asked
+            (data) => asked(during((fence) => Requests.put(terms, id, data, fence)))
+          )
+        })
     }
   }
 
@@ -510,8 +525,34 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       // mutant: detached-is-told
       if (this.isDetached) return Effect.sync(() => this.isListenedTo ? this.tellReleased() : undefined)
       this.send({ _tag: "Quiet" })
-      return this.release
+      return this.heir === undefined ? this.release : this.handOver
     })
+  }
+
+  private get passed(): Passed {
+    return { terms: this.terms, tenure: this.tenure, passes: this.passes + 1 }
+  }
+
+  // Who goes on under the tenure, if it may pass on.
+  private get heir(): QueuePlace | undefined {
+    const { isAlone, isInHand, jumped, loss, machine, place_, renewal } = this
+    // mutant: in-hand-is-given-back
+    if (place_ === undefined || !isAlone || isInHand || this.hasData) return undefined
+    if (loss !== undefined || machine.failures > 0 || renewal !== undefined || jumped > 0) return undefined
+    return HandOver.heirOf(place_, this.passed, this.clock)
+  }
+
+  // Behind the caller, where something begins only while its Talker is open: what passes on has to be given back after all.
+  private get handOver(): Effect.Effect<void> {
+    let isOver = false
+    const pass = Effect.sync(() => {
+      const { heir } = this
+      if (heir === undefined) return
+      isOver = true
+      this.send({ _tag: "GivenBack" })
+      HandOver.pass(this.place_!, heir, this.passed)
+    })
+    return Effect.andThen(Background.fork(this.terms, pass), Effect.suspend(() => isOver ? Effect.void : this.release))
   }
 
   private tellReleased(): void {

@@ -17,7 +17,7 @@ import { Place } from "../lib/Mutex.ts"
 import { annotate, withSpan } from "../lib/tracing.ts"
 import * as Acquiring from "./Acquiring.ts"
 import { WithinNow } from "./Acquiring.ts"
-import * as Body from "./Body.ts"
+import * as Bodies from "./Body.ts"
 import type { Mode, Terms } from "./Claim.ts"
 import { HeldLease, type HoldSettings, type Lease } from "./HeldLease.ts"
 import * as Metrics from "./Metrics.ts"
@@ -78,13 +78,14 @@ const asUnavailable = (name: string) => (error: AcquireTimeout | LockError | Wit
 
 /** What one call asks for, with what only its caller knows. */
 interface Request extends Resolved {
+  readonly isInHand: boolean
   readonly isHurried: HoldSettings["isHurried"]
   readonly overdue: number | undefined
 }
 
 // Waits for a tenure, and makes it a lease; none where it is taken, and that is the usual case.
 const acquireLease = (
-  { isHurried, overdue = 0, settings, terms }: Request,
+  { isHurried, isInHand, overdue = 0, settings, terms }: Request,
   kind: Kind,
   restore: Restore
 ): Effect.Effect<HeldLease | undefined, AcquireError | WithinNow> =>
@@ -103,16 +104,21 @@ const acquireLease = (
       until: startedAt + settings.wait - overdue,
       maxAge,
       poll: settings.poll,
-      isWithin
+      isWithin,
+      isInHand
     }
     const context = Within.contextOf(fiber)
     const { id } = fiber
-    return Effect.map(Acquiring.acquire(terms, waiting, restore), ({ place, tenure }): HeldLease | undefined => {
+    return Effect.map(Acquiring.acquire(terms, waiting, restore), (acquired): HeldLease | undefined => {
+      const { place, tenure } = acquired
       // Whoever has permits, or reads, keeps nobody from doing so too.
       // mutant: several-of-one-process
       const kept = terms.mode === "exclusive" ? place : undefined
       if (kept === undefined) place.leave()
       const lease = new HeldLease(terms, tenure, { ...settings, isHurried }, context, id, kept)
+      lease.passes = acquired.passes
+      lease.isAlone = acquired.isAlone
+      lease.isInHand = isInHand
       lease.waited = clock.now() - startedAt
       Metrics.waits.updateUnsafe(lease.waited / 1000, context)
       if (kept !== undefined) kept.queue.holder = lease.root
@@ -146,7 +152,8 @@ const acquireSection = (
       if (outer instanceof LockUnavailable) return Effect.fail(outer)
       const anew = withRest(fiber, settings, given, (rest) => acquireSection(target, rest))
       if (outer !== undefined) return acquireWithin(outer, asked, restore, anew)
-      return acquireLease({ ...asked, isHurried: given.isHurried, overdue: given.overdue }, "Required", restore).pipe(
+      const { isHurried, overdue } = given
+      return acquireLease({ ...asked, isInHand: true, isHurried, overdue }, "Required", restore).pipe(
         Effect.flatMap((lease) => Effect.tap(Within.untilClosed(lease!.root), Effect.sync(() => lease!.tellHeld()))),
         Effect.catchTag("WithinNow", () => restore(anew))
       )
@@ -206,7 +213,10 @@ const acquireWithin = (
     const leave = Effect.sync(() => outer.mutex.leave(place))
     const entered = restore(enterInTime(outer, place, settings))
     return Effect.flatMap(Effect.onError(entered, () => leave), (entered) => {
-      if (entered === "Entered") return Within.untilClosed(new Section(lease, outer, place))
+      if (entered === "Entered") {
+        lease.isInHand = true
+        return Within.untilClosed(new Section(lease, outer, place))
+      }
       return Effect.andThen(
         leave,
         entered === "Taken" ? Effect.fail(heldWithin(lease, settings)) : overOr(lease, restore(anew))
@@ -225,8 +235,8 @@ const heldWithin = ({ name }: HeldLease, { wait }: Settings) =>
   new AcquireTimeout({ name, waited: Duration.millis(wait) })
 
 // Waits until a section may begin within another. Another fiber of the same tree may be in one: then the name is taken.
-const enterInTime = (outer: LeaseSection, place: Place, { wait }: Settings): Effect.Effect<Body.Entered> => {
-  const entered = Body.enter(outer, place)
+const enterInTime = (outer: LeaseSection, place: Place, { wait }: Settings): Effect.Effect<Bodies.Entered> => {
+  const entered = Bodies.enter(outer, place)
   return wait === Infinity || outer.mutex.admits(place)
     ? entered
     : Effect.timeoutOrElse(entered, { duration: Duration.millis(wait), orElse: () => Effect.succeed("Taken" as const) })
@@ -235,12 +245,26 @@ const enterInTime = (outer: LeaseSection, place: Place, { wait }: Settings): Eff
 /** What comes of a body, or none where the lock is taken. */
 export type Holding<A, E, R> = Effect.Effect<Option.Option<A>, E | WithLockError, R>
 
+/** What runs under a lease, which it may have in hand. */
+export type Body<A, E, R> =
+  | { readonly isInHand: false; readonly run: () => Effect.Effect<A, E, R> }
+  | { readonly isInHand: true; readonly run: (lease: Lease) => Effect.Effect<A, E, R> }
+
+/** A body that does not see the lease that it runs under. */
+export const blind = <A, E, R>(run: () => Effect.Effect<A, E, R>): Body<A, E, R> => ({ isInHand: false, run })
+
+/** A body with the lease in hand. */
+export const inHand = <A, E, R>(run: (lease: Lease) => Effect.Effect<A, E, R>): Body<A, E, R> => ({
+  isInHand: true,
+  run
+})
+
 /** Runs under the lease that this fiber tree has already, or under a new one; none where it is taken. */
 export const holding = <A, E, R>(
   target: Target,
   given: Given = none,
   kind: Kind,
-  body: (lease: Lease) => Effect.Effect<A, E, R>
+  body: Body<A, E, R>
 ): Holding<A, E, R> =>
   Effect.withFiber((fiber) => {
     const asked = resolved(fiber, target, given, kind)
@@ -251,19 +275,27 @@ export const holding = <A, E, R>(
     const anew = withRest(fiber, settings, given, (rest) => holding(target, rest, kind, body))
     if (outer !== undefined) return nested(outer, asked, kind, body, anew)
     const { isHurried, overdue } = given
-    return withSpan("Lease.withLock", terms)(outermost({ ...asked, isHurried, overdue }, kind, body, anew))
+    const request = { ...asked, isInHand: body.isInHand, isHurried, overdue }
+    return withSpan("Lease.withLock", terms)(outermost(request, kind, body, anew))
   })
 
 const bodyIn = <A, E, R>(
   section: LeaseSection,
-  body: (lease: Lease) => Effect.Effect<A, E, R>,
+  body: Body<A, E, R>,
   restore: Restore
-): Holding<A, E, R> => Effect.map(Body.run(section, Effect.suspend(() => body(section.lease)), restore), Option.some)
+): Holding<A, E, R> => {
+  const { lease } = section
+  const run = Effect.suspend(() => {
+    if (body.isInHand) lease.isInHand = true
+    return body.run(lease)
+  })
+  return Effect.map(Bodies.run(section, run, restore), Option.some)
+}
 
 const outermost = <A, E, R>(
   request: Request,
   kind: Kind,
-  body: (lease: Lease) => Effect.Effect<A, E, R>,
+  body: Body<A, E, R>,
   anew: Holding<A, E, R>
 ): Holding<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
@@ -282,7 +314,7 @@ const nested = <A, E, R>(
   outer: LeaseSection,
   { settings, terms }: Resolved,
   kind: Kind,
-  body: (lease: Lease) => Effect.Effect<A, E, R>,
+  body: Body<A, E, R>,
   anew: Holding<A, E, R>
 ): Holding<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>

@@ -185,7 +185,11 @@ export const withLock: {
 } & Explained<Target, AcquireOptions> = dual(
   isDataFirst,
   <A, E, R>(self: Effect.Effect<A, E, R>, target: Target, options?: AcquireOptions) =>
-    bodyOf(self, target, () => Holding.required(Holding.holding(target, options, "Required", () => self)))
+    bodyOf(
+      self,
+      target,
+      () => Holding.required(Holding.holding(target, options, "Required", Holding.blind(() => self)))
+    )
 ) as never
 
 /**
@@ -217,14 +221,14 @@ export const withLockIfAvailable: {
 } & Explained<Target, HoldOptions> = dual(
   isDataFirst,
   <A, E, R>(self: Effect.Effect<A, E, R>, target: Target, options?: HoldOptions) =>
-    bodyOf(self, target, () => ifAvailable(target, options, () => self))
+    bodyOf(self, target, () => ifAvailable(target, options, Holding.blind(() => self)))
 ) as never
 
 // Without an AcquireTimeout of its own: where the lock is taken there is none.
 const ifAvailable = <A, E, R>(
   target: Target,
   options: HoldOptions | undefined,
-  body: (lease: Lease) => Effect.Effect<A, E, R>
+  body: Holding.Body<A, E, R>
 ) =>
   Holding.holding(target, options, "IfAvailable", body) as Effect.Effect<
     Option.Option<A>,
@@ -315,7 +319,7 @@ export const use: {
   return evaluating(
     evaluate,
     target,
-    (body) => Holding.required(Holding.holding(target, options, "Required", body))
+    (body) => Holding.required(Holding.holding(target, options, "Required", Holding.inHand(body)))
   )
 }) as never
 
@@ -369,8 +373,12 @@ export const withLockProvided: {
       target,
       () =>
         bodyOf(self, target, () =>
-          Holding.required(Holding.holding(target, options, "Required", (lease) =>
-            prove(tag)(lease)(self))))
+          Holding.required(Holding.holding(
+            target,
+            options,
+            "Required",
+            Holding.inHand((lease) => prove(tag)(lease)(self))
+          )))
     )
 ) as never
 
@@ -413,7 +421,7 @@ export const withLockProvidedIfAvailable: {
     tagged(
       tag,
       target,
-      () => bodyOf(self, target, () => ifAvailable(target, options, (lease) => prove(tag)(lease)(self)))
+      () => bodyOf(self, target, () => ifAvailable(target, options, Holding.inHand((lease) => prove(tag)(lease)(self))))
     )
 ) as never
 

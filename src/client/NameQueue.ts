@@ -9,7 +9,24 @@ import * as Effect from "effect/Effect"
 import { Mutex, Place } from "../lib/Mutex.ts"
 import type { Talker } from "../transport/Talker.ts"
 import type { Busy } from "./Busy.ts"
+import type { Terms } from "./Claim.ts"
 import type { LockError } from "./Requests.ts"
+import type { Tenure } from "./Tenure.ts"
+
+/** A tenure on its way from one section to the next. */
+export interface Passed {
+  readonly terms: Terms
+  readonly tenure: Tenure
+  /** How often it has passed on. */
+  readonly passes: number
+}
+
+/** Who would go on under the tenure of an equal claim. */
+export interface Heir {
+  readonly terms: Terms
+  /** How old a confirmed tenure may be, in milliseconds, to be begun with. */
+  readonly maxAge: number
+}
 
 /** A fiber's place in the line. */
 export class QueuePlace extends Place {
@@ -20,9 +37,16 @@ export class QueuePlace extends Place {
   /** Called when the head holds the name, in a scope or a body that this place may be within. */
   onHeld: (() => void) | undefined
 
-  constructor(queue: NameQueue) {
+  /** Whom the tenure of the one before may pass on to, if it may. */
+  readonly heir: Heir | undefined
+
+  /** The tenure that has passed on to it, until it is taken. */
+  passed: Passed | undefined
+
+  constructor(queue: NameQueue, heir: Heir | undefined) {
     super()
     this.queue = queue
+    this.heir = heir
   }
 
   /** The body of the holder is over: the name is being given back, so that it is held no more as far as is known. */
@@ -56,6 +80,8 @@ export class NameQueue extends Mutex {
   heldBy: Busy | undefined
   /** Since when the head waits at the server, if it does. */
   waitsSince: number | undefined
+  /** When another process was seen last that holds the name, or waits for it. */
+  othersAt = -Infinity
   /** What the head failed with last, if it has been answered nothing since. */
   lastFailure: LockError | undefined
   /** Places whose time is over, that wait for what they can be told. */
@@ -68,6 +94,10 @@ export class NameQueue extends Mutex {
       this.hurry = () => resume(Effect.void)
       return Effect.sync(() => void (this.hurry = undefined))
     })
+  }
+  /** The first behind the head. */
+  override get next(): QueuePlace | undefined {
+    return super.next as QueuePlace | undefined
   }
   private readonly names: Map<string, NameQueue>
   private readonly name: string

@@ -186,7 +186,9 @@ const lockAs = (
           isShared: owner === terms.sharedOwner,
           fence: response.Fence === undefined ? Option.none() : Option.some(BigInt(response.Fence)),
           sentAt,
-          sentAtWall
+          sentAtWall,
+          answeredAt: clock.now(),
+          waiting: Number(response.Waiting ?? 0)
         })
       )
     })

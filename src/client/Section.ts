@@ -21,6 +21,8 @@ export interface SectionLease {
   /** The fiber that acquired it. */
   readonly fiberId: number
   readonly isOver: boolean
+  /** Whether somebody has it in hand, or may have seen its fence: then nobody else is to have that. */
+  isInHand: boolean
   /** Its last holder is about to end: looks whether it is lost, and lets nothing new begin. */
   readonly ending: Effect.Effect<void>
   /** Nothing is left under it. */

@@ -8,7 +8,7 @@ import { InvalidOption } from "../DlmError.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import type { Terms } from "./Claim.ts"
 import type { Lease } from "./HeldLease.ts"
-import { holding, required, unavailable, type WithLockError } from "./Holding.ts"
+import { blind, holding, inHand, required, unavailable, type WithLockError } from "./Holding.ts"
 import { type AcquireOptions, Defaults, resolve, waitOf } from "./Options.ts"
 import { type Target, termsFor } from "./Target.ts"
 
@@ -79,6 +79,7 @@ export const holdingAll = <A, E, R>(
         const left = until - clock.now()
         const wait = until === Infinity ? {} : { wait: Math.max(0, left), overdue: Math.max(0, -left) }
         const rest = { ...options, ...wait, isHurried }
-        return required(holding(target, rest, "Required", (lease) => use === undefined ? body : use(lease)(body)))
+        const held = use === undefined ? blind(() => body) : inHand((lease) => use(lease)(body))
+        return required(holding(target, rest, "Required", held))
       }), begun)
   })

@@ -23,8 +23,12 @@ export class Tenure extends Shown {
   readonly sentAt: number
   /** The same by the wall clock, in milliseconds since 1970. */
   readonly sentAtWall: number
+  /** When that was answered, by the clock of leases. */
+  readonly answeredAt: number
+  /** How many others waited for the name then, as far as the server says; 0 on one that does not. */
+  readonly waiting: number
 
-  constructor(parts: Pick<Tenure, "name" | "owner" | "isShared" | "fence" | "sentAt" | "sentAtWall">) {
+  constructor(parts: Omit<Tenure, keyof Shown>) {
     super()
     this.name = parts.name
     this.owner = parts.owner
@@ -32,6 +36,8 @@ export class Tenure extends Shown {
     this.fence = parts.fence
     this.sentAt = parts.sentAt
     this.sentAtWall = parts.sentAtWall
+    this.answeredAt = parts.answeredAt
+    this.waiting = parts.waiting
   }
 
   /** What is shown of it: the owner is a secret. */

@@ -44,6 +44,11 @@ export class Mutex {
     return this.inside === 0
   }
 
+  /** The first that waits. */
+  get next(): Place | undefined {
+    return this.first
+  }
+
   /** Whether a place would be inside at once. */
   admits({ isShared }: Pick<Place, "isShared">): boolean {
     return this.inside === 0 || (isShared && this.isShared && this.first === undefined)

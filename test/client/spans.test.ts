@@ -114,6 +114,18 @@ describe("spans", () => {
       assert.deepStrictEqual(eventsOf, [["dlm.taken"], ["dlm.waiting"]])
     }).pipe(Effect.provide(plain)))
 
+  it.effect("tell that a tenure has passed on, instead of its release", () =>
+    Effect.gen(function*() {
+      const three = Effect.all([1, 2, 3].map(() => Lease.withLock(Effect.yieldNow, "orders")), {
+        concurrency: "unbounded",
+        discard: true
+      })
+      const spans = yield* traced(three)
+      const told = spans.flatMap(({ events }) => events.map(([event]) => event))
+      assert.deepStrictEqual(told, ["dlm.waiting", "dlm.waiting", "dlm.handedOver"])
+      assert.strictEqual(spans.filter(({ name }) => name === "Lease.release").length, 2)
+    }).pipe(Effect.provide(inProcess)))
+
   it.effect("cost nothing where nobody looks: there are none", () =>
     Effect.gen(function*() {
       const locker = yield* Locker.make("orders")

@@ -178,6 +178,40 @@ export const mutations: ReadonlyArray<ProgramMutation> = [
     part: "this.first",
     by: "this.last"
   },
+  {
+    name: "a tenure passes on without end",
+    mark: "passes-are-counted",
+    part: "passes > maxPasses",
+    by: "passes > 1_000",
+    seenBy: ["exclusion"]
+  },
+  {
+    name: "a tenure passes on to a claim of another label",
+    mark: "heir-has-its-label",
+    by: "",
+    seenBy: ["exclusion"]
+  },
+  {
+    name: "whoever wants the lease in hand goes on under the tenure of another",
+    mark: "fence-of-its-own",
+    part: "isInHand ? undefined : { terms, maxAge }",
+    by: "{ terms, maxAge: isInHand ? maxAge : maxAge }",
+    seenBy: ["exclusion"]
+  },
+  {
+    name: "a tenure passes on whose lease was in hand",
+    mark: "in-hand-is-given-back",
+    part: "isInHand ||",
+    by: "",
+    seenBy: ["exclusion", "fences"]
+  },
+  {
+    name: "a tenure passes on with its data",
+    mark: "in-hand-is-given-back",
+    part: "|| this.hasData",
+    by: "",
+    seenBy: ["exclusion", "data"]
+  },
   { name: "the end of a body is not looked at", mark: "end-is-looked-at", by: "if (true as boolean) return undefined" },
   { name: "listeners are called by the alarm itself", mark: "listener-alone", by: "listener()" },
   {

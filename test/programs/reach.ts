@@ -38,8 +38,16 @@ const nameOf = (step: Programs.Step): string => {
 /** Counts what a run has reached. */
 export const count = (reach: Reach, { events }: Programs.Trace): void => {
   reach.programs++
+  const asking = new Set<number | undefined>()
+  const inLine = new Set<number>()
   for (const event of events) {
-    if (event._tag === "Began") add(reach.operations, nameOf(event.step))
+    if (event._tag === "Began") {
+      add(reach.operations, nameOf(event.step))
+      const { id, step, within } = event
+      if (step.op === "hold" && step.way === "withLock" && within.length === 0) inLine.add(id)
+    }
+    if (event._tag === "Asked" && event.action === "Lock") asking.add(event.by)
+    if (event._tag === "Entered" && inLine.has(event.id) && !asking.has(event.id)) add(reach.operations, "hand-over")
     if (event._tag === "Fault") add(reach.faults, event.kind)
     if (event._tag === "State" || event._tag === "StateAtLoss") add(reach.states, event.state)
     if (event._tag === "Ended") { for (const error of event.outcome.errors) add(reach.errors, error) }
@@ -69,6 +77,7 @@ export const wanted = {
     "withPermits, of permits",
     "withPermit, of permits",
     "withPermitsIfAvailable, of permits",
+    "hand-over",
     "campaign",
     "elect",
     "lead",

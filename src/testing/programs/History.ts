@@ -78,6 +78,7 @@ export class History {
   private readonly askers = new Map<string, Set<number>>()
   /** The owners that asked for a lock. */
   readonly owners = new Set<string>()
+  private readonly heirs = new Map<Tenure, ReadonlyArray<Operation>>()
   readonly forgotten: Array<number> = []
   readonly shared: ReadonlySet<string>
   /** By how much timers may be late, in milliseconds. */
@@ -106,6 +107,17 @@ export class History {
       operation.ended = Math.min(ended, this.crashed(process))
       operation.left = Math.min(left, this.crashed(process))
     }
+  }
+
+  /** Notes that an operation goes on under a tenure that others have asked for. */
+  passOn(tenure: Tenure, heir: Operation): void {
+    this.askers.get(`${tenure.name}\0${tenure.owner}`)!.add(heir.id)
+    this.heirs.set(tenure, [...this.heirsOf(tenure), heir])
+  }
+
+  /** Those that went on under a tenure that others had asked for, in order. */
+  heirsOf(tenure: Tenure): ReadonlyArray<Operation> {
+    return this.heirs.get(tenure) ?? []
   }
 
   /** Whether others may have the owner. */

@@ -6,6 +6,7 @@ import { elections } from "./elections.ts"
 import { ending } from "./ending.ts"
 import { exclusion } from "./exclusion.ts"
 import { fences } from "./fences.ts"
+import { handOver } from "./handOver.ts"
 import { History } from "./History.ts"
 import { limits } from "./limits.ts"
 import { once } from "./once.ts"
@@ -22,5 +23,7 @@ const rules = [exclusion, waiting, order, ending, shared, plain, words, data, fe
 /** What a trace shows to be broken, in the order of its happening. */
 export const check = (trace: Trace): ReadonlyArray<Violation> => {
   const history = new History(trace)
-  return rules.flatMap((rule) => rule(history)).toSorted((a, b) => a.at - b.at)
+  // First: the others go by who had what.
+  const passed = handOver(history)
+  return [...passed, ...rules.flatMap((rule) => rule(history))].toSorted((a, b) => a.at - b.at)
 }

@@ -104,7 +104,9 @@ const release = (history: History, operation: Operation): ReadonlyArray<Violatio
   const gaveUp = gaveUpAt(history, process)
   return history.tenures.filter((tenure) =>
     history.askersOf(tenure).has(id) && !history.isShared(tenure.owner) &&
-    tenure.to > ended + late && gaveUp > ended + late
+    tenure.to > ended + late && gaveUp > ended + late &&
+    // The last that had it gives it back.
+    !history.heirsOf(tenure).some((heir) => heir.ended > ended)
   ).map((tenure): Violation => ({
     rule: "release",
     at: ended,

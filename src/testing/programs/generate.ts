@@ -5,7 +5,7 @@
  * fibers meet, and some have several.
  */
 import { Draw } from "./Draw.ts"
-import { crash, type Drawing, drawKinds, endingByItself, kindSteps, skewed } from "./generateKinds.ts"
+import { crash, crowd, type Drawing, drawKinds, endingByItself, kindSteps, skewed } from "./generateKinds.ts"
 import {
   type Fault,
   type FaultKind,
@@ -262,6 +262,10 @@ export const generate = (seed: number): Program => {
   const machines = processes.map((one) => draw.chance(0.5) ? withWallClockOnly(one) : one)
     .map((one) => variedProcess(draw, one))
     .map((one) => hasKinds ? skewed(more, one) : one)
+  const crowds = new Draw(seed + 2 ** 33)
+  const crowded = crowds.chance(0.15)
+    ? machines.map((one) => ({ ...one, fibers: [...one.fibers, ...crowds.chance(0.7) ? crowd(crowds) : []] }))
+    : machines
   const struck = some > 0 ? [...lasting, ...crash(more, count)] : lasting
-  return { seed, extensions, latency, processes: machines, faults: struck, closesAtOnce }
+  return { seed, extensions, latency, processes: crowded, faults: struck, closesAtOnce }
 }

@@ -2,7 +2,7 @@
  * What is more than a mutex, drawn by a seed: permits, readers and writers, elections, and what runs once.
  */
 import type { Draw } from "./Draw.ts"
-import type { Fault, LockerSpec, OnCrash, Process, Step, Steps } from "./Program.ts"
+import type { Fault, LockerSpec, OnCrash, Process, Step, Steps, Way } from "./Program.ts"
 
 const ttls = [600, 1500, 4000, 20_000]
 const waits = [0, 300, 1000, 3000, 10_000]
@@ -169,6 +169,32 @@ export const skewed = (draw: Draw, process: Process): Process =>
   draw.chance(0.4)
     ? { ...process, skew: draw.below(2_800) * (draw.chance(0.5) ? 1 : -1) * (draw.chance(0.1) ? 4 : 1) }
     : process
+
+/** Fibers that all want one name for a moment, so that its tenure passes on within their process. */
+export const crowd = (draw: Draw): ReadonlyArray<Steps> => {
+  const locker = 0
+  // Of one that is all the same, tenures pass on as often as they may.
+  const isAlike = draw.chance(0.4)
+  const hold = (): Step => {
+    if (isAlike) return { op: "hold", way: "withLock", locker, body: [] }
+    const inner: Steps = draw.weighed<Steps>([
+      [6, [{ op: "sleep", millis: draw.below(12) }]],
+      [1, [{ op: "plain", locker, action: "put" }]],
+      [1, [{ op: "hold", way: "use", locker, body: [{ op: "lease", action: "state" }] }]],
+      [1, [{ op: "fail" }]]
+    ])
+    const way = draw.weighed<Way>([[8, "withLock"], [1, "use"], [1, "withLockIfAvailable"]])
+    const more = draw.chance(0.1) ? { maxHold: 1 + draw.below(20) } : draw.chance(0.1) ? { label: "another" } : {}
+    return { op: "hold", way, locker, body: inner, ...more }
+  }
+  const step = (): Step =>
+    draw.weighed<Step>([
+      [8, hold()],
+      [1, { op: "timeout", millis: draw.below(80), body: [hold()] }],
+      [1, { op: "interrupt", yields: draw.below(30), body: [hold()] }]
+    ])
+  return Array.from({ length: 4 + draw.below(8) }, () => Array.from({ length: 1 + draw.below(3) }, step))
+}
 
 /** A process that dies. */
 export const crash = (draw: Draw, processes: number): ReadonlyArray<Fault> =>
