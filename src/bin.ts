@@ -8,5 +8,5 @@ if (problem !== undefined) {
   process.exit(64)
 }
 // Before all else is loaded, since the young generation grows by that.
-collectEarly()
+collectEarly(true)
 void import("./cli/start.ts").then(({ start }) => start())

@@ -28,7 +28,9 @@ import * as Identities from "../server/Identities.ts"
 import * as Limits from "../server/Limits.ts"
 import * as LockServer from "../server/LockServer.ts"
 import * as Shard from "../server/Shard.ts"
+import * as SocketLockServer from "../server/SocketLockServer.ts"
 import * as Flags from "./Flags.ts"
+import * as garbage from "./garbage.ts"
 import * as LimitFlags from "./limits.ts"
 import { Failed, print, reporting, status } from "./Status.ts"
 import * as StoreFlag from "./store.ts"
@@ -259,6 +261,7 @@ const run = Effect.fnUntraced(function*(flags: ServeFlags) {
     Effect.provideService(Shard.Shard, shard)
   )
   const listening = yield* listen(flags, tls, Stream.fromQueue(renewals)).pipe(
+    store.isElsewhere ? Effect.provideService(SocketLockServer.Crowding, garbage.ofGateway()) : identity,
     Effect.provideContext(Context.merge(known, lockServer))
   )
   const http = yield* listenHttp(host, flags.http).pipe(Effect.provideContext(lockServer))

@@ -69,5 +69,7 @@ export const fromFlag = Effect.fnUntraced(function*(
       (error): Layer.Layer<Store.Store, Failed> => Layer.effectContext(Effect.fail(refused(error)))
     )
   )
-  return { layer, place: withoutSecrets(Redacted.value(url)) }
+  const place = Redacted.value(url)
+  const isElsewhere = !NodeStore.isMemory(url) && !place.startsWith("sqlite:")
+  return { layer, place: withoutSecrets(place), isElsewhere }
 })

@@ -8,10 +8,12 @@ import type { Limits } from "./Limits.ts"
 export class Admission {
   private readonly limits: Limits
   private readonly byAddress = new Map<string, number>()
+  private readonly changed: (all: number) => void
   private all = 0
 
-  constructor(limits: Limits) {
+  constructor(limits: Limits, changed: (all: number) => void = () => {}) {
     this.limits = limits
+    this.changed = changed
   }
 
   /** Lets a connection in, and gives what is to be called once when it leaves; undefined where there is no room. */
@@ -20,10 +22,10 @@ export class Admission {
     const address = from === undefined ? undefined : networkOf(from)
     const fromThere = address === undefined ? 0 : this.byAddress.get(address) ?? 0
     if (this.all >= maxConnections || fromThere >= maxConnectionsPerAddress) return undefined
-    this.all++
+    this.changed(++this.all)
     if (address !== undefined) this.byAddress.set(address, fromThere + 1)
     return () => {
-      this.all--
+      this.changed(--this.all)
       if (address === undefined) return
       const left = this.byAddress.get(address)! - 1
       if (left === 0) this.byAddress.delete(address)

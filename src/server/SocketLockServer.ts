@@ -19,6 +19,11 @@ export const ClientAddress: Context.Reference<Effect.Effect<string | undefined>>
   Effect.Effect<string | undefined>
 >("effect-dlm/server/SocketLockServer/ClientAddress", { defaultValue: () => Effect.undefined })
 
+/** Told how many connections are open, whenever one has come or gone. By default nobody is. */
+export const Crowding: Context.Reference<(connections: number) => void> = Context.Reference<
+  (connections: number) => void
+>("effect-dlm/server/SocketLockServer/Crowding", { defaultValue: () => () => {} })
+
 /**
  * Serves the LockServer on the SocketServer that is provided, until interrupted.
  *
@@ -37,7 +42,7 @@ export const run: Effect.Effect<
 const serving = Effect.fnUntraced(function*(shared: Shared.Shared) {
   const server = yield* SocketServer.SocketServer
   const clientAddress = yield* ClientAddress
-  const admission = new Admission(shared.limits)
+  const admission = new Admission(shared.limits, yield* Crowding)
   yield* Effect.forkChild(shared.runQueue.run)
 
   return yield* server.run((socket) =>

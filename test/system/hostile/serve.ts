@@ -3,5 +3,5 @@
  */
 import { collectEarly } from "../../../src/cli/garbage.ts"
 
-collectEarly()
+collectEarly(true)
 await import("./server.ts")
