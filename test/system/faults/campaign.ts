@@ -56,6 +56,8 @@ export interface Outcome {
   /** Reads of what readers share, between which nothing was written. */
   readonly sharedReads: number
   readonly faults: Readonly<Record<Proxy.Fault, number>>
+  /** How many messages of clients came as lines, and as frames. */
+  readonly passed: { readonly lines: number; readonly frames: number }
   /** What was done to the store, how often. After each a lock was had through each server. */
   readonly storeFaults: Readonly<Partial<Record<StoreFault, number>>>
   readonly kills: number
@@ -227,11 +229,15 @@ export const run = Effect.fnUntraced(function*(plan: Plan, bundle: Bundle) {
     ...Array.from({ length: names * 4 }, (_, i) => `data/${i}`)
   ]
   yield* canBeHad(ports()[0]!, owned, untilEnded)
+  for (const [wire, messages] of Object.entries(proxy.passed)) {
+    assert.isAbove(messages, plan.operations / 5, `messages as ${wire}`)
+  }
   const outcome = yield* check(plan, Lines.fromFiles(histories, forgettings), resource)
   return {
     ...outcome,
     seconds: Math.round((monotonic() - began) / 1000),
     faults: { ...proxy.fired },
+    passed: { ...proxy.passed },
     storeFaults: failStore.counts,
     kills: plan.kills,
     clientKills: plan.clientKills

@@ -322,10 +322,13 @@ const program = Effect.fnUntraced(function*(options: Options) {
   const diary = new Diary(options.history)
   const watch = setInterval(() => diary.look(), 20)
   const counters = new Counters(options.resource, diary)
-  yield* Effect.forEach(options.ports, (port) =>
+  yield* Effect.forEach(options.ports, (port, i) =>
     Effect.gen(function*() {
+      const { answerTimeout } = options
+      // By turns, so that each fault of the network meets both.
+      const wire = i % 2 === 0 ? "frames" : "lines"
       const talker = yield* Layer.build(
-        Layer.fresh(NodeTalker.layer({ port, openTimeout: "1 second", answerTimeout: options.answerTimeout }))
+        Layer.fresh(NodeTalker.layer({ port, openTimeout: "1 second", answerTimeout, wire }))
       )
       const own = Context.get(talker, Talker.Talker)
       const locks = yield* locksOf(own, diary)

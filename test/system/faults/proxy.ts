@@ -6,6 +6,7 @@ import { Effect, Result } from "effect"
 import { Protocol, Wire } from "effect-dlm/protocol"
 import * as net from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
+import { frames, lines } from "../../../src/protocol/codecs.ts"
 
 /** What can happen to a request on its way. */
 const ofRequests = [
@@ -53,7 +54,7 @@ export interface Options {
   readonly gates: number
   /** The ports of the servers, as they are now. A connection is led to any of them. */
   readonly servers: () => ReadonlyArray<number>
-  /** How likely a line is to meet a fault. */
+  /** How likely a line or a frame is to meet a fault. */
   readonly likelihood: number
   /** The time to live of the locks, and after how long no request is waited for any more, in milliseconds. */
   readonly ttl: number
@@ -62,10 +63,15 @@ export interface Options {
 
 type Item = { readonly line: Buffer; readonly special?: () => Promise<void> | void }
 
+/** The byte by which a client says that frames follow, both ways. */
+const beginFrames = 0
+
 /** One direction of a connection: what comes in leaves in the same order, unless it is lost. */
 class Lane {
   /** Nothing passes any more. */
   dead = false
+  /** Whether frames come, or lines. */
+  isFramed = false
   private rest: Buffer = Buffer.alloc(0)
   private readonly items: Array<Item> = []
   private busy = false
@@ -75,16 +81,21 @@ class Lane {
     this.to = to
   }
 
-  /** The lines that a chunk completes, with their ends. */
+  /** The lines or frames that a chunk completes, with their ends or lengths. */
   cut(chunk: Buffer): Array<Buffer> {
-    const lines: Array<Buffer> = []
+    const messages: Array<Buffer> = []
     let bytes = this.rest.length === 0 ? chunk : Buffer.concat([this.rest, chunk])
-    for (let at = bytes.indexOf(10); at !== -1; at = bytes.indexOf(10)) {
-      lines.push(bytes.subarray(0, at + 1))
-      bytes = bytes.subarray(at + 1)
+    for (let end = this.endOfFirst(bytes); end !== undefined; end = this.endOfFirst(bytes)) {
+      messages.push(bytes.subarray(0, end))
+      bytes = bytes.subarray(end)
     }
     this.rest = bytes
-    return lines
+    return messages
+  }
+
+  private endOfFirst(bytes: Buffer): number | undefined {
+    const end = this.isFramed ? bytes.length < 4 ? Infinity : 4 + bytes.readUInt32LE() : bytes.indexOf(10) + 1
+    return end > 0 && end <= bytes.length ? end : undefined
   }
 
   push(item: Item): void {
@@ -129,14 +140,21 @@ const garbage = (): Uint8Array => {
 const between = (from: number, to: number): number => from + Math.random() * (to - from)
 const oneOf = <A>(all: ReadonlyArray<A>): A => all[Math.floor(Math.random() * all.length)]!
 
-const actionOf = (line: Buffer): Protocol.Action | undefined => {
-  const request = Protocol.decodeRequest(line.subarray(0, -1), 32)
+const actionOf = (message: Buffer, isFramed: boolean): Protocol.Action | undefined => {
+  const request = isFramed
+    ? frames.readRequest(message.subarray(4), 32)
+    : lines.readRequest(message.subarray(0, -1), 32)
   return Result.isSuccess(request) ? request.success.Action : undefined
 }
+
+/** What makes a connection one of frames: the question for what the server can, and the byte after its answer. */
+const version = Protocol.encodeRequest({ Seq: "0", ID: "", FileName: "", Action: "Version", Expire: 0 })
 
 /** What all ports share: which faults there were, and what is still to come. */
 class Nemesis {
   readonly options: Options
+  /** How many messages came as lines, and as frames. */
+  readonly passed = { lines: 0, frames: 0 }
   /** How often each fault has happened. */
   readonly fired = Object.fromEntries(faults.map((fault) => [fault, 0])) as Record<Fault, number>
   calm = false
@@ -170,15 +188,23 @@ class Nemesis {
     return net.connect({ port: oneOf(this.options.servers()), host: "127.0.0.1" })
   }
 
-  sendAgain(line: Buffer, fault: Fault): void {
+  sendAgain(message: Buffer, isFramed: boolean, fault: Fault): void {
     const socket = this.connect()
+    const send = () => {
+      socket.once("data", () => {
+        this.fired[fault]++
+        socket.destroy()
+      })
+      socket.write(message)
+    }
     socket.on("error", () => {})
-    socket.on("data", () => {
-      this.fired[fault]++
-      socket.destroy()
-    })
     socket.setTimeout(this.options.patience, () => socket.destroy())
-    socket.write(line)
+    if (!isFramed) return send()
+    socket.write(version)
+    socket.once("data", () => {
+      socket.write(Buffer.of(beginFrames))
+      send()
+    })
   }
 
   delay(lane: Lane, line: Buffer): Item {
@@ -236,8 +262,20 @@ class Link {
     far.on("close", () => {
       if (!answers.dead) near.destroy()
     })
-    near.on("data", (chunk: Buffer) => requests.dead || requests.cut(chunk).forEach((line) => this.request(line)))
+    near.on(
+      "data",
+      (chunk: Buffer) => requests.dead || requests.cut(this.afterBeginning(chunk)).forEach((line) => this.request(line))
+    )
     far.on("data", (chunk: Buffer) => answers.dead || answers.cut(chunk).forEach((line) => this.answer(line)))
+  }
+
+  // The client has all its answers then, so nothing is on its way.
+  private afterBeginning(chunk: Buffer): Buffer {
+    const { answers, requests } = this
+    if (requests.isFramed || chunk[0] !== beginFrames) return chunk
+    requests.isFramed = answers.isFramed = true
+    requests.push({ line: chunk.subarray(0, 1) })
+    return chunk.subarray(1)
   }
 
   private reset(): void {
@@ -248,6 +286,7 @@ class Link {
   private request(line: Buffer): void {
     const { nemesis, requests } = this
     const { fired } = nemesis
+    nemesis.passed[requests.isFramed ? "frames" : "lines"]++
     const fault = nemesis.choose(ofRequests)
     switch (fault) {
       case undefined:
@@ -286,11 +325,12 @@ class Link {
   }
 
   private again(line: Buffer, atOnce: boolean): void {
-    const { nemesis } = this
-    const action = actionOf(line)
+    const { nemesis, requests: { isFramed } } = this
+    const action = actionOf(line, isFramed)
     if (action === "Version" || action === "Get" || action === "TestLock") return
-    if (atOnce) nemesis.sendAgain(line, "duplicate")
-    else nemesis.later(between(0.2, 2.5) * nemesis.options.ttl, () => nemesis.sendAgain(line, "lateDuplicate"))
+    if (atOnce) nemesis.sendAgain(line, isFramed, "duplicate")
+    else {nemesis.later(between(0.2, 2.5) * nemesis.options.ttl, () =>
+        nemesis.sendAgain(line, isFramed, "lateDuplicate"))}
   }
 
   private answer(line: Buffer): void {
@@ -398,6 +438,8 @@ export const proxy = Effect.fnUntraced(function*(options: Options) {
     ports: gates.map(({ port }) => port),
     /** How often each fault has happened. */
     fired: nemesis.fired as Readonly<Record<Fault, number>>,
+    /** How many messages of clients came as lines, and as frames. */
+    passed: nemesis.passed as { readonly lines: number; readonly frames: number },
     /** How many connections of clients are open, or not noticed to be closed. */
     open: () => gates.reduce((sum, { open }) => sum + open, 0),
     /** From now on nothing more goes wrong. */

@@ -30,8 +30,8 @@ const timesOf = (outcome: Campaign.Outcome): string => {
 }
 
 export const show = (store: string, outcome: Campaign.Outcome): void => {
-  const { endings, faults, permits } = outcome
-  console.log(`${store}: ${timesOf(outcome)}\n${JSON.stringify({ endings, faults, permits })}`)
+  const { endings, faults, passed, permits } = outcome
+  console.log(`${store}: ${timesOf(outcome)}\n${JSON.stringify({ endings, faults, passed, permits })}`)
 }
 
 interface Goal {
@@ -55,6 +55,8 @@ const ofStore = (fault: StoreFault, what: string, atLeast: number): Goal => ({
 /** What all campaigns together have to do, at the least. */
 export const goals: ReadonlyArray<Goal> = [
   { what: "Operations over all stores, without a violation", of: ({ operations }) => operations, atLeast: 100_000 },
+  { what: "Messages of clients as frames, through the network", of: ({ passed }) => passed.frames, atLeast: 30_000 },
+  { what: "Messages of clients as lines, through the network", of: ({ passed }) => passed.lines, atLeast: 30_000 },
   { what: "Grants of some of a limit, beside others", of: ({ permits }) => permits.grantsOfSome, atLeast: 1000 },
   {
     what: "Reads under read-write locks, with no write beside them",
