@@ -7,7 +7,8 @@ import { readPlainly } from "../support/plainly.ts"
 const toRequest = Schema.encodeSync(Protocol.Request)
 const toResponse = Schema.encodeSync(Protocol.Response)
 
-const rare = ["DataStore", "Name", "Identity", "Heir", "Session", "Limit", "Weight", "Revision"]
+const usualFields = new Set(["Seq", "ID", "FileName", "Action", "Expire", "Wait", "Fence", "Label"])
+const rare = Object.keys(Protocol.Request.fields).filter((field) => !usualFields.has(field))
 const fields = ["Seq", "ID", "FileName", "Expire", "Wait", "Fence", "Label", "Action", "Status", "Waiting", "Holder"]
 
 /** Values that are nearly right in one field or another. */

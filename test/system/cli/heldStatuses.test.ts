@@ -23,6 +23,9 @@ const documented = fs.readFileSync(Path.join(project, "docs/COMMAND.md"), "utf8"
 
 const sh = (script: string, ...args: ReadonlyArray<string>) => ["--", "sh", "-c", script, "sh", ...args]
 
+/** What this proxy hides: that the server knows permits, and frames, which a proxy cannot read that reads lines. */
+const hidden = new Set(["permits", "frames", ""])
+
 /** A port that leads to a server, and hides of its features that it knows permits. */
 const withoutPermits = (to: number) =>
   Effect.map(
@@ -36,7 +39,7 @@ const withoutPermits = (to: number) =>
           far.on("data", (chunk) => {
             for (const line of framer.push(chunk)) {
               const { Features, ...answer } = JSON.parse(Result.getOrThrow(Wire.decodeLine(line)))
-              const features = String(Features ?? "").split(",").filter((one) => one !== "permits" && one !== "")
+              const features = String(Features ?? "").split(",").filter((one) => !hidden.has(one))
               const text = JSON.stringify(features.length > 0 ? { ...answer, Features: features.join(",") } : answer)
               near.write(Wire.encodeLine(text))
             }
