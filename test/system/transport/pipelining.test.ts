@@ -18,7 +18,7 @@ const versionAnswer = (Seq: string): Protocol.Response => ({
   Seq,
   Status: "Version",
   ID: Protocol.serverName,
-  Features: Protocol.features.join(",")
+  Features: `${Protocol.features.join(",")},frames`
 })
 
 const statusOf = (response: Protocol.Response | "closed") =>
