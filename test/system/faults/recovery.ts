@@ -25,18 +25,21 @@ export const canBeHad = Effect.fnUntraced(function*(port: number, names: Readonl
   }, { concurrency: "unbounded" })
 }, Effect.scoped)
 
+/** So often in a row a store that is full may have room after all, since something else has ended. */
+const mostRoom = 10
+
 /**
- * Asks a server for a name that nobody wants, and fails where it is granted. For longer than anything is held: an etcd without
- * space makes no lease, and still writes under those that it has.
+ * Asks a server for names that nobody wants, and fails where they are granted. For longer than anything is held: an etcd without
+ * space makes no lease, and still writes under those that it has; and what is granted takes the room that it found.
  */
-const grantsNot = Effect.fnUntraced(function*(port: number, FileName: string) {
+const grantsNot = Effect.fnUntraced(function*(port: number, name: string) {
   const { talk } = Context.get(yield* Layer.build(Layer.fresh(NodeTalker.layer({ port }))), Talker.Talker)
-  const answer = yield* Effect.option(
-    Effect.timeout(talk(requestOf({ FileName, Expire: 777 })("Lock", "prober")), 1_000)
-  )
-  if (Option.isSome(answer) && answer.value.Status === "Locked") {
-    return yield* Effect.fail(new Error("the store works, and so there is no fault"))
+  for (let i = 0; i < mostRoom; i++) {
+    const request = requestOf({ FileName: `${name}.${i}`, Expire: 777 })("Lock", "prober")
+    const answer = yield* Effect.option(Effect.timeout(talk(request), 1_000))
+    if (Option.isNone(answer) || answer.value.Status !== "Locked") return
   }
+  return yield* Effect.fail(new Error("the store works, and so there is no fault"))
 }, Effect.scoped)
 
 /** By when a store is to be used again after a fault has ended, in milliseconds: its connections may have to be made anew. */
