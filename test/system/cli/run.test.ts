@@ -332,13 +332,13 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
     Effect.gen(function*() {
       const before = yield* serve()
       const after = yield* Server
-      const another = yield* after.locker("x", "another")
+      const another = yield* after.locker("forgotten", "another")
       yield* another.lock
       // To the command it is one server, on one port.
       const { port, turn } = yield* relay(before.port)
       const run = yield* before.start([
         "run",
-        "x",
+        "forgotten",
         "--ttl",
         "4s",
         ...sh("sleep 60 & trap 'echo got TERM; wait; exit 0' TERM; echo pid $$; wait")
@@ -347,7 +347,7 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
       yield* turn(after.port)
       const { status, stderr, stdout } = yield* run.ended
       assert.strictEqual(status, 74, stderr)
-      assert.match(stderr, /^dlm: the lock on "x" is lost: the server no longer holds it for us[^\n]+\n$/)
+      assert.match(stderr, /^dlm: the lock on "forgotten" is lost: the server no longer holds it for us[^\n]+\n$/)
       assert.include(stdout, "got TERM\n")
       assert.strictEqual(yield* another.holder, "Me")
       yield* another.unlock
