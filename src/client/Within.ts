@@ -53,12 +53,13 @@ const aroundOf = (fiber: AnyFiber, talker: Talker["Service"], name: string): Sec
   return undefined
 }
 
-const byScope = new WeakMap<Scope.Scope, Array<Section>>()
+/** What was acquired for a scope, by name: a scope may have very many, and each that is acquired is looked for among them. */
+const byScope = new WeakMap<Scope.Scope, Map<string, Array<Section>>>()
 
 const acquiredIn = (fiber: AnyFiber, talker: Talker["Service"], name: string): Section | undefined => {
   const scope = Context.getOrUndefined(fiber.context, Scope.Scope)
-  const ofScope = scope === undefined ? undefined : byScope.get(scope)
-  const found = ofScope?.findLast((section) => !section.isOver && isOf(section, talker, name))
+  const ofName = scope === undefined ? undefined : byScope.get(scope)?.get(name)
+  const found = ofName?.findLast((section) => !section.isOver && isOf(section, talker, name))
   if (found !== undefined) return found
   const holder = NameQueue.holderOf(talker, name)
   return holder instanceof Section && holder.lease.fiberId === fiber.id && !holder.isOver && !holder.lease.isOver
@@ -80,11 +81,14 @@ export const untilClosed = <L extends SectionLease>(
 ): Effect.Effect<Section<L>, never, Scope.Scope> =>
   Effect.flatMap(Effect.scope, (scope) =>
     Effect.withFiber((fiber) => {
-      const ofScope = byScope.get(scope) ?? []
-      // Those at the end that are over are of no use any more.
-      while (ofScope.at(-1)?.isOver === true) ofScope.pop()
-      ofScope.push(section)
+      const ofScope = byScope.get(scope) ?? new Map<string, Array<Section>>()
       byScope.set(scope, ofScope)
+      const { name } = section.lease
+      const ofName = ofScope.get(name) ?? []
+      ofScope.set(name, ofName)
+      // Those at the end that are over are of no use any more.
+      while (ofName.at(-1)?.isOver === true) ofName.pop()
+      ofName.push(section)
       return Effect.as(Scope.addFinalizerExit(scope, closing(section, contextOf(fiber))), section)
     }))
 
