@@ -1,8 +1,7 @@
 /**
  * Cutting a stream of bytes into frames: each begins with its length, 4 bytes, the lowest first.
  */
-import { beginningBytes, type Cutter } from "./Cutter.ts"
-import { Unfinished } from "./Unfinished.ts"
+import { Cutter } from "./Cutter.ts"
 
 /** How many bytes of a frame say how long it is. */
 export const lengthBytes = 4
@@ -10,36 +9,11 @@ export const lengthBytes = 4
 /** Of a frame that is too long so much is waited for: its kind and its number. */
 const headBytes = lengthBytes + 9
 
-const empty = new Uint8Array(0)
-
 const lengthAt = (bytes: Uint8Array, at: number): number =>
   (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
 
 /** Cuts a stream of bytes into frames, and gives each without its length. */
-export class FrameCutter implements Cutter {
-  private readonly unfinished = new Unfinished()
-  overflowed = false
-  beginning: Uint8Array = empty
-  maxBytes: number
-
-  constructor(maxBytes: number) {
-    this.maxBytes = maxBytes
-  }
-
-  get pendingBytes(): number {
-    return this.unfinished.size
-  }
-
-  pending(): Uint8Array {
-    return this.unfinished.bytes
-  }
-
-  abandon(): void {
-    this.overflowed = true
-    this.beginning = this.pending().slice(0, beginningBytes)
-    this.unfinished.clear()
-  }
-
+export class FrameCutter extends Cutter {
   push(chunk: Uint8Array): Array<Uint8Array> {
     const frames: Array<Uint8Array> = []
     let from = 0

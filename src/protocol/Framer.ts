@@ -1,13 +1,10 @@
 /**
  * Cutting a stream of bytes into lines, whatever the lines encode.
  */
-import { beginningBytes, type Cutter } from "./Cutter.ts"
-import { Unfinished } from "./Unfinished.ts"
+import { beginningBytes, Cutter } from "./Cutter.ts"
 
 const newline = 0x0a
 const carriageReturn = 0x0d
-
-const empty = new Uint8Array(0)
 
 const withoutCarriageReturn = (line: Uint8Array): Uint8Array =>
   line.length > 0 && line[line.length - 1] === carriageReturn ? line.subarray(0, line.length - 1) : line
@@ -28,40 +25,8 @@ const withoutCarriageReturn = (line: Uint8Array): Uint8Array =>
  * framer.push(new TextEncoder().encode("\nah\n")) // the bytes of "ag" and of "ah"
  * ```
  */
-export class Framer implements Cutter {
-  private readonly unfinished = new Unfinished()
-  /** True once a line was longer than the cap, or was abandoned. */
-  overflowed = false
-  /** The first bytes, 256 at the most, of the line that was too long. */
-  beginning: Uint8Array = empty
-  /** The longest line accepted, in bytes without its `\n`. */
-  maxBytes: number
-
-  constructor(maxBytes: number) {
-    this.maxBytes = maxBytes
-  }
-
-  /** How many bytes of an unfinished line are kept. */
-  get pendingBytes(): number {
-    return this.unfinished.size
-  }
-
-  /** The bytes of the unfinished line. */
-  pending(): Uint8Array {
-    return this.unfinished.bytes
-  }
-
-  /** Gives up the unfinished line, as if it were longer than the cap. */
-  abandon(): void {
-    this.overflowed = true
-    this.beginning = this.pending().slice(0, beginningBytes)
-    this.unfinished.clear()
-  }
-
-  /**
-   * Reads a chunk, and gives the lines that it completes, without their ends. A line that lies wholly in the chunk is a
-   * view of it; an unfinished one is copied. So the chunk's memory may be used again once its lines have been read.
-   */
+export class Framer extends Cutter {
+  /** Reads a chunk, and gives the lines that it completes, without their ends. */
   push(chunk: Uint8Array): Array<Uint8Array> {
     const lines: Array<Uint8Array> = []
     let from = 0
