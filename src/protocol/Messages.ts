@@ -56,6 +56,7 @@ export type Feature =
   | "busy"
   | "permits"
   | "describe"
+  | "alone"
   | "frames"
   | "shards"
 
@@ -73,7 +74,8 @@ export const features: ReadonlyArray<Feature> = [
   "label",
   "busy",
   "permits",
-  "describe"
+  "describe",
+  "alone"
 ]
 
 /** The number of a request on its connection, echoed in the answer. Any text of up to 32 characters will do. */

@@ -24,10 +24,11 @@ export interface Origin extends Account {
 
 const unknown: Response = { Status: "BadAction" }
 
-/** A request, and what works on it. */
+/** A request, what works on it, and how many came before it. */
 interface Running {
   readonly fiber: Fiber.Fiber<Response>
   readonly request: Received
+  readonly came: number
 }
 
 /** The requests of one connection that are worked on. */
@@ -38,6 +39,7 @@ export class InFlight {
   private readonly requests = new Unanswered<Running>()
   /** How many of them queue for a lock, or wait for a change: they must not keep from being read what they wait for, such as its unlock. */
   private waiting = 0
+  private came = 0
 
   constructor(shared: Shared, origin: Origin) {
     this.shared = shared
@@ -66,8 +68,8 @@ export class InFlight {
     if (isThere(answering)) return this.origin.answer(request, answering)
     const fiber = fork(answering)
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return Exit.isSuccess(exit) ? this.origin.answer(request, exit.value) : undefined
-    const number = this.requests.add({ fiber, request })
+    if (exit !== undefined) return this.answerExit(request, exit)
+    const number = this.requests.add({ fiber, request, came: this.came++ })
     budget.begin(bytes, waits, this.origin)
     if (waits && this.waiting++ === 0) this.origin.setWaiting(true)
     fiber.addObserver((exit) => {
@@ -75,9 +77,15 @@ export class InFlight {
       this.requests.delete(number)
       budget.end(bytes, waits, this.origin)
       if (waits && --this.waiting === 0) this.origin.setWaiting(false)
-      if (Exit.isSuccess(exit) && !isAnswered) this.origin.answer(request, exit.value)
+      if (!isAnswered) this.answerExit(request, exit)
       this.origin.requestEnded()
     })
+  }
+
+  // A LockServer that a user has made may fail all the same; one that was given up has nobody to answer.
+  private answerExit(request: Received, exit: Exit.Exit<Response>): void {
+    if (Exit.isSuccess(exit)) this.origin.answer(request, exit.value)
+    else if (!Exit.hasInterrupts(exit)) this.origin.answer(request, busy)
   }
 
   private begin(request: Request): Answering {
@@ -91,13 +99,13 @@ export class InFlight {
 
   /** Gives up all requests at once: what waits is withdrawn when this returns, and what the store is asked goes on. */
   interruptAllUnsafe(): void {
-    for (const fiber of this.fibers(() => true)) fiber.interruptUnsafe()
+    for (const [, { fiber }] of this.lastFirst()) fiber.interruptUnsafe()
   }
 
   /** Gives up requests, all or those that wait, and answers them: nobody knows what has become of them. */
   answerUnsafe(which: "All" | "Waiting"): void {
-    for (const [number, { fiber, request }] of Array.from(this.requests)) {
-      if (which === "Waiting" && !isWaiting(request)) continue
+    for (const [number, { fiber, request }] of this.lastFirst()) {
+      if ((which === "Waiting" && !isWaiting(request)) || this.requests.get(number) === undefined) continue
       // It is answered once, whatever becomes of it.
       this.requests.delete(number)
       this.origin.answer(request, busy)
@@ -112,9 +120,12 @@ export class InFlight {
   readonly interruptWaiting: Effect.Effect<void> = Effect.suspend(() => Fiber.interruptAll(this.fibers(isWaiting)))
 
   private fibers(which: (request: Received) => boolean): ReadonlyArray<Fiber.Fiber<Response>> {
-    return Array.from(this.requests, ([, running]) => running).filter(({ request }) => which(request)).map(
-      ({ fiber }) => fiber
-    )
+    return this.lastFirst().filter(([, { request }]) => which(request)).map(([, { fiber }]) => fiber)
+  }
+
+  // In this order they are given up: where one goes that waits, none of this client's is let in that waits behind it.
+  private lastFirst(): ReadonlyArray<readonly [number: number, running: Running]> {
+    return Array.from(this.requests).toSorted(([, one], [, other]) => other.came - one.came)
   }
 }
 

@@ -7,7 +7,7 @@ export class InTurn<A> {
   private readonly due = new Set<A>()
   private current: A | undefined
 
-  /** `work` goes on until there is nothing left to do for the thing: what comes up about it meanwhile is its own to see. */
+  /** `work` does not throw, and goes on until there is nothing left to do for the thing: what comes up about it meanwhile is its own to see. */
   constructor(work: (one: A) => void) {
     this.work = work
   }

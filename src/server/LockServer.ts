@@ -15,6 +15,7 @@ import type { Guarantee } from "../store/Guarantees.ts"
 import { layerMemory as layerStoreMemory, type Store } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
 import * as Background from "../transport/Background.ts"
+import * as Features from "../transport/features.ts"
 import { Talker } from "../transport/Talker.ts"
 import { type Answering, asEffect, whenThere } from "./Answering.ts"
 import { causeOf } from "./Busy.ts"
@@ -112,7 +113,7 @@ export const make = Effect.gen(function*() {
   const identities = yield* Identities
   const limits = yield* Limits
   const shard = yield* Shard
-  const { answer, describe, isInOrder, isReady, queue } = yield* QueuedStore.make
+  const { answer, describe, isInOrder, isReady, isShared, queue } = yield* QueuedStore.make
   // Of requests that come over no connection, an owner's for a name are in order.
   const order = new KeyedMutex()
 
@@ -125,7 +126,7 @@ export const make = Effect.gen(function*() {
   ): Answering => {
     if (isTooMuch(request, principal, limits) || isUnfit(request, shard)) return refused
     const identity = principal?.name
-    if (request.Action === "Version") return Mutex.version(request, shard)
+    if (request.Action === "Version") return Mutex.version(request, shard, isShared)
     // To a request that uses no extension it is unknown.
     if (request.Action === "Describe") return request.Seq === undefined ? unknown : describe(request, queued)
     const { Fence, Wait } = request
@@ -197,10 +198,11 @@ const unnamed = (cause: unknown): unknown => {
 const makeTalker = Effect.fnUntraced(function*(background: typeof Background.make) {
   const lockServer = yield* LockServer
   const sender = new Sender()
+  const version = yield* lockServer.handle({ ID: "", FileName: "", Action: "Version", Expire: 0, Seq: "" })
   return Talker.of({
     // With a Seq, so that it is told the fence.
     talk: (request) => Effect.flatMap(lockServer.handle({ ...request, Seq: "" }, sender), orBusy(request)),
-    features: Effect.succeed(new Set(Protocol.features)),
+    features: Effect.succeed(Features.named(version)),
     background: yield* background
   })
 })

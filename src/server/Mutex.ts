@@ -42,16 +42,18 @@ export const isWellFormed = ({ Action, Expire, Fence, Heir, Session }: Request):
 
 /**
  * What the server says of itself; of its features only to a client that uses an extension. One that has a share of the
- * names refuses a client that means another server, or another list.
+ * names refuses a client that means another server, or another list. Where others share its store, it does not know all who
+ * wait.
  */
-export const version = ({ Seq, Shards }: Request, shard: Shard | undefined): Response => {
+export const version = ({ Seq, Shards }: Request, shard: Shard | undefined, isShared: boolean): Response => {
   const known = shard?.shards.textOf(shard.name)
   if (known !== undefined && Shards !== undefined && Shards !== known) return { Status: "WrongShard", Shards: known }
   const answer = { Status: "Version", ID: Protocol.serverName } as const
   if (Seq === undefined) return answer
+  const features = isShared ? Protocol.features.filter((feature) => feature !== "alone") : Protocol.features
   return known === undefined
-    ? { ...answer, Features: Protocol.features.join(",") }
-    : { ...answer, Features: [...Protocol.features, "shards"].join(","), Shards: known }
+    ? { ...answer, Features: features.join(",") }
+    : { ...answer, Features: [...features, "shards"].join(","), Shards: known }
 }
 
 /**

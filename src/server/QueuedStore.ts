@@ -45,6 +45,8 @@ export interface QueuedStore {
   readonly queue: WaitQueue
   /** Whether what is asked for first is done first. */
   readonly isInOrder: boolean
+  /** Whether other servers may share the store, and have waiters of their own. */
+  readonly isShared: boolean
   /** Whether the store can be written to now. */
   readonly isReady: Effect.Effect<boolean>
 }
@@ -58,6 +60,15 @@ const errorOfDefect = (name: string, cause: unknown): StoreError =>
 
 const defectAsError = (name: string) => (cause: unknown): Effect.Effect<never, StoreError> =>
   Effect.fail(errorOfDefect(name, cause))
+
+// It may throw, too, where it is to give an Effect.
+const guarded = (store: Store["Service"]): Store["Service"] => ({
+  ...store,
+  modify: Object.assign(
+    <A>(...asked: Parameters<typeof store.modify<A>>) => Effect.suspend(() => store.modify<A>(...asked)),
+    store.modify.now === undefined ? {} : { now: store.modify.now }
+  )
+})
 
 /** For how long, in milliseconds, the first waiter of a server keeps all others out, at any server. It says so anew. */
 const turnMillis = 3000
@@ -182,6 +193,19 @@ const applying = (
   return { apply, applyFirst }
 }
 
+// A store that a user has made may throw.
+const outcomeNow = (
+  now: NonNullable<Modify["now"]>,
+  name: string,
+  decide: Decide<Response>
+): Outcome<Response> | StoreError => {
+  try {
+    return now(name, decide)
+  } catch (cause) {
+    return errorOfDefect(name, cause)
+  }
+}
+
 /** The same of a store that answers at once, and so needs no guess of who asks, and no turn to be kept. */
 const applyingNow = (
   now: NonNullable<Modify["now"]>,
@@ -190,13 +214,9 @@ const applyingNow = (
   queue: () => WaitQueue
 ) => {
   const applied = (request: Request, decideOn: Decide<Response>): Outcome<Response> | StoreError => {
-    try {
-      const outcome = now(request.FileName, decideOn)
-      if (!(outcome instanceof StoreError)) note(request, outcome)
-      return outcome
-    } catch (cause) {
-      return errorOfDefect(request.FileName, cause)
-    }
+    const outcome = outcomeNow(now, request.FileName, decideOn)
+    if (!(outcome instanceof StoreError)) note(request, outcome)
+    return outcome
   }
 
   const apply = (request: Request, identity: string | undefined): Response | StoreError => {
@@ -307,7 +327,7 @@ const scopeInTime = Effect.gen(function*() {
 
 /** Puts the queues before the Store that is provided. They are served as long as the scope lives. */
 export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effect.gen(function*() {
-  const store = yield* Store
+  const store = guarded(yield* Store)
   const scope = yield* scopeInTime
   const { sharing } = store
   const clock = yield* Clock.Clock
@@ -370,6 +390,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
     describe: (request, queued) => describing.answer(request, queued),
     queue,
     isInOrder,
+    isShared: sharing !== undefined,
     isReady: readiness.isReady
   }
 })

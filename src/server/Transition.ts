@@ -21,7 +21,7 @@ export const transition = (
   fence?: bigint,
   keepsTurnFor?: number
 ): Decision<Response> => {
-  if (request.Action === "Version") return Mutex.answerOnly(Mutex.version(request, undefined))
+  if (request.Action === "Version") return Mutex.answerOnly(Mutex.version(request, undefined, false))
   if (Mutex.isWithdrawal(request)) return Mutex.answerOnly({ Status: "Unlocked" })
   return entry?.limit === undefined && Permits.askedOf(request) === undefined
     ? Mutex.transition(entry, request, identity, fence)

@@ -26,6 +26,7 @@ import type { Request, Response } from "../protocol/Protocol.ts"
 import { lineOf } from "../store/Failures.ts"
 import type { Entry, Outcome, Sharing } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
+import { tell as tellFiber } from "../transport/tell.ts"
 import { type Arrival, Arrivals } from "./Arrivals.ts"
 import { because, busy } from "./Busy.ts"
 import { InTurn } from "./InTurn.ts"
@@ -228,7 +229,8 @@ export class WaitQueue {
         place: -1,
         answer: (response) => {
           this.leave(queue, claim, waiter)
-          resume(Effect.succeed(response))
+          // What listens to it may throw, and others are to be told after it.
+          tellFiber(context, resume, Effect.succeed(response))
         },
         wake: () => {
           if (queue.granting !== claim || patience-- <= 0) return waiter.answer(this.refusal(queue, claim, waiter))

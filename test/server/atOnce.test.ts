@@ -2,7 +2,7 @@
  * What is answered before `begin` returns, over a store that answers at once; and what has to be waited for.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Fiber, Layer, Logger, Redacted } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Logger, Redacted, Stream } from "effect"
 import type { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, Sender, Store, StoreError } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
@@ -258,23 +258,55 @@ describe("a name that is waited for, over a store that answers at once,", () => 
     }))
 })
 
+/** Where answers go that a test looks at. */
+const originOf = (answers: Array<string>): Origin => ({
+  unfinishedBytes: 0,
+  untakenBytes: 0,
+  isProved: false,
+  address: undefined,
+  refuseUnfinished: () => {},
+  cut: () => {},
+  answer: ({ ID }, { Status }) => void answers.push(`${ID} ${Status}`),
+  requestEnded: () => {},
+  setWaiting: () => {}
+})
+
+const sharedInMemory = Effect.provide(Shared.make, Layer.merge(LockServer.layerMemory, Identities.layerNone))
+
+describe("a connection that goes", () => {
+  const shares = (Weight: string) => ({ Limit: "shared", Weight, Wait: 60_000 }) as const
+  const ends: ReadonlyArray<readonly [string, (inFlight: InFlight) => Effect.Effect<void>]> = [
+    ["given up at once", (inFlight) => Effect.sync(() => inFlight.interruptAllUnsafe())],
+    ["given up", (inFlight) => inFlight.interruptAll],
+    ["given up, those that wait", (inFlight) => inFlight.interruptWaiting],
+    ["answered", (inFlight) => Effect.sync(() => inFlight.answerUnsafe("Waiting"))]
+  ]
+  for (const [how, end] of ends) {
+    it.effect(`is granted nothing that waited behind what it waited for itself: ${how}`, () =>
+      Effect.gen(function*() {
+        const shared = yield* sharedInMemory
+        const before: Array<string> = []
+        const answers: Array<string> = []
+        new InFlight(shared, originOf(before)).start(request("Lock", "holder", { Limit: "shared" }), 100)
+        const going = new InFlight(shared, originOf(answers))
+        going.start(request("Lock", "writer", shares("all")), 100)
+        going.start(request("Lock", "reader", shares("1")), 100)
+        yield* end(going)
+        assert.deepStrictEqual(before, ["holder Locked"])
+        assert.deepStrictEqual(answers, how === "answered" ? ["reader NO", "writer NO"] : [])
+        const held = yield* shared.lockServer.handle(request("TestLock", "reader"))
+        assert.strictEqual(held.Status, "NotOwner")
+      }))
+  }
+})
+
 describe("a connection", () => {
   it.effect("answers at once without a fiber, and waits in one", () =>
     Effect.gen(function*() {
-      const shared = yield* Effect.provide(Shared.make, Layer.merge(LockServer.layerMemory, Identities.layerNone))
+      const shared = yield* sharedInMemory
       let forks = 0
       const answers: Array<string> = []
-      const origin: Origin = {
-        unfinishedBytes: 0,
-        untakenBytes: 0,
-        isProved: false,
-        address: undefined,
-        refuseUnfinished: () => {},
-        cut: () => {},
-        answer: ({ ID }, { Status }) => void answers.push(`${ID} ${Status}`),
-        requestEnded: () => {},
-        setWaiting: () => {}
-      }
+      const origin = originOf(answers)
       const inFlight = new InFlight({
         ...shared,
         fork: (effect) => (forks++, shared.fork(effect))
@@ -288,5 +320,59 @@ describe("a connection", () => {
       yield* TestClock.adjust(1000)
       assert.deepStrictEqual(answers.slice(2), ["waiter NotOwner"])
       assert.isTrue(inFlight.isEmpty)
+    }))
+})
+
+describe("a waiter that is told", () => {
+  it.effect("and whose listener throws hurts nobody: not who freed the name, and not who is behind", () =>
+    Effect.gen(function*() {
+      const { handle } = yield* inMemory
+      assert.strictEqual((yield* handle(request("Lock", "holder"))).Status, "Locked")
+      const first = yield* Effect.forkChild(handle(request("Lock", "first", { Wait: 60_000, Expire: 1 })), {
+        startImmediately: true
+      })
+      first.addObserver(() => {
+        throw new Error("boom")
+      })
+      const second = yield* Effect.forkChild(handle(request("Lock", "second", { Wait: 60_000 })), {
+        startImmediately: true
+      })
+      assert.strictEqual((yield* handle(request("Unlock", "holder"))).Status, "Unlocked")
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual((yield* Fiber.join(second)).Status, "Locked")
+    }).pipe(Effect.provide(Logger.layer([]))))
+})
+
+describe("a store that throws where it is to give an Effect", () => {
+  it.effect("is answered for, shared with other servers or not, and hurts no other name", () =>
+    Effect.gen(function*() {
+      const { modify } = yield* Store.makeMemory()
+      for (const sharing of [undefined, { freed: Stream.never }]) {
+        const throwing: Store.Store["Service"]["modify"] = (name, ...asked) => {
+          if (name === "bad") throw new Error("boom")
+          return modify(name, ...asked)
+        }
+        const { handle } = yield* serverOver({ modify: throwing, ...(sharing && { sharing }) })
+        for (const asked of [request("Lock", "me"), request("Lock", "me", { Wait: 10 }), request("Unlock", "me")]) {
+          assert.strictEqual((yield* handle({ ...asked, FileName: "bad" })).Status, "NO")
+        }
+        assert.strictEqual((yield* handle(request("Lock", "me"))).Status, "Locked")
+        yield* handle(request("Unlock", "me"))
+      }
+    }).pipe(Effect.provide(Logger.layer([]))))
+})
+
+describe("a server over a shared store", () => {
+  it.effect("does not say that all who wait are its own", () =>
+    Effect.gen(function*() {
+      const { modify } = yield* Store.makeMemory()
+      const featuresOver = (sharing: Store.Sharing | undefined) =>
+        Effect.gen(function*() {
+          const { handle } = yield* serverOver({ modify, ...(sharing && { sharing }) })
+          const version = yield* handle(request("Version", ""))
+          return version.Status === "Version" ? version.Features : undefined
+        })
+      assert.include(yield* featuresOver(undefined), ",alone")
+      assert.notInclude(yield* featuresOver({ freed: Stream.never }), "alone")
     }))
 })
