@@ -33,8 +33,9 @@ const saidFor = 50
  */
 export const shyFor = 1_000
 
-/** Whether a server says whether others wait, and renews a tenure by its fence alone. */
-export const isTold = (features: ReadonlySet<Feature>): boolean => features.has("busy") && features.has("release")
+/** Whether a server says whether others wait, knows all who do, and renews a tenure by its fence alone. */
+export const isTold = (features: ReadonlySet<Feature>): boolean =>
+  features.has("busy") && features.has("alone") && features.has("release")
 
 // Whether a tenure of the one is one of the other, as far as the server sees.
 const isEqual = (one: Terms, other: Terms): boolean => {
@@ -83,11 +84,11 @@ export const leave = (place: QueuePlace, clock: AgeClock): Effect.Effect<void> =
   Effect.suspend(() => {
     const { passed } = place
     place.passed = undefined
-    const heir = passed === undefined ? undefined : heirOf(place, passed, clock)
-    if (passed !== undefined && heir !== undefined) {
-      return Effect.sync(() => pass(place, heir, passed))
-    }
+    // In one step: between two of them a tenure may be passed to this place, or the heir leave.
+    const heir = passed && heirOf(place, passed, clock)
+    if (passed === undefined) place.leave()
+    else if (heir !== undefined) pass(place, heir, passed)
     // What gives it back leaves before the next asks.
-    const givenBack = passed === undefined ? Effect.void : giveBack(passed)
-    return Effect.andThen(givenBack, Effect.sync(() => place.leave()))
+    else return Effect.andThen(giveBack(passed), Effect.sync(() => place.leave()))
+    return Effect.void
   })

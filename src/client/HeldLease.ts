@@ -545,14 +545,20 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   // Behind the caller, where something begins only while its Talker is open: what passes on has to be given back after all.
   private get handOver(): Effect.Effect<void> {
     let isOver = false
+    let isLate = false
     const pass = Effect.sync(() => {
       const { heir } = this
-      if (heir === undefined) return
+      // A Talker may begin late what it does behind its caller: by then it is being given back.
+      if (heir === undefined || isLate) return
       isOver = true
       this.send({ _tag: "GivenBack" })
       HandOver.pass(this.place_!, heir, this.passed)
     })
-    return Effect.andThen(Background.fork(this.terms, pass), Effect.suspend(() => isOver ? Effect.void : this.release))
+    const orElse = Effect.suspend(() => {
+      isLate = true
+      return isOver ? Effect.void : this.release
+    })
+    return Effect.andThen(Background.fork(this.terms, pass), orElse)
   }
 
   private tellReleased(): void {

@@ -107,7 +107,33 @@ describe("a tenure passes on to the next in line", () => {
 })
 
 describe("a tenure does not pass on", () => {
-  for (const missing of ["busy", "release"] as const) {
+  it.effect("by a Talker that begins late what it does behind its caller", () =>
+    inWorld((world) =>
+      Effect.gen(function*() {
+        let inside = 0
+        const body = Effect.gen(function*() {
+          assert.strictEqual(++inside, 1)
+          yield* Effect.sleep(3)
+          inside--
+        })
+        const fibers = yield* Effect.forEach(times(4, Lease.withLock(body, name)), (one) => start(one))
+        yield* TestClock.adjust(100)
+        for (const fiber of fibers) yield* Fiber.join(fiber)
+        assert.deepStrictEqual([world.count("Lock"), world.count("Unlock")], [4, 4])
+        assert.isTrue(yield* isFree)
+      }).pipe(
+        Effect.updateService(
+          Talker.Talker,
+          (talker) => ({
+            ...talker,
+            features: Effect.delay(talker.features!, 2),
+            background: (self: Effect.Effect<void>) => Effect.asVoid(Effect.forkDetach(self))
+          })
+        )
+      )
+    ))
+
+  for (const missing of ["busy", "alone", "release"] as const) {
     it.effect(`on a server without ${missing}`, () =>
       inWorld((world) =>
         Effect.gen(function*() {
@@ -432,6 +458,37 @@ describe("a tenure on its way to one that is interrupted", () => {
     second = fibers[1]
     return { fibers, go }
   })
+
+  it.effect("leaves the name free, at whichever step the one that it goes to gives way as it leaves", () =>
+    Effect.gen(function*() {
+      for (let step = 1; step <= 30; step++) {
+        yield* inWorld((world) =>
+          Effect.gen(function*() {
+            let steps = 0
+            class Late extends Scheduler.MixedScheduler {
+              override shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
+                return (steps > 0 && --steps === 0) || super.shouldYield(fiber)
+              }
+            }
+            let second: Fiber.Fiber<unknown, unknown> | undefined
+            const first = Lease.withLock(
+              Effect.sync(() => {
+                steps = step
+                second!.interruptUnsafe()
+              }),
+              name
+            )
+            const leaving = Effect.provideService(alone(), Scheduler.Scheduler, new Late())
+            const { fibers, go } = yield* inLine([first, leaving])
+            second = fibers[1]
+            yield* go
+            for (const fiber of fibers) yield* Fiber.await(fiber)
+            assert.strictEqual(world.count("Lock"), world.count("Unlock"), `at step ${step}`)
+            assert.isTrue(yield* isFree, `at step ${step}`)
+          })
+        )
+      }
+    }))
 
   it.effect("is given back where nobody is behind", () =>
     inWorld((world) =>
