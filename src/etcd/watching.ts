@@ -20,7 +20,9 @@ const Deletions = Schema.fromJsonString(Schema.Struct({
     canceled: Schema.optionalKey(Schema.Boolean),
     cancel_reason: Schema.optionalKey(Schema.String),
     compact_revision: Schema.optionalKey(Schema.String),
-    events: Schema.optionalKey(Schema.Array(Schema.Struct({ kv: Schema.Struct({ key: Schema.String }) })))
+    events: Schema.optionalKey(Schema.Array(Schema.Struct({
+      kv: Schema.Struct({ key: Schema.String, mod_revision: Schema.optionalKey(Schema.BigIntFromString) })
+    })))
   })
 }))
 type Deletions = typeof Deletions.Type
@@ -48,6 +50,8 @@ class Watching {
   private readonly keys: object
   private told: bigint | undefined
   private isAnswered = false
+  /** It tells nothing more. */
+  isOver = false
 
   constructor(prefix: string) {
     this.keys = { key: Base64.encode(prefix), range_end: afterPrefix(prefix), filters: ["NOPUT"] }
@@ -55,7 +59,7 @@ class Watching {
 
   /** The request for the next one. */
   begin(): string {
-    this.isAnswered = false
+    this.isAnswered = this.isOver = false
     const from = this.told === undefined ? {} : { start_revision: String(this.told + 1n) }
     return JSON.stringify({ create_request: { ...this.keys, ...from } })
   }
@@ -75,13 +79,16 @@ class Watching {
     this.isAnswered = true
     if (result.canceled === true) {
       this.forget()
+      this.isOver = true
       return Number(result.compact_revision ?? 0) > 0
         ? Effect.succeed([])
         : Effect.fail(new Error(result.cancel_reason ?? "it ended the watch"))
     }
-    // Its beginning tells the newest revision, and what it is to tell since the last one comes after that.
-    if (result.created !== true || this.told === undefined) this.told = result.header?.revision ?? this.told
-    return Effect.succeed(result.events ?? [])
+    const { created, events = [], header } = result
+    // The header has the newest revision of all. Where it tells what it missed, in parts, more comes after that is older.
+    const revision = events.at(-1)?.kv.mod_revision ?? header?.revision
+    if (created !== true || this.told === undefined) this.told = revision ?? this.told
+    return Effect.succeed(events)
   }
 }
 
@@ -97,6 +104,7 @@ export const freed = (client: EtcdClient, prefix: string): Stream.Stream<string>
         Stream.concat(Stream.suspend(() => watching.ended)),
         Stream.mapEffect((line) => Effect.flatMap(decodeDeletions(line), (told) => watching.read(told))),
         Stream.tap(() => listening),
+        Stream.takeUntil(() => watching.isOver),
         Stream.tapError(() => Effect.sync(() => watching.forget())),
         // What goes at once of one name is one release.
         Stream.flatMap((events) =>

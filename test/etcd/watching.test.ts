@@ -52,6 +52,18 @@ describe("a watch", () => {
       yield* Fiber.interrupt(fiber)
     }))
 
+  it.effect("that is told what it missed in parts goes on behind the part that came", () =>
+    Effect.gen(function*() {
+      const part = JSON.stringify({
+        result: { header: { revision: "50" }, events: [{ kv: { key, mod_revision: "9" } }] }
+      })
+      const { asked, fiber, heard } = yield* listening([created("7"), part])
+      yield* TestClock.adjust("4 seconds")
+      assert.deepStrictEqual(asked, [undefined, "10"])
+      assert.strictEqual(yield* heard, 1)
+      yield* Fiber.interrupt(fiber)
+    }))
+
   it.effect("goes on behind a compaction, which is no failure", () =>
     Effect.gen(function*() {
       const { asked, fiber, heard, warnings } = yield* listening(
@@ -59,8 +71,9 @@ describe("a watch", () => {
         [compacted],
         [created("8"), deleted("9")]
       )
-      yield* TestClock.adjust("8 seconds")
-      assert.deepStrictEqual(asked.slice(0, 3), [undefined, "3", undefined])
+      // The first tells nothing for its time, and the second has nothing to tell any more.
+      yield* TestClock.adjust("4 seconds")
+      assert.deepStrictEqual(asked, [undefined, "3", undefined])
       assert.strictEqual(yield* heard, 1)
       assert.deepStrictEqual(warnings, [])
       yield* Fiber.interrupt(fiber)
