@@ -17,6 +17,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import { AcquireTimeout, type NotOwner, TransportError } from "../DlmError.ts"
 import * as Alarms from "../lib/Alarms.ts"
+import { apart } from "../lib/apart.ts"
 import type { AgeClock } from "../lib/monotonic.ts"
 import { event } from "../lib/tracing.ts"
 import * as Background from "./Background.ts"
@@ -462,6 +463,8 @@ const makePause = Effect.fnUntraced(function*(attempt: Attempt) {
   const { poll: pollSchedule, until, clock } = attempt.waiting
   let poll: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
   let retry: ((input: unknown) => Effect.Effect<unknown, unknown>) | undefined
+  // A schedule is the caller's, and may not listen to an interruption; nobody need wait for it.
+  const deaf = <A>(self: Effect.Effect<A>) => apart(self, () => {})
   const within = (millis: number, self: Effect.Effect<unknown>) =>
     millis === Infinity ? self : Effect.timeoutOption(self, Duration.millis(Math.max(0, Math.floor(millis))))
   return Effect.fnUntraced(function*(error: NotOwner | LockError) {
@@ -470,7 +473,7 @@ const makePause = Effect.fnUntraced(function*(attempt: Attempt) {
       poll ??= yield* Schedule.toStepWithSleep(pollSchedule)
       let isOver = false
       // A schedule that has run out says that waiting is over.
-      const polled = Effect.catch(poll(undefined), () => Effect.sync(() => void (isOver = true)))
+      const polled = deaf(Effect.catch(poll(undefined), () => Effect.sync(() => void (isOver = true))))
       yield* within(attempt.left(), Effect.raceFirst(polled, attempt.place.queue.hurried))
       if (isOver) return yield* attempt.timedOut
       return
@@ -479,6 +482,6 @@ const makePause = Effect.fnUntraced(function*(attempt: Attempt) {
     if (rest < 1) return yield* attempt.timedOut
     retry ??= yield* Schedule.toStepWithSleep(attempt.terms.retry)
     // mutant: patience
-    yield* within(rest, Effect.catch(retry(error), () => Effect.sleep(Duration.millis(patientDelay))))
+    yield* within(rest, deaf(Effect.catch(retry(error), () => Effect.sleep(Duration.millis(patientDelay)))))
   })
 })

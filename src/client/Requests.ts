@@ -334,12 +334,7 @@ export const version = (terms: Terms, owner: string): Effect.Effect<string, Lock
 export const retrying = <A, E extends { readonly isRetryable: boolean }>(
   { retry }: Terms,
   self: Effect.Effect<A, E>
-): Effect.Effect<A, E> =>
-  // A schedule is the caller's, and may not listen to an interruption.
-  Effect.catch(
-    self,
-    (error) => error.isRetryable ? apart(retryAfter(self, error, retry), () => {}) : Effect.fail(error)
-  )
+): Effect.Effect<A, E> => Effect.catch(self, (error) => retryAfter(self, error, retry))
 
 const retryAfter = Effect.fnUntraced(function*<A, E extends { readonly isRetryable: boolean }>(
   self: Effect.Effect<A, E>,
@@ -347,7 +342,8 @@ const retryAfter = Effect.fnUntraced(function*<A, E extends { readonly isRetryab
   schedule: Schedule.Schedule<unknown>
 ) {
   const next = yield* Schedule.toStepWithSleep(schedule)
-  while (error.isRetryable && (yield* Effect.isSuccess(next(error)))) {
+  // The schedule is the caller's, and may not listen to an interruption; who is interrupted need not wait for it.
+  while (error.isRetryable && (yield* apart(Effect.isSuccess(next(error)), () => {}))) {
     const result = yield* Effect.result(self)
     if (Result.isSuccess(result)) return result.success
     error = result.failure

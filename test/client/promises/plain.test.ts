@@ -2,7 +2,7 @@
  * The plain operations, and a wait, that are interrupted: each ends at once, blocks nothing, and leaves nothing held.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Scheduler, Schema } from "effect"
+import { Effect, Fiber, Schedule, Scheduler, Schema } from "effect"
 import { Lease, Locker, type Talker } from "effect-dlm"
 import { TestClock } from "effect/testing"
 import * as World from "./world.ts"
@@ -184,6 +184,26 @@ describe("a Talker that does not listen to interruption keeps no time-out waitin
     assert.isDefined(at)
     return at!
   })
+
+  it.effect("and what takes back a lock comes after it, also where that was tried again", () =>
+    inWorld((world) =>
+      Effect.gen(function*() {
+        const locker = yield* Locker.make(name, { retry: Schedule.spaced(100) })
+        const done: Array<string> = []
+        let tries = 0
+        yield* world.decide((request, serve) => {
+          if (request.Action === "Lock" && ++tries === 1) return World.lost(request, serve)
+          const served = Effect.tap(serve, () => Effect.sync(() => void done.push(request.Action)))
+          return request.Action === "Lock" ? Effect.uninterruptible(Effect.delay(served, "2 seconds")) : served
+        })
+        const fiber = yield* start(locker.lock)
+        yield* TestClock.adjust("1 second")
+        yield* Effect.forkChild(Fiber.interrupt(fiber))
+        yield* TestClock.adjust("5 seconds")
+        assert.deepStrictEqual(done, ["Lock", "Unlock"])
+        assert.isTrue(yield* isFree)
+      })
+    ))
 
   for (const [what, operation] of operations) {
     for (const id of [undefined, "me"]) {

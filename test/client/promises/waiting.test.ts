@@ -355,6 +355,20 @@ describe("C18: a Talker that cannot be interrupted hides no deadline", () => {
       ))
   }
 
+  it.effect("nor does a schedule that cannot: what was granted is given back at once", () =>
+    inWorld((world) =>
+      Effect.gen(function*() {
+        const retry = Schedule.forever.pipe(Schedule.tap(() => Effect.uninterruptible(Effect.sleep("1 minute"))))
+        const locker = yield* Locker.make(name, { retry })
+        yield* world.decide(World.only(["Lock"], (_, serve) => Effect.as(serve, { Status: "NO" } as const)))
+        const fiber = yield* start(Lease.withLock(Effect.void, locker))
+        yield* TestClock.adjust("1 second")
+        yield* Effect.forkChild(Fiber.interrupt(fiber))
+        yield* TestClock.adjust("1 second")
+        assert.isTrue(yield* isFree)
+      })
+    ))
+
   it.effect("C18 a release is bounded", () =>
     inWorld((world) =>
       Effect.gen(function*() {
