@@ -305,7 +305,7 @@ export class FeatureMissing extends TaggedError<FeatureMissing>()("FeatureMissin
  * Names are spread over several servers, and the one that answers is not the one that was meant, or has another list of them:
  * asked for a lock it might grant what another server has granted already. Nothing but the list was asked.
  */
-export class WrongShard extends Schema.TaggedError<WrongShard>()("WrongShard", {
+export class WrongShard extends TaggedError<WrongShard>()("WrongShard", {
   ...about,
   /** Which server was meant, and the digest of the caller's list: `a/5503b8ce8edeb11f`. */
   meant: Schema.String,

@@ -19,7 +19,7 @@ import * as NodeTalker from "../node/NodeTalker.ts"
 import * as NodeTls from "../node/NodeTls.ts"
 import { defaultPort } from "../protocol/Protocol.ts"
 import * as Identities from "../server/Identities.ts"
-import { wrongVariable } from "./Status.ts"
+import { Failed, status, wrongVariable } from "./Status.ts"
 
 /** Text that is not empty: in a script an empty name or owner is most likely a variable that was never set. */
 export const someText = Schema.String.check(Schema.isNonEmpty({ message: "Expected at least one character" }))
@@ -126,6 +126,15 @@ export interface ServerFlags {
 export const address = (flags: ServerFlags) =>
   Config.all([NodeTalker.config, NodeTls.config]).pipe(
     Effect.catch(wrongVariable),
+    Effect.tap(() =>
+      Option.isSome(flags.servers) && (Option.isSome(flags.host) || Option.isSome(flags.port))
+        ? new Failed({
+          status: status.usage,
+          error: "WrongUse",
+          message: "--servers says where all servers are: leave --host and --port out, or --servers"
+        })
+        : Effect.void
+    ),
     Effect.map(([config, files]) => ({
       ...config,
       host: Option.getOrElse(flags.host, () => config.host ?? defaultHost),

@@ -16,7 +16,7 @@ export const collectEarly = (isEarly: boolean): void => {
   v8.setFlagsFromString(`--heap-growing-percent=${isEarly ? 20 : 0}`)
 }
 
-/** More connections than that are a crowd: what each keeps counts more than what collecting costs. */
+/** More connections than that are a crowd: what each keeps counts more than what collecting costs. It is over at half as many. */
 const crowd = 128
 
 /**
@@ -27,7 +27,7 @@ export const ofGateway = (): (connections: number) => void => {
   let isCrowded = false
   collectEarly(false)
   return (connections) => {
-    if (connections > crowd === isCrowded) return
+    if (isCrowded ? connections > crowd / 2 : connections <= crowd) return
     isCrowded = !isCrowded
     collectEarly(isCrowded)
   }

@@ -44,6 +44,16 @@ describe("an error whose name is that of a lock", () => {
     }
   })
 
+  it("is shown so whichever it is", () => {
+    const named = Object.values(DlmError).filter((one) =>
+      typeof one === "function" && "fields" in one && "name" in (one.fields as object)
+    )
+    assert.isAbove(named.length, 10)
+    for (const one of named) {
+      assert.notStrictEqual((one as typeof DlmError.NotFound).prototype.toString, Error.prototype.toString, String(one))
+    }
+  })
+
   it("is shown with its fields", () => {
     const text = inspect(new DlmError.NotFound({ name: "orders", action: "Get" }), { breakLength: Infinity })
     assert.match(text, /^NotFound: .* \{ name: 'orders', action: 'Get', isRetryable: false \}$/)
