@@ -51,7 +51,7 @@ export interface Measured {
 /** An operation, and the seconds of processors that both sides have used by now, where that can be told. */
 export interface Operation {
   readonly run: (times: number) => Promise<unknown>
-  readonly used?: () => Promise<{ readonly client: number; readonly server: number | undefined }>
+  readonly used?: () => Promise<{ readonly client: number | undefined; readonly server: number | undefined }>
 }
 
 const [rounds, millis] = [5, 1000]
@@ -132,7 +132,7 @@ const startContestant = async (name: keyof typeof contestants, place: Place) => 
       child.send(times)
       return done
     },
-    used: async () => ({ client: usedBy(child.pid!)!, server: server === undefined ? undefined : usedBy(server) }),
+    used: async () => ({ client: usedBy(child.pid!), server: server === undefined ? undefined : usedBy(server) }),
     stop: async () => {
       const exited = once(child, "exit")
       child.disconnect()

@@ -29,10 +29,10 @@ const counted = (): readonly [busy: number, all: number] | undefined => {
   return [all - fields[3]! - fields[4]!, all]
 }
 
-/** Which part of the processors is used, by whomever, over so many milliseconds in which this process does nothing. */
-export const busy = async (millis = 500): Promise<number | undefined> => {
+/** Which part of the processors is used, by whomever, over half a second in which this process does nothing. */
+export const busy = async (): Promise<number | undefined> => {
   const before = counted()
-  await new Promise((resolve) => setTimeout(resolve, millis))
+  await new Promise((resolve) => setTimeout(resolve, 500))
   const after = counted()
   return before && after && (after[0] - before[0]) / Math.max(1, after[1] - before[1])
 }

@@ -22,7 +22,7 @@ export class LinkedMap<A> {
     return this.head?.value
   }
 
-  /** The values in their order. */
+  /** The values in their order. None is to be removed meanwhile. */
   *[Symbol.iterator](): Generator<A, void> {
     for (let place = this.head; place !== undefined; place = place.next) yield place.value
   }
@@ -50,6 +50,7 @@ export class LinkedMap<A> {
     else place.previous.next = place.next
     if (place.next === undefined) this.tail = place.previous
     else place.next.previous = place.previous
+    // One that is old would keep all alive that came after it.
     place.previous = place.next = undefined
   }
 }

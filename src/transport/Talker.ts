@@ -52,12 +52,13 @@ export class Talker extends Context.Service<Talker, {
   readonly featuresOf?: ((name: string) => Effect.Effect<ReadonlySet<Feature>, TalkError>) | undefined
   /**
    * Runs, behind its caller, what gives back a lock: a Talker that closes waits for it, at most 5 seconds, and serves
-   * requests meanwhile. A Talker that has closed begins nothing any more. Without it such work runs detached.
+   * requests meanwhile. It is begun before this comes back. A Talker that has closed begins nothing any more. Without it such work
+   * runs detached.
    */
   readonly background?: ((self: Effect.Effect<void>) => Effect.Effect<void>) | undefined
   /**
-   * Whether interrupting `talk` ends it at once, and nothing of it is sent any more. Without it each request runs in a
-   * fiber of its own, so that whoever is interrupted need not wait for a Talker that does not listen.
+   * Whether interrupting `talk` ends it at once, and what is asked after it comes to the server after it. Without it each
+   * request runs in a fiber of its own, so that whoever is interrupted need not wait for a Talker that does not listen.
    */
   readonly isPrompt?: boolean | undefined
 }>()("effect-dlm/Talker") {}

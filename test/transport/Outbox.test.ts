@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Deferred, Effect } from "effect"
 import { Wire } from "effect-dlm/protocol"
 import { Outbox } from "../../src/transport/Outbox.ts"
 
@@ -86,5 +86,43 @@ describe("the lines of one turn of the event loop", () => {
       for (const line of ["c", "d", "e"]) push(outbox, line)
       yield* microtasks
       assert.deepStrictEqual(writes, [2, 3])
+    }))
+})
+
+describe("what was written", () => {
+  const text = (bytes: Uint8Array) => Buffer.from(bytes).toString()
+  /** An outbox whose first write ends when the test says so, and the memory that each write was given. */
+  const held = Effect.fnUntraced(function*(reuses: boolean) {
+    const outbox = new Outbox()
+    const memory: Array<Uint8Array> = []
+    const end = yield* Deferred.make<void>()
+    const write = (blocks: ReadonlyArray<Uint8Array>) =>
+      Effect.suspend(() => {
+        memory.push(...blocks)
+        return memory.length === 1 ? Deferred.await(end) : Effect.void
+      })
+    yield* Effect.forkScoped(outbox.run(write, { reuses }), { startImmediately: true })
+    push(outbox, "first")
+    yield* turn
+    return { outbox, memory, end: Deferred.succeed(end, undefined) }
+  })
+
+  it.effect("stays as it is until it is written, and for ever where the socket may still read it", () =>
+    Effect.gen(function*() {
+      for (const reuses of [true, false]) {
+        const { end, memory, outbox } = yield* held(reuses)
+        const before = text(memory[0]!)
+        push(outbox, "other")
+        assert.strictEqual(text(memory[0]!), before)
+        yield* end
+        yield* turn
+        for (let i = 0; i < 3; i++) {
+          push(outbox, `later ${i}`)
+          yield* turn
+        }
+        const places = new Set(memory.map(({ buffer }) => buffer)).size
+        assert.strictEqual(places === memory.length, !reuses)
+        if (!reuses) assert.strictEqual(text(memory[0]!), before)
+      }
     }))
 })
