@@ -25,9 +25,9 @@ const decodeReceivedRequest = Schema.decodeUnknownResult(ReceivedRequest)
 const decodeResponseValue = Schema.decodeUnknownResult(Response)
 
 /**
- * A line that is no request, and the answer that the server gives to it.
+ * A message that is no request, and the answer that the server gives to it.
  *
- * `problem` is for counting and logging: it tells no part of the line.
+ * `problem` is for counting and logging: it tells no part of the message.
  */
 export class BadRequest extends Schema.TaggedError<BadRequest>()("BadRequest", {
   Status: Schema.Literals(["BadPayload", "BadAction"]),
@@ -40,7 +40,7 @@ export class BadRequest extends Schema.TaggedError<BadRequest>()("BadRequest", {
   }
 }
 
-/** The refusal of a line, with its number where the value has one. */
+/** The refusal of a message, with its number where the value has one. */
 export const badPayload = (problem: BadRequest["problem"], value?: unknown) =>
   Result.fail(new BadRequest({ Status: "BadPayload", problem, ...seqOf(value) }))
 
@@ -70,7 +70,7 @@ export const receivedOf = (value: unknown): Result.Result<Received, BadRequest> 
   return Result.succeed(typeof DataStore === "string" ? { ...known, DataStore } : known)
 }
 
-/** Why a line is no answer. */
+/** Why a message is no answer. */
 export class BadResponse extends Schema.TaggedError<BadResponse>()("BadResponse", {
   problem: Schema.Literals(["Encoding", "Json", "Fields"]),
   received: Schema.String

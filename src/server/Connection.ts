@@ -1,5 +1,5 @@
 /**
- * The server's side of one connection: lines come in, their requests are worked on, and answers go out.
+ * The server's side of one connection: messages come in, their requests are worked on, and answers go out.
  *
  * A request with a `Seq` leaves the connection open for more, which are answered in any order, each with its own; after
  * the answer to one without, the connection is closed.
@@ -223,7 +223,7 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
     })
   )
 
-  // Lines in. No generator here: while it waits it would hold on to lines and chunks that are done with.
+  // Messages in. No generator here: while it waits it would hold on to messages and chunks that are done with.
 
   /** Where a client asks faster than it is answered, or than it takes its answers, its requests stay in the network. */
   private get isFull(): boolean {
@@ -283,7 +283,7 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
     return received.Action === undefined ? "Action" : undefined
   }
 
-  /** Works on what comes after the last whole line of the chunk at hand. */
+  /** Works on what comes after the last whole message of the chunk at hand. */
   private readonly acceptRest = Effect.suspend(() => {
     this.shared.budget.relieve()
     this.deadline = this.cutter.pendingBytes === 0 ? undefined : this.deadline ?? this.nextDeadline()
@@ -380,7 +380,7 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
     Effect.raceAllFirst([this.write, this.read, Deferred.await(this.ended)])
   )
 
-  /** Where a line was given up in its middle: ends the server's side, and reads on for a while. */
+  /** Where a message was given up in its middle: ends the server's side, and reads on for a while. */
   readOn(endWriting: Effect.Effect<void>): Effect.Effect<void, Socket.SocketError> {
     return this.cutter.overflowed
       ? this.shared.lingering.readOn(this.pull, endWriting, this.timedOut)

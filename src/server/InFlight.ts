@@ -56,7 +56,7 @@ export class InFlight {
     return this.requests.size - this.waiting >= this.shared.limits.maxRunning
   }
 
-  /** Begins with a request, whose line has this length. Most requests are answered before this returns. */
+  /** Begins with a request, whose message has this length. Most requests are answered before this returns. */
   start(request: Received, bytes: number): void {
     const { budget, fork, lockServer } = this.shared
     if (!budget.hasRoomFor(bytes)) return this.origin.answer(request, { Status: "NO" })

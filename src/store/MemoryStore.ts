@@ -210,6 +210,7 @@ const makeTaking = (names: Names, wall: () => number) => {
   ): Stored | undefined => {
     // What was there of holders is no tenure that goes on.
     const begins = beginsAnew === true || before === undefined || before.limit !== undefined
+    // As `Entry.holderAfter`, without the object that it makes; the contract holds all stores to the same.
     const label = begins ? newLabel : newLabel ?? stored?.label
     const bytes = bytesOfMutex(owner, identity, data, label)
     // mutant: entry-lasts

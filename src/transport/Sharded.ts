@@ -22,7 +22,7 @@ export const Shard: Context.Reference<string | undefined> = Context.Reference<st
 
 type Telling = Effect.Effect<ReadonlySet<Feature>, TalkError>
 
-/** What is needed of the Talker of one server. */
+/** What is needed of the Talker of one server. Not the service itself, whose file imports this one. */
 interface One {
   readonly talk: (request: Request) => Effect.Effect<Response, TalkError>
   readonly features?: Telling | undefined
