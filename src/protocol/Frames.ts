@@ -9,7 +9,7 @@ import type { Bytes } from "./Bytes.ts"
 import type { Codec } from "./Codec.ts"
 import { FrameCutter, lengthBytes } from "./FrameCutter.ts"
 import { fieldRoom, Fields, textRoom, writeField, writeText } from "./FrameFields.ts"
-import { Action, type DescribedHolder, type DescribedWaiter, type Request, type Response } from "./Messages.ts"
+import { Action, type Request, type Response } from "./Messages.ts"
 import { answerIn } from "./plain.ts"
 import { type Answer, answerOf, BadRequest, BadResponse, receivedOf } from "./reading.ts"
 
@@ -32,7 +32,12 @@ const statuses: ReadonlyArray<Response["Status"]> = [
   "Version",
   "Conflict",
   "Described",
-  "WrongShard"
+  "WrongShard",
+  "Listed",
+  "Revoked",
+  "Logged",
+  "Deadlock",
+  "Notice"
 ]
 const kindOfAction = new Map(actions.map((action, i) => [action, i + 1]))
 const kindOfStatus = new Map(statuses.map((status, i) => [status, i + 1]))
@@ -50,13 +55,66 @@ const requestFields = [
   "Limit",
   "Weight",
   "Revision",
-  "Shards"
+  "Shards",
+  "After",
+  "Count",
+  "Reason",
+  "Force",
+  "Within",
+  "Trace",
+  "Notices"
 ] as const
-const responseFields = ["ID", "Fence", "Waiting", "DataStore", "Features", "Limit", "Revision", "Shards"] as const
+const responseFields = [
+  "ID",
+  "Fence",
+  "Waiting",
+  "DataStore",
+  "Features",
+  "Limit",
+  "Revision",
+  "Shards",
+  // Three parts.
+  undefined,
+  undefined,
+  undefined,
+  "After",
+  "Count",
+  "FileName",
+  "Reason",
+  "Revoked",
+  "Trace"
+] as const
 const holderTag = 9
-const holdersTag = 10
-const waitersTag = 11
-const heldFields = ["Label", "Since", "ExpiresIn", "Weight", "Fence"] as const
+/** Of each list its tag, which comes once for each part. */
+const lists = [["Holders", 10], ["Waiters", 11], ["Names", 18], ["Events", 19], ["Cycle", 20]] as const
+const listOfTag = new Map<number, typeof lists[number][0]>(lists.map(([name, tag]) => [tag, name]))
+/** What an answer has that has no part of them: an empty list. */
+const listsOf: { readonly [Status in Response["Status"]]?: ReadonlyArray<typeof lists[number][0]> } = {
+  Described: ["Holders", "Waiters"],
+  Listed: ["Names"],
+  Logged: ["Events"],
+  Deadlock: ["Cycle"]
+}
+// Of each part.
+const partFields = [
+  "Label",
+  "Since",
+  "ExpiresIn",
+  "Weight",
+  "Fence",
+  "Trace",
+  "Revoked",
+  "FileName",
+  "Limit",
+  "Held",
+  "Waiting",
+  "Number",
+  "At",
+  "Event",
+  "Millis",
+  "Who",
+  "Reason"
+] as const
 
 /** Kind, number, and time to live. */
 const fixedBytes = 1 + 8 + 8
@@ -80,8 +138,8 @@ type RequestField = typeof requestFields[number]
 const fieldOf = (request: Request, field: RequestField): string | undefined =>
   field === "Identity"
     ? request.Identity && Redacted.value(request.Identity)
-    : field === "Wait"
-    ? request.Wait === undefined ? undefined : String(request.Wait)
+    : field === "Wait" || field === "Force"
+    ? request[field] === undefined ? undefined : String(request[field])
     : request[field]
 
 const tagOf = (field: RequestField): number => requestFields.indexOf(field) + 1
@@ -93,7 +151,9 @@ const hasOnlyFenceAndLabel = (request: Request): boolean =>
   request.DataStore === undefined && request.Name === undefined && request.Identity === undefined &&
   request.Wait === undefined && request.Heir === undefined && request.Session === undefined &&
   request.Limit === undefined && request.Weight === undefined && request.Revision === undefined &&
-  request.Shards === undefined
+  request.Shards === undefined && request.After === undefined && request.Count === undefined &&
+  request.Reason === undefined && request.Force === undefined && request.Within === undefined &&
+  request.Trace === undefined && request.Notices === undefined
 
 const writeRequest = (request: Request, Seq: string, to: Bytes): void => {
   const { Fence, FileName, ID, Label } = request
@@ -113,39 +173,38 @@ const writeRequest = (request: Request, Seq: string, to: Bytes): void => {
   end(to, begun)
 }
 
-type Held = { readonly [K in typeof heldFields[number]]?: string | undefined }
+type Part = { readonly [K in typeof partFields[number]]?: string | undefined }
 
-const heldRoom = (held: Held): number => heldFields.reduce((room, field) => room + fieldRoom(held[field]), 5)
+const partRoom = (part: Part): number => partFields.reduce((room, field) => room + fieldRoom(part[field]), 5)
 
-const writeHeld = (to: Bytes, tag: number, held: Held): void => {
+const writePart = (to: Bytes, tag: number, part: Part): void => {
   to.bytes[to.used++] = tag
   const at = to.used
   to.used += 4
-  heldFields.forEach((field, i) => writeField(to, i + 1, held[field]))
+  partFields.forEach((field, i) => writeField(to, i + 1, part[field]))
   to.view.setUint32(at, to.used - at - 4, true)
 }
 
 type Answered =
-  & { readonly [K in typeof responseFields[number]]?: string | undefined }
-  & {
-    readonly Holder?: Held
-    readonly Holders?: ReadonlyArray<Held>
-    readonly Waiters?: ReadonlyArray<Held>
-  }
+  & { readonly [K in NonNullable<typeof responseFields[number]>]?: string | undefined }
+  & { readonly Holder?: Part }
+  & { readonly [K in typeof lists[number][0]]?: ReadonlyArray<Part> }
 
 const writeResponse = (response: Response, Seq: string | undefined, to: Bytes): void => {
   const answered = response as Answered
-  const { Holder, Holders, Waiters } = answered
+  const { Holder } = answered
+  const hasLists = listsOf[response.Status] !== undefined
   let room = 0
-  for (const field of responseFields) room += fieldRoom(answered[field])
-  if (Holder !== undefined) room += heldRoom(Holder)
-  if (Holders !== undefined) room += Holders.reduce((sum, held) => sum + heldRoom(held), 0)
-  if (Waiters !== undefined) room += Waiters.reduce((sum, held) => sum + heldRoom(held), 0)
+  for (const field of responseFields) if (field !== undefined) room += fieldRoom(answered[field])
+  if (Holder !== undefined) room += partRoom(Holder)
+  if (hasLists) { for (const [list] of lists) answered[list]?.forEach((part) => room += partRoom(part)) }
   const begun = begin(to, room, kindOfStatus.get(response.Status)!, Seq)
-  for (let i = 0; i < responseFields.length; i++) writeField(to, i + 1, answered[responseFields[i]!])
-  if (Holder !== undefined) writeHeld(to, holderTag, Holder)
-  Holders?.forEach((held) => writeHeld(to, holdersTag, held))
-  Waiters?.forEach((held) => writeHeld(to, waitersTag, held))
+  for (let i = 0; i < responseFields.length; i++) {
+    const field = responseFields[i]
+    if (field !== undefined) writeField(to, i + 1, answered[field])
+  }
+  if (Holder !== undefined) writePart(to, holderTag, Holder)
+  if (hasLists) { for (const [list, tag] of lists) answered[list]?.forEach((part) => writePart(to, tag, part)) }
   end(to, begun)
 }
 
@@ -155,7 +214,7 @@ const maxUnknown = 1000
 /** Reads optional fields. What has a tag that is not known is passed over; none may come twice. */
 const readFields = (
   fields: Fields,
-  names: ReadonlyArray<string>,
+  names: ReadonlyArray<string | undefined>,
   into: { [field: string]: unknown },
   other: (tag: number) => boolean = () => false
 ): void => {
@@ -186,20 +245,21 @@ const readRequest: Codec["readRequest"] = (message) => {
     Action: actions[kind - 1] ?? ""
   }
   if (fields.more) readFields(fields, requestFields, request)
+  if (request["Force"] === "true") request["Force"] = true
   const { problem } = fields
   return problem === undefined
     ? receivedOf(request)
     : Result.fail(new BadRequest({ Status: "BadPayload", problem, ...numbered }))
 }
 
-type HeldBy = Partial<DescribedHolder & DescribedWaiter>
+type Read = { [field: string]: unknown }
 
-const readHeld = (fields: Fields): HeldBy => {
+const readPart = (fields: Fields): Read => {
   const part = new Fields(fields.part())
-  const held: HeldBy = {}
-  readFields(part, heldFields, held)
+  const read: Read = {}
+  readFields(part, partFields, read)
   fields.problem ??= part.problem
-  return held
+  return read
 }
 
 /** An answer with no other fields than the first three, as most are. */
@@ -232,25 +292,19 @@ const readResponse: Codec["readResponse"] = (message) => {
 const readAny: Codec["readResponse"] = (message) => {
   const fields = new Fields(message)
   const Status = statuses[fields.byte() - 1]
-  const response: {
-    [field: string]: unknown
-    Holder?: HeldBy
-    Holders?: Array<HeldBy>
-    Waiters?: Array<HeldBy>
-  } = {
-    Seq: String(fields.number()),
-    Status
-  }
-  if (Status === "Described") {
-    response.Holders = []
-    response.Waiters = []
+  const response: Read = { Seq: String(fields.number()), Status }
+  const lists = new Map<string, Array<Read>>()
+  for (const list of Status === undefined ? [] : listsOf[Status] ?? []) {
+    const parts: Array<Read> = []
+    lists.set(list, parts)
+    response[list] = parts
   }
   const other = (tag: number): boolean => {
-    if (tag !== holderTag && tag !== holdersTag && tag !== waitersTag) return false
-    const held = readHeld(fields)
-    if (tag === holdersTag) response.Holders?.push(held)
-    else if (tag === waitersTag) response.Waiters?.push(held)
-    else if (response.Holder === undefined) response.Holder = held
+    const list = listOfTag.get(tag)
+    if (list === undefined && tag !== holderTag) return false
+    const part = readPart(fields)
+    if (list !== undefined) lists.get(list)?.push(part)
+    else if (response["Holder"] === undefined) response["Holder"] = part
     else fields.problem = "Fields"
     return true
   }

@@ -22,7 +22,14 @@ const rareFields = (request: Request): string =>
   textField("Shards", request.Shards) +
   textField("Limit", request.Limit) +
   textField("Weight", request.Weight) +
-  textField("Revision", request.Revision)
+  textField("Revision", request.Revision) +
+  textField("After", request.After) +
+  textField("Count", request.Count) +
+  textField("Reason", request.Reason) +
+  (request.Force === undefined ? "" : ",\"Force\":true") +
+  textField("Within", request.Within) +
+  textField("Trace", request.Trace) +
+  textField("Notices", request.Notices)
 
 /**
  * Writes a request as the JSON of its line, its number first, so that the
@@ -92,7 +99,7 @@ export const decodeRequest = (line: Uint8Array, maxDepth: number): Result.Result
       )
       : Result.succeed(received))
 
-/** A request has at most seventeen values of its own; the rest are unknown fields, which are ignored up to this number. */
+/** A request has at most twenty-four values of its own; the rest are unknown fields, which are ignored up to this number. */
 const maxValues = 1000
 
 /** An object of so few characters without another in it has no more values. */

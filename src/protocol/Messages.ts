@@ -17,8 +17,29 @@ export const maxNameBytes = 512
 /** The longest label, in bytes of UTF-8. */
 export const maxLabelBytes = 256
 
-/** What can be asked of the server. The wire takes any case. `Describe` is an extension. */
-export const Action = Schema.Literals(["Lock", "Unlock", "TestLock", "Put", "Get", "Erase", "Version", "Describe"])
+/** The longest reason of a revocation, in bytes of UTF-8. */
+export const maxReasonBytes = 256
+
+/** The most names, or events, of a page. */
+export const maxPage = 1000
+
+/** The most tenures that a claim says it is enclosed by. */
+export const maxWithin = 16
+
+/** What can be asked of the server. The wire takes any case. The last four are extensions. */
+export const Action = Schema.Literals([
+  "Lock",
+  "Unlock",
+  "TestLock",
+  "Put",
+  "Get",
+  "Erase",
+  "Version",
+  "Describe",
+  "List",
+  "Revoke",
+  "Log"
+])
 
 /** What can be asked of the server. */
 export type Action = typeof Action.Type
@@ -59,6 +80,11 @@ export type Feature =
   | "alone"
   | "frames"
   | "shards"
+  | "list"
+  | "revoke"
+  | "log"
+  | "deadlock"
+  | "trace"
 
 /**
  * What our server can do beyond the reference, over any way that requests come. Over sockets it also knows `frames`, and one
@@ -95,6 +121,15 @@ const Weight = Schema.Union([Positive, Schema.Literal("all")])
 
 /** Which state of a name was described. It is opaque, and compared for equality only. */
 const Revision = Schema.String.check(Schema.isMaxLength(patterns.maxRevisionCharacters))
+
+/** Where a page ended. It is opaque, and its server's. */
+const After = Schema.String.check(Schema.isMaxLength(patterns.maxAfterCharacters))
+
+/** Digests of tenures, the outermost first, with commas between. */
+const Digests = Schema.String.check(Schema.isPattern(patterns.digests))
+
+/** A span, as OpenTelemetry names it: 16 bytes of its trace and 8 of itself, in hexadecimal digits. */
+const Trace = Schema.String.check(Schema.isPattern(patterns.trace))
 
 /**
  * A request to the server.
@@ -138,6 +173,20 @@ export const Request = Schema.Struct({
   Weight: Schema.optionalKey(Weight),
   /** An extension (`describe`), for `Describe`: the state that is known already. */
   Revision: Schema.optionalKey(Revision),
+  /** An extension (`list`, `log`), for `List` and `Log`: what an answer has named in `After`, for what follows it. */
+  After: Schema.optionalKey(After),
+  /** An extension (`list`, `log`), for `List` and `Log`: how many names, or events, at the most. Without it, the most. */
+  Count: Schema.optionalKey(Positive),
+  /** An extension (`revoke`), for `Revoke`: why. */
+  Reason: text,
+  /** An extension (`revoke`), for `Revoke`: frees the name at once, though its holder may still be at work. */
+  Force: Schema.optionalKey(Schema.Literal(true)),
+  /** An extension (`deadlock`), for `Lock` with `Wait`: of all tenures within which it is asked for their digests. */
+  Within: Schema.optionalKey(Digests),
+  /** An extension (`trace`), for `Lock`: the span of the holder, as `TRACE-SPAN`. */
+  Trace: Schema.optionalKey(Trace),
+  /** An extension (`revoke`), for `Version`: the client takes a `Notice` on this connection. */
+  Notices: Schema.optionalKey(Schema.Literal("revoke")),
   /** An extension (`session`), for `Version`: secret bits of the client's, which end its earlier connection. */
   Session: text,
   /** An extension (`shards`), for `Version`: which server this should be, and of which list: `NAME/DIGEST`. */
@@ -163,7 +212,9 @@ export const Holder = Schema.Struct({
   /** Milliseconds since 1970. */
   Since: Count,
   /** In milliseconds. Not there where the store of the server cannot tell. */
-  ExpiresIn: Schema.optionalKey(Count)
+  ExpiresIn: Schema.optionalKey(Count),
+  /** An extension (`trace`): the span of the holder. */
+  Trace: Schema.optionalKey(Trace)
 })
 
 /** An extension (`busy`): who holds a name, as far as it is public, and when that ends unless it is renewed. */
@@ -180,7 +231,9 @@ export const DescribedHolder = Schema.Struct({
   ...Holder.fields,
   Since: Schema.optionalKey(Count),
   Weight: Schema.optionalKey(Weight),
-  Fence: Schema.optionalKey(Fence)
+  Fence: Schema.optionalKey(Fence),
+  /** An extension (`revoke`): why it is renewed no more, where it was revoked. */
+  Revoked: text
 })
 
 /** An extension (`describe`): one of those who hold a name. */
@@ -191,6 +244,54 @@ export const DescribedWaiter = Schema.Struct({ Label: text, Since: Count, Weight
 
 /** An extension (`describe`): one of those who wait for a name. */
 export type DescribedWaiter = typeof DescribedWaiter.Type
+
+/** An extension (`list`): a name that is held: by how many, the one that ends first, and how many wait. */
+export const ListedName = Schema.Struct({
+  FileName: Schema.String,
+  Limit: Schema.optionalKey(Limit),
+  Held: Count,
+  Waiting: Count,
+  ...DescribedHolder.fields
+})
+
+/** An extension (`list`): a name that is held. */
+export type ListedName = typeof ListedName.Type
+
+/**
+ * An extension (`log`): what has happened to a name. `Lost` is a tenure that was renewed too late; `Refused` a revocation by
+ * somebody who may not.
+ */
+export const EventKind = Schema.Literals(["Taken", "Released", "Expired", "Lost", "Revoked", "Refused", "Deadlock"])
+
+/** An extension (`log`): what has happened to a name. */
+export type EventKind = typeof EventKind.Type
+
+/** An extension (`log`): something that has happened. */
+export const LoggedEvent = Schema.Struct({
+  /** Grows with each event of this server process. */
+  Number: Count,
+  /** Milliseconds since 1970. */
+  At: Count,
+  Event: EventKind,
+  FileName: Schema.String,
+  Label: text,
+  Fence: Schema.optionalKey(Fence),
+  Weight: Schema.optionalKey(Weight),
+  /** How long it was waited for, or held, in milliseconds. */
+  Millis: Schema.optionalKey(Count),
+  /** Who has revoked it, and why. */
+  Who: text,
+  Reason: text
+})
+
+/** An extension (`log`): something that has happened. */
+export type LoggedEvent = typeof LoggedEvent.Type
+
+/** An extension (`deadlock`): one of those who wait for one another. */
+export const Waits = Schema.Struct({ FileName: Schema.String, Label: text })
+
+/** An extension (`deadlock`): one of those who wait for one another. */
+export type Waits = typeof Waits.Type
 
 /**
  * An answer of the server, a union by `Status`:
@@ -209,15 +310,22 @@ export type DescribedWaiter = typeof DescribedWaiter.Type
  * - `Conflict` (an extension) the name has another `Limit`, or its holder another `Weight`
  * - `Described` (an extension) what is public of the name
  * - `WrongShard` (an extension) the server is another than was meant, or one of another list: `Shards` says which
+ * - `Listed` (an extension) names that are held, and `After` where there may be more
+ * - `Revoked` (an extension) so many tenures were revoked
+ * - `Logged` (an extension) what has happened, and `After` for what follows
+ * - `Deadlock` (an extension) those who wait for one another, the asker among them
+ * - `Notice` (an extension) no answer: a tenure was revoked, and whoever holds it is to know
  *
  * With `Seq` in the request each echoes it; then `Locked` has a `Fence`, and
  * `Version` the `Features`, a list with commas between. A server that knows
  * `busy` says in `NotOwner` who holds the name, and how many wait for it.
  */
 export const Response = Schema.Union([
-  answer("Locked", { ID: Schema.String, Fence: Schema.optionalKey(Fence), Waiting }),
+  // `Trace` is that of the one who held it when it was asked for.
+  answer("Locked", { ID: Schema.String, Fence: Schema.optionalKey(Fence), Waiting, Trace: Schema.optionalKey(Trace) }),
   answer("Unlocked", { ID: text }),
-  answer("NotOwner", { Holder: Schema.optionalKey(Holder), Waiting }),
+  // `Revoked` is there where the tenure that was meant was revoked, and says why.
+  answer("NotOwner", { Holder: Schema.optionalKey(Holder), Waiting, Revoked: text }),
   answer("NO", {}),
   answer("Done", { ID: text, DataStore: text }),
   answer("NoData", { ID: text }),
@@ -234,7 +342,12 @@ export const Response = Schema.Union([
     Waiters: Schema.Array(DescribedWaiter),
     Revision
   }),
-  answer("WrongShard", { Shards: Schema.String })
+  answer("WrongShard", { Shards: Schema.String }),
+  answer("Listed", { Names: Schema.Array(ListedName), After: Schema.optionalKey(After) }),
+  answer("Revoked", { Count }),
+  answer("Logged", { Events: Schema.Array(LoggedEvent), After }),
+  answer("Deadlock", { Cycle: Schema.Array(Waits) }),
+  answer("Notice", { FileName: Schema.String, Fence, Reason: text })
 ]).pipe(Schema.toTaggedUnion("Status"))
 
 /** An answer of the server. */

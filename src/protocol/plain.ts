@@ -32,7 +32,14 @@ const rareInRequest = [
   "Shards",
   "Limit",
   "Weight",
-  "Revision"
+  "Revision",
+  "After",
+  "Count",
+  "Reason",
+  "Force",
+  "Within",
+  "Trace",
+  "Notices"
 ] as const
 
 /** A request with none of the rare fields, if it is one. */
@@ -77,11 +84,11 @@ export const answerIn = (
   value: unknown
 ): { readonly Seq: string | undefined; readonly response: Response } | undefined => {
   if (typeof value !== "object" || value === null) return undefined
-  const { Fence, Holder, ID, Seq, Status, Waiting } = value as Parsed
+  const { Fence, Holder, ID, Revoked, Seq, Status, Trace, Waiting } = value as Parsed
   if ((Seq !== undefined && !isSeq(Seq)) || !isCountOrNothing(Waiting)) return undefined
   switch (Status) {
     case "Locked":
-      if (typeof ID !== "string") return undefined
+      if (typeof ID !== "string" || Trace !== undefined) return undefined
       if (Fence === undefined) return Waiting === undefined ? { Seq, response: { Status, ID } } : undefined
       if (!isFence(Fence)) return undefined
       return { Seq, response: Waiting === undefined ? { Status, ID, Fence } : { Status, ID, Fence, Waiting } }
@@ -89,7 +96,7 @@ export const answerIn = (
       if (ID === undefined) return { Seq, response: { Status } }
       return typeof ID === "string" ? { Seq, response: { Status, ID } } : undefined
     case "NotOwner":
-      if (Holder !== undefined) return undefined
+      if (Holder !== undefined || Revoked !== undefined) return undefined
       return { Seq, response: Waiting === undefined ? { Status } : { Status, Waiting } }
     default:
       return undefined

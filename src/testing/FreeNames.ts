@@ -89,6 +89,8 @@ export const make = (): (request: Request, now: number) => Response => {
         name.tenures.delete(ID)
         if (tenure === undefined) return { Status: "NotFound" }
         return tenure.data === undefined ? { Status: "Corruption" } : { Status: "Done", ID }
+      default:
+        return { Status: "BadAction" }
     }
   }
 }

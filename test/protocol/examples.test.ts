@@ -92,11 +92,11 @@ describe("the protocol as its page has it", () => {
     const kinds = table("| kind | of a request | of an answer |")
     assert.deepStrictEqual(column(kinds, 1), byHand.actions)
     assert.deepStrictEqual(column(kinds, 2), byHand.statuses)
-    const tags = table("| tag | in a request | in an answer | of a holder or waiter |")
+    const tags = table("| tag | in a request | in an answer | in a part of one |")
     assert.deepStrictEqual([1, 2, 3].map((i) => column(tags, i)), [
       byHand.ofRequests,
-      [...byHand.ofAnswers, ...Object.values(byHand.nested)],
-      byHand.ofHolders
+      Array.from({ length: 20 }, (_, i) => byHand.nested[i + 1] ?? byHand.ofAnswers[i]!),
+      byHand.ofParts
     ])
   })
 })

@@ -9,7 +9,21 @@ const toResponse = Schema.encodeSync(Protocol.Response)
 
 const usualFields = new Set(["Seq", "ID", "FileName", "Action", "Expire", "Wait", "Fence", "Label"])
 const rare = Object.keys(Protocol.Request.fields).filter((field) => !usualFields.has(field))
-const fields = ["Seq", "ID", "FileName", "Expire", "Wait", "Fence", "Label", "Action", "Status", "Waiting", "Holder"]
+const fields = [
+  "Seq",
+  "ID",
+  "FileName",
+  "Expire",
+  "Wait",
+  "Fence",
+  "Label",
+  "Action",
+  "Status",
+  "Waiting",
+  "Holder",
+  "Trace",
+  "Revoked"
+]
 
 /** Values that are nearly right in one field or another. */
 const nearly: ReadonlyArray<unknown> = [
@@ -33,9 +47,9 @@ describe("what is read without its schema", () => {
   it.effect.prop("is any answer, as the schema reads it", [Protocol.Response], ([response]) =>
     Effect.sync(() => {
       const value: Record<string, unknown> = { ...toResponse(response) }
-      const { Fence, Holder, Status, Waiting } = value
-      const isUsual = (Status === "Locked" && (Fence !== undefined || Waiting === undefined)) ||
-        Status === "Unlocked" || (Status === "NotOwner" && Holder === undefined)
+      const { Fence, Holder, Revoked, Status, Trace, Waiting } = value
+      const isUsual = (Status === "Locked" && (Fence !== undefined || Waiting === undefined) && Trace === undefined) ||
+        Status === "Unlocked" || (Status === "NotOwner" && Holder === undefined && Revoked === undefined)
       assert.strictEqual(readPlainly(value), isUsual ? "Answer" : undefined)
     }))
 

@@ -255,7 +255,12 @@ describe("fault 9: the client raises on garbage, loops for ever, and takes anoth
   const fieldsOf: Readonly<Record<string, object>> = {
     Conflict: { Limit: "3" },
     Described: { Holders: [], Waiting: "0", Waiters: [], Revision: "1" },
-    WrongShard: { Shards: "a/5503b8ce8edeb11f" }
+    WrongShard: { Shards: "a/5503b8ce8edeb11f" },
+    Listed: { Names: [] },
+    Revoked: { Count: "1" },
+    Logged: { Events: [], After: "0" },
+    Deadlock: { Cycle: [{ FileName: "f" }] },
+    Notice: { FileName: "f", Fence: "1" }
   }
 
   const answering = (asked: Array<Protocol.Request>, response: Protocol.Response) =>
@@ -269,7 +274,7 @@ describe("fault 9: the client raises on garbage, loops for ever, and takes anoth
   for (const { action, ask, meaning } of questions) {
     it.effect(`a status that is no answer to ${action} is a typed error, and is not asked for again`, () =>
       Effect.gen(function*() {
-        assert.strictEqual(statuses.length, 14)
+        assert.strictEqual(statuses.length, 19)
         for (const status of statuses) {
           if (meaning.includes(status)) continue
           const asked: Array<Protocol.Request> = []

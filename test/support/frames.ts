@@ -3,19 +3,40 @@
  */
 
 /** The kinds of requests and of answers, from 1. */
-export const actions = ["Lock", "Unlock", "TestLock", "Put", "Get", "Erase", "Version", "Describe"]
+export const actions = [
+  ["Lock", "Unlock", "TestLock", "Put", "Get", "Erase", "Version", "Describe", "List", "Revoke", "Log"]
+].flat()
 export const statuses = [
   ["Locked", "Unlocked", "NotOwner", "NO", "Done", "NoData", "NotFound", "Corruption", "BadPayload", "BadAction"],
-  ["Version", "Conflict", "Described", "WrongShard"]
+  ["Version", "Conflict", "Described", "WrongShard", "Listed", "Revoked", "Logged", "Deadlock", "Notice"]
 ].flat()
 
-/** The tags of what may be in a request, in an answer, and of a holder or a waiter, from 1. */
-export const ofRequests = "DataStore Name Identity Wait Fence Heir Label Session Limit Weight Revision Shards".split(
-  " "
+const words = (text: string) => text.split(" ")
+
+/** The tags of what may be in a request, in an answer, and of a part of one, from 1. */
+export const ofRequests = words(
+  "DataStore Name Identity Wait Fence Heir Label Session Limit Weight Revision Shards After Count Reason Force Within Trace Notices"
 )
-export const ofAnswers = ["ID", "Fence", "Waiting", "DataStore", "Features", "Limit", "Revision", "Shards"]
-export const ofHolders = ["Label", "Since", "ExpiresIn", "Weight", "Fence"]
-export const nested: Record<number, string> = { 9: "Holder", 10: "Holders", 11: "Waiters" }
+export const ofAnswers = words(
+  "ID Fence Waiting DataStore Features Limit Revision Shards - - - After Count FileName Reason Revoked Trace"
+)
+export const ofParts = words(
+  "Label Since ExpiresIn Weight Fence Trace Revoked FileName Limit Held Waiting Number At Event Millis Who Reason"
+)
+export const nested: Record<number, string> = {
+  9: "Holder",
+  10: "Holders",
+  11: "Waiters",
+  18: "Names",
+  19: "Events",
+  20: "Cycle"
+}
+const listsOf: Record<string, ReadonlyArray<string>> = {
+  Described: ["Holders", "Waiters"],
+  Listed: ["Names"],
+  Logged: ["Events"],
+  Deadlock: ["Cycle"]
+}
 
 export type Value = Readonly<Record<string, unknown>>
 
@@ -69,7 +90,7 @@ export const request = (value: Value, more?: Uint8Array): Buffer => part(request
 export const answer = (value: Value): Buffer => {
   const all = Object.entries(nested).flatMap(([tag, name]) => {
     const values = value[name] === undefined ? [] : name === "Holder" ? [value[name]] : value[name] as Array<unknown>
-    return values.map((held) => field(Number(tag), fields(ofHolders, held as Value)))
+    return values.map((held) => field(Number(tag), fields(ofParts, held as Value)))
   })
   return part(
     Buffer.concat([head(statuses.indexOf(`${value["Status"]}`) + 1, value["Seq"]), fields(ofAnswers, value), ...all])
@@ -137,7 +158,7 @@ const readFields = (
   while (reader.more) {
     const tag = reader.take(1)[0]!
     const name = names[tag - 1]
-    if (name !== undefined) {
+    if (name !== undefined && name !== "-") {
       if (name in value) throw new Wrong()
       value[name] = reader.text()
     } else if (!other(tag, reader.part()) && ++unknown > 1000) throw new Wrong()
@@ -161,7 +182,7 @@ export const readRequest = (frame: Buffer): Value | undefined =>
     const Expire = reader.take(8).readDoubleLE()
     const value = { Seq, Action: actions[kind - 1] ?? "", Expire, FileName: reader.text(), ID: reader.text() }
     readFields(reader, ofRequests, value)
-    return value
+    return "Force" in value && value.Force === "true" ? { ...value, Force: true } : value
   })
 
 /** What a frame without its length answers, as it would stand in a line, if it is well formed. */
@@ -170,13 +191,13 @@ export const readAnswer = (frame: Buffer): Value | undefined =>
     const reader = new Reader(frame)
     const Status = statuses[reader.take(1)[0]! - 1]
     const value: Record<string, unknown> = { Seq: reader.number(), Status }
-    if (Status === "Described") Object.assign(value, { Holders: [], Waiters: [] })
+    for (const list of listsOf[`${Status}`] ?? []) value[list] = []
     readFields(reader, ofAnswers, value, (tag, part) => {
       const name = nested[tag]
       if (name === undefined) return false
       const held = {}
-      readFields(new Reader(part), ofHolders, held)
-      if (name !== "Holder") (value[name] as Array<unknown>).push(held)
+      readFields(new Reader(part), ofParts, held)
+      if (name !== "Holder") (value[name] as Array<unknown> | undefined)?.push(held)
       else if (name in value) throw new Wrong()
       else value[name] = held
       return true
