@@ -94,9 +94,17 @@ export type Holder = typeof Holder.Type
 const busy = { holder: Schema.optionalKey(Holder), waiting: Schema.optionalKey(Schema.Int) }
 
 /** Another owner holds the name. A server that knows `busy` says who, since when, and how many wait for it. */
-export class NotOwner extends TaggedError<NotOwner>()("NotOwner", { ...about, ...busy }) {
+export class NotOwner extends TaggedError<NotOwner>()("NotOwner", {
+  ...about,
+  ...busy,
+  /** Why the tenure that was meant was revoked, if it was. */
+  revoked: Schema.optionalKey(Schema.String)
+}) {
   readonly isRetryable = false
   override get message(): string {
+    if (this.revoked !== undefined) {
+      return `${subject(this)}ours no more: it was revoked (${this.revoked}). Stop, and ask who did so`
+    }
     return `${subject(this)}held by ${holding(this) ?? "another owner"}${others(this)}. ` +
       (this.action === "Lock" || this.action === "TestLock"
         ? "Wait for its release or its expiry"

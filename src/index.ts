@@ -16,6 +16,8 @@ export * as DistributedSemaphore from "./client/DistributedSemaphore.ts"
 export * as Election from "./client/Election.ts"
 /** Everything that can go wrong. */
 export * as DlmError from "./DlmError.ts"
+/** Who holds which name, who waits, and how it is freed. */
+export * as Inspection from "./client/Inspection.ts"
 /** Held locks. */
 export * as Lease from "./client/Lease.ts"
 /** One owner of one name. */

@@ -7,12 +7,16 @@ import type { Json } from "effect/Schema"
 import type { DescribedHolder, Description } from "../client/Locker.ts"
 
 // A label is another's text: quoted as JSON it is one line, and changes no terminal.
-const lineOf = ({ expiresIn, label, since, weight }: DescribedHolder): string => {
+/** A holder in one line. */
+export const lineOf = ({ expiresIn, label, revoked, since, weight }: DescribedHolder): string => {
   const who = label === undefined ? "held" : `held by ${JSON.stringify(label)}`
   const parts = [
     since === undefined ? who : `${who} since ${DateTime.formatIso(since)}`,
     weight === undefined ? undefined : `weight ${weight}`,
-    expiresIn === undefined ? undefined : `ends in ${secondsOf(expiresIn)} unless it is renewed`
+    expiresIn === undefined
+      ? undefined
+      : `ends in ${secondsOf(expiresIn)}${revoked === undefined ? " unless it is renewed" : ""}`,
+    revoked === undefined ? undefined : `revoked: ${JSON.stringify(revoked)}`
   ]
   return parts.filter((part) => part !== undefined).join(", ")
 }
@@ -30,15 +34,42 @@ export const linesOf = ({ holders, limit, waiting }: Description): ReadonlyArray
   ...(waiting === undefined ? [] : [waitingOf(waiting)])
 ]
 
+/** A holder for programs. */
+export const holderFields = ({ expiresIn, fence, label, revoked, since, weight }: DescribedHolder) => ({
+  ...(label === undefined ? {} : { label }),
+  ...(since === undefined ? {} : { since: DateTime.formatIso(since) }),
+  ...(expiresIn === undefined ? {} : { expiresIn: Duration.toMillis(expiresIn) }),
+  ...(weight === undefined ? {} : { weight }),
+  ...(fence === undefined ? {} : { fence: String(fence) }),
+  ...(revoked === undefined ? {} : { revoked })
+})
+
+/** Those who wait, in their order, a line each. */
+export const waitersOf = ({ waiters = [], waiting = 0 }: Description): ReadonlyArray<string> => [
+  ...waiters.map(({ label, since, weight }, i) =>
+    [
+      `${i + 1}. ${label === undefined ? "waits" : `${JSON.stringify(label)} waits`} since ${
+        DateTime.formatIso(since)
+      }`,
+      ...(weight === undefined ? [] : [`weight ${weight}`])
+    ].join(", ")
+  ),
+  ...(waiting > waiters.length && waiters.length > 0 ? [`and ${waiting - waiters.length} more`] : [])
+]
+
+/** The same for programs. */
+export const waiterFields = ({ waiters }: Description) =>
+  waiters === undefined ? {} : {
+    waiters: waiters.map(({ label, since, weight }) => ({
+      ...(label === undefined ? {} : { label }),
+      since: DateTime.formatIso(since),
+      ...(weight === undefined ? {} : { weight })
+    }))
+  }
+
 /** The same for programs: times in milliseconds, and dates in ISO 8601. */
 export const fieldsOf = ({ holders, limit, waiting }: Description): { readonly [field: string]: Json } => ({
   ...(limit === undefined ? {} : { limit }),
-  holders: holders.map(({ expiresIn, fence, label, since, weight }) => ({
-    ...(label === undefined ? {} : { label }),
-    ...(since === undefined ? {} : { since: DateTime.formatIso(since) }),
-    ...(expiresIn === undefined ? {} : { expiresIn: Duration.toMillis(expiresIn) }),
-    ...(weight === undefined ? {} : { weight }),
-    ...(fence === undefined ? {} : { fence: String(fence) })
-  })),
+  holders: holders.map(holderFields),
   ...(waiting === undefined ? {} : { waiting })
 })

@@ -23,10 +23,17 @@ export const identity = Command.make("identity", {
     Flag.withDescription("How long its data may be, in characters"),
     Flag.withDefault(defaults.maxDataCharacters)
   ),
+  admin: Flag.Boolean("admin").pipe(
+    Flag.withDescription("It may revoke what others hold, by dlm revoke and on the page"),
+    Flag.withDefault(false)
+  ),
   json: Flags.json
 }, (flags) =>
   Effect.gen(function*() {
-    const file = yield* Identities.create(flags.identities, flags.name, { maxDataCharacters: flags.maxSize })
+    const file = yield* Identities.create(flags.identities, flags.name, {
+      maxDataCharacters: flags.maxSize,
+      isAdmin: flags.admin
+    })
     yield* print(flags.json ? JSON.stringify({ file }) : `made ${file}`)
   }).pipe(Effect.provide(SecureRandom.layerWebCrypto), reporting(flags.json))).pipe(
     Command.withDescription("Make an identity, for dlm serve --identities and for --identity")

@@ -12,6 +12,7 @@ import * as Utf8 from "../node/Utf8.ts"
 import { version } from "./clientVersion.ts"
 import { elect } from "./elect.ts"
 import { identity } from "./identity.ts"
+import * as Inspect from "./inspect.ts"
 import * as Requests from "./requests.ts"
 import { run } from "./run.ts"
 import { serve } from "./serve.ts"
@@ -31,6 +32,10 @@ const dlm = Command.make("dlm").pipe(
     Requests.get,
     Requests.erase,
     Requests.version,
+    Inspect.ls,
+    Inspect.show,
+    Inspect.watch,
+    Inspect.revoke,
     identity
   ])
 )

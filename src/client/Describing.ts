@@ -15,11 +15,12 @@ import * as Within from "./Within.ts"
 
 // On the wire all numbers are decimal strings.
 const Since = Schema.FiniteFromString.pipe(Schema.decodeTo(Schema.DateTimeUtcFromMillis))
-const Limit = Schema.Union([Schema.Literal("shared"), Schema.FiniteFromString])
+/** What the weights of the holders of a name may be together. */
+export const Limit = Schema.Union([Schema.Literal("shared"), Schema.FiniteFromString])
 const Weight = Schema.Union([Schema.Literal("all"), Schema.FiniteFromString])
 
-/** One of those who hold a name, as far as the server tells. */
-export const DescribedHolder = Schema.Struct({
+/** What is told of a holder. */
+export const holderFields = {
   /** What the holder says of itself. */
   label: Schema.optionalKey(Schema.String),
   since: Schema.optionalKey(Since),
@@ -28,10 +29,23 @@ export const DescribedHolder = Schema.Struct({
   /** How much of a limit it takes; a writer of a shared name takes `all`. */
   weight: Schema.optionalKey(Weight),
   /** The number of its tenure. */
-  fence: Schema.optionalKey(Schema.BigIntFromString)
-}).pipe(
-  Schema.encodeKeys({ label: "Label", since: "Since", expiresIn: "ExpiresIn", weight: "Weight", fence: "Fence" })
-)
+  fence: Schema.optionalKey(Schema.BigIntFromString),
+  /** Why it is renewed no more, where it was revoked. */
+  revoked: Schema.optionalKey(Schema.String)
+}
+
+/** How that is called on the wire. */
+export const holderKeys = {
+  label: "Label",
+  since: "Since",
+  expiresIn: "ExpiresIn",
+  weight: "Weight",
+  fence: "Fence",
+  revoked: "Revoked"
+} as const
+
+/** One of those who hold a name, as far as the server tells. */
+export const DescribedHolder = Schema.Struct(holderFields).pipe(Schema.encodeKeys(holderKeys))
 
 /** One of those who hold a name, as far as the server tells. */
 export type DescribedHolder = typeof DescribedHolder.Type

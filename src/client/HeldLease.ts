@@ -26,6 +26,7 @@ import { apart } from "../lib/apart.ts"
 import { type AgeClock, ageClockOf } from "../lib/monotonic.ts"
 import { Shown } from "../lib/Shown.ts"
 import { withSpan } from "../lib/tracing.ts"
+import type { Notice } from "../transport/Notices.ts"
 import type { Talker } from "../transport/Talker.ts"
 import * as Background from "./Background.ts"
 import * as Cell from "./Cell.ts"
@@ -125,6 +126,19 @@ const alarmsOf = (clock: AgeClock): Alarms.Alarms => {
 /** The Talkers whose last release was not answered in time. */
 const impatient = new WeakSet<Talker["Service"]>()
 
+/** The Talkers whose leases hear of what is revoked. */
+const heard = new WeakSet<Talker["Service"]>()
+
+// Once for each Talker: its leases are found among those that have an alarm, as all have that may be relied on, so that
+// they need be kept nowhere else.
+const hearNotices = (talker: Talker["Service"], clock: AgeClock): void => {
+  if (talker.notices === undefined || heard.has(talker)) return
+  heard.add(talker)
+  talker.notices((notice) => {
+    for (const sleeper of alarmsOf(clock).all()) if (sleeper instanceof HeldLease) sleeper.noticed(talker, notice)
+  })
+}
+
 type LossListener = (loss: LeaseLost) => void
 
 /**
@@ -199,6 +213,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     this.isHurried = isHurried
     this.machine = Machine.begin(this, tenure.sentAt, this.heldSince + maxHold, this.heldSince, this.jitter)
     Metrics.heldLeases.modifyUnsafe(1, context)
+    hearNotices(terms.talker, this.clock)
     this.send(alarm, this.heldSince)
   }
 
@@ -363,11 +378,24 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     }
     this.count("Failed")
     // The server forgot the tenure and began a new one: others may have held the lock between.
-    if (Exit.isSuccess(exit)) return this.send({ _tag: "Refused" })
+    if (Exit.isSuccess(exit)) return this.send({ _tag: "Refused", reason: "TakenAway" })
     const error = Option.getOrUndefined(Exit.findErrorOption(exit))
     this.cause = error ?? Cause.squash(exit.cause)
     const isRefused = error?._tag === "NotOwner" || error?._tag === "ForeignOwner"
-    this.send({ _tag: isRefused ? "Refused" : "Failed" })
+    if (error?._tag === "NotOwner" && error.revoked !== undefined) return this.revoked(error.revoked)
+    this.send(isRefused ? { _tag: "Refused", reason: "TakenAway" } : { _tag: "Failed" })
+  }
+
+  /** The server says that its tenure was revoked. */
+  private revoked(why: string | undefined): void {
+    this.cause = why
+    this.send({ _tag: "Refused", reason: "Revoked" })
+  }
+
+  /** Hears of a tenure that was revoked, whoever has it. */
+  noticed(talker: Talker["Service"], { FileName, Fence, Reason }: Notice): void {
+    if (this.name !== FileName || this.talker !== talker || !Machine.isRelied(this.machine)) return
+    if (Option.isSome(this.fence) && String(this.fence.value) === Fence) this.revoked(Reason)
   }
 
   private count(outcome: "Confirmed" | "Failed"): void {
@@ -479,7 +507,9 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
         )
       }).pipe(Effect.tapError((error) =>
         Effect.sync(() => {
-          if ((error as { readonly _tag?: unknown })._tag === "NotOwner") this.send({ _tag: "Refused" })
+          if ((error as { readonly _tag?: unknown })._tag === "NotOwner") {
+            this.send({ _tag: "Refused", reason: "TakenAway" })
+          }
         })
       ))
     const { id, terms } = this

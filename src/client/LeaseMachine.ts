@@ -14,7 +14,7 @@
  * | `Alarm` | begins or gives up a renewal that is due | as before | - |
  * | `Confirmed` | `Held`, with a later deadline | a later deadline | - |
  * | `Failed` | `Suspect`, asks again soon | asks again soon | - |
- * | `Refused` | `Lost` (`TakenAway`) | `Lost` (`TakenAway`) | - |
+ * | `Refused` | `Lost` (`TakenAway`, or `Revoked`) | the same | - |
  * | `Jumped` | `Suspect`, asks at once; `Lost` (`Expired`) where no answer could confirm it | the same | - |
  * | `Ended` | `Ending` | - | - |
  * | `Quiet` | - | relied on no more: no renewal, no deadline | - |
@@ -32,7 +32,7 @@
 export type Phase = "Held" | "Suspect" | "Ending" | "Lost" | "Released"
 
 /** Why a lease was lost. */
-export type Reason = "Expired" | "TakenAway" | "MaxHold"
+export type Reason = "Expired" | "TakenAway" | "MaxHold" | "Revoked"
 
 /** What holds for all of a lease's life. */
 export interface Settings {
@@ -68,8 +68,8 @@ export type Event =
   | { readonly _tag: "Confirmed"; readonly sentAt: number; readonly jitter: number }
   /** A renewal had no usable answer. */
   | { readonly _tag: "Failed" }
-  /** An answer says that the tenure is over. */
-  | { readonly _tag: "Refused" }
+  /** The server says that the tenure is over, or that it was revoked. */
+  | { readonly _tag: "Refused"; readonly reason: "TakenAway" | "Revoked" }
   /**
    * The wall clock has gone further than the clock by which the lease ages: the machine may have stood still. Unless it is
    * confirmed the lease ends `left` after, which is at least the time that one answer takes; where no answer could tell the
@@ -188,7 +188,7 @@ const relied = (settings: Settings, state: State, event: Event, now: number): St
       return state.giveUpAt === Infinity ? { state, actions: none } : retry(state, now, none)
     case "Refused":
       // mutant: refused-is-lost
-      return lose(state, "TakenAway")
+      return lose(state, event.reason)
     case "Jumped":
       if (event.left <= 0) return lose(state, "Expired")
       // What is under way left before the jump, so its answer says nothing about it.

@@ -1,7 +1,7 @@
 /**
  * The error of a lease that is lost.
  */
-import { Expired, LeaseLost, type LossReason, MaxHold, Released, TakenAway } from "../DlmError.ts"
+import { Expired, LeaseLost, type LossReason, MaxHold, Released, Revoked, TakenAway } from "../DlmError.ts"
 import type { Reason } from "./LeaseMachine.ts"
 
 const reasonOf = (why: Reason | "Released", cause: unknown): LossReason => {
@@ -12,11 +12,16 @@ const reasonOf = (why: Reason | "Released", cause: unknown): LossReason => {
       return new TakenAway()
     case "MaxHold":
       return new MaxHold()
+    case "Revoked":
+      return new Revoked(typeof cause === "string" ? { why: cause } : {})
     case "Released":
       return new Released()
   }
 }
 
-/** A lease of this name is lost. `cause` is what its last renewal failed with, if it did. */
+/**
+ * A lease of this name is lost. `cause` is what its last renewal failed with, if it did; of one that was
+ * revoked, why.
+ */
 export const lost = (name: string, why: Reason | "Released", cause?: unknown): LeaseLost =>
   new LeaseLost({ name, reason: reasonOf(why, cause) })

@@ -42,7 +42,7 @@ type Extras = Pick<Request, "Wait" | "Fence" | "Heir" | "DataStore" | "Label" | 
 const noFeatures: Effect.Effect<ReadonlySet<Feature>> = Effect.succeed(new Set<Feature>())
 
 /** What the server can beyond the reference; nothing where the Talker does not tell. Not asked of a mock. */
-export const features = ({ name, talker }: Terms): Effect.Effect<ReadonlySet<Feature>, LockerError> =>
+export const features = ({ name, talker }: Asking): Effect.Effect<ReadonlySet<Feature>, LockerError> =>
   talker.featuresOf?.(name) ?? talker.features ?? noFeatures
 
 /** By which way a request goes, and about which name it is. */
@@ -92,7 +92,13 @@ const errorOf = (terms: Asking, request: Request, response: Response): LockerErr
 }
 
 const notOwner = (terms: Asking, action: Action, response?: Extract<Response, { readonly Status: "NotOwner" }>) =>
-  Effect.fail(new NotOwner({ ...about(terms, action), ...(response === undefined ? undefined : Busy.of(response)) }))
+  Effect.fail(
+    new NotOwner({
+      ...about(terms, action),
+      ...(response === undefined ? undefined : Busy.of(response)),
+      ...(response?.Revoked === undefined ? undefined : { revoked: response.Revoked })
+    })
+  )
 
 /** For whom a lock is asked, and how. */
 export interface LockOptions {

@@ -76,6 +76,11 @@ export class Alarms {
     this.sink(last)
   }
 
+  /** All who have an alarm, in any order. */
+  all(): ReadonlyArray<Sleeper> {
+    return [...this.heap]
+  }
+
   // Ends when nobody sleeps any more, so that it keeps no process alive.
   private readonly run = Effect.gen({ self: this }, function*() {
     while (this.heap.length > 0) {

@@ -101,7 +101,9 @@ export const features: ReadonlyArray<Feature> = [
   "busy",
   "permits",
   "describe",
-  "alone"
+  "alone",
+  "list",
+  "revoke"
 ]
 
 /** The number of a request on its connection, echoed in the answer. Any text of up to 32 characters will do. */

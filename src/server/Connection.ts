@@ -84,6 +84,7 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
   private makeRoom: (() => void) | undefined
   private readonly signOfLife: SignOfLife
   private session: string | undefined
+  private endNotices: (() => void) | undefined
 
   constructor(shared: Shared, address: string | undefined, pull: Pull, writer: Socket.Writer) {
     this.shared = shared
@@ -118,6 +119,7 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
     }
     // Before it is answered: what comes after the answer finds nothing of the earlier connection.
     if (request.Session !== undefined && response.Status === "Version") this.beginSession(request.Session)
+    if (request.Notices !== undefined && response.Status === "Version") this.beginNotices()
     this.reply(request.Seq, response.Status === "Version" ? this.offerFrames(response) : response)
   }
 
@@ -171,6 +173,11 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
     this.endSession()
     this.session = secret
     this.shared.sessions.begin(secret, this)
+  }
+
+  // By the number 0, which no request of a client has that takes them.
+  private beginNotices(): void {
+    this.endNotices ??= this.shared.lockServer.notices?.listen((notice) => this.reply("0", notice))
   }
 
   private endSession(): void {
@@ -366,6 +373,7 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
       this.shared.budget.delete(this)
       this.shared.stopping.delete(this)
       this.endSession()
+      this.endNotices?.()
       this.signOfLife.end()
     }).pipe(
       // A client that has gone waits for nothing any more.

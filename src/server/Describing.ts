@@ -21,7 +21,9 @@ import type { Request, Response } from "../protocol/Protocol.ts"
 import type { Entry, Outcome, Permit, Store } from "../store/Store.ts"
 import type { StoreError } from "../StoreError.ts"
 import { because, busy } from "./Busy.ts"
-import { endOf, publicOf } from "./Telling.ts"
+import { holdersOf } from "./HeldBy.ts"
+import { revocationOf } from "./Revocation.ts"
+import { publicOf } from "./Telling.ts"
 import { pollAmong, pollOf, type Waiting } from "./WaitQueue.ts"
 
 /** What a description is made with. */
@@ -257,25 +259,6 @@ const limitOf = (entry: Entry | undefined, { first: [first] }: Waiting): string 
   return entry === undefined || entry.holders.length === 0 ? first?.request.Limit : String(entry.limit)
 }
 
-const holdersOf = (outcome: Outcome<Entry | undefined>): ReadonlyArray<Protocol.DescribedHolder> => {
-  const { answer: entry, expiresIn, fence, holder } = outcome
-  if (entry === undefined) return []
-  if (entry.limit !== undefined) return entry.holders.map(permitOf)
-  return [{
-    ...(holder === undefined ? {} : publicOf(holder)),
-    ...endOf(expiresIn),
-    // A server that has forgotten who holds it knows no tenure.
-    ...(fence === undefined || fence === 0n ? {} : { Fence: String(fence) })
-  }]
-}
-
-const permitOf = (permit: Permit): Protocol.DescribedHolder => ({
-  ...publicOf(permit),
-  ...endOf(permit.endsIn),
-  Weight: String(permit.weight),
-  Fence: String(permit.fence)
-})
-
 const firstEnd = ({ answer: entry, expiresIn }: Outcome<Entry | undefined>): number => {
   if (entry === undefined) return Infinity
   return entry.limit === undefined ? expiresIn : entry.holders.reduce((end, one) => Math.min(end, one.endsIn), Infinity)
@@ -292,10 +275,11 @@ const revisionOf = (
   { changedBy }: Waiting
 ): string => {
   if (entry === undefined) return `free.${changedBy}`
-  if (entry.limit === undefined) return `${fence}.${changedBy}`
+  if (entry.limit === undefined) return `${fence}${revocationOf(entry.identity) === undefined ? "" : "r"}.${changedBy}`
   const { holders, limit } = entry
   if (holders.length === 0) return `free.${changedBy}`
   const newest = holders.reduce((newest, one) => one.fence > newest ? one.fence : newest, 0n)
   const weight = holders.reduce((sum, one) => sum + numberOf(one.weight), 0)
-  return `${newest}.${weight}.${limit}.${changedBy}`
+  const revoked = holders.reduce((count, { identity }) => revocationOf(identity) === undefined ? count : count + 1, 0)
+  return `${newest}.${weight}.${limit}.${revoked}.${changedBy}`
 }

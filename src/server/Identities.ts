@@ -21,7 +21,9 @@ export const Identity = Schema.Struct({
   Name: Schema.String.check(Schema.isPattern(/^[A-Za-z0-9_-]{1,64}$/)),
   Identity: Schema.RedactedFromValue(Schema.String),
   /** The longest `DataStore`, in characters. By default 16384. */
-  MaxSize: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)))
+  MaxSize: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
+  /** Whether it may revoke what others hold. By default not. */
+  Admin: Schema.optionalKey(Schema.Boolean)
 })
 
 /** An identity: a name, a secret of at least 1023 characters, and how much it may store. */
@@ -31,6 +33,8 @@ export type Identity = typeof Identity.Type
 export interface Principal {
   readonly name: string
   readonly maxDataCharacters: number
+  /** Whether it may revoke what others hold. By default not. */
+  readonly isAdmin?: boolean | undefined
 }
 
 /** An identity cannot be read, or is not usable. */
@@ -86,6 +90,7 @@ export const make = Effect.fnUntraced(function*(identities: ReadonlyArray<Identi
     known.set(identity.Name, {
       name: identity.Name,
       maxDataCharacters: identity.MaxSize ?? limits.maxDataCharacters,
+      isAdmin: identity.Admin === true,
       tag: yield* tagOf(identity.Identity)
     })
   }
@@ -101,7 +106,11 @@ export const make = Effect.fnUntraced(function*(identities: ReadonlyArray<Identi
         mac.verify(key, candidate?.tag ?? nobody, utf8.encode(Redacted.value(secret)))
       )
       return same && candidate !== undefined
-        ? { name: candidate.name, maxDataCharacters: candidate.maxDataCharacters }
+        ? {
+          name: candidate.name,
+          maxDataCharacters: candidate.maxDataCharacters,
+          ...(candidate.isAdmin ? { isAdmin: true } : {})
+        }
         : undefined
     })
   })
@@ -121,7 +130,7 @@ export const layerNone: Layer.Layer<Identities> = Layer.succeed(
 
 /**
  * Reads the identities from Config: `DLM_IDENTITIES`, a JSON list of
- * `{ "Name", "Identity", "MaxSize"? }`. None where it is not set.
+ * `{ "Name", "Identity", "MaxSize"?, "Admin"? }`. None where it is not set.
  */
 export const layerConfig: Layer.Layer<Identities, Config.ConfigError> = Layer.unwrap(
   Config.schema(Schema.fromJsonString(Schema.Array(Identity)), "DLM_IDENTITIES").pipe(
@@ -136,7 +145,8 @@ export const fileExtension = ".cfg"
 // The name of an identity is the name of its file, and never a path.
 const IdentityFile = Schema.fromJsonString(Schema.Struct({
   Identity: Identity.fields.Identity,
-  MaxSize: Identity.fields.MaxSize
+  MaxSize: Identity.fields.MaxSize,
+  Admin: Identity.fields.Admin
 }))
 
 const decodeFile = Schema.decodeEffect(IdentityFile)
@@ -145,7 +155,7 @@ const isName = Schema.is(Identity.fields.Name)
 
 /**
  * Reads the identities from a folder: each file `NAME.cfg` holds the JSON
- * `{ "Identity": "…", "MaxSize": 65536 }`. They are read once.
+ * `{ "Identity": "…", "MaxSize": 65536, "Admin": true }`, the last two where they are needed. They are read once.
  */
 export const makeDirectory = Effect.fnUntraced(function*(
   directory: string
@@ -167,7 +177,7 @@ export const makeDirectory = Effect.fnUntraced(function*(
       Effect.mapError(() =>
         new IdentityError({
           source,
-          problem: "it is no JSON of the form { \"Identity\": \"…\", \"MaxSize\": 65536 }"
+          problem: "it is no JSON of the form { \"Identity\": \"…\", \"MaxSize\": 65536, \"Admin\": false }"
         })
       )
     )
@@ -249,7 +259,7 @@ const makeFolders = (
 export const create = Effect.fn("Identities.create")(function*(
   directory: string,
   name: string,
-  options?: { readonly maxDataCharacters?: number | undefined }
+  options?: { readonly maxDataCharacters?: number | undefined; readonly isAdmin?: boolean | undefined }
 ) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
@@ -263,7 +273,8 @@ export const create = Effect.fn("Identities.create")(function*(
   }
   const content = yield* Effect.orDie(encodeFile({
     Identity: Redacted.make(Encoding.encode(yield* random.randomBytes(secretBytes))),
-    MaxSize: options?.maxDataCharacters ?? defaults.maxDataCharacters
+    MaxSize: options?.maxDataCharacters ?? defaults.maxDataCharacters,
+    ...(options?.isAdmin === true ? { Admin: true } : {})
   }))
   yield* makeFolders(directory)
   yield* fs.writeFileString(source, content + "\n", { flag: "wx", mode: 0o600 }).pipe(

@@ -16,6 +16,7 @@ import { layerMemory as layerStoreMemory, type Store } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
 import * as Background from "../transport/Background.ts"
 import * as Features from "../transport/features.ts"
+import { Notices } from "../transport/Notices.ts"
 import { Talker } from "../transport/Talker.ts"
 import { type Answering, asEffect, whenThere } from "./Answering.ts"
 import { causeOf } from "./Busy.ts"
@@ -52,6 +53,8 @@ export class LockServer extends Context.Service<LockServer, {
   readonly handle: Handle
   /** Answers a request with an action that it does not know. Without it, that is `BadAction`, whatever else it says. */
   readonly refuse?: ((request: UnknownRequest) => Effect.Effect<Response>) | undefined
+  /** Tells whoever listens which tenures are revoked. */
+  readonly notices?: Notices | undefined
   /**
    * Whether locks can be granted now, by the outcome of writes: of those that clients asked for lately, or else of one that
    * it makes under a name that no client may ask for. Without it, whether a request is answered.
@@ -101,7 +104,48 @@ const proving =
 /** Whether what a request says does not fit together, or is about a name that another server has. */
 const isUnfit = (request: Request, shard: Shard | undefined): boolean =>
   !Transition.isWellFormed(request) ||
-  (shard !== undefined && request.Action !== "Version" && shard.shards.of(request.FileName) !== shard.name)
+  (shard !== undefined && request.Action !== "Version" && request.Action !== "List" && request.Action !== "Log" &&
+    shard.shards.of(request.FileName) !== shard.name)
+
+/** What a server over this store can. Where others share the store, it does not know all who wait. */
+const featuresOf = ({ isShared, list }: QueuedStore.QueuedStore): ReadonlyArray<Protocol.Feature> =>
+  Protocol.features.filter((feature) =>
+    (feature !== "alone" || !isShared) && (feature !== "list" || list !== undefined)
+  )
+
+const isExtension = ({ Action }: Request): boolean =>
+  Action === "Describe" || Action === "List" || Action === "Revoke" || Action === "Log"
+
+/** Answers what the reference does not know. To a request that uses no extension it is unknown here too. */
+const extended = (
+  { describe, list, revoke }: QueuedStore.QueuedStore,
+  request: Request,
+  { passes, principal, sender }: {
+    readonly principal: Principal | undefined
+    readonly sender: Sender | undefined
+    readonly passes: () => void
+  }
+): Answering => {
+  if (request.Seq === undefined) return unknown
+  switch (request.Action) {
+    case "Describe":
+      return describe(request, passes)
+    case "List":
+      passes()
+      return list === undefined ? unknown : list(request)
+    case "Revoke": {
+      const isTrusted = principal === undefined && sender?.isTrusted === true
+      const who = principal?.name ?? (isTrusted ? "this process" : "somebody without an identity")
+      return revoke(request, who, isTrusted || principal?.isAdmin === true)
+    }
+    default:
+      return unknown
+  }
+}
+
+/** The answer to an action that is not known: whatever is asked keeps to the limits. */
+const refusing = (request: UnknownRequest, limits: Limits) => (principal: Principal | undefined): Response =>
+  isTooMuch(request, principal, limits) ? refused : unknown
 
 /**
  * Makes a LockServer over a store.
@@ -113,22 +157,23 @@ export const make = Effect.gen(function*() {
   const identities = yield* Identities
   const limits = yield* Limits
   const shard = yield* Shard
-  const { answer, describe, isInOrder, isReady, isShared, queue } = yield* QueuedStore.make
+  const queued = yield* QueuedStore.make
+  const { answer, isInOrder, isReady, notices, queue } = queued
+  const features = featuresOf(queued)
   // Of requests that come over no connection, an owner's for a name are in order.
   const order = new KeyedMutex()
 
-  // `queued` is called once the request waits for a lock, or for a change: what comes after it need not wait for it.
+  // `passes` is called once the request waits for a lock, or for a change: what comes after it need not wait for it.
   const decide = (
     request: Request,
     principal: Principal | undefined,
     sender: Sender | undefined,
-    queued: () => void
+    passes: () => void
   ): Answering => {
     if (isTooMuch(request, principal, limits) || isUnfit(request, shard)) return refused
     const identity = principal?.name
-    if (request.Action === "Version") return Mutex.version(request, shard, isShared)
-    // To a request that uses no extension it is unknown.
-    if (request.Action === "Describe") return request.Seq === undefined ? unknown : describe(request, queued)
+    if (request.Action === "Version") return Mutex.version(request, shard, features)
+    if (isExtension(request)) return extended(queued, request, { principal, sender, passes })
     const { Fence, Wait } = request
     if (request.Action !== "Lock" || Fence !== undefined) return answer(request, identity, sender)
     const arrival = queue.arrived(request, identity)
@@ -136,7 +181,7 @@ export const make = Effect.gen(function*() {
     if (Wait === undefined || Wait <= 0) return answered
     const waits = () => {
       queue.settled(arrival)
-      queued()
+      passes()
     }
     const waited = whenThere(answered, (response) =>
       response.Status === "NotOwner"
@@ -168,15 +213,13 @@ export const make = Effect.gen(function*() {
 
   return LockServer.of({
     isReady,
+    notices,
     handle: Object.assign(
       // It may be run later, or again.
       (request: Request, sender?: Sender) => Effect.suspend(() => asEffect(begin(request, sender))),
       { begin }
     ),
-    refuse: (request) =>
-      Effect.suspend(() =>
-        asEffect(prove(request, (principal) => isTooMuch(request, principal, limits) ? refused : unknown))
-      )
+    refuse: (request) => Effect.suspend(() => asEffect(prove(request, refusing(request, limits))))
   })
 })
 
@@ -197,12 +240,16 @@ const unnamed = (cause: unknown): unknown => {
 
 const makeTalker = Effect.fnUntraced(function*(background: typeof Background.make) {
   const lockServer = yield* LockServer
-  const sender = new Sender()
+  const sender = new Sender(true)
+  const notices = new Notices()
+  const end = lockServer.notices?.listen((notice) => notices.tell(notice))
+  yield* Effect.addFinalizer(() => Effect.sync(() => end?.()))
   const version = yield* lockServer.handle({ ID: "", FileName: "", Action: "Version", Expire: 0, Seq: "" })
   return Talker.of({
     // With a Seq, so that it is told the fence.
     talk: (request) => Effect.flatMap(lockServer.handle({ ...request, Seq: "" }, sender), orBusy(request)),
     features: Effect.succeed(Features.named(version)),
+    notices: (listener) => notices.listen(listener),
     background: yield* background
   })
 })

@@ -53,3 +53,11 @@ export const storeFailures: Metric.Counter<number> = Metric.counter("dlm_server_
   description: "Requests that the store failed, or did not answer in time",
   incremental: true
 })
+
+/** Tenures that were revoked, and requests to revoke by somebody who may not. */
+export const revocations = (outcome: "revoked" | "refused"): Metric.Counter<number> =>
+  Metric.counter("dlm_server_revocations_total", {
+    description: "Tenures that were revoked, and requests to revoke by somebody who may not",
+    incremental: true,
+    attributes: { outcome }
+  })

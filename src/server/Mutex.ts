@@ -4,6 +4,7 @@
 import type { Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import type { Change, Decision, Mutex } from "../store/Store.ts"
+import { type Revocation, revocationOf } from "./Revocation.ts"
 import type { Shard } from "./Shard.ts"
 
 const keep: Change = { _tag: "Keep" }
@@ -42,15 +43,17 @@ export const isWellFormed = ({ Action, Expire, Fence, Heir, Session }: Request):
 
 /**
  * What the server says of itself; of its features only to a client that uses an extension. One that has a share of the
- * names refuses a client that means another server, or another list. Where others share its store, it does not know all who
- * wait.
+ * names refuses a client that means another server, or another list.
  */
-export const version = ({ Seq, Shards }: Request, shard: Shard | undefined, isShared: boolean): Response => {
+export const version = (
+  { Seq, Shards }: Request,
+  shard: Shard | undefined,
+  features: ReadonlyArray<Protocol.Feature>
+): Response => {
   const known = shard?.shards.textOf(shard.name)
   if (known !== undefined && Shards !== undefined && Shards !== known) return { Status: "WrongShard", Shards: known }
   const answer = { Status: "Version", ID: Protocol.serverName } as const
   if (Seq === undefined) return answer
-  const features = isShared ? Protocol.features.filter((feature) => feature !== "alone") : Protocol.features
   return known === undefined
     ? { ...answer, Features: features.join(",") }
     : { ...answer, Features: [...features, "shards"].join(","), Shards: known }
@@ -71,6 +74,8 @@ export const transition = (
 ): Decision<Response> => {
   const { ID } = request
   const meant = meantFence(request)
+  const revocation = revocationOf(entry?.identity)
+  if (entry !== undefined && revocation !== undefined) return ofRevoked(entry, revocation, request, identity, fence)
   if (meant !== undefined) {
     if (entry === undefined) return answerOnly({ Status: request.Action === "Erase" ? "NotFound" : "Unlocked" })
     if (entry.identity !== identity || fence === undefined) return answerOnly({ Status: "NotOwner" })
@@ -110,6 +115,33 @@ export const transition = (
       return { answer: entry.data === undefined ? { Status: "Corruption" } : { Status: "Done", ID }, change: remove }
     default:
       return answerOnly({ Status: "BadAction" })
+  }
+}
+
+/** What its owner may still do with a tenure that was revoked: end it. */
+export const ends = ({ Action }: Request): boolean => Action === "Unlock" || Action === "Erase"
+
+/** What the owner of a tenure that was revoked is told, where it uses an extension. */
+export const refusedAs = ({ reason }: Revocation, { Seq }: Request): Decision<Response> =>
+  answerOnly(Seq === undefined ? { Status: "NotOwner" } : { Status: "NotOwner", Revoked: reason })
+
+const ofRevoked = (
+  entry: Mutex,
+  revocation: Revocation,
+  request: Request,
+  identity: string | undefined,
+  fence: bigint | undefined
+): Decision<Response> => {
+  const meant = meantFence(request)
+  const isMine = entry.owner === request.ID && revocation.identity === identity &&
+    (meant === undefined || fence === meant)
+  if (!isMine) return answerOnly({ Status: "NotOwner" })
+  // mutant: revoked-renews-no-more
+  if (!ends(request)) return refusedAs(revocation, request)
+  if (request.Action === "Unlock") return { answer: { Status: "Unlocked", ID: request.ID }, change: remove }
+  return {
+    answer: entry.data === undefined ? { Status: "Corruption" } : { Status: "Done", ID: request.ID },
+    change: remove
   }
 }
 

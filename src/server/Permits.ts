@@ -9,6 +9,8 @@ import * as Protocol from "../protocol/Protocol.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import { maxTtlMillis } from "../store/CompareAndSet.ts"
 import type { Admitted, Change, Decision, Entry, Limit, Next, Permit, Permits, Weight } from "../store/Store.ts"
+import * as Mutex from "./Mutex.ts"
+import { type Revocation, revocationOf } from "./Revocation.ts"
 
 /** What a request asks for of a limit; nothing where it asks for a mutex. */
 export interface Asked {
@@ -82,6 +84,12 @@ export const transition = (
   if (entry !== undefined && entry.limit === undefined) return notOwner
   const permits = entry ?? empty
   const mine = holderOf(permits, request, identity)
+  const revoked = mine === undefined ? revokedOf(permits, request, identity) : undefined
+  if (revoked !== undefined) {
+    return request.Action === "Unlock"
+      ? { answer: { Status: "Unlocked", ID: request.ID }, change: without(permits, revoked.holder) }
+      : Mutex.refusedAs(revoked.revocation, request)
+  }
   switch (request.Action) {
     case "Lock":
       return lock(permits, request, identity, mine, keepsTurnFor)
@@ -107,6 +115,21 @@ const holderOf = (
 ): Permit | undefined => {
   const mine = holders.find((one) => one.owner === ID && one.identity === identity)
   return Fence === undefined || Action === "TestLock" || mine?.fence === BigInt(Fence) ? mine : undefined
+}
+
+/** The same, where it was revoked. */
+const revokedOf = (
+  { holders }: Permits,
+  { Action, Fence, ID }: Request,
+  identity: string | undefined
+): { readonly holder: Permit; readonly revocation: Revocation } | undefined => {
+  for (const holder of holders) {
+    if (holder.owner !== ID) continue
+    const revocation = revocationOf(holder.identity)
+    if (revocation === undefined || revocation.identity !== identity) continue
+    if (Fence === undefined || Action === "TestLock" || holder.fence === BigInt(Fence)) return { holder, revocation }
+  }
+  return undefined
 }
 
 /** Whether this owner keeps its turn. */

@@ -10,17 +10,20 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { KeyedMutex } from "../lib/KeyedMutex.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
-import { type Asker, type Decide, type Entry, type Modify, type Outcome, Store } from "../store/Store.ts"
+import { type Asker, type Decide, type Entry, type Modify, type Outcome, type Sharing, Store } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
+import { Notices } from "../transport/Notices.ts"
 import type { Answering } from "./Answering.ts"
 import type { Arrival } from "./Arrivals.ts"
 import { aside } from "./aside.ts"
 import { because, busy } from "./Busy.ts"
 import { Describing } from "./Describing.ts"
 import { Limits } from "./Limits.ts"
+import * as Listing from "./Listing.ts"
 import * as Mutex from "./Mutex.ts"
 import * as Permits from "./Permits.ts"
 import { Readiness } from "./Readiness.ts"
+import * as Revoking from "./Revoking.ts"
 import type { Sender } from "./Sender.ts"
 import { StoreHealth } from "./StoreHealth.ts"
 import { tell } from "./Telling.ts"
@@ -41,6 +44,12 @@ export interface QueuedStore {
   ) => Answering
   /** Answers a `Describe`. `queued` is called once it waits for a change. */
   readonly describe: (request: Request, queued: () => void) => Effect.Effect<Response>
+  /** Answers a `List`. Not there where the store tells of no names. */
+  readonly list: ((request: Request) => Effect.Effect<Response>) | undefined
+  /** Answers a `Revoke` that `who` asks for. */
+  readonly revoke: (request: Request, who: string, mayRevoke: boolean) => Effect.Effect<Response>
+  /** Those who are told what was revoked. */
+  readonly notices: Notices
   /** The requests that wait for a lock. */
   readonly queue: WaitQueue
   /** Whether what is asked for first is done first. */
@@ -266,18 +275,42 @@ const hearing = (health: StoreHealth, context: Context.Context<never>) => {
   return { noted, notedNow }
 }
 
+type Safely = <A>(self: Effect.Effect<A, StoreError>, name: string) => Effect.Effect<A, StoreError>
+
+/** What shows names and who holds them, and takes tenures away. */
+const inspecting = (
+  store: Store["Service"],
+  queue: WaitQueue,
+  describing: Describing,
+  noted: Safely,
+  changed: (name: string) => void
+) => {
+  const notices = new Notices()
+  return {
+    describe: (request: Request, queued: () => void) => describing.answer(request, queued),
+    list: Listing.make({ store, waitingFor: (name) => queue.waitingFor(name), noted }),
+    revoke: Revoking.make({ store, notices, noted, changed }),
+    notices
+  }
+}
+
+/** Hears of what other servers free, as long as the scope lives. */
+const hearFreed = ({ freed }: Sharing, scope: Scope.Scope, changed: (name: string) => void) =>
+  Effect.forkIn(Stream.runForEach(freed, (name) => Effect.sync(() => changed(name))), scope)
+
 /** The queues of a store, what applies requests to it, and what tells of names. */
 const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: Scope.Scope, health: StoreHealth) {
   const { sharing } = store
   const context = yield* Effect.context<never>()
   const { noted, notedNow } = hearing(health, context)
+  const safely: Safely = (self, name) => noted(Effect.catchDefect(self, defectAsError(name)))
   const describing = new Describing({
     store,
     // What looks at names for them can be interrupted at any time.
     scope: yield* Effect.scope,
     context,
     waitingFor: (name, most) => queue.described(name, most),
-    noted: (look, name) => noted(Effect.catchDefect(look, defectAsError(name))),
+    noted: safely,
     process: (yield* Random.nextInt).toString(36)
   })
   const touch = (name: string) => describing.touch(name)
@@ -300,14 +333,12 @@ const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: S
     giveUpTurn,
     touch
   })
-  if (sharing !== undefined) {
-    const freed = (name: string) => {
-      queue.freed(name)
-      touch(name)
-    }
-    yield* Effect.forkIn(Stream.runForEach(sharing.freed, (name) => Effect.sync(() => freed(name))), scope)
+  const changed = (name: string) => {
+    queue.freed(name)
+    touch(name)
   }
-  return { queue, describing, apply, applyNow: atOnce?.apply, takeBack }
+  if (sharing !== undefined) yield* hearFreed(sharing, scope, changed)
+  return { queue, ...inspecting(store, queue, describing, safely, changed), apply, applyNow: atOnce?.apply, takeBack }
 })
 
 /** How long the store is waited for when the server closes: by then ours have answered, and a grant is taken back. */
@@ -336,7 +367,8 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   // Over a shared store requests take time, and what an owner asks of a name must be done in the order of its asking.
   const order = new KeyedMutex()
   const isInOrder = sharing === undefined || sharing.inOrder === true
-  const { apply, applyNow, describing, queue, takeBack } = yield* makeQueues(store, scope, health)
+  const { apply, applyNow, takeBack, ...queued } = yield* makeQueues(store, scope, health)
+  const { queue } = queued
 
   const toAnswer = {
     onFailure: (error: StoreError) => Effect.as(health.noteFailure(error), because(error)),
@@ -386,9 +418,8 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   }
 
   return {
+    ...queued,
     answer,
-    describe: (request, queued) => describing.answer(request, queued),
-    queue,
     isInOrder,
     isShared: sharing !== undefined,
     isReady: readiness.isReady

@@ -1,6 +1,7 @@
 /**
  * What becomes of a name by a request, whatever kind of lock is asked for. Pure.
  */
+import * as Protocol from "../protocol/Protocol.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import type { Decision, Entry } from "../store/Store.ts"
 import * as Mutex from "./Mutex.ts"
@@ -21,7 +22,7 @@ export const transition = (
   fence?: bigint,
   keepsTurnFor?: number
 ): Decision<Response> => {
-  if (request.Action === "Version") return Mutex.answerOnly(Mutex.version(request, undefined, false))
+  if (request.Action === "Version") return Mutex.answerOnly(Mutex.version(request, undefined, Protocol.features))
   if (Mutex.isWithdrawal(request)) return Mutex.answerOnly({ Status: "Unlocked" })
   return entry?.limit === undefined && Permits.askedOf(request) === undefined
     ? Mutex.transition(entry, request, identity, fence)

@@ -11,6 +11,7 @@ import {
   type Entry,
   type Holder,
   holderAfter,
+  leavesEnd,
   type Mutex,
   type Outcome,
   outcomeOf,
@@ -166,10 +167,13 @@ const makeChanges = (rows: ReturnType<typeof rowsOf>, nextRevision: () => bigint
       case "Write": {
         // What was there of holders is no tenure that goes on.
         const mutex = permits === undefined ? stored : undefined
+        const expiresAt = mutex !== undefined && leavesEnd(change, before)
+          ? mutex.expiresAt
+          : endOf(now, change.ttlMillis)
         return tenureOf(
           write(
             name,
-            { entry: change.entry, holder: holderAfter(change, mutex, wall), expiresAt: endOf(now, change.ttlMillis) },
+            { entry: change.entry, holder: holderAfter(change, mutex, wall), expiresAt },
             change.begins === true ? undefined : mutex?.fence
           ),
           now

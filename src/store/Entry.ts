@@ -73,6 +73,8 @@ export interface Write {
   readonly begins?: boolean
   /** What its holder says of itself. Without it the label of the tenure stays, and a tenure that begins has none. */
   readonly label?: string | undefined
+  /** Whether a tenure that goes on ends when it would have ended, whatever `ttlMillis` says. One that begins has that. */
+  readonly keepsEnd?: boolean
 }
 
 /** A holder that a name is to have: without a fence its tenure begins, and the store gives it one above all before. */
@@ -80,11 +82,13 @@ export interface Admitted extends Omit<Permit, "fence" | "since"> {
   readonly fence: bigint | undefined
   /** Without it the store says since when it is. */
   readonly since: number | undefined
+  /** Whether it is the one with its fence that was found, and ends when that would have ended, whatever `endsIn` says. */
+  readonly keepsEnd?: boolean
 }
 
 /**
  * A name is to have these holders from now on. One that is given as it was found keeps its end; any other, one at the
- * most, ends after `endsIn`. Where no holder and no `next` is left, the name is free.
+ * most, ends after `endsIn`, unless it `keepsEnd`. Where no holder and no `next` is left, the name is free.
  */
 export interface Share {
   readonly _tag: "Share"
@@ -162,6 +166,26 @@ export interface Modify {
   readonly now?: (<A>(name: string, decide: Decide<A>) => Outcome<A> | StoreError) | undefined
 }
 
+/** Some of the names that a store has, and where to go on. */
+export interface Page {
+  /** Names that begin as was asked, in any order. One that changed meanwhile may be there twice, or not at all. */
+  readonly names: ReadonlyArray<string>
+  /** What `after` is to be for more; not there at the end. */
+  readonly after?: string | undefined
+}
+
+/**
+ * Names that are held, and begin with a prefix, at the most `count` of them, which is at most 1000: bounded work, however
+ * many the store has, so that a page may have few names, or none, and more follow. Each name that is held from before the
+ * first page until after the last is in one of them. Some that have just been freed may be there as well. `after`, of at
+ * most 1,000 characters, is what the page before has said; for one that the store does not know (any more) it gives nothing.
+ */
+export type List = (
+  prefix: string,
+  after: string | undefined,
+  count: number
+) => Effect.Effect<Page | undefined, StoreError>
+
 /** The `modify` of a store that answers at once, made of what it does. */
 export const promptly = (now: NonNullable<Modify["now"]>): Modify =>
   Object.assign(
@@ -186,6 +210,10 @@ export interface Tenure {
   /** Who has it, where that is known. */
   readonly holder?: Holder | undefined
 }
+
+/** Whether a write leaves the end of what is there as it is. What was there of holders is no tenure that goes on. */
+export const leavesEnd = ({ begins, keepsEnd }: Write, before: Entry | undefined): boolean =>
+  keepsEnd === true && begins !== true && before?.owner !== undefined
 
 /** Who has the tenure that a write leaves behind. `before` is the tenure that it found, and `now` tells the wall clock. */
 export const holderAfter = (

@@ -123,6 +123,19 @@ export interface Keeping {
   readonly within: number
 }
 
+/** Whose a place is, and its end. */
+const placed = (
+  { identity, owner, weight }: Admitted | Next,
+  { endsAt, place, ttl }: Pick<KeptNext, "endsAt" | "place" | "ttl">
+): KeptNext => ({
+  place,
+  owner,
+  weight,
+  ttl,
+  ...(identity === undefined ? {} : { identity }),
+  ...(endsAt === undefined ? {} : { endsAt })
+})
+
 const placeOf = (one: object): number => Found.keptOf(one)?.place ?? 0
 
 /**
@@ -143,21 +156,20 @@ export const keeping = (
   const needed = (endsIn: number, ttl: number) => {
     ttlMillis = Math.max(ttlMillis, Math.min(endsIn, ttl))
   }
-  const anew = ({ endsIn, identity, owner, weight }: Admitted | Next, place: number): KeptNext => {
-    needed(endsIn, endsIn)
-    written.set(place, endsIn)
-    return {
-      place,
-      owner,
-      weight,
-      ttl: endsIn,
-      ...(identity === undefined ? {} : { identity }),
-      ...(now === undefined ? {} : { endsAt: now + endsIn })
-    }
+  const anew = (one: Admitted | Next, place: number): KeptNext => {
+    needed(one.endsIn, one.endsIn)
+    written.set(place, one.endsIn)
+    return placed(one, { place, ttl: one.endsIn, ...(now === undefined ? {} : { endsAt: now + one.endsIn }) })
   }
   const asFound = <A extends KeptHolder | KeptNext>(kept: A, endsIn: number): A => {
     needed(endsIn, kept.ttl)
     return kept
+  }
+  const endingAsBefore = (one: Permit | Admitted): KeptNext | undefined => {
+    if (!("keepsEnd" in one) || one.keepsEnd !== true) return undefined
+    const before = found.find(({ fence }) => fence === one.fence)
+    const kept = before && Found.keptOf(before)
+    return kept && placed(one, asFound(kept, before.endsIn))
   }
   const holding = (one: Permit | Admitted): KeptHolder => {
     const kept = Found.keptOf(one)
@@ -168,7 +180,7 @@ export const keeping = (
     const { fence, isRenewed, label, since = wall() } = one
     // mutant: holder-keeps-fence
     return {
-      ...anew(one, former === undefined ? ++last : placeOf(former)),
+      ...(endingAsBefore(one) ?? anew(one, former === undefined ? ++last : placeOf(former))),
       since,
       ...(isRenewed === true ? { renewed: true } as const : {}),
       ...(label === undefined ? {} : { label }),

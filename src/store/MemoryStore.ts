@@ -6,10 +6,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import { StoreError } from "../StoreError.ts"
+import { Cursors } from "./Cursors.ts"
 import {
   type Change,
   type Decide,
   type Entry,
+  leavesEnd,
+  type List,
   type Mutex,
   type Outcome,
   outcomeOf,
@@ -163,7 +166,13 @@ const makeNames = (clock: Clock.Clock, now: () => number, maxBytes: number) => {
     wheel.add(stored)
   }
 
-  return { find: (name: string) => names.get(name), renew, free, sweep: sweeping(wheel, now, forget) }
+  return {
+    find: (name: string) => names.get(name),
+    all: () => names.keys(),
+    renew,
+    free,
+    sweep: sweeping(wheel, now, forget)
+  }
 }
 
 const begin = (name: string, revision: bigint, expiresAt: number): Stored => ({
@@ -205,16 +214,18 @@ const makeTaking = (names: Names, wall: () => number) => {
     name: string,
     stored: Stored | undefined,
     before: Entry | undefined,
-    { begins: beginsAnew, entry: { data, identity, owner }, label: newLabel, ttlMillis }: Write,
+    change: Write,
     at: number
   ): Stored | undefined => {
+    const { begins: beginsAnew, entry: { data, identity, owner }, label: newLabel, ttlMillis } = change
     // What was there of holders is no tenure that goes on.
     const begins = beginsAnew === true || before === undefined || before.limit !== undefined
     // As `Entry.holderAfter`, without the object that it makes; the contract holds all stores to the same.
     const label = begins ? newLabel : newLabel ?? stored?.label
     const bytes = bytesOfMutex(owner, identity, data, label)
+    const keepsEnd = stored !== undefined && leavesEnd(change, before)
     // mutant: entry-lasts
-    const after = names.renew(name, stored, bytes, begins, at + ttlMillis)
+    const after = names.renew(name, stored, bytes, begins, keepsEnd ? stored.expiresAt : at + ttlMillis)
     if (after !== undefined) hold(after, owner, identity, data, label, begins ? wall() : after.since)
     return after
   }
@@ -292,6 +303,9 @@ const makeChanges = (names: Names, wall: () => number) => {
   return { apply, live }
 }
 
+// What it may have held a moment ago is looked at by whoever asks about it.
+const isHeld = (stored: Stored | undefined, at: number): boolean => stored?.held !== undefined && stored.expiresAt > at
+
 const outcomeOfMutex = <A>(
   answer: A,
   { expiresAt, fence, label, revision, since }: Stored,
@@ -323,7 +337,9 @@ export const make = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
   const names = makeNames(clock, now, maxStoredBytes)
   const { apply, live } = makeChanges(names, () => clock.currentTimeMillisUnsafe())
   const graceUntil = now() + Duration.toMillis(Duration.fromInputUnsafe(options.restartGrace ?? 0))
-  yield* names.sweep.pipe(Effect.delay(sweepInterval), Effect.forever, Effect.forkScoped)
+  const cursors = new Cursors(clock.currentTimeNanosUnsafe().toString(36), names.all)
+  const sweep = Effect.andThen(Effect.sync(() => cursors.sweep(now())), names.sweep)
+  yield* sweep.pipe(Effect.delay(sweepInterval), Effect.forever, Effect.forkScoped)
 
   const modifyNow = <A>(name: string, decide: Decide<A>): Outcome<A> | StoreError => {
     const at = now()
@@ -339,5 +355,11 @@ export const make = Effect.fnUntraced(function*(options: MemoryOptions = {}) {
     return outcome === "Full" ? new StoreError({ name, store: "memory", reason: "Full" }) : outcome
   }
 
-  return { modify: promptly(modifyNow) }
+  const list: List = (prefix, after, count) =>
+    Effect.sync(() => {
+      const at = now()
+      return cursors.page(after, count, (name) => isHeld(names.find(name), at) && name.startsWith(prefix), at)
+    })
+
+  return { modify: promptly(modifyNow), list }
 })

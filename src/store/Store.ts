@@ -10,8 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { StoreError } from "../StoreError.ts"
-import type { Modify } from "./Entry.ts"
+import type { List, Modify } from "./Entry.ts"
 import * as Guarantees from "./Guarantees.ts"
 import * as MemoryStore from "./MemoryStore.ts"
 
@@ -35,26 +34,6 @@ export interface Sharing {
   /** Whether what was asked for first is done first. Where not, the LockServer lets an owner's later requests wait. */
   readonly inOrder?: boolean | undefined
 }
-
-/** Some of the names that a store has, and where to go on. */
-export interface Page {
-  /** Names that begin as was asked, in any order. One that changed meanwhile may be there twice, or not at all. */
-  readonly names: ReadonlyArray<string>
-  /** What `after` is to be for more; not there at the end. */
-  readonly after?: string | undefined
-}
-
-/**
- * Names that are held, and begin with a prefix, at the most `count` of them, which is at most 1000: bounded work, however
- * many the store has, so that a page may have few names, or none, and more follow. Each name that is held from before the
- * first page until after the last is in one of them. Some that have just been freed may be there as well. `after`, of at
- * most 1,000 characters, is what the page before has said; for one that the store does not know (any more) it gives nothing.
- */
-export type List = (
-  prefix: string,
-  after: string | undefined,
-  count: number
-) => Effect.Effect<Page | undefined, StoreError>
 
 /**
  * Where a LockServer keeps its entries.

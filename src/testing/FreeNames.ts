@@ -21,6 +21,23 @@ interface Name {
   readonly tenures: Map<string, Tenure>
 }
 
+// All who hold it, though each of them is told that it holds it alone.
+const described = ({ lastFence, tenures }: Name, now: number): Response => {
+  const alive = Array.from(tenures.values()).filter(({ until }) => until > now)
+  return {
+    Status: "Described",
+    Holders: alive.map(({ fence, label, since, until }) => ({
+      ...(label === undefined ? {} : { Label: label }),
+      Since: String(Math.floor(since)),
+      ExpiresIn: String(Math.ceil(until - now)),
+      Fence: fence
+    })),
+    Waiting: "0",
+    Waiters: [],
+    Revision: `${lastFence}.${alive.length}`
+  }
+}
+
 /** Answers requests, each at the time of a clock in milliseconds. */
 export const make = (): (request: Request, now: number) => Response => {
   const names = new Map<string, Name>()
@@ -45,23 +62,6 @@ export const make = (): (request: Request, now: number) => Response => {
     if (request.Action === "Lock") tenure.label = request.Label ?? tenure.label
     name.tenures.set(request.ID, tenure)
     return tenure
-  }
-
-  // All who hold it, though each of them is told that it holds it alone.
-  const described = ({ lastFence, tenures }: Name, now: number): Response => {
-    const alive = Array.from(tenures.values()).filter(({ until }) => until > now)
-    return {
-      Status: "Described",
-      Holders: alive.map(({ fence, label, since, until }) => ({
-        ...(label === undefined ? {} : { Label: label }),
-        Since: String(Math.floor(since)),
-        ExpiresIn: String(Math.ceil(until - now)),
-        Fence: fence
-      })),
-      Waiting: "0",
-      Waiters: [],
-      Revision: `${lastFence}.${alive.length}`
-    }
   }
 
   return (request, now) => {

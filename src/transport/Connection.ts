@@ -22,6 +22,7 @@ import type { Feature, Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import { failure, notOfTheProtocol } from "./failure.ts"
 import * as Features from "./features.ts"
+import type { Notices } from "./Notices.ts"
 import type { Opened } from "./Opening.ts"
 import { isFinishing, Outbox } from "./Outbox.ts"
 import { type Resume, tell } from "./tell.ts"
@@ -70,6 +71,7 @@ export class Connection {
   private readonly outbox = new Outbox((requests) => requests * gatheredShare >= this.unanswered.size)
   private readonly codec: Codec
   private first: number | undefined
+  private readonly notices: Notices
   private readonly opened: Opened
   private readonly clock: Clock.Clock
   private readonly context: Context.Context<never>
@@ -93,6 +95,8 @@ export class Connection {
     /** A byte that is sent before the first request. */
     readonly first?: number | undefined
     readonly features: ReadonlySet<Feature>
+    /** Hears what the server tells without having been asked. */
+    readonly notices: Notices
     readonly answerTimeout: number
     readonly clock: Clock.Clock
     readonly context: Context.Context<never>
@@ -101,6 +105,7 @@ export class Connection {
     this.codec = options.opened.codec
     this.first = options.first
     this.features = options.features
+    this.notices = options.notices
     this.knowsWait = options.features.has("wait")
     this.answerTimeout = options.answerTimeout
     this.clock = options.clock
@@ -190,6 +195,7 @@ export class Connection {
     const decoded = this.codec.readResponse(message)
     if (decoded._tag === "Failure") return this.refuse(decoded.failure.received)
     const { response, Seq } = decoded.success
+    if (response.Status === "Notice") return this.notices.tell(response)
     // Without a number it is an answer to nobody.
     if (Seq === undefined) return this.refuse(Protocol.excerpt(JSON.stringify(response)))
     const number = Number(Seq)

@@ -18,6 +18,7 @@ import * as Protocol from "../protocol/Protocol.ts"
 import { Connection } from "./Connection.ts"
 import { failure, notOfTheProtocol, wrongShard } from "./failure.ts"
 import * as Features from "./features.ts"
+import type { Notices } from "./Notices.ts"
 import { firstAnswer, open, type Opened, speaking } from "./Opening.ts"
 
 /** Asks for the version: the errors of connecting are about this. */
@@ -34,6 +35,8 @@ export interface Options {
   readonly wire: "frames" | "lines"
   /** Where names are spread over several servers: which this one should be, and of which list. */
   readonly shard?: string | undefined
+  /** Hears what the server tells without having been asked. */
+  readonly notices: Notices
 }
 
 // None where the server takes one request for each connection.
@@ -41,7 +44,10 @@ const askFeatures = Effect.fnUntraced(function*(
   opened: Opened,
   { answerTimeout, openTimeout, session, shard }: Options
 ): Effect.fn.Return<ReadonlySet<Feature> | undefined, TalkError> {
-  const answer = yield* firstAnswer({ ...version, Seq: "0", Session: session, ...(shard && { Shards: shard }) }, opened)
+  const answer = yield* firstAnswer(
+    { ...version, Seq: "0", Session: session, Notices: "revoke", ...(shard && { Shards: shard }) },
+    opened
+  )
     .pipe(
       Effect.timeoutOrElse({
         duration: Duration.min(openTimeout, answerTimeout),
@@ -94,6 +100,7 @@ export const connect = Effect.fnUntraced(function*(
     opened: speaksFrames ? { ...opened, ...speaking(frames) } : opened,
     first: speaksFrames ? beginFrames : undefined,
     features,
+    notices: options.notices,
     answerTimeout: Duration.toMillis(options.answerTimeout),
     clock: yield* Clock.Clock,
     context: yield* Effect.context<never>()

@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import type { TalkError } from "../DlmError.ts"
 import type { Feature, Request, Response, Shards } from "../protocol/Protocol.ts"
 import * as Features from "./features.ts"
+import type { Notice } from "./Notices.ts"
 
 /**
  * Which server a Talker is for, and of which list (`NAME/DIGEST`): one over sockets tells each connection, and uses it only
@@ -28,6 +29,7 @@ interface One {
   readonly features?: Telling | undefined
   readonly featuresOf?: ((name: string) => Telling) | undefined
   readonly isPrompt?: boolean | undefined
+  readonly notices?: ((listener: (notice: Notice) => void) => () => void) | undefined
 }
 
 const none: Telling = Effect.succeed(Features.none)
@@ -52,10 +54,38 @@ export const make = (shards: Shards, talkers: ReadonlyMap<string, One>) => {
       : Effect.succeed(new Set(Array.from(first).filter((feature) => others.every((other) => other.has(feature)))))
   }))
 
+  // The names of all servers, one server after another: where a page ends says which is next.
+  const listed = (request: Request): Effect.Effect<Response, TalkError> => {
+    const [, place = "0", after = ""] = /^(\d{1,4})\/(.*)$/s.exec(request.After ?? "") ?? []
+    const at = Number(place)
+    const { After: _, ...first } = request
+    const talker = all[at]
+    if (talker === undefined) return Effect.succeed({ Status: "NotFound" })
+    return Effect.map(talker.talk(after === "" ? first : { ...first, After: after }), (response) => {
+      if (response.Status !== "Listed") return response
+      const { After, ...page } = response
+      return After !== undefined
+        ? { ...page, After: `${at}/${After}` }
+        : at + 1 < all.length
+        ? { ...page, After: `${at + 1}/` }
+        : page
+    })
+  }
+
+  const talk = (request: Request): Effect.Effect<Response, TalkError> =>
+    request.Action === "Version" && request.FileName === ""
+      ? ofAny(request)
+      : request.Action === "List"
+      ? listed(request)
+      : of(request.FileName).talk(request)
+
   return {
+    notices: (listener: (notice: Notice) => void) => {
+      const ends = all.map((talker) => talker.notices?.(listener))
+      return () => ends.forEach((end) => end?.())
+    },
     isPrompt: all.every(({ isPrompt }) => isPrompt === true),
-    talk: (request: Request): Effect.Effect<Response, TalkError> =>
-      request.Action === "Version" && request.FileName === "" ? ofAny(request) : of(request.FileName).talk(request),
+    talk,
     features: inCommon,
     featuresOf: (name: string): Telling => {
       const talker = of(name)

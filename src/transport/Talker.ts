@@ -16,6 +16,7 @@ import { InvalidOption, type TalkError } from "../DlmError.ts"
 import { type Feature, type Request, type Response, Shards, shardsProblem } from "../protocol/Protocol.ts"
 import * as Background from "./Background.ts"
 import * as Connecting from "./Connecting.ts"
+import { type Notice, Notices } from "./Notices.ts"
 import * as Sharded from "./Sharded.ts"
 
 /**
@@ -61,6 +62,11 @@ export class Talker extends Context.Service<Talker, {
    * request runs in a fiber of its own, so that whoever is interrupted need not wait for a Talker that does not listen.
    */
   readonly isPrompt?: boolean | undefined
+  /**
+   * Calls back with each tenure that the server says was revoked, whoever has it, until what this gives is called. Without
+   * it a lease that is revoked hears of it at its next renewal.
+   */
+  readonly notices?: ((listener: (notice: Notice) => void) => () => void) | undefined
 }>()("effect-dlm/Talker") {}
 
 /** How to reach a server over sockets, and how long to wait for it. */
@@ -112,7 +118,9 @@ const drawSession = SecureRandom.SecureRandom.use((random) => random.randomBytes
 export const makeSocket = Effect.fnUntraced(function*(
   options: SocketOptions
 ): Effect.fn.Return<Talker["Service"], never, Scope.Scope> {
+  const notices = new Notices()
   const connecting = yield* Connecting.make({
+    notices,
     connect: options.connect,
     openTimeout: Duration.fromInputUnsafe(options.openTimeout ?? "5 seconds"),
     answerTimeout: Duration.fromInputUnsafe(options.answerTimeout ?? "30 seconds"),
@@ -126,7 +134,8 @@ export const makeSocket = Effect.fnUntraced(function*(
     talk: (request) => connecting.talk(request),
     features: connecting.features,
     background,
-    isPrompt: true
+    isPrompt: true,
+    notices: (listener) => notices.listen(listener)
   })
 })
 

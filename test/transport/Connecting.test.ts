@@ -198,7 +198,8 @@ describe("the session", () => {
             FileName: "",
             Action: "Version",
             Expire: 0,
-            Session: ""
+            Session: "",
+            Notices: "revoke"
           })
           assert.deepStrictEqual(others.map(({ Action, Session }) => [Action, Session]), [
             ["Lock", undefined],

@@ -1,0 +1,141 @@
+/**
+ * Takes a tenure away, by the word of somebody who may.
+ *
+ * By default it is renewed no more, and its name stays taken until its end: its holder may still be at work, and nobody else
+ * is let in before it would have ended anyway. By force the name is free at once; then only a fence protects what it is for.
+ * Whoever does it is logged, with what and why.
+ */
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import type { Request, Response } from "../protocol/Protocol.ts"
+import * as Protocol from "../protocol/Protocol.ts"
+import type { Change, Decide, Decision, Entry, Permits, Store } from "../store/Store.ts"
+import type { StoreError } from "../StoreError.ts"
+import type { Notices } from "../transport/Notices.ts"
+import { because } from "./Busy.ts"
+import * as Metrics from "./Metrics.ts"
+import { markOf, revocationOf } from "./Revocation.ts"
+
+/** What revoking is done with. */
+export interface Options {
+  readonly store: Store["Service"]
+  /** Hears of each name of which a tenure was revoked. */
+  readonly changed: (name: string) => void
+  readonly notices: Notices
+  /** Hears of each change of the store, how it ended. */
+  readonly noted: <A>(change: Effect.Effect<A, StoreError>, name: string) => Effect.Effect<A, StoreError>
+}
+
+/** A tenure that is revoked, or was before. */
+interface Revoked {
+  readonly fence: bigint
+  readonly isNew: boolean
+}
+
+const none: Decision<Revoked | undefined> = { answer: undefined, change: { _tag: "Keep" } }
+const utf8 = new TextEncoder()
+
+/** Whether a revocation says why, in so many bytes. */
+const isReasoned = ({ Reason = "" }: Request): boolean =>
+  Reason.trim() !== "" && utf8.encode(Reason).length <= Protocol.maxReasonBytes
+
+/** Revokes the tenure of this fence. One that was revoked before is not revoked again, except by force. */
+const revoking = ({ Fence = "0", Force, Reason: reason = "" }: Request): Decide<Revoked | undefined> => {
+  const meant = BigInt(Fence)
+  const isForced = Force === true
+  return (entry, _, fence) => {
+    if (entry === undefined) return none
+    if (entry.limit !== undefined) return ofPermits(entry, meant, isForced, reason)
+    // Where it has no fence nobody knows whose it is, as after a restart.
+    if (fence === 0n || fence !== meant) return none
+    const isNew = isForced || revocationOf(entry.identity) === undefined
+    const answer = { fence, isNew }
+    if (isForced) return { answer, change: { _tag: "Remove" } }
+    if (!isNew) return { answer, change: none.change }
+    const identity = markOf({ identity: entry.identity, reason })
+    return { answer, change: { _tag: "Write", entry: { ...entry, identity }, ttlMillis: 1, keepsEnd: true } }
+  }
+}
+
+// One of them at a time, as of whatever is done to a name with a limit.
+const ofPermits = (
+  entry: Permits,
+  meant: bigint,
+  isForced: boolean,
+  reason: string
+): Decision<Revoked | undefined> => {
+  const holder = entry.holders.find(({ fence }) => fence === meant)
+  if (holder === undefined) return none
+  const isNew = isForced || revocationOf(holder.identity) === undefined
+  const answer = { fence: holder.fence, isNew }
+  if (!isNew) return { answer, change: none.change }
+  const { holders, limit, next } = entry
+  const revoked = { ...holder, identity: markOf({ identity: holder.identity, reason }), keepsEnd: true }
+  const change: Change = {
+    _tag: "Share",
+    limit,
+    holders: isForced
+      ? holders.filter((one) => one !== holder)
+      : holders.map((one) => one === holder ? revoked : one),
+    next
+  }
+  return { answer, change }
+}
+
+const tell = ({ FileName, Force, Reason }: Request, who: string, fence: bigint) =>
+  Effect.logWarning(
+    `${who} revoked the tenure ${fence} of ${JSON.stringify(FileName)}` +
+      `${Force === true ? " by force" : ""}: ${JSON.stringify(Reason)}`
+  ).pipe(Effect.andThen(Metric.update(Metrics.revocations("revoked"), 1)))
+
+const keep = (entry: Entry | undefined) => ({ answer: entry, change: none.change })
+
+const fencesOf = (entry: Entry | undefined, fence: bigint | undefined): ReadonlyArray<bigint> =>
+  entry === undefined || fence === undefined
+    ? []
+    : entry.limit === undefined
+    ? [fence]
+    : entry.holders.map((holder) => holder.fence)
+
+/** Answers a `Revoke`: `who` asks for it, and `mayRevoke`. */
+export const make = ({ changed, noted, notices, store }: Options) => {
+  const revokeOne = (request: Request, who: string) =>
+    Effect.flatMap(store.modify<Revoked | undefined>(request.FileName, revoking(request)), ({ answer }) => {
+      if (answer?.isNew !== true) return Effect.succeed(answer)
+      const { FileName, Reason = "" } = request
+      changed(FileName)
+      notices.tell({ Status: "Notice", FileName, Fence: String(answer.fence), Reason })
+      return Effect.as(tell(request, who, answer.fence), answer)
+    })
+
+  // Those that are there now: what is freed by force is the next one's at once, and that is not meant.
+  const revokeAll = Effect.fnUntraced(function*(request: Request, who: string) {
+    const { answer: entry, fence } = yield* store.modify(request.FileName, keep)
+    let count = 0
+    for (const meant of fencesOf(entry, fence)) {
+      if ((yield* revokeOne({ ...request, Fence: String(meant) }, who)) !== undefined) count++
+    }
+    return count
+  })
+
+  const revoke = Effect.fnUntraced(function*(request: Request, who: string) {
+    const count = request.Fence === undefined
+      ? yield* noted(revokeAll(request, who), request.FileName)
+      : (yield* noted(revokeOne(request, who), request.FileName)) === undefined
+      ? 0
+      : 1
+    if (count === 0) return { Status: "NotFound" } satisfies Response
+    return { Status: "Revoked", Count: String(count) } satisfies Response
+  })
+
+  return (request: Request, who: string, mayRevoke: boolean): Effect.Effect<Response> => {
+    if (!mayRevoke) {
+      return Effect.logWarning(
+        `${who} asked to revoke ${JSON.stringify(request.FileName)}, and is no admin: refused`
+      ).pipe(Effect.andThen(Metric.update(Metrics.revocations("refused"), 1)), Effect.as({ Status: "BadPayload" }))
+    }
+    return isReasoned(request)
+      ? Effect.match(revoke(request, who), { onFailure: because, onSuccess: (response): Response => response })
+      : Effect.succeed({ Status: "BadPayload" })
+  }
+}

@@ -1,0 +1,241 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Fiber, Layer, Option, Redacted, Stream } from "effect"
+import { DistributedSemaphore, DlmError, Inspection, Lease, Locker, Talker } from "effect-dlm"
+import { Identities, LockServer, Store } from "effect-dlm/server"
+import { TestClock } from "effect/testing"
+
+const secret = (letter: string) => Redacted.make(letter.repeat(1024))
+
+const lockServer = LockServer.layer.pipe(
+  Layer.provide([
+    Store.layerMemory,
+    Identities.layer([
+      { Name: "root", Identity: secret("r"), Admin: true },
+      { Name: "user", Identity: secret("u") }
+    ])
+  ])
+)
+
+/** Over one server: as in its own process, and as if from afar, where nothing but the proof of an identity counts. */
+const talkers = Layer.unwrap(Effect.map(LockServer.LockServer, ({ handle, notices }) => {
+  const far = Layer.succeed(
+    Talker.Talker,
+    Talker.Talker.of({
+      talk: (request) => handle({ ...request, Seq: "1" }),
+      features: Effect.succeed(
+        new Set(["seq", "wait", "fence", "release", "label", "busy", "describe", "list", "revoke"] as const)
+      ),
+      notices: (listener) => notices!.listen(listener)
+    })
+  )
+  return far
+}))
+
+const inProcess = LockServer.layerTalker.pipe(Layer.provide(lockServer))
+const fromAfar = talkers.pipe(Layer.provide(lockServer))
+
+const names = (prefix?: string) =>
+  Effect.map(Stream.runCollect(Inspection.list(prefix)), (all) => all.map(({ name }) => name).toSorted())
+
+const hold = (name: string, options?: Locker.Options) =>
+  Effect.flatMap(Locker.make(name, options), (locker) => locker.acquire())
+
+describe("Inspection", () => {
+  it.effect("lists the names that are held, by prefix and page by page, and no others", () =>
+    Effect.gen(function*() {
+      for (let i = 0; i < 25; i++) yield* hold(`a/${i}`, { label: `host ${i}` })
+      yield* hold("b/1")
+      const freed = yield* Locker.make("a/freed")
+      yield* freed.lock
+      yield* freed.unlock
+      const short = yield* Locker.make("a/short", { ttl: "1 second" })
+      yield* short.lock
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual((yield* names()).length, 26)
+      assert.deepStrictEqual(yield* names("b"), ["b/1"])
+      assert.deepStrictEqual(yield* names("c"), [])
+      const first = yield* Inspection.page("a/", { count: 10 })
+      assert.strictEqual(first.names.length, 10)
+      assert.strictEqual(first.names[3]?.label, "host 3")
+      assert.strictEqual(first.names[3]?.held, 1)
+      const second = yield* Inspection.page("a/", { count: 10, after: first.after })
+      assert.deepStrictEqual(second.names.map(({ name }) => name), Array.from({ length: 10 }, (_, i) => `a/${i + 10}`))
+      // Each place is used once: an answer that was lost must skip nothing.
+      const again = yield* Effect.flip(Inspection.page("a/", { after: first.after }))
+      assert.strictEqual(again._tag, "NotFound")
+      const wrong = yield* Effect.flip(Inspection.page("a/", { count: 0 }))
+      assert.strictEqual(wrong._tag, "InvalidOption")
+    }).pipe(Effect.scoped, Effect.provide(inProcess)))
+
+  it.effect("goes on with a list while names come and go, and forgets one that nobody goes on with", () =>
+    Effect.gen(function*() {
+      for (let i = 0; i < 30; i++) yield* hold(`n/${i}`, { ttl: "5 minutes" })
+      const first = yield* Inspection.page("n/", { count: 10 })
+      for (let i = 30; i < 60; i++) yield* hold(`n/${i}`, { ttl: "5 minutes" })
+      const rest = yield* Inspection.page("n/", { after: first.after })
+      const seen = new Set([...first.names, ...rest.names].map(({ name }) => name))
+      for (let i = 0; i < 30; i++) assert.isTrue(seen.has(`n/${i}`), `n/${i}`)
+      const idle = yield* Inspection.page("n/", { count: 10 })
+      yield* TestClock.adjust("12 seconds")
+      assert.strictEqual((yield* Effect.flip(Inspection.page("n/", { after: idle.after })))._tag, "NotFound")
+    }).pipe(Effect.scoped, Effect.provide(inProcess)))
+
+  it.effect("tells what changes among the names, and that a revocation is a change", () =>
+    Effect.gen(function*() {
+      yield* hold("w/1", { ttl: "10 minutes" })
+      const seen: Array<Inspection.Changes> = []
+      const watching = yield* Inspection.watchAll("w/").pipe(
+        Stream.runForEach((changes) => Effect.sync(() => seen.push(changes))),
+        Effect.forkChild
+      )
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(seen.map(({ changed }) => changed.map(({ name }) => name)), [["w/1"]])
+      const two = yield* Locker.make("w/2")
+      yield* two.lock
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(seen[1]?.changed.map(({ name }) => name), ["w/2"])
+      yield* two.unlock
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(seen[2], { changed: [], gone: ["w/2"] })
+      yield* Inspection.revoke("w/1", { reason: "why not" })
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(seen[3]?.changed[0]?.revoked, "why not")
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(seen.length, 4)
+      yield* Fiber.interrupt(watching)
+    }).pipe(Effect.scoped, Effect.provide(inProcess)))
+
+  it.effect("watches a name: its holder, its waiters, its end", () =>
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      yield* Inspection.watch("f").pipe(
+        Stream.runForEach(({ holders, waiting }) => Effect.sync(() => seen.push(`${holders.length}/${waiting}`))),
+        Effect.forkScoped
+      )
+      yield* TestClock.adjust("100 millis")
+      const one = yield* Locker.make("f")
+      yield* one.lock
+      yield* TestClock.adjust("100 millis")
+      const waiting = yield* Effect.forkChild(Lease.use("f", { wait: "1 minute" }, () => Effect.never))
+      yield* TestClock.adjust("100 millis")
+      yield* one.unlock
+      yield* TestClock.adjust("100 millis")
+      yield* Fiber.interrupt(waiting)
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(seen, ["0/0", "1/0", "1/1", "1/0", "0/0"])
+    }).pipe(Effect.scoped, Effect.provide(inProcess)))
+})
+
+describe("Inspection.revoke", () => {
+  it.effect("loses the lease at once as Revoked, and keeps the name taken until its end", () =>
+    Effect.gen(function*() {
+      const body = yield* Effect.forkChild(Effect.exit(Effect.never.pipe(Lease.withLock("f", { ttl: "30 seconds" }))))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Inspection.revoke("f", { reason: "the disk is full" }), 1)
+      // Without any time: its connection is told.
+      const exit = yield* Fiber.join(body)
+      assert.isTrue(Exit.isFailure(exit))
+      const loss = Exit.isFailure(exit) ? exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error : undefined
+      assert.instanceOf(loss, DlmError.LeaseLost)
+      assert.strictEqual(loss?.reason._tag, "Revoked")
+      assert.include(loss?.message, "the disk is full")
+      // Its owner has given it back, since its body has ended.
+      assert.strictEqual((yield* Inspection.describe("f")).holders.length, 0)
+    }).pipe(Effect.provide(inProcess)))
+
+  it.effect("is kept by one that does not end: not renewed, not taken by another before its end, and shown", () =>
+    Effect.gen(function*() {
+      const one = yield* Locker.make("f", { ttl: "30 seconds", id: "me" })
+      yield* one.lock
+      yield* TestClock.adjust("10 seconds")
+      yield* Inspection.revoke("f", { reason: "enough" })
+      const refused = yield* Effect.flip(one.lock)
+      assert.strictEqual(refused._tag, "NotOwner")
+      assert.include(refused.message, "enough")
+      const { holders: [holder] } = yield* Inspection.describe("f")
+      assert.strictEqual(holder?.revoked, "enough")
+      assert.deepStrictEqual(holder?.expiresIn, Duration.seconds(20))
+      const other = yield* Locker.make("f")
+      assert.isTrue(Option.isNone(yield* other.tryLock))
+      yield* TestClock.adjust("19999 millis")
+      assert.isTrue(Option.isNone(yield* other.tryLock))
+      yield* TestClock.adjust("1 millis")
+      assert.isTrue(Option.isSome(yield* other.tryLock))
+    }).pipe(Effect.provide(inProcess)))
+
+  it.effect("may be ended by its owner, and by nobody else", () =>
+    Effect.gen(function*() {
+      const one = yield* Locker.make("f", { id: "me" })
+      const other = yield* Locker.make("f", { id: "you" })
+      yield* one.put("data")
+      yield* Inspection.revoke("f", { reason: "enough" })
+      assert.strictEqual((yield* Effect.flip(other.unlock))._tag, "NotOwner")
+      assert.strictEqual((yield* Effect.flip(one.get))._tag, "NotOwner")
+      assert.strictEqual((yield* Effect.flip(one.put("more")))._tag, "NotOwner")
+      assert.strictEqual(yield* one.holder, "Another")
+      assert.isTrue(yield* one.unlock)
+      assert.isTrue(Option.isSome(yield* other.tryLock))
+    }).pipe(Effect.provide(inProcess)))
+
+  it.effect("by force frees the name at once, and a waiter has it", () =>
+    Effect.gen(function*() {
+      const one = yield* Locker.make("f", { ttl: "5 minutes" })
+      yield* one.lock
+      const waiting = yield* Effect.forkChild(
+        Lease.use("f", { wait: "1 minute" }, ({ fence }) => Effect.succeed(fence))
+      )
+      yield* TestClock.adjust("1 second")
+      yield* Inspection.revoke("f", { reason: "killed", force: true })
+      assert.isDefined(yield* Fiber.join(waiting))
+    }).pipe(Effect.provide(inProcess)))
+
+  it.effect("is about one tenure where a fence is named, of many where not, and says where there is none", () =>
+    Effect.gen(function*() {
+      const first = yield* hold("f")
+      const fence = yield* Effect.fromOption(first.fence)
+      assert.strictEqual(
+        (yield* Effect.flip(Inspection.revoke("f", { reason: "x", fence: fence + 1n })))._tag,
+        "NotFound"
+      )
+      assert.strictEqual((yield* Effect.flip(Inspection.revoke("g", { reason: "x" })))._tag, "NotFound")
+      assert.strictEqual(yield* Inspection.revoke("f", { reason: "x", fence }), 1)
+      assert.strictEqual(yield* first.state, "Lost")
+      // Once more it says so, and keeps the first reason.
+      assert.strictEqual(yield* Inspection.revoke("f", { reason: "y", fence }), 1)
+      assert.strictEqual((yield* Inspection.describe("f")).holders[0]?.revoked, "x")
+      for (const reason of ["", " ", "é".repeat(129)]) {
+        assert.strictEqual((yield* Effect.flip(Inspection.revoke("f", { reason })))._tag, "InvalidOption")
+      }
+    }).pipe(Effect.scoped, Effect.provide(inProcess)))
+
+  it.effect("of a name with permits is about each of its holders, and by force about none that comes after", () =>
+    Effect.gen(function*() {
+      const permits = yield* DistributedSemaphore.make("p", { permits: 2 })
+      const held = yield* Effect.all([1, 2].map(() => Lease.acquire(permits.claim(1))))
+      yield* Inspection.revoke("p", { reason: "one", fence: yield* Effect.fromOption(held[0]!.fence) })
+      assert.deepStrictEqual([yield* held[0]!.state, yield* held[1]!.state], ["Lost", "Held"])
+      assert.strictEqual((yield* Inspection.page("p")).names[0]?.held, 2)
+      const next = yield* Effect.forkChild(
+        Effect.scoped(Lease.use(permits.claim(1), { wait: "1 minute" }, () => Effect.never))
+      )
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Inspection.revoke("p", { reason: "all", force: true }), 2)
+      yield* TestClock.adjust("1 second")
+      const { holders } = yield* Inspection.describe("p")
+      assert.deepStrictEqual(holders.map(({ revoked }) => revoked), [undefined])
+      yield* Fiber.interrupt(next)
+    }).pipe(Effect.scoped, Effect.provide(inProcess)))
+
+  it.effect("from afar is an admin's alone", () =>
+    Effect.gen(function*() {
+      const lease = yield* hold("f")
+      const by = (name: string, letter: string) =>
+        Inspection.revoke("f", { reason: "x", identity: { name, secret: secret(letter) } })
+      assert.strictEqual((yield* Effect.flip(Inspection.revoke("f", { reason: "x" })))._tag, "Refused")
+      assert.strictEqual((yield* Effect.flip(by("user", "u")))._tag, "Refused")
+      assert.strictEqual((yield* Effect.flip(by("root", "u")))._tag, "Refused")
+      assert.strictEqual(yield* lease.state, "Held")
+      assert.strictEqual(yield* by("root", "r"), 1)
+      assert.strictEqual(yield* lease.state, "Lost")
+    }).pipe(Effect.scoped, Effect.provide(fromAfar)))
+})
