@@ -1,17 +1,12 @@
 /**
  * Metrics and health of a server over HTTP, for its operators.
  */
-import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Effect from "effect/Effect"
-import * as HttpRouter from "effect/http/HttpRouter"
 import type * as HttpServer from "effect/http/HttpServer"
 import type * as HttpServerError from "effect/http/HttpServerError"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
-import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
-import * as Http from "node:http"
-import { LockServer } from "../server/LockServer.ts"
-import * as TcpSocket from "./TcpSocket.ts"
+import type { LockServer } from "../server/LockServer.ts"
+import * as OperationsHttp from "./OperationsHttp.ts"
 
 /** Where to listen. */
 export interface Options {
@@ -19,49 +14,6 @@ export interface Options {
   readonly host?: string | undefined
   /** 0 means any free one. */
   readonly port: number
-}
-
-// An answer other than `NO` only shows that the store answers.
-const probe = { ID: "", FileName: "", Action: "TestLock", Expire: 0 } as const
-
-const isReady = ({ handle, isReady }: LockServer["Service"]): Effect.Effect<boolean> =>
-  isReady ?? Effect.map(handle(probe), ({ Status }) => Status !== "NO")
-
-const routes = Layer.mergeAll(
-  PrometheusMetrics.layerHttp({ path: "/metrics" }),
-  HttpRouter.add("GET", "/healthz", HttpServerResponse.text("ok\n")),
-  HttpRouter.use((router) =>
-    Effect.flatMap(LockServer, (lockServer) =>
-      router.add(
-        "GET",
-        "/readyz",
-        Effect.map(isReady(lockServer), (isReady) =>
-          isReady
-            ? HttpServerResponse.text("ok\n")
-            : HttpServerResponse.text("the store cannot be written to\n", { status: 503 }))
-      ))
-  )
-)
-
-// Few programs ask for metrics and health. More connections would use up the descriptors that the lock clients need.
-const maxConnections = 64
-
-/** How long what is asked may take once the server is to stop. */
-const closing = "1 second"
-
-const createServer = (): Http.Server => {
-  const server = Http.createServer({
-    requestTimeout: 5_000,
-    headersTimeout: 5_000,
-    // Node enforces both timeouts at this interval, which is 30 s by default.
-    connectionsCheckingInterval: 1_000,
-    keepAlive: true,
-    keepAliveInitialDelay: TcpSocket.keepAliveMillis
-  })
-  // Of a client that does not take its answer, or is gone.
-  server.timeout = 15_000
-  server.maxConnections = maxConnections
-  return server
 }
 
 /**
@@ -82,12 +34,4 @@ const createServer = (): Http.Server => {
  * ```
  */
 export const layer = (options: Options): Layer.Layer<HttpServer.HttpServer, HttpServerError.ServeError, LockServer> =>
-  HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
-    Layer.provideMerge(
-      NodeHttpServer.layer(createServer, {
-        host: options.host ?? "127.0.0.1",
-        port: options.port,
-        gracefulShutdownTimeout: closing
-      })
-    )
-  )
+  Layer.unwrap(Effect.map(OperationsHttp.ofLockServer, (shown) => OperationsHttp.layer(options, shown)))
