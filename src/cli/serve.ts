@@ -7,7 +7,6 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
-import * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as NetAddress from "effect/net/NetAddress"
@@ -17,23 +16,25 @@ import * as SocketServer from "effect/socket/SocketServer"
 import * as Stream from "effect/Stream"
 import * as Net from "node:net"
 import type * as Tls from "node:tls"
-import { shownAddress } from "../lib/HostText.ts"
 import { portText } from "../lib/PortText.ts"
 import * as NodeLockServer from "../node/NodeLockServer.ts"
-import * as NodeOperations from "../node/NodeOperations.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
 import * as NodeTls from "../node/NodeTls.ts"
+import * as OperationsHttp from "../node/OperationsHttp.ts"
+import * as Worker from "../node/Worker.ts"
 import { defaultPort } from "../protocol/Protocol.ts"
 import * as Identities from "../server/Identities.ts"
 import * as Limits from "../server/Limits.ts"
 import * as LockServer from "../server/LockServer.ts"
 import * as Shard from "../server/Shard.ts"
 import * as SocketLockServer from "../server/SocketLockServer.ts"
+import { announce, cannotListen, listenHttp } from "./announcing.ts"
 import * as Flags from "./Flags.ts"
 import * as garbage from "./garbage.ts"
 import * as LimitFlags from "./limits.ts"
-import { Failed, print, reporting, status } from "./Status.ts"
+import { Failed, reporting, status } from "./Status.ts"
 import * as StoreFlag from "./store.ts"
+import * as Workers from "./workers.ts"
 
 const identities = Flag.Directory("identities", { mustExist: true }).pipe(
   Flag.withDescription("Folder of the identities that may hold longer and store more (or DLM_IDENTITIES, as JSON)"),
@@ -79,6 +80,7 @@ const flags = {
   ),
   identities,
   store: StoreFlag.flag,
+  workers: Workers.flag,
   restartGrace: Flags.duration("restart-grace", "DLM_RESTART_GRACE").pipe(
     Flag.withDescription(
       "With the memory store: grant no name for so long after the start, since it forgot who holds them (DLM_RESTART_GRACE)"
@@ -179,15 +181,6 @@ const renewing = Effect.fnUntraced(function*<E extends { readonly message: strin
   return Effect.forever(Effect.andThen(Queue.take(hangups), renew))
 })
 
-const cannotListen = (host: string, port: number, cause: unknown, flag: string) =>
-  new Failed({
-    status: status.system,
-    error: "SocketServerError",
-    message:
-      `cannot listen on ${shownAddress(host, port)} (${cause instanceof Error ? cause.message : String(cause)}). ` +
-      `Choose another address with --host and ${flag}, or 0 for a free port`
-  })
-
 /** Listens for the clients of the locks, and gives the address. */
 const listen = Effect.fnUntraced(function*(
   flags: ServeFlags,
@@ -203,44 +196,14 @@ const listen = Effect.fnUntraced(function*(
   return NetAddress.formatSocketAddress(Context.get(server, SocketServer.SocketServer).address)
 })
 
-/** Listens for requests of metrics and health where a port for them is named, and gives the address. */
-const listenHttp = Effect.fnUntraced(function*(host: string, http: Option.Option<number>) {
-  if (Option.isNone(http)) return undefined
-  const port = http.value
-  const server = yield* Layer.build(NodeOperations.layer({ host, port })).pipe(
-    Effect.catchTag("ServeError", (error) => Effect.fail(cannotListen(host, port, error.cause, "--http")))
-  )
-  return NetAddress.formatSocketAddress(Context.get(server, HttpServer.HttpServer).address)
-})
-
-/** What a server says of itself as it begins. */
-interface Serving {
-  readonly listening: string
-  readonly http: string | undefined
-  readonly store: string
-  /** Which of several it is, and the digest of the list. */
-  readonly shard: string | undefined
-}
-
-/** Says where the server listens, where it keeps the locks, and which it has. */
-const announce = Effect.fnUntraced(
-  function*(json: boolean, serving: Serving) {
-    if (json) return yield* print(JSON.stringify(serving))
-    const { http, listening, shard, store } = serving
-    if (http !== undefined) yield* print(`dlm: metrics and health on http://${http}`)
-    yield* print(`dlm: listening on ${listening}`)
-    yield* print(`dlm: locks are kept in ${store}`)
-    if (shard !== undefined) yield* print(`dlm: has the share of ${shard}`)
-  }
-)
-
 /** With all that hangs: a store that is silent, and clients that take no answer. */
 const endsWithin = "4 seconds"
 
-const run = Effect.fnUntraced(function*(flags: ServeFlags) {
-  // Being told to stop is how it ends, and no failure.
-  yield* NodeProcess.setExitStatus(0)
-  yield* NodeProcess.endWithin(endsWithin)
+/** A worker that does not end in time is ended by the process that has started it. Only where it is told alone, it has to do so. */
+const workerEndsWithin = "5 seconds"
+
+/** Serves the clients of the locks, as long as the scope lasts. */
+const start = Effect.fnUntraced(function*(flags: ServeFlags) {
   const { host } = flags
   const shard = yield* shardOf(flags)
   const renewals = yield* Queue.unbounded<Tls.SecureContextOptions>()
@@ -264,9 +227,40 @@ const run = Effect.fnUntraced(function*(flags: ServeFlags) {
     store.isElsewhere ? Effect.provideService(SocketLockServer.Crowding, garbage.ofGateway()) : identity,
     Effect.provideContext(Context.merge(known, lockServer))
   )
-  const http = yield* listenHttp(host, flags.http).pipe(Effect.provideContext(lockServer))
-  yield* announce(flags.json, { listening, http, store: store.place, shard: shard?.shards.textOf(shard.name) })
+  return { lockServer, renewed, serving: { listening, store: store.place, shard: shard?.shards.textOf(shard.name) } }
+})
+
+/** Serves in this process. */
+const runAlone = Effect.fnUntraced(function*(flags: ServeFlags) {
+  const { lockServer, renewed, serving } = yield* start(flags)
+  const shown = yield* Effect.provideContext(OperationsHttp.ofLockServer, lockServer)
+  const http = yield* listenHttp(flags.host, flags.http, shown)
+  yield* announce(flags.json, { ...serving, http, workers: undefined })
   return yield* renewed
+})
+
+/** Serves as one of several workers. */
+const runAsWorker = Effect.fnUntraced(function*(flags: ServeFlags, port: number) {
+  const { lockServer, renewed, serving } = yield* start({ ...flags, port })
+  yield* Effect.provideContext(Workers.begun(serving), lockServer)
+  return yield* renewed
+})
+
+const run = Effect.fnUntraced(function*(flags: ServeFlags) {
+  // Being told to stop is how it ends, and no failure.
+  yield* NodeProcess.setExitStatus(0)
+  yield* NodeProcess.endWithin(endsWithin)
+  return yield* Option.match(flags.workers, {
+    onNone: () => runAlone(flags),
+    onSome: (count) => Workers.run(flags, count)
+  })
+}, Effect.scoped)
+
+const work = Effect.fnUntraced(function*(flags: ServeFlags, { number, port }: NonNullable<typeof Worker.here>) {
+  yield* NodeProcess.setExitStatus(0)
+  // A terminal tells them all, and so may a service manager.
+  yield* NodeProcess.endWithin(workerEndsWithin, { isToldTwice: true })
+  return yield* Effect.annotateLogs(runAsWorker(flags, port), { worker: number })
 }, Effect.scoped)
 
 /** Runs the server until the process is told to stop. */
@@ -274,11 +268,12 @@ export const serve = Command.make(
   "serve",
   flags,
   (flags) =>
-    run(flags).pipe(
-      Effect.provideService(Limits.Limits, LimitFlags.fromFlags(flags.limits)),
-      reporting(flags.json),
-      flags.json ? Effect.provide(jsonLogs) : identity
-    )
+    (Worker.here === undefined
+      ? reporting(flags.json)(run(flags))
+      : Workers.telling(reporting(false)(work(flags, Worker.here)))).pipe(
+        Effect.provideService(Limits.Limits, LimitFlags.fromFlags(flags.limits)),
+        flags.json ? Effect.provide(jsonLogs) : identity
+      )
 ).pipe(
   Command.withDescription("Run the lock server, until it is told to stop"),
   Command.withExamples([
@@ -286,6 +281,10 @@ export const serve = Command.make(
     {
       command: "dlm serve --port 0 --identities ./identities",
       description: "Take a free port, and know some identities"
+    },
+    {
+      command: "dlm serve --workers 4 --store redis://10.0.0.1",
+      description: "Serve by four processes"
     },
     {
       command: "dlm serve --store sqlite:/var/lib/dlm/locks.db --http 9090",

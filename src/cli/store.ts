@@ -71,5 +71,5 @@ export const fromFlag = Effect.fnUntraced(function*(
   )
   const place = Redacted.value(url)
   const isElsewhere = !NodeStore.isMemory(url) && !place.startsWith("sqlite:")
-  return { layer, place: withoutSecrets(place), isElsewhere }
+  return { layer, place: withoutSecrets(place), isElsewhere, isShared: !NodeStore.isMemory(url) }
 })

@@ -69,13 +69,18 @@ const lastWords = (text: string): void => {
 
 /**
  * While the scope lasts, this process ends in time once it is told to: so long after the first such signal, whatever is not
- * done by then, with the exit status that was set; and at once by a second one, with the status of that signal.
+ * done by then, with the exit status that was set; and at once by a second one, with the status of that signal. A process
+ * that another one tells, besides those who tell them all, may get a signal twice that was meant once: `isToldTwice`.
  */
-export const endWithin = (duration: Duration.Input): Effect.Effect<void, never, Scope.Scope> =>
+export const endWithin = (
+  duration: Duration.Input,
+  { isToldTwice }: { readonly isToldTwice: boolean } = { isToldTwice: false }
+): Effect.Effect<void, never, Scope.Scope> =>
   Effect.suspend(() => {
     let isTold = false
     let timer: NodeJS.Timeout | undefined
     const end = (signal: NodeJS.Signals): void => {
+      if (isTold && isToldTwice) return
       if (isTold) return process.exit(statusOfSignal(signal))
       isTold = true
       timer = setTimeout(() => {
