@@ -83,4 +83,4 @@ describe.concurrent("K9: the table of flags and variables", () => {
 const ofPrograms = ["DLM_MARGIN", "DLM_MAX_HOLD"]
 
 /** Between the command and what it has started itself. */
-const inner = ["DLM_FRONT"]
+const inner = ["DLM_FRONT", "DLM_WORKER"]

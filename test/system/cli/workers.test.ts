@@ -85,6 +85,17 @@ const stopped = Effect.fnUntraced(function*(process: Running, signal: NodeJS.Sig
   return { ...ended, after: (yield* Clock.currentTimeMillis) - before }
 })
 
+/** What is answered over HTTP; with status 0 while nobody listens there. */
+const get = (port: string, path: string) =>
+  Effect.promise(async () => {
+    try {
+      const response = await fetch(`http://127.0.0.1:${port}${path}`, { headers: { connection: "close" } })
+      return { status: response.status, text: await response.text() }
+    } catch {
+      return { status: 0, text: "" }
+    }
+  })
+
 const refused = (problem: RegExp, args: ReadonlyArray<string>, env?: Record<string, string>) =>
   Effect.map(dlm(["serve", "--port", "0", ...args], { env }), (ended) => assertFails(ended, 64, problem))
 
@@ -160,6 +171,27 @@ describe("--workers", () => {
     }), timeout)
 })
 
+describe("a server whose workers do not all listen yet", () => {
+  it.live("serves, and does not say that it listens", () =>
+    Effect.gen(function*() {
+      const [port, http] = [yield* freePort, yield* freePort]
+      const args = ["--port", String(port), "--http", String(http), "--workers", "3", "--store", yield* file]
+      const process = yield* startDlm(["serve", ...args])
+      const pids = yield* Effect.sync(() => workersOf(process)).pipe(
+        Effect.repeat({ until: (pids) => pids.length === 3, schedule: Schedule.spaced("1 milli") })
+      )
+      yield* kill(pids[1]!, "SIGSTOP")
+      const serves = Effect.map(get(String(http), "/readyz"), ({ status }) => status).pipe(
+        Effect.repeat({ until: (status) => status === 200, schedule: Schedule.spaced("50 millis") })
+      )
+      const said = Effect.as(process.prints(/listening/), "listening")
+      assert.strictEqual(yield* Effect.raceFirst(serves, said), 200)
+      assert.strictEqual((yield* Effect.flatMap(client(port), (one) => one.send("Lock", "me"))).Status, "Locked")
+      yield* kill(pids[1]!, "SIGCONT")
+      yield* said
+    }), timeout)
+})
+
 describe("workers over SQLite", () => {
   it.live(
     "exclude one another; one that is killed takes its connections with it, and is started again",
@@ -203,23 +235,19 @@ describe("workers over SQLite", () => {
     () =>
       Effect.gen(function*() {
         const store = yield* file
-        for (const isTerminal of [false, true]) {
-          const server = yield* serve("--workers", "2", "--store", store)
-          const [first, second] = [yield* client(server.port), yield* client(server.port)]
-          assert.strictEqual((yield* first.send("Lock", "me")).Status, "Locked")
-          const answers = yield* Effect.forkChild(
-            Effect.all([first.send("Lock", "a", { Wait: "60000" }), second.send("Lock", "b", { Wait: "60000" })])
-          )
-          // What comes after them is answered once they wait.
-          for (const one of [first, second]) assert.strictEqual((yield* one.send("Version", "me")).Status, "Version")
-          // Ctrl-C of a terminal is given to all processes.
-          if (isTerminal) { for (const pid of workersOf(server.process)) yield* kill(pid, "SIGINT") }
-          const { after, status, stderr } = yield* stopped(server.process, isTerminal ? "SIGINT" : "SIGTERM")
-          assert.strictEqual(status, 0)
-          assert.isBelow(after, 3000)
-          assert.strictEqual(stderr, "")
-          assert.deepStrictEqual((yield* Fiber.join(answers)).map(({ Status }) => Status), ["NO", "NO"])
-        }
+        const server = yield* serve("--workers", "2", "--store", store)
+        const [first, second] = [yield* client(server.port), yield* client(server.port)]
+        assert.strictEqual((yield* first.send("Lock", "me")).Status, "Locked")
+        const answers = yield* Effect.forkChild(
+          Effect.all([first.send("Lock", "a", { Wait: "60000" }), second.send("Lock", "b", { Wait: "60000" })])
+        )
+        // What comes after them is answered once they wait.
+        for (const one of [first, second]) assert.strictEqual((yield* one.send("Version", "me")).Status, "Version")
+        const { after, status, stderr } = yield* stopped(server.process)
+        assert.strictEqual(status, 0)
+        assert.isBelow(after, 3000)
+        assert.strictEqual(stderr, "")
+        assert.deepStrictEqual((yield* Fiber.join(answers)).map(({ Status }) => Status), ["NO", "NO"])
         const again = yield* serve("--store", store)
         assert.strictEqual((yield* again.dlm(["test", "f"])).status, 75)
       }),
@@ -236,8 +264,10 @@ describe("workers over SQLite", () => {
       assert.strictEqual(pids.length, 3)
       const { signal } = yield* stopped(server.process, "SIGKILL")
       assert.strictEqual(signal, "SIGKILL")
-      // It has ended when all have, who hold its standard error.
-      assert.deepStrictEqual(pids.flatMap((pid) => ProcessTable.find(pid) ?? []).filter(ProcessTable.isLiving), [])
+      yield* Effect.sync(() => pids.flatMap((pid) => ProcessTable.find(pid) ?? []).filter(ProcessTable.isLiving)).pipe(
+        Effect.repeat({ until: (living) => living.length === 0, schedule: Schedule.spaced("20 millis") }),
+        Effect.timeout("2 seconds")
+      )
       yield* one.closed
       yield* other.closed
       assert.match(String(yield* Effect.flip(connect(server.port))), /ECONNREFUSED/)
@@ -266,12 +296,6 @@ describe("workers over SQLite", () => {
     timeout
   )
 })
-
-const get = (port: string, path: string) =>
-  Effect.promise(async () => {
-    const response = await fetch(`http://127.0.0.1:${port}${path}`, { headers: { connection: "close" } })
-    return { status: response.status, text: await response.text() }
-  })
 
 const valueOf = (text: string, series: string) =>
   Number(text.split("\n").find((line) => line.startsWith(`${series} `))?.slice(series.length + 1) ?? 0)
@@ -419,4 +443,26 @@ describeWith("workers over Redis", Redis.needed, () => {
       }
       assert.strictEqual((yield* stopped(server.process)).status, 0)
     }), timeout)
+
+  it.live(
+    "answer what they are working on when a terminal tells them all, and the first process tells them too",
+    () =>
+      Effect.gen(function*() {
+        const redis = yield* Redis.server()
+        const server = yield* serve("--workers", "2", "--store", `redis://127.0.0.1:${redis.port}`)
+        const clients = [yield* client(server.port), yield* client(server.port)]
+        yield* redis.stop
+        const answers = yield* Effect.forkChild(Effect.all(clients.map((one) => one.send("Lock", "me"))), {
+          startImmediately: true
+        })
+        // It comes after the other, which has arrived then.
+        for (const one of clients) assert.strictEqual((yield* one.send("Version", "")).Status, "Version")
+        for (const pid of workersOf(server.process)) yield* kill(pid, "SIGINT")
+        const { after, status } = yield* stopped(server.process, "SIGINT")
+        assert.strictEqual(status, 0)
+        assert.isBelow(after, 5000)
+        assert.deepStrictEqual((yield* Fiber.join(answers)).map(({ Status }) => Status), ["NO", "NO"])
+      }),
+    timeout
+  )
 })
