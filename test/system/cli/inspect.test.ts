@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Stream } from "effect"
 import { Inspection, Lease, Locker } from "effect-dlm"
 import { NodeTalker } from "effect-dlm/node"
+import * as fs from "node:fs"
 import * as path from "node:path"
 import { temporaryFolder } from "../../support/programs.ts"
 import { assertFails, assertPrints, dlm, startDlm } from "./processes.ts"
@@ -67,8 +68,12 @@ describe("dlm", () => {
       assert.match((yield* asked(["show", "b"])).stdout, /ends in [\dms ]+, revoked: "the machine is gone"\n1 waits/)
       assertPrints(yield* asked(["revoke", "b", "--force", ...by]), "revoked 1 tenure: the name is free\n")
       assertPrints(yield* waiting.ended, "locked\n")
+      // The proof of who may is in no line of any log.
+      const { Identity } = JSON.parse(fs.readFileSync(root, "utf8"))
       yield* serving.complains(/root revoked the tenure \d+ of "b" by force: "the machine is gone"/)
       yield* serving.complains(/somebody without an identity asked to revoke "b", and is no admin: refused/)
+      yield* serving.signal("SIGTERM")
+      assert.notInclude((yield* serving.ended).stderr, Identity.slice(0, 100))
     }).pipe(Effect.scoped), 120_000)
 
   it.live("revoke tells the holder at once, over its connection", () =>

@@ -178,6 +178,7 @@ export const values: ReadonlyArray<string> = [
 /** The names of fields: those of requests, of answers, and those that JavaScript makes much of. */
 export const keys: ReadonlyArray<string> = [
   ["ID", "FileName", "Action", "Expire", "DataStore", "Name", "Identity", "Seq", "Wait", "Status", "Fence"],
+  ["After", "Count", "Reason", "Force", "Within", "Trace", "Notices"],
   ["Features", "id", "action", "__proto__", "constructor", "prototype", "toString", "valueOf", "then", "toJSON", ""],
   ["length", "0", "_tag", "\\u0049D", "ID\\u0000", "k".repeat(300)]
 ].flat()
@@ -185,6 +186,7 @@ export const keys: ReadonlyArray<string> = [
 /** What requests ask for, and what is near it. */
 export const actions: ReadonlyArray<string> = [
   ["Lock", "Unlock", "TestLock", "Put", "Get", "Erase", "Version", "lock", "LOCK", "lOcK", "ERASE", "put", "get"],
+  ["Describe", "List", "Revoke", "Log", "list", "REVOKE"],
   ["Steal", "", " Lock", "Lock ", "Lock\0", "Loc\u212a", "__proto__", "constructor", "toString", "hasOwnProperty"]
 ].flat()
 
