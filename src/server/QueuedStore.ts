@@ -16,6 +16,7 @@ import { Notices } from "../transport/Notices.ts"
 import type { Answering } from "./Answering.ts"
 import type { Arrival } from "./Arrivals.ts"
 import { aside } from "./aside.ts"
+import { Behind } from "./Behind.ts"
 import { because, busy } from "./Busy.ts"
 import { Describing } from "./Describing.ts"
 import { Limits } from "./Limits.ts"
@@ -241,25 +242,6 @@ const applyingNow = (
   return { apply, applyFirst }
 }
 
-/** Runs what is asked of the store behind the request: what it grants after the request was given up would be nobody's. */
-const behind = (
-  scope: Scope.Scope,
-  attempt: (isGivenUp: () => boolean) => Effect.Effect<Response>
-): Effect.Effect<Response> =>
-  Effect.uninterruptibleMask((restore) => {
-    let isGivenUp = false
-    return Effect.flatMap(
-      Effect.forkIn(attempt(() => isGivenUp), scope, { startImmediately: true, uninterruptible: true }),
-      (fiber) => {
-        const exit = fiber.pollUnsafe()
-        return exit ?? Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
-          Effect.sync(() => {
-            isGivenUp = true
-          }))
-      }
-    )
-  })
-
 /** Lets the health of the store hear of what became of what was asked of it. */
 const hearing = (health: StoreHealth, context: Context.Context<never>) => {
   const noted = <A>(self: Effect.Effect<A, StoreError>) =>
@@ -297,6 +279,13 @@ const inspecting = (
 /** Hears of what other servers free, as long as the scope lives. */
 const hearFreed = ({ freed }: Sharing, scope: Scope.Scope, changed: (name: string) => void) =>
   Effect.forkIn(Stream.runForEach(freed, (name) => Effect.sync(() => changed(name))), scope)
+
+/** What is answered of what became of a request, once the health of the store has heard of it. */
+const answering = (health: StoreHealth) => ({
+  onFailure: (error: StoreError) => Effect.as(health.noteFailure(error), because(error)),
+  onSuccess: ({ answer }: Outcome<Response>) =>
+    health.isBack ? Effect.as(health.noteSuccess, answer) : Effect.succeed(answer)
+})
 
 /** The queues of a store, what applies requests to it, and what tells of names. */
 const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: Scope.Scope, health: StoreHealth) {
@@ -360,6 +349,7 @@ const scopeInTime = Effect.gen(function*() {
 export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effect.gen(function*() {
   const store = guarded(yield* Store)
   const scope = yield* scopeInTime
+  const behind = yield* Behind.make(scope)
   const { sharing } = store
   const clock = yield* Clock.Clock
   const readiness = new Readiness(clock, yield* Limits, store.modify)
@@ -370,11 +360,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   const { apply, applyNow, takeBack, ...queued } = yield* makeQueues(store, scope, health)
   const { queue } = queued
 
-  const toAnswer = {
-    onFailure: (error: StoreError) => Effect.as(health.noteFailure(error), because(error)),
-    onSuccess: ({ answer }: Outcome<Response>) =>
-      health.isBack ? Effect.as(health.noteSuccess, answer) : Effect.succeed(answer)
-  }
+  const toAnswer = answering(health)
 
   const ask = (request: Request, identity: string | undefined, arrival?: Arrival) =>
     Effect.catchDefect(apply(request, identity, arrival), defectAsError(request.FileName))
@@ -387,7 +373,8 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
     identity: string | undefined,
     arrival: Arrival | undefined
   ): Effect.Effect<Response> =>
-    behind(scope, (isGivenUp) =>
+    // What it grants after the request was given up would be nobody's.
+    behind.run((isGivenUp) =>
       inOrder(
         request,
         Effect.suspend(() =>
@@ -396,7 +383,8 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
             Effect.matchEffect(toAnswer)
           )
         )
-      ))
+      )
+    )
 
   const answer: QueuedStore["answer"] = (request, identity, sender, arrival) => {
     // mutant: unlock-withdraws

@@ -2,7 +2,7 @@
  * The LockServer over a store that others change too, that takes time, and that may fail.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Logger, Metric, PubSub, Stream } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Logger, Metric, PubSub, Scope, Stream } from "effect"
 import type { Protocol } from "effect-dlm/protocol"
 import { type Guarantees, Identities, LockServer, Metrics, Store, StoreError } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
@@ -347,6 +347,36 @@ describe("what one owner asks of a name", () => {
       yield* TestClock.adjust(200)
       assert.deepStrictEqual(again.map(statusOf), ["Locked", "Unlocked", "Unlocked"])
     }))
+})
+
+describe("a grant whose asker has gone", () => {
+  for (const when of ["after", "before"]) {
+    it.effect(`is taken back by a server that is closed ${when} it is granted`, () =>
+      Effect.gen(function*() {
+        const { lockServer } = yield* makeShared
+        const scope = yield* Scope.make()
+        // Half a second each for what is asked of the store.
+        const here = yield* Scope.provide(lockServer(500), scope)
+        const there = yield* lockServer()
+        const holds = Effect.map(there.handle(request("TestLock", "other")), ({ Status }) => Status === "NotOwner")
+        const asker = yield* Effect.forkChild(here.handle(request("Lock", "gone")), { startImmediately: true })
+        // It does not wait for the store.
+        yield* Fiber.interrupt(asker)
+        if (when === "after") yield* TestClock.adjust(500)
+        assert.strictEqual(yield* holds, when === "after")
+        const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+        yield* TestClock.adjust(when === "after" ? 499 : 999)
+        assert.isUndefined(closing.pollUnsafe())
+        yield* TestClock.adjust(1)
+        yield* Fiber.join(closing)
+        assert.isFalse(yield* holds)
+        // It begins nothing any more.
+        const late = yield* Effect.forkChild(here.handle(request("Lock", "late")), { startImmediately: true })
+        yield* TestClock.adjust(1000)
+        assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(late)))
+        assert.isFalse(yield* holds)
+      }))
+  }
 })
 
 describe("guarantees", () => {
