@@ -290,8 +290,9 @@ describeWith("the etcd store", etcdServer.needed, () => {
 
   it.live("keeps data of a megabyte over an entry that is there, and says what etcd will not take", () =>
     Effect.gen(function*() {
-      const { layer } = yield* etcdServer.server()
-      const store = yield* instance(layer)
+      const { endpoint } = yield* etcdServer.server()
+      // A megabyte may take a slow disk longer than the default.
+      const store = yield* instance(NodeEtcdStore.layer({ endpoints: [endpoint], timeout: "20 seconds" }))
       const name = freshName()
       yield* lock(store, name, "me")
       const data = "x".repeat(1024 * 1024)
