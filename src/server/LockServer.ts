@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import { ServerBusy } from "../DlmError.ts"
+import { apart } from "../lib/apart.ts"
 import { KeyedMutex } from "../lib/KeyedMutex.ts"
 import type { Received, Request, Response, UnknownRequest } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
@@ -18,7 +19,7 @@ import * as Background from "../transport/Background.ts"
 import * as Features from "../transport/features.ts"
 import { Notices } from "../transport/Notices.ts"
 import { Talker } from "../transport/Talker.ts"
-import { type Answering, asEffect, whenThere } from "./Answering.ts"
+import { type Answering, asEffect, isThere, whenThere } from "./Answering.ts"
 import { causeOf } from "./Busy.ts"
 import { Identities, layerNone, type Principal } from "./Identities.ts"
 import { Limits } from "./Limits.ts"
@@ -245,9 +246,19 @@ const makeTalker = Effect.fnUntraced(function*(background: typeof Background.mak
   const end = lockServer.notices?.listen((notice) => notices.tell(notice))
   yield* Effect.addFinalizer(() => Effect.sync(() => end?.()))
   const version = yield* lockServer.handle({ ID: "", FileName: "", Action: "Version", Expire: 0, Seq: "" })
+  const { handle } = lockServer
+  const begin = handle.begin ?? handle
   return Talker.of({
-    // With a Seq, so that it is told the fence.
-    talk: (request) => Effect.flatMap(lockServer.handle({ ...request, Seq: "" }, sender), orBusy(request)),
+    talk: (request) =>
+      Effect.suspend(() => {
+        // With a Seq, so that it is told the fence.
+        const answering = begin({ ...request, Seq: "" }, sender)
+        // What is not there at once waits for a store, which may not listen to an interruption.
+        return isThere(answering)
+          ? orBusy(request)(answering)
+          : Effect.flatMap(apart(answering, () => {}), orBusy(request))
+      }),
+    isPrompt: true,
     features: Effect.succeed(Features.named(version)),
     notices: (listener) => notices.listen(listener),
     background: yield* background

@@ -3,6 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Logger, Metric, PubSub, Scope, Stream } from "effect"
+import { Talker } from "effect-dlm"
 import type { Protocol } from "effect-dlm/protocol"
 import { type Guarantees, Identities, LockServer, Metrics, Store, StoreError } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
@@ -377,6 +378,39 @@ describe("a grant whose asker has gone", () => {
         assert.isFalse(yield* holds)
       }))
   }
+})
+
+describe("a Talker in the same process", () => {
+  it.effect("is left at once, and asks in order, over a store that does not listen", () =>
+    Effect.gen(function*() {
+      const memory = yield* Store.makeMemory()
+      const done: Array<string> = []
+      const deaf = Layer.succeed(Store.Store, {
+        modify: (name, decide, asker) =>
+          memory.modify(name, decide).pipe(
+            Effect.tap(() => Effect.sync(() => done.push(asker!.owner))),
+            Effect.delay(500),
+            Effect.uninterruptible
+          ),
+        sharing: { freed: Stream.never }
+      })
+      const context = yield* Layer.build(
+        LockServer.layerTalker.pipe(Layer.provide(LockServer.layer), Layer.provide([deaf, Identities.layerNone]))
+      )
+      const { isPrompt, talk } = Context.get(context, Talker.Talker)
+      assert.isTrue(isPrompt)
+      for (const action of ["Lock", "Put", "Unlock"] as const) {
+        const asked = yield* Effect.forkChild(talk(request(action, "first")), { startImmediately: true })
+        const left = yield* Effect.forkChild(Fiber.interrupt(asked), { startImmediately: true })
+        yield* settle
+        assert.isDefined(left.pollUnsafe(), action)
+        const next = yield* Effect.forkChild(talk(request("Unlock", "second")), { startImmediately: true })
+        yield* TestClock.adjust(2000)
+        yield* Fiber.join(next)
+        assert.strictEqual(done.at(-1), "second", action)
+        assert.include(done.splice(0), "first", action)
+      }
+    }))
 })
 
 describe("guarantees", () => {
