@@ -33,6 +33,11 @@ interface Asked<Q, A> {
 export interface Options<Q, A> {
   /** The most questions for one command: it is atomic, and others wait for it. */
   readonly max: number
+  /**
+   * So many go by one command wherever they are there, and more only as half of all that have no answer yet: the other side
+   * works on one half while this side goes on with the answers of the other. By default `max`.
+   */
+  readonly enough?: number
   readonly context: Context.Context<never>
   /** Asks all questions by one command. It is interrupted once no asker waits for an answer any more. */
   readonly perform: (questions: ReadonlyArray<Q>) => Effect.Effect<ReadonlyArray<A>, unknown>
@@ -76,6 +81,8 @@ export class Batches<Q, A> {
   private readonly options: Options<Q, A>
   private readonly gathered: Array<Asked<Q, A>> = []
   private readonly left = new Left()
+  /** How many questions were sent, and have no answer yet. */
+  private underWay = 0
   /** Whether a command is sent in this turn of the event loop. */
   private sending = false
 
@@ -133,9 +140,10 @@ export class Batches<Q, A> {
   }
 
   private nextBatch(): Array<Asked<Q, A>> {
-    const { isLarge, max } = this.options
+    const { enough = this.options.max, isLarge, max } = this.options
+    const most = Math.min(max, Math.max(enough, Math.ceil((this.gathered.length + this.underWay) / 2)))
     const large = isLarge === undefined ? -1 : this.gathered.findIndex(({ question }) => isLarge(question))
-    return this.gathered.splice(0, large === -1 ? max : Math.min(max, Math.max(1, large)))
+    return this.gathered.splice(0, large === -1 ? most : Math.min(most, Math.max(1, large)))
   }
 
   private send(): void {
@@ -147,7 +155,11 @@ export class Batches<Q, A> {
     const fiber = Effect.runForkWith(context)(Effect.suspend(() => perform(questions)))
     const sent = { fiber, at: this.now(), waiting: batch.length }
     for (const asked of batch) asked.sent = sent
-    fiber.addObserver((exit) => answer(batch, exit))
+    this.underWay += batch.length
+    fiber.addObserver((exit) => {
+      this.underWay -= batch.length
+      answer(batch, exit)
+    })
     // After what writes the command, which may wait for the end of this turn too.
     setImmediate(() => this.send())
   }

@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber } from "effect"
-import { Batches } from "../../src/store/Batches.ts"
+import { Batches, type Options } from "../../src/store/Batches.ts"
 
 /** Commands that are answered when they are told to be, with what they were asked. */
-const started = Effect.fnUntraced(function*(options?: { readonly isLarge: (question: string) => boolean }) {
+const started = Effect.fnUntraced(function*(
+  options?: Partial<Pick<Options<string, string>, "max" | "enough" | "isLarge">>
+) {
   const commands: Array<{ questions: ReadonlyArray<string>; answer: Effect.Effect<unknown>; interrupted: boolean }> = []
   const batches = new Batches<string, string>({
     max: 3,
@@ -41,6 +43,30 @@ describe("what is asked in one turn of the event loop", () => {
       assert.deepStrictEqual(asked(), ["a b c", "d"])
       for (const { answer } of commands) yield* answer
       assert.deepStrictEqual(yield* Fiber.join(all), ["a", "b", "c", "d"])
+    }))
+
+  it.effect("goes by larger commands as half of all that has no answer, where that is more than enough for one", () =>
+    Effect.gen(function*() {
+      const { asked, batches, commands } = yield* started({ max: 4, enough: 2 })
+      const ask = (questions: string) =>
+        Effect.forkChild(
+          Effect.forEach(questions.split(" "), (question) => batches.ask(question), { concurrency: "unbounded" })
+        )
+      yield* ask("a b c d e f")
+      yield* turns
+      assert.deepStrictEqual(asked(), ["a b c", "d e f"])
+      yield* commands[0]!.answer
+      yield* ask("g h i")
+      yield* turns
+      assert.deepStrictEqual(asked().slice(2), ["g h i"])
+      for (const { answer } of commands) yield* answer
+      yield* ask("j k l")
+      yield* turns
+      assert.deepStrictEqual(asked().slice(3), ["j k", "l"])
+      for (const { answer } of commands) yield* answer
+      yield* ask("m n o p q r s t u v")
+      yield* turns
+      assert.deepStrictEqual(asked().slice(5), ["m n o p", "q r s t", "u v"])
     }))
 
   it.effect("goes alone where it is large, in the order of its asking", () =>

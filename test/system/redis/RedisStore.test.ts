@@ -112,7 +112,7 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
       yield* goesOn(store, "name", fence!, Number(fence! / 1000n))
     }))
 
-  it.live("asks by one command what is asked at one moment, and each for itself", () =>
+  it.live("asks by few commands what is asked at one moment, and each for itself", () =>
     Effect.gen(function*() {
       const { layer, port } = yield* redisServer.server()
       const store = yield* build(layer)
@@ -125,7 +125,9 @@ programs.describeWith("the Redis store", redisServer.needed, () => {
       const before = yield* calls
       const names = Array.from({ length: 100 }, (_, i) => `name ${i}`)
       const taken = yield* Effect.forEach(names, (name) => Effect.exit(take(store, name)), { concurrency: "unbounded" })
-      assert.strictEqual((yield* calls) - before, 7)
+      // Of 32 at the most, and of 16 at the least but the last, by how many are answered in between.
+      assert.isAtLeast((yield* calls) - before, 4)
+      assert.isAtMost((yield* calls) - before, 7)
       for (const [i, exit] of taken.entries()) {
         if (i !== 7) assert.isTrue(Exit.isSuccess(exit), names[i])
         else assert.include(String(exit), "WRONGTYPE")
