@@ -39,7 +39,8 @@ export interface Handle {
   (request: Request, sender?: Sender): Effect.Effect<Response>
   /**
    * The same, begun at once: gives the answer where that is there before it returns, and else the Effect that comes to it,
-   * which is to be run once and now. It belongs to the function: a `handle` around this one does not have it.
+   * which is to be run once and now. Interrupting that of a `Lock` without `Fence` and `Name` ends it at once.
+   * It belongs to the function: a `handle` around this one does not have it.
    */
   readonly begin?: ((request: Request, sender?: Sender) => Response | Effect.Effect<Response>) | undefined
 }
@@ -248,15 +249,16 @@ const makeTalker = Effect.fnUntraced(function*(background: typeof Background.mak
   const version = yield* lockServer.handle({ ID: "", FileName: "", Action: "Version", Expire: 0, Seq: "" })
   const { handle } = lockServer
   const begin = handle.begin ?? handle
+  // See `begin`. All else may wait for what does not listen to an interruption: a store, or a proof.
+  const isLeftAtOnce = ({ Action, Fence, Name }: Request) =>
+    handle.begin !== undefined && Action === "Lock" && Fence === undefined && Name === undefined
   return Talker.of({
     talk: (request) =>
       Effect.suspend(() => {
         // With a Seq, so that it is told the fence.
         const answering = begin({ ...request, Seq: "" }, sender)
-        // What is not there at once waits for a store, which may not listen to an interruption.
-        return isThere(answering)
-          ? orBusy(request)(answering)
-          : Effect.flatMap(apart(answering, () => {}), orBusy(request))
+        if (isThere(answering)) return orBusy(request)(answering)
+        return Effect.flatMap(isLeftAtOnce(request) ? answering : apart(answering, () => {}), orBusy(request))
       }),
     isPrompt: true,
     features: Effect.succeed(Features.named(version)),
