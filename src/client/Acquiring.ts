@@ -21,7 +21,7 @@ import { apart } from "../lib/apart.ts"
 import type { AgeClock } from "../lib/monotonic.ts"
 import { event } from "../lib/tracing.ts"
 import * as Background from "./Background.ts"
-import { type Busy, heldBy } from "./Busy.ts"
+import type { Busy } from "./Busy.ts"
 import type { Terms } from "./Claim.ts"
 import * as HandOver from "./HandOver.ts"
 import { QueuePlace } from "./NameQueue.ts"
@@ -197,7 +197,7 @@ export const acquire = (
         const lasts = waiting.clock.now() < tenure.sentAt + Duration.toMillis(terms.ttl)
         // mutant: one-of-several-takes-nothing
         if (lasts && terms.mode === "exclusive") {
-          place.queue.sawGranted(heldBy(terms, tenure))
+          place.queue.sawGranted(terms.label, tenure.sentAtWall)
         }
         return acquired
       }))

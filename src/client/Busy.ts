@@ -5,15 +5,13 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import type { AcquireTimeout, Holder } from "../DlmError.ts"
 import type { Holder as OnWire, Response } from "../protocol/Protocol.ts"
-import type { Terms } from "./Claim.ts"
-import type { Tenure } from "./Tenure.ts"
 
 /** What is known of a name that another holds. */
 export type Busy = Pick<AcquireTimeout, "holder" | "waiting">
 
-/** What is public of a tenure of this process, for its own fibers. */
-export const heldBy = ({ label }: Terms, { sentAtWall }: Tenure): Busy => ({
-  holder: { ...(label === undefined ? {} : { label }), since: DateTime.makeUnsafe(sentAtWall) }
+/** What is public of a tenure of this process, for its own fibers: its label, and since when it is held by the wall clock. */
+export const heldBy = (label: string | undefined, since: number): Busy => ({
+  holder: { ...(label === undefined ? {} : { label }), since: DateTime.makeUnsafe(since) }
 })
 
 /** What an answer says of a name that another holds; nothing on a server that does not. */

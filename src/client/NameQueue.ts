@@ -8,7 +8,7 @@
 import * as Effect from "effect/Effect"
 import { Mutex, Place } from "../lib/Mutex.ts"
 import type { Talker } from "../transport/Talker.ts"
-import type { Busy } from "./Busy.ts"
+import { type Busy, heldBy } from "./Busy.ts"
 import type { Terms } from "./Claim.ts"
 import type { LockError } from "./Requests.ts"
 import type { Tenure } from "./Tenure.ts"
@@ -76,8 +76,9 @@ export class NameQueue extends Mutex {
   /** When the last was asked that was answered that another holds the name, if one was, and what that answer said. */
   takenAt: number | undefined
   taken: Busy | undefined
-  /** What is public of the head, while it holds the name. */
-  heldBy: Busy | undefined
+  /** What is public of the head, while it holds the name: its label, and since when, by the wall clock. */
+  private label: string | undefined
+  private since = 0
   /** Since when the head waits at the server, if it does. */
   waitsSince: number | undefined
   /** When another process was seen last that holds the name, or waits for it. */
@@ -128,10 +129,16 @@ export class NameQueue extends Mutex {
     this.tell()
   }
 
-  /** The head holds the name, of which this is public. */
-  sawGranted(by: Busy): void {
+  /** What is public of the head, while it holds the name. Made when it is asked for: there may be very many. */
+  get heldBy(): Busy {
+    return heldBy(this.label, this.since)
+  }
+
+  /** The head holds the name, by this label, since this time of the wall clock. */
+  sawGranted(label: string | undefined, since: number): void {
     this.isHeld = true
-    this.heldBy = by
+    this.label = label
+    this.since = since
     this.lastFailure = undefined
     this.tell()
   }

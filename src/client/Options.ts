@@ -175,7 +175,9 @@ const shown = (input: unknown): string => typeof input === "string" ? JSON.strin
 export const ttlOf = (input: Duration.Input, invalid: Invalid): Duration.Duration | InvalidOption => {
   const ttl = millisOf(input, "ttl", invalid)
   if (ttl instanceof InvalidOption) return ttl
-  return ttl > 0 && ttl < Infinity ? Duration.millis(ttl) : invalid("ttl", "must be greater than zero, and finite")
+  if (!(ttl > 0 && ttl < Infinity)) return invalid("ttl", "must be greater than zero, and finite")
+  // The same one, where there is one: very many leases may have it.
+  return Duration.isDuration(input) ? input : Duration.millis(ttl)
 }
 
 const utf8 = new TextEncoder()

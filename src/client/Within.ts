@@ -84,11 +84,14 @@ export const untilClosed = <L extends SectionLease>(
       const ofScope = byScope.get(scope) ?? new Map<string, Array<Section>>()
       byScope.set(scope, ofScope)
       const { name } = section.lease
-      const ofName = ofScope.get(name) ?? []
-      ofScope.set(name, ofName)
-      // Those at the end that are over are of no use any more.
-      while (ofName.at(-1)?.isOver === true) ofName.pop()
-      ofName.push(section)
+      const ofName = ofScope.get(name)
+      // Most have one alone, and an array that grows has room for many.
+      if (ofName === undefined) ofScope.set(name, [section])
+      else {
+        // Those at the end that are over are of no use any more.
+        while (ofName.at(-1)?.isOver === true) ofName.pop()
+        ofName.push(section)
+      }
       return Effect.as(Scope.addFinalizerExit(scope, closing(section, contextOf(fiber))), section)
     }))
 
