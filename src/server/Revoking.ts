@@ -97,6 +97,9 @@ const fencesOf = (entry: Entry | undefined, fence: bigint | undefined): Readonly
     ? [fence]
     : entry.holders.map((holder) => holder.fence)
 
+/** Of this many requests by somebody who may not, one is logged, the first included: a flood of them stays a trickle. */
+const logEvery = 100
+
 /** Answers a `Revoke`: `who` asks for it, and `mayRevoke`. */
 export const make = ({ changed, noted, notices, store }: Options) => {
   const revokeOne = (request: Request, who: string) =>
@@ -128,14 +131,25 @@ export const make = ({ changed, noted, notices, store }: Options) => {
     return { Status: "Revoked", Count: String(count) } satisfies Response
   })
 
+  let refused = 0
+  const refuse = ({ FileName }: Request, who: string): Effect.Effect<void> =>
+    Effect.andThen(
+      Metric.update(Metrics.revocations("refused"), 1),
+      Effect.suspend(() =>
+        refused++ % logEvery !== 0 ? Effect.void : Effect.logWarning(
+          `${who} asked to revoke ${JSON.stringify(FileName)}, and may not: refused. ${refused} so far, of which one ` +
+            `in ${logEvery} is logged`
+        )
+      )
+    )
+
   return (request: Request, who: string, mayRevoke: boolean): Effect.Effect<Response> => {
-    if (!mayRevoke) {
-      return Effect.logWarning(
-        `${who} asked to revoke ${JSON.stringify(request.FileName)}, and is no admin: refused`
-      ).pipe(Effect.andThen(Metric.update(Metrics.revocations("refused"), 1)), Effect.as({ Status: "BadPayload" }))
-    }
+    if (!mayRevoke) return Effect.as(refuse(request, who), { Status: "BadPayload" })
     return isReasoned(request)
-      ? Effect.match(revoke(request, who), { onFailure: because, onSuccess: (response): Response => response })
+      // Whoever asks may go meanwhile: what is done is told all the same.
+      ? Effect.uninterruptible(
+        Effect.match(revoke(request, who), { onFailure: because, onSuccess: (response): Response => response })
+      )
       : Effect.succeed({ Status: "BadPayload" })
   }
 }

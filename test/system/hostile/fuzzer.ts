@@ -138,5 +138,10 @@ export const fuzz = async ({ from = 0, inputs, seed }: Options, report: (report:
 if (import.meta.main) {
   // Where an error was made is not asked for here, and takes longer than all else together.
   Error.stackTraceLimit = 0
-  await fuzz(JSON.parse(process.argv[2] ?? "{}"), (report) => console.log(JSON.stringify(report)))
+  // Of what the server logs nothing is a report.
+  console.log = () => {}
+  await fuzz(
+    JSON.parse(process.argv[2] ?? "{}"),
+    (report) => void process.stdout.write(`${JSON.stringify(report)}\n`)
+  )
 }
