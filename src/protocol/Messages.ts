@@ -87,8 +87,8 @@ export type Feature =
   | "trace"
 
 /**
- * What our server can do beyond the reference, over any way that requests come. Over sockets it also knows `frames`, and one
- * that has only its share of the names `shards`.
+ * What our server can do beyond the reference, over any way that requests come: `list` where its store tells of names, and
+ * `log` where it keeps a history. Over sockets it also knows `frames`, and one that has only its share of the names `shards`.
  */
 export const features: ReadonlyArray<Feature> = [
   "seq",
@@ -103,7 +103,8 @@ export const features: ReadonlyArray<Feature> = [
   "describe",
   "alone",
   "list",
-  "revoke"
+  "revoke",
+  "log"
 ]
 
 /** The number of a request on its connection, echoed in the answer. Any text of up to 32 characters will do. */
@@ -278,6 +279,8 @@ export const LoggedEvent = Schema.Struct({
   FileName: Schema.String,
   Label: text,
   Fence: Schema.optionalKey(Fence),
+  /** Of a name with a limit that, and how much of it this tenure takes. */
+  Limit: Schema.optionalKey(Limit),
   Weight: Schema.optionalKey(Weight),
   /** How long it was waited for, or held, in milliseconds. */
   Millis: Schema.optionalKey(Count),

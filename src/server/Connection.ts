@@ -48,7 +48,7 @@ const destroy = (writer: Socket.Writer): Effect.Effect<void> => Effect.ignore(wr
 
 // An extension without a Seq: to a client of the reference it is an action that nobody knows.
 const asReference = (received: Protocol.Received): Protocol.Received => {
-  if (received.Action !== "Describe" || received.Seq !== undefined) return received
+  if ((received.Action !== "Describe" && received.Action !== "Log") || received.Seq !== undefined) return received
   const { Action: _, ...unknown } = received
   return unknown
 }

@@ -61,7 +61,7 @@ export class InFlight {
     const { budget, fork, lockServer } = this.shared
     if (!budget.hasRoomFor(bytes)) return this.origin.answer(request, { Status: "NO" })
     const waits = request.Action !== undefined && request.Wait !== undefined &&
-      this.mayWait(bytes, request.Action === "Describe")
+      this.mayWait(bytes, request.Action === "Describe" || request.Action === "Log")
     const answering = request.Action === undefined
       ? lockServer.refuse?.(request) ?? unknown
       : this.begin(request.Wait === undefined || waits ? request : { ...request, Wait: 0 })

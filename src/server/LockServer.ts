@@ -110,9 +110,10 @@ const isUnfit = (request: Request, shard: Shard | undefined): boolean =>
     shard.shards.of(request.FileName) !== shard.name)
 
 /** What a server over this store can. Where others share the store, it does not know all who wait. */
-const featuresOf = ({ isShared, list }: QueuedStore.QueuedStore): ReadonlyArray<Protocol.Feature> =>
+const featuresOf = ({ isShared, list, log }: QueuedStore.QueuedStore): ReadonlyArray<Protocol.Feature> =>
   Protocol.features.filter((feature) =>
-    (feature !== "alone" || !isShared) && (feature !== "list" || list !== undefined)
+    (feature !== "alone" || !isShared) && (feature !== "list" || list !== undefined) &&
+    (feature !== "log" || log !== undefined)
   )
 
 const isExtension = ({ Action }: Request): boolean =>
@@ -120,7 +121,7 @@ const isExtension = ({ Action }: Request): boolean =>
 
 /** Answers what the reference does not know. To a request that uses no extension it is unknown here too. */
 const extended = (
-  { describe, list, revoke }: QueuedStore.QueuedStore,
+  { describe, list, log, revoke }: QueuedStore.QueuedStore,
   request: Request,
   { passes, principal, sender }: {
     readonly principal: Principal | undefined
@@ -135,6 +136,8 @@ const extended = (
     case "List":
       passes()
       return list === undefined ? unknown : list(request)
+    case "Log":
+      return log === undefined ? unknown : log(request, passes)
     case "Revoke": {
       const isTrusted = principal === undefined && sender?.isTrusted === true
       const who = principal?.name ?? (isTrusted ? "this process" : "somebody without an identity")

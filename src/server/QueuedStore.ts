@@ -19,8 +19,10 @@ import { aside } from "./aside.ts"
 import { Behind } from "./Behind.ts"
 import { because, busy } from "./Busy.ts"
 import { Describing } from "./Describing.ts"
+import * as History from "./History.ts"
 import { Limits } from "./Limits.ts"
 import * as Listing from "./Listing.ts"
+import { Logging } from "./Logging.ts"
 import * as Mutex from "./Mutex.ts"
 import * as Permits from "./Permits.ts"
 import { Readiness } from "./Readiness.ts"
@@ -28,6 +30,7 @@ import * as Revoking from "./Revoking.ts"
 import type { Sender } from "./Sender.ts"
 import { StoreHealth } from "./StoreHealth.ts"
 import { tell } from "./Telling.ts"
+import { Decided, Tenures } from "./Tenures.ts"
 import * as Transition from "./Transition.ts"
 import { type Claim, WaitQueue } from "./WaitQueue.ts"
 
@@ -47,6 +50,8 @@ export interface QueuedStore {
   readonly describe: (request: Request, queued: () => void) => Effect.Effect<Response>
   /** Answers a `List`. Not there where the store tells of no names. */
   readonly list: ((request: Request) => Effect.Effect<Response>) | undefined
+  /** Answers a `Log`. `queued` is called once it waits for something new. Not there where no history is kept. */
+  readonly log: ((request: Request, queued: () => void) => Effect.Effect<Response>) | undefined
   /** Answers a `Revoke` that `who` asks for. */
   readonly revoke: (request: Request, who: string, mayRevoke: boolean) => Effect.Effect<Response>
   /** Those who are told what was revoked. */
@@ -118,32 +123,49 @@ const askerOf = (request: Request, identity: string | undefined, waits: boolean)
   shares: request.Limit !== undefined
 })
 
-/** What undoes what was done for a claim, and what the queue, and those who watch the name, hear of it. */
-const undoing = (store: Store["Service"], queue: () => WaitQueue, touch: (name: string) => void) => {
-  const freeing = <A>(name: string, decide: Decide<A>) =>
-    Effect.map(store.modify(name, decide), () => {
+/** What undoes what was done for a claim, and what the queue, those who watch the name, and the history hear of it. */
+const undoing = (
+  store: Store["Service"],
+  queue: () => WaitQueue,
+  touch: (name: string) => void,
+  tenures: Tenures | undefined
+) => {
+  const freeing = <A>(request: Request, decide: Decide<A>) => {
+    const { FileName: name } = request
+    const decided = tenures && new Decided()
+    const deciding: Decide<A> = (entry, revision, fence) => {
+      const decision = decide(entry, revision, fence)
+      return decided === undefined ? decision : decided.of(entry, fence, decision)
+    }
+    return Effect.map(store.modify(name, deciding), (outcome) => {
+      if (decided !== undefined && decided.change?._tag !== "Keep") tenures?.note(request, decided, outcome)
       queue().freed(name)
       touch(name)
     })
+  }
 
   // Only what was granted, and not what its owner was told to hold: since then, or before, so that this renewed it.
   const takeBack = (request: Request, { answer, fence: began, revision: granted }: Outcome<Response>) =>
     // mutant: take-back-own-grant
     answer.Status !== "Locked" || began !== granted ? Effect.void : freeing(
-      request.FileName,
+      request,
       (entry, revision) => Transition.takeBack(entry, revision, granted)
     )
 
   const giveUpTurn = ({ identity, request }: Claim) =>
-    freeing(request.FileName, (entry) => Permits.giveUpTurn(entry, request.ID, identity))
+    freeing(request, (entry) => Permits.giveUpTurn(entry, request.ID, identity))
 
   return { takeBack, giveUpTurn }
 }
 
-/** Lets the queue of a name, those who watch it, and the store's readiness hear of what was done to it. */
-const noting =
-  (readiness: Readiness, queue: () => WaitQueue, touch: (name: string) => void) =>
-  (request: Request, { answer, fence, waited }: Outcome<Response>): void => {
+/** Lets the queue of a name, those who watch it, the store's readiness and the history hear of what was done to it. */
+const noting = (
+  readiness: Readiness,
+  queue: () => WaitQueue,
+  touch: (name: string) => void,
+  tenures: Tenures | undefined
+) => {
+  const noteInQueue = (request: Request, { answer, fence, waited }: Outcome<Response>): void => {
     // A renewal may be for a shorter time than the queue, which waits for its end, knows of.
     const isRenewed = Mutex.mayRenew(request) && (answer.Status === "Locked" || answer.Status === "Done")
     const isEnded = request.Action === "Unlock" && answer.Status === "Unlocked"
@@ -153,49 +175,66 @@ const noting =
     if (answer.Status !== "NotOwner") touch(request.FileName)
   }
 
+  return {
+    /** What a decision is made with: where there is a history, it wants to know on what. */
+    decided: (): Decided | undefined => tenures && new Decided(),
+    /** `since` is when it began to wait. Before the queue hears of it, which may grant the name to the next at once. */
+    note: (request: Request, decided: Decided | undefined, outcome: Outcome<Response>, since?: number): void => {
+      if (decided !== undefined) tenures?.note(request, decided, outcome, since)
+      noteInQueue(request, outcome)
+    }
+  }
+}
+
 type Deciding = ReturnType<typeof deciding>
 
 /** What is done to names. What is done is noted. */
 const applying = (
   store: Store["Service"],
   decide: Deciding,
-  note: ReturnType<typeof noting>,
+  { decided, note }: ReturnType<typeof noting>,
   queue: () => WaitQueue
 ) => {
-  const apply = (request: Request, identity: string | undefined, arrival: Arrival | undefined) =>
-    Effect.map(
+  const apply = (request: Request, identity: string | undefined, arrival: Arrival | undefined) => {
+    const made = decided()
+    return Effect.map(
       store.modify(
         request.FileName,
-        (entry, _, fence) => decide.of(entry, request, identity, fence, arrival),
+        (entry, _, fence) => {
+          const decision = decide.of(entry, request, identity, fence, arrival)
+          return made === undefined ? decision : made.of(entry, fence, decision)
+        },
         askerOf(request, identity, false)
       ),
       (outcome) => {
-        note(request, outcome)
+        note(request, made, outcome)
         const answer = tell(request, outcome.answer, outcome, queue().waitingFor(request.FileName))
         return answer === outcome.answer ? outcome : { ...outcome, answer }
       }
     )
+  }
 
   // The queue tells each of its waiters.
   const applyFirst = (claim: Claim) => {
-    const { identity, request } = claim
+    const { identity, request, since } = claim
+    const made = decided()
     let keepsTurn = false
     return Effect.tap(
       store.modify(
         request.FileName,
         (entry, _, fence) => {
-          const decided = decide.ofFirst(claim, entry, fence)
-          keepsTurn = decided.keepsTurn
+          const now = decide.ofFirst(claim, entry, fence)
+          keepsTurn = now.keepsTurn
           // Until it is known what was carried out, it may be what was decided before.
           claim.keepsTurn ||= keepsTurn
-          return decided.decision
+          return made === undefined ? now.decision : made.of(entry, fence, now.decision)
         },
         askerOf(request, identity, true)
       ),
       (outcome) =>
         Effect.sync(() => {
           claim.keepsTurn = keepsTurn
-          note(request, outcome)
+          note(request, made, outcome, since)
         })
     )
   }
@@ -220,12 +259,19 @@ const outcomeNow = (
 const applyingNow = (
   now: NonNullable<Modify["now"]>,
   decide: Deciding,
-  note: ReturnType<typeof noting>,
+  { decided, note }: ReturnType<typeof noting>,
   queue: () => WaitQueue
 ) => {
-  const applied = (request: Request, decideOn: Decide<Response>): Outcome<Response> | StoreError => {
-    const outcome = outcomeNow(now, request.FileName, decideOn)
-    if (!(outcome instanceof StoreError)) note(request, outcome)
+  const applied = (request: Request, decideOn: Decide<Response>, since?: number): Outcome<Response> | StoreError => {
+    const made = decided()
+    const outcome = outcomeNow(
+      now,
+      request.FileName,
+      made === undefined
+        ? decideOn
+        : (entry, revision, fence) => made.of(entry, fence, decideOn(entry, revision, fence))
+    )
+    if (!(outcome instanceof StoreError)) note(request, made, outcome, since)
     return outcome
   }
 
@@ -237,7 +283,7 @@ const applyingNow = (
   }
 
   const applyFirst = (claim: Claim): Outcome<Response> | StoreError =>
-    applied(claim.request, (entry, _, fence) => decide.ofFirst(claim, entry, fence).decision)
+    applied(claim.request, (entry, _, fence) => decide.ofFirst(claim, entry, fence).decision, claim.since)
 
   return { apply, applyFirst }
 }
@@ -257,6 +303,12 @@ const hearing = (health: StoreHealth, context: Context.Context<never>) => {
   return { noted, notedNow }
 }
 
+/** Where it is noted what happens, and what knows of tenures where that is kept. */
+interface Recording {
+  readonly history: History.History
+  readonly tenures: Tenures | undefined
+}
+
 type Safely = <A>(self: Effect.Effect<A, StoreError>, name: string) => Effect.Effect<A, StoreError>
 
 /** What shows names and who holds them, and takes tenures away. */
@@ -265,13 +317,16 @@ const inspecting = (
   queue: WaitQueue,
   describing: Describing,
   noted: Safely,
-  changed: (name: string) => void
+  changed: (name: string) => void,
+  { history, tenures }: Recording
 ) => {
   const notices = new Notices()
+  const logging = history.isKept ? new Logging(history) : undefined
   return {
     describe: (request: Request, queued: () => void) => describing.answer(request, queued),
     list: Listing.make({ store, waitingFor: (name) => queue.waitingFor(name), noted }),
-    revoke: Revoking.make({ store, notices, noted, changed }),
+    log: logging && ((request: Request, queued: () => void) => logging.answer(request, queued)),
+    revoke: Revoking.make({ store, notices, noted, changed, history, tenures }),
     notices
   }
 }
@@ -285,6 +340,20 @@ const answering = (health: StoreHealth) => ({
   onFailure: (error: StoreError) => Effect.as(health.noteFailure(error), because(error)),
   onSuccess: ({ answer }: Outcome<Response>) =>
     health.isBack ? Effect.as(health.noteSuccess, answer) : Effect.succeed(answer)
+})
+
+/** What is noted, where a history is kept: it looks for tenures that end by themselves. */
+const recording = Effect.fnUntraced(function*(store: Store["Service"]) {
+  const history = yield* History.History
+  if (!history.isKept) return { history, tenures: undefined } satisfies Recording
+  const tenures = new Tenures(history, yield* Clock.Clock, store.sharing !== undefined)
+  const ask = (name: string) =>
+    Effect.catchDefect(
+      store.modify(name, (entry) => ({ answer: entry, change: { _tag: "Keep" } })),
+      defectAsError(name)
+    )
+  yield* Effect.forkScoped(tenures.looking(ask))
+  return { history, tenures } satisfies Recording
 })
 
 /** The queues of a store, what applies requests to it, and what tells of names. */
@@ -306,9 +375,11 @@ const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: S
   const queueOf = () => queue
   // Where nobody else lets in, the queue itself keeps the turn of its first.
   const decide = deciding(queueOf, sharing === undefined ? undefined : turnMillis)
-  const note = noting(health.readiness, queueOf, touch)
+  const recorded = yield* recording(store)
+  const { tenures } = recorded
+  const note = noting(health.readiness, queueOf, touch, tenures)
   const { apply, applyFirst } = applying(store, decide, note, queueOf)
-  const { giveUpTurn, takeBack } = undoing(store, queueOf, touch)
+  const { giveUpTurn, takeBack } = undoing(store, queueOf, touch, tenures)
   const { now } = store.modify
   const atOnce = now && applyingNow(now, decide, note, queueOf)
   const queue: WaitQueue = new WaitQueue({
@@ -327,7 +398,8 @@ const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: S
     touch(name)
   }
   if (sharing !== undefined) yield* hearFreed(sharing, scope, changed)
-  return { queue, ...inspecting(store, queue, describing, safely, changed), apply, applyNow: atOnce?.apply, takeBack }
+  const inspected = inspecting(store, queue, describing, safely, changed, recorded)
+  return { queue, ...inspected, apply, applyNow: atOnce?.apply, takeBack }
 })
 
 /** How long the store is waited for when the server closes: by then ours have answered, and a grant is taken back. */

@@ -13,11 +13,16 @@ import type { Change, Decide, Decision, Entry, Permits, Store } from "../store/S
 import type { StoreError } from "../StoreError.ts"
 import type { Notices } from "../transport/Notices.ts"
 import { because } from "./Busy.ts"
+import type { History } from "./History.ts"
 import * as Metrics from "./Metrics.ts"
 import { markOf, revocationOf } from "./Revocation.ts"
+import { Decided, type Tenures } from "./Tenures.ts"
 
 /** What revoking is done with. */
 export interface Options {
+  /** Keeps who has revoked what, and who was refused. */
+  readonly history: History
+  readonly tenures: Tenures | undefined
   readonly store: Store["Service"]
   /** Hears of each name of which a tenure was revoked. */
   readonly changed: (name: string) => void
@@ -97,19 +102,29 @@ const fencesOf = (entry: Entry | undefined, fence: bigint | undefined): Readonly
     ? [fence]
     : entry.holders.map((holder) => holder.fence)
 
-/** Of this many requests by somebody who may not, one is logged, the first included: a flood of them stays a trickle. */
+/**
+ * Of this many requests by somebody who may not, one is logged and kept, the first included: a flood of them stays a
+ * trickle, and drives out nothing else.
+ */
 const logEvery = 100
 
 /** Answers a `Revoke`: `who` asks for it, and `mayRevoke`. */
-export const make = ({ changed, noted, notices, store }: Options) => {
-  const revokeOne = (request: Request, who: string) =>
-    Effect.flatMap(store.modify<Revoked | undefined>(request.FileName, revoking(request)), ({ answer }) => {
+export const make = ({ changed, history, noted, notices, store, tenures }: Options) => {
+  const revokeOne = (request: Request, who: string) => {
+    const decide = revoking(request)
+    const decided = new Decided()
+    const deciding: Decide<Revoked | undefined> = (entry, revision, fence) =>
+      decided.of(entry, fence, decide(entry, revision, fence))
+    return Effect.flatMap(store.modify(request.FileName, deciding), (outcome) => {
+      const { answer } = outcome
       if (answer?.isNew !== true) return Effect.succeed(answer)
       const { FileName, Reason = "" } = request
+      tenures?.revoked(request, who, answer.fence, decided, outcome)
       changed(FileName)
       notices.tell({ Status: "Notice", FileName, Fence: String(answer.fence), Reason })
       return Effect.as(tell(request, who, answer.fence), answer)
     })
+  }
 
   // Those that are there now: what is freed by force is the next one's at once, and that is not meant.
   const revokeAll = Effect.fnUntraced(function*(request: Request, who: string) {
@@ -132,15 +147,17 @@ export const make = ({ changed, noted, notices, store }: Options) => {
   })
 
   let refused = 0
-  const refuse = ({ FileName }: Request, who: string): Effect.Effect<void> =>
+  const refuse = ({ FileName: name, Reason }: Request, who: string): Effect.Effect<void> =>
     Effect.andThen(
       Metric.update(Metrics.revocations("refused"), 1),
-      Effect.suspend(() =>
-        refused++ % logEvery !== 0 ? Effect.void : Effect.logWarning(
-          `${who} asked to revoke ${JSON.stringify(FileName)}, and may not: refused. ${refused} so far, of which one ` +
+      Effect.suspend(() => {
+        if (refused++ % logEvery !== 0) return Effect.void
+        history.note({ event: "Refused", name, who, reason: Reason?.slice(0, Protocol.maxReasonBytes) })
+        return Effect.logWarning(
+          `${who} asked to revoke ${JSON.stringify(name)}, and may not: refused. ${refused} so far, of which one ` +
             `in ${logEvery} is logged`
         )
-      )
+      })
     )
 
   return (request: Request, who: string, mayRevoke: boolean): Effect.Effect<Response> => {

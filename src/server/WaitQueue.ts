@@ -51,6 +51,8 @@ export interface Claim {
   /** Of several requests of the owner, the one that asks for the longest time. */
   request: Request
   readonly identity: string | undefined
+  /** Since when its owner waits, on the monotonic clock, in milliseconds. */
+  readonly since: number
   /** The requests that wait for its answer. */
   readonly waiters: Set<Waiter>
   /** Whether it keeps all others out, at any server, until it fits. */
@@ -214,7 +216,8 @@ export class WaitQueue {
       const { context } = this.options
       const known = this.queues.get(request.FileName)
       const queue = known ?? this.open(request.FileName)
-      const claim = claimIn(queue, request, identity)
+      const now = monotonicMillisUnsafe(this.clock)
+      const claim = claimIn(queue, request, identity, now)
       // All requests of a claim ask for the same.
       if (!Permits.isForTheSame(claim.request, request)) {
         const refusal = this.refusalOfNew(request, undefined)
@@ -240,7 +243,7 @@ export class WaitQueue {
       claim.waiters.add(waiter)
       this.count(queue, request.FileName, 1)
       // mutant: waits-all-its-time
-      this.alarms.set(waiter, monotonicMillisUnsafe(this.clock) + Duration.toMillis(duration), context)
+      this.alarms.set(waiter, now + Duration.toMillis(duration), context)
       if (known === undefined) this.start(queue)
       queued()
       return Effect.sync(() => this.leave(queue, claim, waiter))
@@ -530,13 +533,13 @@ const isFull = (cause: Cause.Cause<StoreError>): boolean => {
 }
 
 /** The claim of an owner: the one that it has, so that it keeps its place, or a new one at the end. */
-const claimIn = (queue: Queue, request: Request, identity: string | undefined): Claim => {
+const claimIn = (queue: Queue, request: Request, identity: string | undefined, now: number): Claim => {
   const known = queue.claims.get(ownerOf(request, identity))
   if (known !== undefined) {
     if (request.Expire > known.request.Expire && Permits.isForTheSame(known.request, request)) known.request = request
     return known
   }
-  const claim: Claim = { request, identity, waiters: new Set(), keepsTurn: false }
+  const claim: Claim = { request, identity, since: now, waiters: new Set(), keepsTurn: false }
   queue.claims.add(ownerOf(request, identity), claim)
   return claim
 }

@@ -7,6 +7,8 @@
 export * as CompareAndSet from "../store/CompareAndSet.ts"
 /** What a store guarantees, as types. */
 export * as Guarantees from "../store/Guarantees.ts"
+/** What has happened to names lately. */
+export * as History from "./History.ts"
 /** Who may hold longer or store more. */
 export * as Identities from "./Identities.ts"
 /** Every bound of the server. */

@@ -1,0 +1,217 @@
+/**
+ * The last events, in places that were made once and are written over.
+ *
+ * An object for each event would live for as long as thousands of others come, and so grow old: what is old V8 takes away only
+ * with the whole heap, and each event would cost many times what it costs to write it down. So numbers are kept in arrays of
+ * numbers, and the characters of its texts one behind the other in one more, all of them rings.
+ */
+import type { EventKind } from "../protocol/Protocol.ts"
+import type { Limit, Weight } from "../store/Store.ts"
+
+/** Something that has happened to a name. What is not known of it is not there. */
+export interface Event {
+  event: EventKind
+  name: string
+  /** What the holder says of itself. */
+  label?: string | undefined
+  /** The number of its tenure. */
+  fence?: bigint | undefined
+  /** What the weights of the holders of the name may be together; not there of a mutex. */
+  limit?: Limit | undefined
+  /** How much of the limit it takes; not there of a mutex. */
+  weight?: Weight | undefined
+  /** How long it was waited for, or held, in milliseconds. */
+  millis?: number | undefined
+  /** Who has revoked it, or was refused to: the name of an identity. */
+  who?: string | undefined
+  /** Why. */
+  reason?: string | undefined
+}
+
+/** An event that is kept. */
+export interface Kept extends Event {
+  /** Grows by one with each event. */
+  readonly number: number
+  /** Milliseconds since 1970. */
+  readonly at: number
+}
+
+const kinds: ReadonlyArray<EventKind> = ["Taken", "Released", "Expired", "Lost", "Revoked", "Refused", "Deadlock"]
+const kindOf = new Map(kinds.map((kind, i) => [kind, i]))
+
+/** Of each event the lengths of its name, label, who and reason; of the last three one more than that, and 0 for none. */
+const texts = 4
+
+// In arrays of numbers: what is not there, and what is no number.
+const none = -1
+const noNumber = -2
+
+const ofFence = 64n
+const beyond = 2n ** ofFence
+
+/** At a time no more characters are made a text than a call may have arguments. */
+const atATime = 4096
+
+/** The events that were noted last. */
+export class EventRing {
+  private readonly places: number
+  private readonly at: Float64Array
+  private readonly kind: Uint8Array
+  private readonly millis: Float64Array
+  private readonly limit: Float64Array
+  private readonly weight: Float64Array
+  private readonly fence: BigUint64Array
+  /** What of a fence is above 64 bits. */
+  private readonly fenceAbove: BigUint64Array
+  private readonly hasFence: Uint8Array
+  private readonly begins: Uint32Array
+  private readonly lengths: Uint32Array
+  private readonly characters: Uint16Array
+  /** Of a power of two: where the ring of characters goes round. */
+  private readonly mask: number
+  private used = 0
+  private end = 0
+  private place = 0
+  /** The number of the next event, and of the oldest that is there. */
+  next = 1
+  first = 1
+
+  /** Keeps at the most so many events, whose texts have at the most so many bytes, at two for each character. */
+  constructor(maxEvents: number, maxBytes: number) {
+    this.places = Math.max(1, Math.floor(maxEvents))
+    this.at = new Float64Array(this.places)
+    this.kind = new Uint8Array(this.places)
+    this.millis = new Float64Array(this.places)
+    this.limit = new Float64Array(this.places)
+    this.weight = new Float64Array(this.places)
+    this.fence = new BigUint64Array(this.places)
+    this.fenceAbove = new BigUint64Array(this.places)
+    this.hasFence = new Uint8Array(this.places)
+    this.begins = new Uint32Array(this.places)
+    this.lengths = new Uint32Array(this.places * texts)
+    const room = Math.min(Math.max(1, Math.floor(maxBytes / 2)), 2 ** 30)
+    this.characters = new Uint16Array(2 ** Math.floor(Math.log2(room)))
+    this.mask = this.characters.length - 1
+  }
+
+  /** Keeps an event, in the place of the oldest ones. One that has more characters than all together may is not kept. */
+  write(at: number, event: Event): void {
+    const { fence, label, limit, millis, name, reason, weight, who } = event
+    const length = name.length + lengthOf(label) + lengthOf(who) + lengthOf(reason)
+    while (this.first < this.next && (this.next - this.first >= this.places || this.used + length > this.mask + 1)) {
+      this.forget()
+    }
+    const { place } = this
+    this.place = place + 1 === this.places ? 0 : place + 1
+    this.next++
+    if (length > this.mask + 1) {
+      this.first = this.next
+      return
+    }
+    this.at[place] = at
+    this.kind[place] = kindOf.get(event.event)!
+    this.millis[place] = millis ?? none
+    this.limit[place] = limit === undefined ? none : limit === "shared" ? noNumber : limit
+    this.weight[place] = weight === undefined ? none : weight === "all" ? noNumber : weight
+    this.hasFence[place] = fence === undefined ? 0 : 1
+    if (fence !== undefined) {
+      this.fence[place] = fence
+      this.fenceAbove[place] = fence < beyond ? 0n : fence >> ofFence
+    }
+    this.begins[place] = this.end
+    this.used += length
+    const at0 = place * texts
+    this.lengths[at0] = name.length
+    this.copy(name)
+    this.lengths[at0 + 1] = this.copyIfThere(label)
+    this.lengths[at0 + 2] = this.copyIfThere(who)
+    this.lengths[at0 + 3] = this.copyIfThere(reason)
+  }
+
+  /** Whether the name of an event begins so. */
+  isUnder(number: number, prefix: string): boolean {
+    const place = this.placeOf(number)
+    if (this.lengths[place * texts]! < prefix.length) return false
+    const begin = this.begins[place]!
+    for (let i = 0; i < prefix.length; i++) {
+      if (this.characters[(begin + i) & this.mask] !== prefix.charCodeAt(i)) return false
+    }
+    return true
+  }
+
+  /** An event that is there: from `first` on, before `next`. */
+  read(number: number): Kept {
+    const place = this.placeOf(number)
+    const at0 = place * texts
+    let from = this.begins[place]!
+    const textOf = (i: number): string | undefined => {
+      const length = this.lengths[at0 + i]! - (i === 0 ? 0 : 1)
+      if (length < 0) return undefined
+      from += length
+      return this.textFrom(from - length, length)
+    }
+    const [name, label, who, reason] = [textOf(0)!, textOf(1), textOf(2), textOf(3)]
+    const limit = this.limit[place]!
+    const weight = this.weight[place]!
+    const millis = this.millis[place]!
+    return {
+      number,
+      at: this.at[place]!,
+      event: kinds[this.kind[place]!]!,
+      name,
+      label,
+      fence: this.hasFence[place] === 0 ? undefined : (this.fenceAbove[place]! << ofFence) + this.fence[place]!,
+      limit: limit === none ? undefined : limit === noNumber ? "shared" : limit,
+      weight: weight === none ? undefined : weight === noNumber ? "all" : weight,
+      millis: millis === none ? undefined : millis,
+      who,
+      reason
+    }
+  }
+
+  /** How many characters the texts of an event have. */
+  sizeOf(number: number): number {
+    return this.sizeAt(this.placeOf(number))
+  }
+
+  private forget(): void {
+    this.used -= this.sizeAt(this.placeOf(this.first++))
+  }
+
+  private sizeAt(place: number): number {
+    const at0 = place * texts
+    const { lengths } = this
+    return lengths[at0]! + Math.max(lengths[at0 + 1]!, 1) + Math.max(lengths[at0 + 2]!, 1) +
+      Math.max(lengths[at0 + 3]!, 1) - (texts - 1)
+  }
+
+  private placeOf(number: number): number {
+    const place = this.place - (this.next - number)
+    return place < 0 ? place + this.places : place
+  }
+
+  private copyIfThere(text: string | undefined): number {
+    if (text === undefined) return 0
+    this.copy(text)
+    return text.length + 1
+  }
+
+  private copy(text: string): void {
+    const { characters, end, mask } = this
+    for (let i = 0; i < text.length; i++) characters[(end + i) & mask] = text.charCodeAt(i)
+    this.end = (end + text.length) & mask
+  }
+
+  private textFrom(from: number, length: number): string {
+    let text = ""
+    for (let i = 0; i < length;) {
+      const begin = (from + i) & this.mask
+      const count = Math.min(length - i, this.characters.length - begin, atATime)
+      text += String.fromCharCode(...this.characters.subarray(begin, begin + count))
+      i += count
+    }
+    return text
+  }
+}
+
+const lengthOf = (text: string | undefined): number => text === undefined ? 0 : text.length
