@@ -37,10 +37,21 @@ export interface Kept extends Event {
 }
 
 const kinds: ReadonlyArray<EventKind> = ["Taken", "Released", "Expired", "Lost", "Revoked", "Refused", "Deadlock"]
-const kindOf = new Map(kinds.map((kind, i) => [kind, i]))
 
-/** Of each event the lengths of its name, label, who and reason; of the last three one more than that, and 0 for none. */
+// What is of one event stands together, so that it is at hand at once.
+
+/** When it was, how long it was waited for or held, the limit of the name and the weight. */
+const numbers = 4
+
+/**
+ * Where its characters begin; the lengths of its name, label, who and reason, of the last three one more than that, and 0 for
+ * none; and which event it is, and whether it has a fence.
+ */
+const counts = 6
 const texts = 4
+
+/** Of its fence 64 bits, and the rest. */
+const fences = 2
 
 // In arrays of numbers: what is not there, and what is no number.
 const none = -1
@@ -55,17 +66,9 @@ const atATime = 4096
 /** The events that were noted last. */
 export class EventRing {
   private readonly places: number
-  private readonly at: Float64Array
-  private readonly kind: Uint8Array
-  private readonly millis: Float64Array
-  private readonly limit: Float64Array
-  private readonly weight: Float64Array
-  private readonly fence: BigUint64Array
-  /** What of a fence is above 64 bits. */
-  private readonly fenceAbove: BigUint64Array
-  private readonly hasFence: Uint8Array
-  private readonly begins: Uint32Array
-  private readonly lengths: Uint32Array
+  private readonly numbers: Float64Array
+  private readonly counts: Uint32Array
+  private readonly fences: BigUint64Array
   private readonly characters: Uint16Array
   /** Of a power of two: where the ring of characters goes round. */
   private readonly mask: number
@@ -79,16 +82,9 @@ export class EventRing {
   /** Keeps at the most so many events, whose texts have at the most so many bytes, at two for each character. */
   constructor(maxEvents: number, maxBytes: number) {
     this.places = Math.max(1, Math.floor(maxEvents))
-    this.at = new Float64Array(this.places)
-    this.kind = new Uint8Array(this.places)
-    this.millis = new Float64Array(this.places)
-    this.limit = new Float64Array(this.places)
-    this.weight = new Float64Array(this.places)
-    this.fence = new BigUint64Array(this.places)
-    this.fenceAbove = new BigUint64Array(this.places)
-    this.hasFence = new Uint8Array(this.places)
-    this.begins = new Uint32Array(this.places)
-    this.lengths = new Uint32Array(this.places * texts)
+    this.numbers = new Float64Array(this.places * numbers)
+    this.counts = new Uint32Array(this.places * counts)
+    this.fences = new BigUint64Array(this.places * fences)
     const room = Math.min(Math.max(1, Math.floor(maxBytes / 2)), 2 ** 30)
     this.characters = new Uint16Array(2 ** Math.floor(Math.log2(room)))
     this.mask = this.characters.length - 1
@@ -108,31 +104,31 @@ export class EventRing {
       this.first = this.next
       return
     }
-    this.at[place] = at
-    this.kind[place] = kindOf.get(event.event)!
-    this.millis[place] = millis ?? none
-    this.limit[place] = limit === undefined ? none : limit === "shared" ? noNumber : limit
-    this.weight[place] = weight === undefined ? none : weight === "all" ? noNumber : weight
-    this.hasFence[place] = fence === undefined ? 0 : 1
+    const number = place * numbers
+    this.numbers[number] = at
+    this.numbers[number + 1] = millis ?? none
+    this.numbers[number + 2] = limit === undefined ? none : limit === "shared" ? noNumber : limit
+    this.numbers[number + 3] = weight === undefined ? none : weight === "all" ? noNumber : weight
     if (fence !== undefined) {
-      this.fence[place] = fence
-      this.fenceAbove[place] = fence < beyond ? 0n : fence >> ofFence
+      this.fences[place * fences] = fence
+      this.fences[place * fences + 1] = fence < beyond ? 0n : fence >> ofFence
     }
-    this.begins[place] = this.end
     this.used += length
-    const at0 = place * texts
-    this.lengths[at0] = name.length
+    const count = place * counts
+    this.counts[count] = this.end
+    this.counts[count + 1] = name.length
     this.copy(name)
-    this.lengths[at0 + 1] = this.copyIfThere(label)
-    this.lengths[at0 + 2] = this.copyIfThere(who)
-    this.lengths[at0 + 3] = this.copyIfThere(reason)
+    this.counts[count + 2] = this.copyIfThere(label)
+    this.counts[count + 3] = this.copyIfThere(who)
+    this.counts[count + 4] = this.copyIfThere(reason)
+    this.counts[count + 5] = kinds.indexOf(event.event) * 2 + (fence === undefined ? 0 : 1)
   }
 
   /** Whether the name of an event begins so. */
   isUnder(number: number, prefix: string): boolean {
     const place = this.placeOf(number)
-    if (this.lengths[place * texts]! < prefix.length) return false
-    const begin = this.begins[place]!
+    if (this.counts[place * counts + 1]! < prefix.length) return false
+    const begin = this.counts[place * counts]!
     for (let i = 0; i < prefix.length; i++) {
       if (this.characters[(begin + i) & this.mask] !== prefix.charCodeAt(i)) return false
     }
@@ -142,25 +138,25 @@ export class EventRing {
   /** An event that is there: from `first` on, before `next`. */
   read(number: number): Kept {
     const place = this.placeOf(number)
-    const at0 = place * texts
-    let from = this.begins[place]!
+    const count = place * counts
+    let from = this.counts[count]!
     const textOf = (i: number): string | undefined => {
-      const length = this.lengths[at0 + i]! - (i === 0 ? 0 : 1)
+      const length = this.counts[count + 1 + i]! - (i === 0 ? 0 : 1)
       if (length < 0) return undefined
       from += length
       return this.textFrom(from - length, length)
     }
     const [name, label, who, reason] = [textOf(0)!, textOf(1), textOf(2), textOf(3)]
-    const limit = this.limit[place]!
-    const weight = this.weight[place]!
-    const millis = this.millis[place]!
+    const [at, millis, limit, weight] = this.numbers.subarray(place * numbers, (place + 1) * numbers)
+    const [fence, above] = this.fences.subarray(place * fences, (place + 1) * fences)
+    const kind = this.counts[count + 5]!
     return {
       number,
-      at: this.at[place]!,
-      event: kinds[this.kind[place]!]!,
+      at: at!,
+      event: kinds[kind >> 1]!,
       name,
       label,
-      fence: this.hasFence[place] === 0 ? undefined : (this.fenceAbove[place]! << ofFence) + this.fence[place]!,
+      fence: kind % 2 === 0 ? undefined : (above! << ofFence) + fence!,
       limit: limit === none ? undefined : limit === noNumber ? "shared" : limit,
       weight: weight === none ? undefined : weight === noNumber ? "all" : weight,
       millis: millis === none ? undefined : millis,
@@ -179,10 +175,9 @@ export class EventRing {
   }
 
   private sizeAt(place: number): number {
-    const at0 = place * texts
-    const { lengths } = this
-    return lengths[at0]! + Math.max(lengths[at0 + 1]!, 1) + Math.max(lengths[at0 + 2]!, 1) +
-      Math.max(lengths[at0 + 3]!, 1) - (texts - 1)
+    const count = place * counts
+    const lengthOf = (i: number) => Math.max(this.counts[count + 1 + i]!, 1)
+    return this.counts[count + 1]! + lengthOf(1) + lengthOf(2) + lengthOf(3) - (texts - 1)
   }
 
   private placeOf(number: number): number {

@@ -10,7 +10,16 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { KeyedMutex } from "../lib/KeyedMutex.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
-import { type Asker, type Decide, type Entry, type Modify, type Outcome, type Sharing, Store } from "../store/Store.ts"
+import {
+  type Asker,
+  type Decide,
+  type Decision,
+  type Entry,
+  type Modify,
+  type Outcome,
+  type Sharing,
+  Store
+} from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
 import { Notices } from "../transport/Notices.ts"
 import type { Answering } from "./Answering.ts"
@@ -262,28 +271,33 @@ const applyingNow = (
   { decided, note }: ReturnType<typeof noting>,
   queue: () => WaitQueue
 ) => {
+  // One for all: it is noted before anything else is asked.
+  const made = decided()
+  const witnessed = (entry: Entry | undefined, fence: bigint | undefined, decision: Decision<Response>) =>
+    made === undefined ? decision : made.of(entry, fence, decision)
+
   const applied = (request: Request, decideOn: Decide<Response>, since?: number): Outcome<Response> | StoreError => {
-    const made = decided()
-    const outcome = outcomeNow(
-      now,
-      request.FileName,
-      made === undefined
-        ? decideOn
-        : (entry, revision, fence) => made.of(entry, fence, decideOn(entry, revision, fence))
-    )
+    const outcome = outcomeNow(now, request.FileName, decideOn)
     if (!(outcome instanceof StoreError)) note(request, made, outcome, since)
     return outcome
   }
 
   const apply = (request: Request, identity: string | undefined): Response | StoreError => {
-    const outcome = applied(request, (entry, _, fence) => decide.of(entry, request, identity, fence, undefined))
+    const outcome = applied(
+      request,
+      (entry, _, fence) => witnessed(entry, fence, decide.of(entry, request, identity, fence, undefined))
+    )
     return outcome instanceof StoreError
       ? outcome
       : tell(request, outcome.answer, outcome, queue().waitingFor(request.FileName))
   }
 
   const applyFirst = (claim: Claim): Outcome<Response> | StoreError =>
-    applied(claim.request, (entry, _, fence) => decide.ofFirst(claim, entry, fence).decision, claim.since)
+    applied(
+      claim.request,
+      (entry, _, fence) => witnessed(entry, fence, decide.ofFirst(claim, entry, fence).decision),
+      claim.since
+    )
 
   return { apply, applyFirst }
 }

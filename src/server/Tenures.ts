@@ -144,8 +144,9 @@ export class Tenures {
     const now = this.now()
     if (fence !== revision) return this.renewed(name, fence, now + ttlMillis, label)
     if (begins === true && entry?.limit === undefined) this.ended(name, before ?? this.onlyOf(name), entry)
-    this.stale(name, undefined, now)
-    this.began(name, fence, label, undefined, undefined, now, ttlMillis, since)
+    const first = this.names.get(name)
+    this.stale(first, undefined, now)
+    this.began(first, name, fence, label, undefined, undefined, now, ttlMillis, since)
   }
 
   private shared(
@@ -165,11 +166,13 @@ export class Tenures {
     if (fence === undefined) return
     const now = this.now()
     if (!hasBegun) return gone === undefined ? this.renewed(name, fence, now + expiresIn, undefined) : undefined
-    this.stale(name, before, now)
-    this.began(name, fence, last.label, limit, last.weight, now, last.endsIn, since)
+    const first = this.names.get(name)
+    this.stale(first, before, now)
+    this.began(first, name, fence, last.label, limit, last.weight, now, last.endsIn, since)
   }
 
   private began(
+    first: Known | undefined,
     name: string,
     fence: bigint,
     label: string | undefined,
@@ -179,7 +182,7 @@ export class Tenures {
     ttlMillis: number,
     since: number | undefined
   ): void {
-    const known = this.placeFor(name)
+    const known = this.placeFor(name, first)
     if (known !== undefined) {
       known.fence = fence
       known.label = label
@@ -221,9 +224,9 @@ export class Tenures {
    * A tenure begins: those of the name that are open here, and are not among those that the store has, are over. One whose time
    * was not over was given back at another server, which may be; where there is none, nothing is told of how it has ended.
    */
-  private stale(name: string, living: ReadonlyArray<Permit> | undefined, now: number): void {
+  private stale(first: Known | undefined, living: ReadonlyArray<Permit> | undefined, now: number): void {
     let fences: Set<bigint> | undefined
-    for (let known = this.names.get(name); known !== undefined; known = known.sibling) {
+    for (let known = first; known !== undefined; known = known.sibling) {
       if (!known.isOpen) continue
       if (living !== undefined) {
         fences ??= new Set(living.map(({ fence }) => fence))
@@ -280,8 +283,7 @@ export class Tenures {
     return known?.isOpen === true && known.sibling === undefined ? known.fence : undefined
   }
 
-  private placeFor(name: string): Known | undefined {
-    const first = this.names.get(name)
+  private placeFor(name: string, first: Known | undefined): Known | undefined {
     for (let known = first; known !== undefined; known = known.sibling) if (!known.isOpen) return known
     if (this.count >= most) return undefined
     this.count++
