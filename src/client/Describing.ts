@@ -14,10 +14,13 @@ import * as Requests from "./Requests.ts"
 import * as Within from "./Within.ts"
 
 // On the wire all numbers are decimal strings.
-const Since = Schema.FiniteFromString.pipe(Schema.decodeTo(Schema.DateTimeUtcFromMillis))
+
+/** A time, in milliseconds since 1970. */
+export const Since = Schema.FiniteFromString.pipe(Schema.decodeTo(Schema.DateTimeUtcFromMillis))
 /** What the weights of the holders of a name may be together. */
 export const Limit = Schema.Union([Schema.Literal("shared"), Schema.FiniteFromString])
-const Weight = Schema.Union([Schema.Literal("all"), Schema.FiniteFromString])
+/** How much of a limit one takes. */
+export const Weight = Schema.Union([Schema.Literal("all"), Schema.FiniteFromString])
 
 /** What is told of a holder. */
 export const holderFields = {

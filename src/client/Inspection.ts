@@ -27,6 +27,16 @@ import { defaultRetry } from "./Terms.ts"
 
 /** What is public of a name: who holds it, and who waits. */
 export type { DescribedHolder, DescribedWaiter, Description } from "./Describing.ts"
+/** What has happened to names lately. */
+export {
+  type FollowOptions,
+  log,
+  type LogError,
+  LoggedEvent,
+  type LogOptions,
+  type LogPage,
+  logPage
+} from "./Logging.ts"
 
 /** What whatever is asked here can fail with. */
 export type InspectionError = Requests.LockerError | FeatureMissing | InvalidOption
