@@ -17,12 +17,14 @@ import * as Stream from "effect/Stream"
 import * as Net from "node:net"
 import type * as Tls from "node:tls"
 import { portText } from "../lib/PortText.ts"
+import type { AuditFile } from "../node/AuditFile.ts"
 import * as NodeLockServer from "../node/NodeLockServer.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
 import * as NodeTls from "../node/NodeTls.ts"
 import * as OperationsHttp from "../node/OperationsHttp.ts"
 import * as Worker from "../node/Worker.ts"
 import { defaultPort } from "../protocol/Protocol.ts"
+import * as History from "../server/History.ts"
 import * as Identities from "../server/Identities.ts"
 import * as Limits from "../server/Limits.ts"
 import * as LockServer from "../server/LockServer.ts"
@@ -31,6 +33,7 @@ import * as SocketLockServer from "../server/SocketLockServer.ts"
 import { announce, cannotListen, listenHttp } from "./announcing.ts"
 import * as Flags from "./Flags.ts"
 import * as garbage from "./garbage.ts"
+import * as HistoryFlags from "./history.ts"
 import * as LimitFlags from "./limits.ts"
 import { Failed, reporting, status } from "./Status.ts"
 import * as StoreFlag from "./store.ts"
@@ -106,6 +109,7 @@ const flags = {
     Flag.withFallbackConfig(Config.schema(portText(0), "DLM_HTTP")),
     Flag.optional
   ),
+  ...HistoryFlags.flags,
   json: Flags.json,
   limits: LimitFlags.flags
 }
@@ -157,12 +161,17 @@ const reasonOf = (error: { readonly message: string }): string => error.message.
 const renewing = Effect.fnUntraced(function*<E extends { readonly message: string }, R>(
   flags: ServeFlags,
   renewals: Queue.Queue<Tls.SecureContextOptions>,
-  renewIdentities: Effect.Effect<void, E, R> | undefined
+  renewIdentities: Effect.Effect<void, E, R> | undefined,
+  audit: () => AuditFile | undefined
 ) {
   const files = filesOf(flags)
-  const report = <E extends { readonly message: string }, R>(what: string, self: Effect.Effect<unknown, E, R>) =>
+  const report = <E extends { readonly message: string }, R>(
+    what: string,
+    self: Effect.Effect<unknown, E, R>,
+    done = "read"
+  ) =>
     Effect.matchEffect(self, {
-      onSuccess: () => Effect.logInfo(`SIGHUP: read ${what} anew`),
+      onSuccess: () => Effect.logInfo(`SIGHUP: ${done} ${what} anew`),
       onFailure: (error) => Effect.logWarning(`SIGHUP: ${what} stay as they were: ${reasonOf(error)}`)
     })
   const hangups = yield* NodeProcess.hear("SIGHUP")
@@ -174,7 +183,9 @@ const renewing = Effect.fnUntraced(function*<E extends { readonly message: strin
       )
     }
     if (renewIdentities !== undefined) yield* report("the identities", renewIdentities)
-    if (files.cert === undefined && renewIdentities === undefined) {
+    const written = audit()
+    if (written !== undefined) yield* report("the audit file", written.reopen, "opened")
+    if (files.cert === undefined && renewIdentities === undefined && written === undefined) {
       yield* Effect.logInfo("SIGHUP: there is nothing to read anew, since --tls-cert and --identities are not given")
     }
   })
@@ -210,7 +221,8 @@ const start = Effect.fnUntraced(function*(flags: ServeFlags) {
   const tls = yield* tlsOf(flags)
   const { identities, renew } = yield* knownIdentities(flags.identities)
   // From now on it does not end the process.
-  const renewed = yield* renewing(flags, renewals, renew)
+  let audit: AuditFile | undefined
+  const renewed = yield* renewing(flags, renewals, renew, () => audit)
   if (!isLoopback(host) && !flags.insecure && (tls === undefined || identities.maxDataCharacters === 0)) {
     return yield* wrongUse(
       `--host ${host} lets other machines in: add --tls-cert, --tls-key and --identities, ` +
@@ -218,11 +230,14 @@ const start = Effect.fnUntraced(function*(flags: ServeFlags) {
     )
   }
   const store = yield* StoreFlag.fromFlag(flags.store, flags)
+  const history = yield* HistoryFlags.make(flags)
   const known = Context.make(Identities.Identities, identities)
   const lockServer = yield* Layer.build(LockServer.layer.pipe(Layer.provide(store.layer))).pipe(
     Effect.provideContext(known),
-    Effect.provideService(Shard.Shard, shard)
+    Effect.provideService(Shard.Shard, shard),
+    Effect.provideService(History.History, history)
   )
+  audit = yield* HistoryFlags.auditing(flags, history, Context.get(lockServer, LockServer.LockServer))
   const listening = yield* listen(flags, tls, Stream.fromQueue(renewals)).pipe(
     store.isElsewhere ? Effect.provideService(SocketLockServer.Crowding, garbage.ofGateway()) : identity,
     Effect.provideContext(Context.merge(known, lockServer))

@@ -39,6 +39,8 @@ export interface Page {
 export interface History {
   /** Whether anything is kept. */
   readonly isKept: boolean
+  /** Whether clients are told of it. */
+  readonly isTold: boolean
   /** Names this process: the numbers of events begin anew with each. */
   readonly process: string
   /**
@@ -57,6 +59,7 @@ const noPage: Page = { events: [], after: 0, missed: 0 }
 /** Keeps nothing. */
 export const none: History = {
   isKept: false,
+  isTold: false,
   process: "",
   note: () => {},
   read: () => noPage,
@@ -77,6 +80,8 @@ export interface Options {
    * power of two. Each event takes some 70 bytes besides. By default 8 MiB.
    */
   readonly maxBytes?: number | undefined
+  /** Whether clients are told of it (`Log`), and not only what reads it here. By default they are. */
+  readonly isTold?: boolean | undefined
 }
 
 /** How many events are kept where nothing else is said. */
@@ -85,7 +90,7 @@ const defaultMaxBytes = 8 * 1024 * 1024
 
 /** A history of its own. All its memory is taken at once. */
 export const make = Effect.fnUntraced(
-  function*({ maxBytes = defaultMaxBytes, maxEvents = defaultMaxEvents }: Options = {}) {
+  function*({ isTold = true, maxBytes = defaultMaxBytes, maxEvents = defaultMaxEvents }: Options = {}) {
     const context = yield* Effect.context<never>()
     const clock = yield* Clock.Clock
     const ring = new EventRing(maxEvents, maxBytes)
@@ -123,7 +128,7 @@ export const make = Effect.fnUntraced(
         return noted.await
       })
 
-    return { isKept: true, process, note, read: (query) => read(ring, query), newer } satisfies History
+    return { isKept: true, isTold, process, note, read: (query) => read(ring, query), newer } satisfies History
   }
 )
 

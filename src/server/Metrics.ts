@@ -61,3 +61,9 @@ export const revocations = (outcome: "revoked" | "refused"): Metric.Counter<numb
     incremental: true,
     attributes: { outcome }
   })
+
+/** Events that were dropped before they were written to the audit file, since it could not be written, or not fast enough. */
+export const auditDropped: Metric.Counter<number> = Metric.counter("dlm_server_audit_dropped_total", {
+  description: "Events that were dropped before they were written to the audit file",
+  incremental: true
+})

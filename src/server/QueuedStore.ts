@@ -335,7 +335,7 @@ const inspecting = (
   { history, tenures }: Recording
 ) => {
   const notices = new Notices()
-  const logging = history.isKept ? new Logging(history) : undefined
+  const logging = history.isTold ? new Logging(history) : undefined
   return {
     describe: (request: Request, queued: () => void) => describing.answer(request, queued),
     list: Listing.make({ store, waitingFor: (name) => queue.waitingFor(name), noted }),
