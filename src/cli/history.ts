@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as AuditFile from "../node/AuditFile.ts"
+import * as Worker from "../node/Worker.ts"
 import * as History from "../server/History.ts"
 import * as LockServer from "../server/LockServer.ts"
 import * as Features from "../transport/features.ts"
@@ -52,13 +53,13 @@ interface HistoryFlags {
 /** What is not written to the file yet is kept as well: enough for what a busy server does in a tenth of a second. */
 const leastForAudit = 50_000
 
-/** A history as the flags say. */
+/** A history as the flags say. Of several workers each has one of its own: clients are not told of a part. */
 export const make = ({ audit, history }: HistoryFlags): Effect.Effect<History.History> =>
-  history === 0 && Option.isNone(audit)
+  Option.isNone(audit) && (history === 0 || Worker.here !== undefined)
     ? Effect.succeed(History.none)
     : History.make({
       maxEvents: Option.isNone(audit) ? history : Math.max(history, leastForAudit),
-      isTold: history > 0
+      isTold: history > 0 && Worker.here === undefined
     })
 
 const isAlone = (lockServer: LockServer.LockServer["Service"]) =>
@@ -79,8 +80,10 @@ export const auditing = Effect.fnUntraced(
     lockServer: LockServer.LockServer["Service"]
   ) {
     if (Option.isNone(audit)) return undefined
+    // Two processes would rename it under one another.
+    const file = Worker.here === undefined ? audit.value : `${audit.value}.worker-${Worker.here.number}`
     return yield* AuditFile.make(
-      { file: audit.value, maxBytes: auditSize },
+      { file, maxBytes: auditSize },
       history,
       yield* isAlone(lockServer)
     ).pipe(Effect.mapError(cannotAudit))

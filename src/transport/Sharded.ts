@@ -37,6 +37,26 @@ const longestWait = 1000
 
 const none: Telling = Effect.succeed(Features.none)
 
+/** What has happened at all servers, each from where it ended: there is one such place for each. */
+const logged = (all: ReadonlyArray<One>, request: Request): Effect.Effect<Response, TalkError> => {
+  const known = request.After?.split(" ") ?? []
+  const { After: _, Wait, ...first } = request
+  const wait = Wait === undefined ? {} : { Wait: Math.min(Wait, longestWait) }
+  const asked = all.map((talker, i) =>
+    talker.talk({ ...first, ...wait, ...(known.length === all.length ? { After: known[i]! } : {}) })
+  )
+  return Effect.map(Effect.all(asked, { concurrency: "unbounded" }), (responses) => {
+    const other = responses.find(({ Status }) => Status !== "Logged")
+    if (other !== undefined) return other
+    const pages = responses.filter((response) => response.Status === "Logged")
+    return {
+      Status: "Logged",
+      Events: pages.flatMap(({ Events }) => Events).toSorted((a, b) => Number(a.At) - Number(b.At)),
+      After: pages.map(({ After }) => After).join(" ")
+    }
+  })
+}
+
 /** Talks to the server of a name by the Talker of that server. Each server of the list has to have one. */
 export const make = (shards: Shards, talkers: ReadonlyMap<string, One>) => {
   const of = (name: string): One => talkers.get(shards.of(name))!
@@ -75,33 +95,13 @@ export const make = (shards: Shards, talkers: ReadonlyMap<string, One>) => {
     })
   }
 
-  // What has happened at all servers, each from where it ended: there is one such place for each.
-  const logged = (request: Request): Effect.Effect<Response, TalkError> => {
-    const known = request.After?.split(" ") ?? []
-    const { After: _, Wait, ...first } = request
-    const wait = Wait === undefined ? {} : { Wait: Math.min(Wait, longestWait) }
-    const asked = all.map((talker, i) =>
-      talker.talk({ ...first, ...wait, ...(known.length === all.length ? { After: known[i]! } : {}) })
-    )
-    return Effect.map(Effect.all(asked, { concurrency: "unbounded" }), (responses) => {
-      const other = responses.find(({ Status }) => Status !== "Logged")
-      if (other !== undefined) return other
-      const pages = responses.filter((response) => response.Status === "Logged")
-      return {
-        Status: "Logged",
-        Events: pages.flatMap(({ Events }) => Events).toSorted((a, b) => Number(a.At) - Number(b.At)),
-        After: pages.map(({ After }) => After).join(" ")
-      }
-    })
-  }
-
   const talk = (request: Request): Effect.Effect<Response, TalkError> =>
     request.Action === "Version" && request.FileName === ""
       ? ofAny(request)
       : request.Action === "List"
       ? listed(request)
       : request.Action === "Log"
-      ? logged(request)
+      ? logged(all, request)
       : of(request.FileName).talk(request)
 
   return {
