@@ -57,14 +57,14 @@ export const questionOf = (
 
 /** What the function does to an entry that is there. */
 const wayOf = (change: CompareAndSet.Case["change"]): string =>
-  change._tag === "Write" && change.frees === true ? "Frees" : change._tag
+  change._tag !== "Write" ? change._tag : change.frees === true ? "Frees" : change.keepsEnd === true ? "Keeps" : "Write"
 
 const escaped = (text: string | undefined): string | null => text === undefined ? null : escape(text)
 const unescaped = (text: string | null): string | undefined => text === null ? undefined : unescape(text)
 
 /** What the function answers. Whole numbers of 64 bits may come as something else where the client has types of its own. */
 export type Row = readonly [
-  made: CompareAndSet.Case["change"]["_tag"] | "Frees" | "Late" | null,
+  made: CompareAndSet.Case["change"]["_tag"] | "Frees" | "Keeps" | "Late" | null,
   fence: bigint | number | string | null,
   revision: bigint | number | string | null,
   expiresIn: number | null,
@@ -110,7 +110,7 @@ export const replyOf = (
     _tag: "Made",
     index: cases.indexOf(fence === null ? absent! : present!),
     tenure: change._tag === "Write"
-      ? { ...tenure(change.ttlMillis), ...(begins ? { fence: BigInt(revision!) } : {}) }
+      ? { ...tenure(made === "Keeps" ? expiresIn! : change.ttlMillis), ...(begins ? { fence: BigInt(revision!) } : {}) }
       : change._tag === "Keep" && fence !== null
       ? tenure(expiresIn!)
       : undefined,

@@ -87,15 +87,14 @@ const clock = "date_part('epoch', clock_timestamp()) * 1000"
 // its mark anew, and finds what was freed between the two. Where it tells what is there, it reads the clock last: with what
 // that still had to live it makes no earlier end.
 // Each statement of its own costs a microsecond or two in each transaction, so there is none more for a mutex.
-const deadlines = (name: string, schema: string): ReadonlyArray<string> => [
-  attempt(name, schema, "attempt_v4", {
-    ...third,
-    parameters: `${third.parameters} valid_until float8,`,
-    results: `${third.results}, OUT clock float8`,
-    locked: (lock) => `clock := CASE WHEN ${lock} IS NULL THEN NULL ELSE ${clock} END;`,
-    late: `
+const fourth = (name: string): Version & { readonly frees: NonNullable<Version["frees"]> } => ({
+  ...third,
+  parameters: `${third.parameters} valid_until float8,`,
+  results: `${third.results}, OUT clock float8`,
+  locked: (lock) => `clock := CASE WHEN ${lock} IS NULL THEN NULL ELSE ${clock} END;`,
+  late: `
     WHEN clock > valid_until THEN 'Late'`,
-    frees: (write) => `
+  frees: (write) => `
   ELSIF made = 'Frees' THEN
     told := e_waited;
     e_waited := NULL;
@@ -103,8 +102,23 @@ ${write}
     IF told IS NOT NULL THEN
       PERFORM pg_notify('${literal(name)}', wanted);
     END IF;`,
-    told: `${third.told}
+  told: `${third.told}
       clock := ${clock};`
+})
+
+const deadlines = (name: string, schema: string): ReadonlyArray<string> => [
+  attempt(name, schema, "attempt_v4", fourth(name))
+]
+
+// The fifth version also writes over an entry that is to keep its end, which it is given as 'Keeps'.
+const ends = (name: string, schema: string): ReadonlyArray<string> => [
+  attempt(name, schema, "attempt_v5", {
+    ...fourth(name),
+    frees: (write, keeping) =>
+      `${fourth(name).frees(write, keeping)}
+  ELSIF made = 'Keeps' THEN
+${keeping}
+    expires_in := extract(epoch FROM e_expires_at - clock_timestamp()) * 1000;`
   })
 ]
 
@@ -131,8 +145,8 @@ interface Version {
   readonly locked?: (lock: string) => string
   /** When it does nothing. */
   readonly late?: string
-  /** What else it does that writes. */
-  readonly frees?: (write: string) => string
+  /** What else it does that writes: until its time to live has passed, or until the end of what was there. */
+  readonly frees?: (write: string, keeping: string) => string
 }
 
 /** What a version is given, what it answers, and its variables. */
@@ -157,12 +171,14 @@ DECLARE
   e_waited text;${variables}
 `
 
-/** How a version writes an entry. */
-const writing = (schema: string, { fence, overwritten = "", written = "" }: Version): string =>
+const lasting = "clock_timestamp() + ttl * interval '1 millisecond'"
+
+/** How a version writes an entry, until then. */
+const writing = (schema: string, { fence, overwritten = "", written = "" }: Version, until = lasting): string =>
   `    revision := nextval('${literal(schema)}.revisions');
     INSERT INTO ${schema}.entries AS t VALUES (
       wanted, new_owner, new_identity, new_data, ${fence}, revision,
-      clock_timestamp() + ttl * interval '1 millisecond', e_waited${written}
+      ${until}, e_waited${written}
     ) ON CONFLICT ON CONSTRAINT entries_pkey DO UPDATE SET
       owner = excluded.owner, identity = excluded.identity, data = excluded.data, fence = excluded.fence,
       revision = excluded.revision, expires_at = excluded.expires_at, waited = excluded.waited${overwritten};`
@@ -198,7 +214,7 @@ ${write}
     told := e_waited;
     IF told IS NOT NULL THEN
       PERFORM pg_notify('${literal(name)}', wanted);
-    END IF;${frees(write)}
+    END IF;${frees(write, writing(schema, its, "e_expires_at"))}
   ELSIF fence IS NOT NULL THEN
     expires_in := extract(epoch FROM e_expires_at - clock_timestamp()) * 1000;
     IF made IS NULL THEN
@@ -244,9 +260,9 @@ export interface Schema {
 export const make = (name: string): Schema => {
   const schema = quoted(name)
   return {
-    attempt: `SELECT * FROM ${schema}.attempt_v4($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+    attempt: `SELECT * FROM ${schema}.attempt_v5($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
     attempts: `SELECT q.at, a.* FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS q(v, at),
-  LATERAL ${schema}.attempt_v4(v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, (v->>6)::bigint, v->>7, v->>8, v->>9,
+  LATERAL ${schema}.attempt_v5(v->>0, v->>1, v->>2, v->>3, v->>4, v->>5, (v->>6)::bigint, v->>7, v->>8, v->>9,
     (v->>10)::float8, (v->>11)::bigint, (v->>12)::boolean, v->>13, (v->>14)::float8) AS a`,
     // One that was renewed meanwhile is looked at again before it is deleted, and one that is being changed is left.
     sweep: `WITH slice AS MATERIALIZED (
@@ -272,7 +288,8 @@ export const make = (name: string): Schema => {
             "3_holders": Effect.forEach(holders(name, schema), (statement) => sql.unsafe(statement), { discard: true }),
             "4_deadlines": Effect.forEach(deadlines(name, schema), (statement) => sql.unsafe(statement), {
               discard: true
-            })
+            }),
+            "5_ends": Effect.forEach(ends(name, schema), (statement) => sql.unsafe(statement), { discard: true })
           }),
           table: `${name}.migrations`
         })

@@ -48,7 +48,7 @@ const addChange = (args: Array<string>, change: RowChange): void => {
   if (change._tag !== "Write") return
   args.push(
     String(Math.min(Math.ceil(change.ttlMillis), CompareAndSet.maxTtlMillis)),
-    change.begins === true ? "Begins" : change.frees === true ? "Frees" : "",
+    change.begins === true ? "Begins" : change.frees === true ? "Frees" : change.keepsEnd === true ? "Keeps" : "",
     encode(change.label),
     encode(change.entry.owner),
     encode(change.entry.identity),

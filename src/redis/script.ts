@@ -57,7 +57,8 @@ local function attempt(key, from, to)
   local function write(ttl, kind, newLabel, newOwner, newIdentity, data)
     local told
     revision = nextRevision()
-    if owner then call("DEL", key) else waited = "" end
+    local keeps = owner and kind == "Keeps"
+    if not owner then waited = "" elseif not keeps then call("DEL", key) end
     if kind == "Frees" then
       told = tell(name, waited)
       waited = ""
@@ -66,6 +67,7 @@ local function attempt(key, from, to)
     if newLabel ~= "" then label = newLabel end
     call("HSET", key, "owner", newOwner, "identity", newIdentity, "data", data,
       "fence", fence, "revision", revision, "waited", waited, "label", label or "")
+    if keeps then return call("PTTL", key) end
     call("PEXPIRE", key, ttl)
     return tonumber(ttl), told
   end

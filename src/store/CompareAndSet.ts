@@ -256,7 +256,7 @@ const maxFence = 2n ** 63n - 1n
 /** Whether both write the same, so that it need be sent only once. */
 export const isSameWrite = (a: Row.RowChange | undefined, b: Row.RowChange | undefined): boolean =>
   a?._tag === "Write" && b?._tag === "Write" && a.ttlMillis === b.ttlMillis && a.begins === b.begins &&
-  a.label === b.label && a.entry.owner === b.entry.owner &&
+  a.keepsEnd === b.keepsEnd && a.label === b.label && a.entry.owner === b.entry.owner &&
   a.entry.identity === b.entry.identity && a.entry.data === b.entry.data
 
 /** Some 3000 years: the longest time to live that every store can count. */

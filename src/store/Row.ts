@@ -6,7 +6,7 @@
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { Change, Entry, Mutex, Permits, Write } from "./Entry.ts"
+import { type Change, type Entry, leavesEnd, type Mutex, type Permits, type Write } from "./Entry.ts"
 import * as Holders from "./Holders.ts"
 
 const KeptText = Schema.fromJsonString(Holders.Kept)
@@ -35,7 +35,7 @@ export type RowChange =
   | { readonly _tag: "Remove"; readonly gone?: ReadonlyArray<number> }
   | RowWrite
 
-/** As `Write`, of a row that may have holders. */
+/** As `Write`, of a row that may have holders. It `keepsEnd` only where there is one to be kept. */
 export interface RowWrite extends Write {
   /** Whether it makes room for those who wait. */
   readonly frees?: boolean
@@ -63,7 +63,9 @@ export const changeOf = (
     case "Write":
       // What was there of holders is no tenure that goes on.
       return row && before?.owner === undefined
-        ? { ...change, begins: true, ...(permits === undefined ? {} : { gone: everything(permits) }) }
+        ? { ...change, begins: true, keepsEnd: false, ...(permits === undefined ? {} : { gone: everything(permits) }) }
+        : change.keepsEnd === true && !leavesEnd(change, before)
+        ? { ...change, keepsEnd: false }
         : change
     case "Share": {
       const { gone, kept, ttlMillis, within, written } = Holders.keeping(change, permits, now, wall)

@@ -11,6 +11,7 @@ import { endLaws } from "./contract/ends.ts"
 import { sharingLaws } from "./contract/instances.ts"
 import { mutexLaws } from "./contract/mutexes.ts"
 import { permitLaws } from "./contract/permits.ts"
+import { revocationLaws } from "./contract/revoked.ts"
 import type { Given } from "./contract/Rule.ts"
 
 /** A store broke a law. */
@@ -61,7 +62,7 @@ export const laws = <E>(layer: Layer.Layer<Store, E>, options: Options = {}): Re
   const freshName = Clock.clockWith((clock) =>
     Effect.sync(() => `contract ${clock.currentTimeNanosUnsafe()}.${names++}`)
   )
-  return [...mutexLaws, ...permitLaws, ...endLaws, ...sharingLaws]
+  return [...mutexLaws, ...permitLaws, ...endLaws, ...revocationLaws, ...sharingLaws]
     .map(({ check, name }) => ({
       name,
       check: Effect.scoped(

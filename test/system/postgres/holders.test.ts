@@ -120,7 +120,7 @@ describeWith("the Postgres store", programs, () => {
         // As it was left by the migrations that there were.
         yield* withSql((sql) =>
           Effect.gen(function*() {
-            yield* sql`DROP FUNCTION third.attempt_v4`
+            yield* sql`DROP FUNCTION third.attempt_v4, third.attempt_v5`
             yield* sql`DELETE FROM third.migrations WHERE migration_id > 3`
           })
         )
@@ -170,12 +170,13 @@ describeWith("the Postgres store", programs, () => {
         const rows = yield* withSql((sql) =>
           sql<{ name: string; hash: string }>`SELECT p.proname AS name, md5(p.prosrc ||
             pg_get_function_arguments(p.oid)) AS hash FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-            WHERE n.nspname = 'functions' AND p.proname <> 'attempt_v4' ORDER BY p.proname`
+            WHERE n.nspname = 'functions' AND p.proname <> 'attempt_v5' ORDER BY p.proname`
         )
         assert.deepStrictEqual(Object.fromEntries(rows.map(({ hash, name }) => [name, hash])), {
           attempt_v1: "1872c18369549c1b404655f5ce8d36bf",
           attempt_v2: "f874701a4c16fd131b5a1891963d0a5c",
-          attempt_v3: "8b81e78e875d0697dd3a3ac608f4dc07"
+          attempt_v3: "8b81e78e875d0697dd3a3ac608f4dc07",
+          attempt_v4: "6773632b899135f4f07a645c1f70dc83"
         })
       }))
   })

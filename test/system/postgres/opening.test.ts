@@ -244,7 +244,7 @@ describeWith("the Postgres store", programs, () => {
         // As it was left by the migrations that there were.
         yield* withSql((sql) =>
           Effect.gen(function*() {
-            yield* sql`DROP FUNCTION older.attempt_v3, older.attempt_v4`
+            yield* sql`DROP FUNCTION older.attempt_v3, older.attempt_v4, older.attempt_v5`
             yield* sql`ALTER TABLE older.entries DROP COLUMN label, DROP COLUMN since, DROP COLUMN holder_fence`
             yield* sql`DELETE FROM older.migrations WHERE migration_id > 2`
           })
