@@ -32,9 +32,10 @@
  * is something to change; after a pause the first change waits for a lease.
  *
  * While this instance lives, it ends the entries and places that it wrote as
- * soon as their time has passed. Where it does not, their leases do: some 5
- * seconds and an eighth of their time later, and later still if another member
- * came to lead.
+ * soon as their time has passed, also where another instance has written them
+ * since and left their end as it was: the value says so then. Where it does not,
+ * their leases do: some 5 seconds and an eighth of their time later, and later
+ * still if another member came to lead.
  *
  * etcd keeps what its keys were until it is compacted, and so must compact: a
  * lock and its release leave what they wrote until then. Where
@@ -64,7 +65,6 @@ import { type Credentials, EtcdError, isLeaseLost, make as makeClient } from "./
 import * as Expiry from "./Expiry.ts"
 import * as history from "./history.ts"
 import { make as makeLeases } from "./Leases.ts"
-import { endOf, Keys } from "./operations.ts"
 import { make as makeStamps } from "./Stamps.ts"
 import { make as makePerform } from "./Transactions.ts"
 import * as watching from "./watching.ts"
@@ -124,12 +124,10 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const leases = makeLeases(client, clock, run)
   const stamps = makeStamps(leases, Duration.toMillis(timeout), prefix)
   const perform = makePerform(client, stamps, patience, run)
+  const expire = attempts.expiring(perform, prefix)
   const expiry = Expiry.make(clock, yield* Effect.context<never>(), (name, revision, place) => {
-    const keys = new Keys(prefix, name)
-    // What has ended ends rightly however late, and so needs no stamp.
-    const operation = { key: keys.row, json: endOf(keys, revision, place), isStamped: false }
     // Where that fails for so long, the lease has ended too.
-    run(Effect.ignore(Effect.retry(perform(operation, () => undefined), { times: 5, while: passes })))
+    run(Effect.ignore(Effect.retry(expire(name, revision, place), { times: 5, while: passes })))
   })
   yield* Effect.addFinalizer(() => Effect.sync(expiry.clearAll))
   const send = attempts.makeSend({ clock, expiry, perform, prefix })

@@ -11,7 +11,17 @@ import * as Row from "../store/Row.ts"
 import { EtcdError, isLeaseLost } from "./EtcdClient.ts"
 import type { Expiry } from "./Expiry.ts"
 import { boundedMillis, type Lease, type Leases } from "./Leases.ts"
-import { isKnown, Keys, operationOf, readOf, type Writing, type Written, writtenBy, writtenOf } from "./operations.ts"
+import {
+  endOf,
+  isKnown,
+  Keys,
+  operationOf,
+  readOf,
+  type Writing,
+  type Written,
+  writtenBy,
+  writtenOf
+} from "./operations.ts"
 import type { Stamps } from "./Stamps.ts"
 import type { Answer, KeyValue, Perform } from "./Transactions.ts"
 
@@ -29,7 +39,9 @@ type Send = (
 /** Whether something was refused since a lease is not there any more: that of what is written, or that of a stamp. */
 export const isOfLostLease = (error: unknown): boolean => error instanceof EtcdError && isLeaseLost(error)
 
-const untold: Pick<Written, "fence" | "holder"> = { fence: undefined, holder: undefined }
+type Told = Pick<Written, "ends" | "fence" | "holder">
+
+const untold: Told = { ends: undefined, fence: undefined, holder: undefined }
 
 const noPlaces: Granted["places"] = new Map()
 const noLeases: Granted = { lease: undefined, places: noPlaces }
@@ -55,16 +67,18 @@ const makeReplies = (expiry: Expiry) => {
   const tenureOf = (
     name: string,
     { create_revision, mod_revision }: Pick<KeyValue, "create_revision" | "mod_revision">,
-    { fence, holder }: Pick<Written, "fence" | "holder">
+    { ends, fence, holder }: Told
   ): Tenure => ({
     fence: fence === undefined ? create_revision : fence === 0n ? mod_revision : fence,
     revision: mod_revision,
-    expiresIn: expiry.millisLeft(name, mod_revision),
+    expiresIn: expiry.millisLeft(name, ends ?? mod_revision),
     inherited: fence !== undefined,
+    ends,
     holder
   })
-  const expect = (name: string, { gone, ttlMillis, written }: Row.RowWrite, revision: bigint) => {
-    expiry.set(name, revision, ttlMillis)
+  const expect = (name: string, { gone, keepsEnd, ttlMillis, written }: Row.RowWrite, revision: bigint) => {
+    // Who wrote it before ends it: see `expiring`.
+    if (keepsEnd !== true) expiry.set(name, revision, ttlMillis)
     expiry.clearPlaces(name, revision, written === undefined ? undefined : gone)
     if (written !== undefined) {
       for (const [place, millis] of written) expiry.setPlace(name, place, revision, millis)
@@ -183,6 +197,30 @@ export const makeSend = ({ clock, expiry, perform, prefix }: {
     })
 }
 
+/**
+ * Ends what was written with a revision, at a name or at one place of it: also where it was written again since, and was to
+ * keep its end.
+ */
+export const expiring = (perform: Perform, prefix: string) =>
+(
+  name: string,
+  revision: bigint,
+  place: number | undefined
+): Effect.Effect<void, EtcdError> => {
+  const keys = new Keys(prefix, name)
+  const end = (seen: bigint): Effect.Effect<void, EtcdError> =>
+    Effect.flatMap(
+      // What has ended ends rightly however late, and so needs no stamp.
+      perform({ key: keys.row, json: endOf(keys, seen, place), isStamped: false }, ({ response_txn }) =>
+        response_txn?.responses?.[0]?.response_range?.kvs?.[0]),
+      (later) => {
+        const written = later?.value === undefined ? undefined : Result.getOrUndefined(writtenOf(later.value))
+        return written?.ends === revision ? end(later!.mod_revision) : Effect.void
+      }
+    )
+  return Effect.suspend(() => end(revision))
+}
+
 /** Makes attempts, with leases for what they write. */
 export const make = ({ clock, expiry, leases, send, stamps }: {
   readonly clock: Clock.Clock
@@ -200,14 +238,14 @@ export const make = ({ clock, expiry, leases, send, stamps }: {
     guess: Case,
     change: Row.RowWrite
   ): Effect.Effect<Reply, unknown> => {
-    const { written } = change
+    const { keepsEnd, written } = change
     // That of the stamp is there then when it is sent.
-    const ttls = [stamps.ttlMillis, change.ttlMillis, ...written === undefined ? [] : written.values()]
+    const ttls = [stamps.ttlMillis, ...keepsEnd === true ? [] : [change.ttlMillis], ...written?.values() ?? []]
     return Effect.flatMap(leases.forTtls(ttls), (granted) =>
       Effect.flatMap(
         Effect.tapError(
           send(name, cases, guess, {
-            lease: granted[1]!,
+            lease: granted[1],
             places: written === undefined
               ? noPlaces
               : new Map(Array.from(written.keys(), (place, i) => [place, granted[i + 2]!]))

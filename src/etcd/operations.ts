@@ -16,6 +16,7 @@ const EntryJson = Schema.fromJsonString(Schema.Struct({
   owner: Schema.String,
   identity: Schema.optionalKey(Schema.String),
   data: Schema.optionalKey(Schema.String),
+  ends: Schema.optionalKey(Schema.BigIntFromString),
   fence: Schema.optionalKey(Schema.BigIntFromString),
   label: Schema.optionalKey(Schema.String),
   since: Schema.optionalKey(Schema.Finite)
@@ -26,6 +27,8 @@ const decodeText = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Strin
 /** What is written under a key. */
 export interface Written {
   readonly entry: Mutex
+  /** Where it keeps the end of what was written before, the revision with which that was written. */
+  readonly ends: bigint | undefined
   /** That of a tenure that began over the entry of another; 0 where it begins with what is written. */
   readonly fence: bigint | undefined
   /** Not there in what a version wrote that knew no labels. */
@@ -33,12 +36,13 @@ export interface Written {
 }
 
 /** The text of an entry. Always in this order, so that what it begins with tells whose it is: see `ownedBy`. */
-const textOf = ({ entry: { data, identity, owner }, fence, holder }: Written): string =>
+const textOf = ({ ends, entry: { data, identity, owner }, fence, holder }: Written): string =>
   // JSON keeps what UTF-8 cannot.
   JSON.stringify({
     owner,
     identity,
     data,
+    ends: ends === undefined ? undefined : String(ends),
     fence: fence === undefined ? undefined : String(fence),
     label: holder?.label,
     since: holder?.since
@@ -102,8 +106,9 @@ export const writtenOf = (value: string): Result.Result<Written, unknown> =>
   Result.map(
     Result.flatMap(Base64.decodeString(value), (text): Result.Result<typeof EntryJson.Type, unknown> =>
       decodeEntry(text)),
-    ({ data, fence, identity, label, owner, since }) => ({
+    ({ data, ends, fence, identity, label, owner, since }) => ({
       entry: { owner, identity, data },
+      ends,
       fence,
       holder: since === undefined ? undefined : { label, since }
     })
@@ -112,7 +117,7 @@ export const writtenOf = (value: string): Result.Result<Written, unknown> =>
 /** Whether a write leaves all of a value as it is, so that the value need not be known for it. */
 const isSameValue = ({ change, expected }: Case): boolean =>
   expected._tag === "Owned" && change._tag === "Write" && change.begins !== true && change.entry.data === undefined &&
-  change.entry.owner === expected.owner && change.entry.identity === expected.identity
+  change.keepsEnd !== true && change.entry.owner === expected.owner && change.entry.identity === expected.identity
 
 /** Whether a case can be written without reading what is there: data goes before what is not known of its tenure. */
 export const isKnown = (guess: Case): boolean =>
@@ -125,6 +130,7 @@ export const writtenBy = (guess: Case, now: () => number): Written | undefined =
   const before = expected._tag === "Revision" ? expected.tenure : undefined
   return {
     entry: change.entry,
+    ends: change.keepsEnd === true ? before?.ends ?? before?.revision : undefined,
     // Each holder has its own.
     fence: change.written !== undefined
       ? undefined
@@ -138,13 +144,14 @@ export const writtenBy = (guess: Case, now: () => number): Written | undefined =
 }
 
 /**
- * That a value is of this owner, without data, and of a tenure that began on a free name; and that it has the label
+ * That a value is of this owner, without data, of a tenure that began on a free name, and with an end of its own, since a
+ * write that leaves the value as it is gives it another; and that it has the label
  * that is to be written, if there is one. When it began need not be known: the text of such a value begins with the
  * owner, and goes on with `label` or `since`, as no other does.
  */
 const ownedBy = (key: string, owner: Mutex, change: Case["change"]): string => {
   const label = change._tag === "Write" && change.begins !== true ? change.label : undefined
-  const beginning = textOf({ entry: owner, fence: undefined, holder: undefined }).slice(0, -1)
+  const beginning = textOf({ entry: owner, ends: undefined, fence: undefined, holder: undefined }).slice(0, -1)
   const labelled = label === undefined ? beginning : `${beginning},"label":${JSON.stringify(label)}`
   const from = label === undefined ? `${beginning},"label":` : `${labelled},"since":`
   // The character after a colon.
@@ -199,7 +206,8 @@ const changeOf = (keys: Keys, { change, expected }: Case, { lease, places, writt
           `{"request_range":{"key":"${key}"}}`
       }
       const value = Base64.encode(textOf(written))
-      const put = `{"request_put":{"key":"${key}","value":"${value}","lease":"${lease!.id}"}}`
+      const until = change.keepsEnd === true ? `"ignore_lease":true` : `"lease":"${lease!.id}"`
+      const put = `{"request_put":{"key":"${key}","value":"${value}",${until}}}`
       if (change.written !== undefined) return [put, ...placesOf(keys, change, places)].join(",")
       // A tenure that begins has the revision of the transaction itself.
       if (expected._tag === "Absent") return put
@@ -231,9 +239,15 @@ export const operationOf = (
     `"success":[${changeOf(keys, guess, writing)}],"failure":[${read}]}}`
 }
 
-/** The end of what was written with this revision: at one place of a name, or of all that is there. */
+/**
+ * The end of what was written with this revision: at one place of a name, or of all that is there. Where a name was
+ * written since, that is read.
+ */
 export const endOf = (keys: Keys, revision: bigint, place: number | undefined): string => {
   const key = place === undefined ? keys.row : keys.place(place)
-  return `{"request_txn":{"compare":[{"key":"${key}","target":"MOD","mod_revision":"${revision}"}],` +
-    `"success":[{"request_delete_range":{${place === undefined ? keys.all() : `"key":"${key}"`}}}]}}`
+  const compare = `"compare":[{"key":"${key}","target":"MOD","mod_revision":"${revision}"}]`
+  return place === undefined
+    ? `{"request_txn":{${compare},"success":[{"request_delete_range":{${keys.all()}}}],` +
+      `"failure":[${readOf(keys, false)}]}}`
+    : `{"request_txn":{${compare},"success":[{"request_delete_range":{"key":"${key}"}}]}}`
 }

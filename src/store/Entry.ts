@@ -207,6 +207,8 @@ export interface Tenure {
   readonly expiresIn: number
   /** Whether it began over the entry of another. */
   readonly inherited?: boolean
+  /** Where it keeps the end that an earlier `Write` gave it, and the store has to know which: the revision of that. */
+  readonly ends?: bigint | undefined
   /** Who has it, where that is known. */
   readonly holder?: Holder | undefined
 }
