@@ -140,7 +140,8 @@ const mutexLaws: ReadonlyArray<Rule> = [
         const stores = store.sharing === undefined ? [store, store] : [store, yield* another]
         for (const at of [stores, stores.toReversed()]) {
           const entry = entryOf("owner")
-          const { fence } = yield* take(at[0]!, name, entry, ttl)
+          const { fence } = yield* take(at[1]!, name, entry, long)
+        yield* take(at[0]!, name, entry, ttl)
           yield* revoke(at[1]!, name, { entry })
           const renewed = yield* take(at[1]!, name, entry, long)
           yield* expect(renewed.fence === fence, `a renewal changed fence ${fence} to ${renewed.fence}`)
