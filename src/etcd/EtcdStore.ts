@@ -65,6 +65,7 @@ import { type Credentials, EtcdError, isLeaseLost, make as makeClient } from "./
 import * as Expiry from "./Expiry.ts"
 import * as history from "./history.ts"
 import { make as makeLeases } from "./Leases.ts"
+import * as listing from "./listing.ts"
 import { make as makeStamps } from "./Stamps.ts"
 import { make as makePerform } from "./Transactions.ts"
 import * as watching from "./watching.ts"
@@ -139,7 +140,8 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   return Store.Store.of({
     modify: yield* CompareAndSet.make({ store, timeout, attempt }),
-    sharing: { freed: watching.freed(client, prefix) }
+    sharing: { freed: watching.freed(client, prefix) },
+    list: listing.make(client, prefix, store, timeout)
   })
 })
 

@@ -31,13 +31,14 @@ import { Batches } from "../store/Batches.ts"
 import * as CompareAndSet from "../store/CompareAndSet.ts"
 import * as Failures from "../store/Failures.ts"
 import * as Guarantees from "../store/Guarantees.ts"
+import * as Listing from "../store/Listing.ts"
 import * as ReleaseFeed from "../store/ReleaseFeed.ts"
 import * as Store from "../store/Store.ts"
 import type { StoreError, StoreUrlError } from "../StoreError.ts"
 import { aside, cancelGrace, outside } from "./aside.ts"
 import * as Clients from "./Clients.ts"
 import { failedToOpen, isReadOnly, isRefusal, rootOf } from "./errors.ts"
-import { escape } from "./escape.ts"
+import { escape, unescape } from "./escape.ts"
 import * as listening from "./listening.ts"
 import { compare, type Question, questionOf, replyOf, type Row } from "./questions.ts"
 import * as Schema from "./schema.ts"
@@ -213,6 +214,31 @@ const makeBatches = Effect.fnUntraced(function*(
   })
 })
 
+/** Names as they are escaped, in the order of their bytes. Postgres holds no NUL: nothing is before that character. */
+const text: Listing.Text = { whole: escape, begin: escape, next: "\u0001" }
+
+/** Reads pages of names by the primary key, over one connection at a time. */
+const listOf = (clients: Clients.Clients, schema: Schema.Schema, timeout: Duration.Duration) =>
+  Listing.make({
+    store,
+    timeout,
+    page: (prefix, after, count) => {
+      const from = Listing.from(prefix, after, text)
+      if (from === undefined) return Effect.succeed(undefined)
+      const { client, sql } = clients.current()
+      return aside(client, sql.unsafe(schema.list, [from, count]).values).pipe(
+        Effect.map((rows) =>
+          Listing.pageOf(
+            prefix,
+            rows.map(([name, isHeld]) => ({ name: unescape(String(name)), isHeld: isHeld === true })),
+            count
+          )
+        ),
+        Effect.mapError(rootOf)
+      )
+    }
+  })
+
 /**
  * Makes the store over the client that is provided, and its tables where they are missing. Fails with a `StoreError` where
  * the database cannot be used, or could not keep what the store promises, and with a `StoreUrlError` where `listenUrl`
@@ -269,6 +295,7 @@ const makeOver = (
           )
         }
       }),
+      list: listOf(clients, schema, timeout),
       sharing: { freed: listening.freed({ channel: schema.channel, clients, config, timeout }) }
     })
   })

@@ -248,6 +248,11 @@ export interface Schema {
    * that name. It says which was the last, and how many there were: a table of millions is never read by one statement.
    */
   readonly sweep: string
+  /**
+   * Some names, from a text on, and whether each is held. Its parameters are that text, and how many rows to read: of the
+   * index of the primary key, which is in the order of bytes, as the column is.
+   */
+  readonly list: string
   /** Tells the clock of the database, in milliseconds. */
   readonly clock: string
   /** Where the names are told that were freed while somebody waited. */
@@ -274,6 +279,7 @@ export const make = (name: string): Schema => {
       FOR UPDATE SKIP LOCKED
   ))
 ) SELECT max(name), count(*)::int FROM slice`,
+    list: `SELECT name, expires_at > clock_timestamp() FROM ${schema}.entries WHERE name >= $1 ORDER BY name LIMIT $2`,
     clock: "SELECT date_part('epoch', clock_timestamp()) * 1000",
     channel: name,
     migrate: Effect.flatMap(SqlClient.SqlClient, (sql) =>

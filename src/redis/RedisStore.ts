@@ -47,6 +47,7 @@ import * as Guarantees from "../store/Guarantees.ts"
 import * as ReleaseFeed from "../store/ReleaseFeed.ts"
 import * as Store from "../store/Store.ts"
 import type { StoreError, StoreUrlError } from "../StoreError.ts"
+import * as listing from "./listing.ts"
 import { addCases, type Answer, answersOf, decode, encode, replyOf, type ScriptReplies, untilArg } from "./messages.ts"
 import * as RedisConnection from "./RedisConnection.ts"
 import { compareAndSet } from "./script.ts"
@@ -196,7 +197,8 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
 
   return Store.Store.of({
     modify: yield* CompareAndSet.make({ store, timeout, attempt, now }),
-    sharing: { freed: freedOver(redis, channel) }
+    sharing: { freed: freedOver(redis, channel) },
+    list: listing.make(redis, prefix, store, timeout)
   })
 })
 

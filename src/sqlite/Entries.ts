@@ -19,7 +19,9 @@ import {
 } from "../store/Entry.ts"
 import * as Failures from "../store/Failures.ts"
 import * as Holders from "../store/Holders.ts"
+import * as Listing from "../store/Listing.ts"
 import * as Row from "../store/Row.ts"
+import type { Page } from "../store/Store.ts"
 import type { StoreError } from "../StoreError.ts"
 
 /** What is to become of an entry. */
@@ -80,6 +82,7 @@ const rowsOf = (database: DatabaseSync) => {
   const remove = database.prepare("DELETE FROM entries WHERE name = ?")
   const readRevision = database.prepare("SELECT revision, expires_at FROM entries WHERE name = ?")
   readRevision.setReadBigInts(true)
+  const readFrom = database.prepare("SELECT name, expires_at FROM entries WHERE name >= ? ORDER BY name LIMIT ?")
   const remembered = new Map<string, Stored | undefined>()
 
   const remember = (name: string, row: Stored | undefined): void => {
@@ -112,6 +115,12 @@ const rowsOf = (database: DatabaseSync) => {
       const found = readRevision.get(encode(name))
       return found === undefined || Number(found["expires_at"]) <= now ? undefined : found["revision"] as bigint
     },
+    /** So many of the names from a text on, by the primary key, with those that have expired. */
+    from: (text: string, count: number, now: number): ReadonlyArray<Listing.Listed> =>
+      readFrom.all(text, count).map((row) => ({
+        name: String(JSON.parse(String(row["name"]))),
+        isHeld: Number(row["expires_at"]) > now
+      })),
     write: (name: string, row: Stored): void => {
       write.run(encode(name), encodeEntry(row), row.fence, row.revision, row.expiresAt)
       remember(name, row)
@@ -126,6 +135,9 @@ const rowsOf = (database: DatabaseSync) => {
 
 // The clock is read in whole milliseconds: with one more, and a whole time to live, it never ends early.
 const endOf = (now: number, ttlMillis: number): number => now + 1 + Math.ceil(ttlMillis)
+
+/** Names as JSON: so their texts differ, and no raw control character is in them. */
+const text: Listing.Text = { whole: encode, begin: (prefix) => encode(prefix).slice(0, -1), next: "\u0001" }
 
 /** What lives of a row. */
 const living = ({ entry, expiresAt, revision }: Stored, now: number): Entry | undefined =>
@@ -243,6 +255,11 @@ export const make = (database: DatabaseSync, monotonic: () => number, wall: () =
     refresh,
     /** The revision of a name, none where it is free. */
     revisionOf: rows.revisionOf,
+    /** A page of names. It reads `count` rows at the most. */
+    list: (prefix: string, after: string | undefined, count: number, now: number): Page | undefined => {
+      const from = Listing.from(prefix, after, text)
+      return from === undefined ? undefined : Listing.pageOf(prefix, rows.from(from, count, now), count)
+    },
     modify: (modifications: ReadonlyArray<Modification>): ReadonlyArray<Exit.Exit<Outcome<unknown>, StoreError>> => {
       const now = refresh()
       const before = revision

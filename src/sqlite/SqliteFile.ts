@@ -10,6 +10,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { DatabaseSync, type StatementSync } from "node:sqlite"
 import type { Outcome } from "../store/Entry.ts"
+import type { Page } from "../store/Store.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as Entries from "./Entries.ts"
 import { isBusy, UsedElsewhere, whyNotOpened } from "./errors.ts"
@@ -30,6 +31,8 @@ export interface SqliteFile {
   readonly isChanged: () => boolean
   /** The revisions that these names have; none where one is free. */
   readonly revisions: (names: ReadonlyArray<string>) => ReadonlyArray<bigint | undefined>
+  /** A page of names: see `Store.List`. It reads `count` rows at the most. */
+  readonly list: (prefix: string, after: string | undefined, count: number) => Page | undefined
   readonly close: () => void
 }
 
@@ -188,6 +191,7 @@ const make = (database: DatabaseSync, file: string, clock: Clock.Clock): SqliteF
         const now = entries.refresh()
         return names.map((name) => entries.revisionOf(name, now))
       }),
+    list: (prefix, after, count) => reading(() => entries.list(prefix, after, count, entries.refresh())),
     close: () => database.close()
   }
 }

@@ -27,6 +27,7 @@ import * as Backoff from "../store/Backoff.ts"
 import type { Decide, Outcome } from "../store/Entry.ts"
 import * as Failures from "../store/Failures.ts"
 import * as Guarantees from "../store/Guarantees.ts"
+import * as Listing from "../store/Listing.ts"
 import * as Store from "../store/Store.ts"
 import type { StoreError, StoreUrlError } from "../StoreError.ts"
 import * as Changes from "./Changes.ts"
@@ -207,6 +208,14 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   return Store.Store.of({
     // All that changes is told, so what waits looks by itself for nothing but what nobody thought of.
     sharing: { freed, expect, poll: "30 seconds", inOrder: true },
+    list: Listing.make({
+      store,
+      timeout,
+      page: (prefix, after, count) =>
+        Effect.try({ try: () => file.list(prefix, after, count), catch: (error) => error }).pipe(
+          Effect.retry({ schedule: whileBusy, while: isBusy })
+        )
+    }),
     modify: <A>(name: string, decide: Decide<A>) =>
       Effect.callback<Outcome<A>, StoreError>((resume) => {
         const mine: Asked = {

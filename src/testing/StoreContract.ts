@@ -9,6 +9,7 @@ import * as Layer from "effect/Layer"
 import { Store } from "../store/Store.ts"
 import { endLaws } from "./contract/ends.ts"
 import { sharingLaws } from "./contract/instances.ts"
+import { listLaws } from "./contract/lists.ts"
 import { mutexLaws } from "./contract/mutexes.ts"
 import { permitLaws } from "./contract/permits.ts"
 import { revocationLaws } from "./contract/revoked.ts"
@@ -62,7 +63,7 @@ export const laws = <E>(layer: Layer.Layer<Store, E>, options: Options = {}): Re
   const freshName = Clock.clockWith((clock) =>
     Effect.sync(() => `contract ${clock.currentTimeNanosUnsafe()}.${names++}`)
   )
-  return [...mutexLaws, ...permitLaws, ...endLaws, ...revocationLaws, ...sharingLaws]
+  return [...mutexLaws, ...permitLaws, ...endLaws, ...revocationLaws, ...listLaws, ...sharingLaws]
     .map(({ check, name }) => ({
       name,
       check: Effect.scoped(

@@ -141,7 +141,7 @@ const mutexLaws: ReadonlyArray<Rule> = [
         for (const at of [stores, stores.toReversed()]) {
           const entry = entryOf("owner")
           const { fence } = yield* take(at[1]!, name, entry, long)
-        yield* take(at[0]!, name, entry, ttl)
+          yield* take(at[0]!, name, entry, ttl)
           yield* revoke(at[1]!, name, { entry })
           const renewed = yield* take(at[1]!, name, entry, long)
           yield* expect(renewed.fence === fence, `a renewal changed fence ${fence} to ${renewed.fence}`)
