@@ -21,14 +21,14 @@ const range = method(
 )
 
 /** The texts of names as they are in keys. Raw control characters are in none, but behind those of places and stamps. */
-const text: Listing.Text = {
+export const text: Listing.Text = {
   whole: (name) => JSON.stringify(name).slice(1, -1),
   begin: (prefix) => JSON.stringify(prefix).slice(1, -1),
   next: " "
 }
 
 /** What is before a raw control character. */
-const printed = /^[^\0-\u001f]*/
+const printed = /^[ -\u{10ffff}]*/u
 
 /** The longest text of a key that is no name and stands in `after`. */
 const maxForeign = 900

@@ -38,7 +38,7 @@ import type { StoreError, StoreUrlError } from "../StoreError.ts"
 import { aside, cancelGrace, outside } from "./aside.ts"
 import * as Clients from "./Clients.ts"
 import { failedToOpen, isReadOnly, isRefusal, rootOf } from "./errors.ts"
-import { escape, unescape } from "./escape.ts"
+import { escape, text, unescape } from "./escape.ts"
 import * as listening from "./listening.ts"
 import { compare, type Question, questionOf, replyOf, type Row } from "./questions.ts"
 import * as Schema from "./schema.ts"
@@ -213,9 +213,6 @@ const makeBatches = Effect.fnUntraced(function*(
     perform
   })
 })
-
-/** Names as they are escaped, in the order of their bytes. Postgres holds no NUL: nothing is before that character. */
-const text: Listing.Text = { whole: escape, begin: escape, next: "\u0001" }
 
 /** Reads pages of names by the primary key, over one connection at a time. */
 const listOf = (clients: Clients.Clients, schema: Schema.Schema, timeout: Duration.Duration) =>

@@ -5,6 +5,7 @@
  * backslash, and so is the backslash; all else stays as it is, so what is
  * stored can be read, and is at most twice as long in UTF-8.
  */
+import type * as Listing from "../store/Listing.ts"
 
 // As `u` reads pairs as one character, a surrogate that it sees is alone.
 const toEscape = /[\\\0]|\p{Surrogate}/gu
@@ -26,3 +27,6 @@ export const unescape = (text: string): string =>
         code === undefined ? single === "0" ? "\0" : single : String.fromCharCode(Number.parseInt(code, 16))
     )
     : text
+
+/** Names as they are escaped, in the order of their bytes. Postgres holds no NUL: nothing is before that character. */
+export const text: Listing.Text = { whole: escape, begin: escape, next: "\u0001" }

@@ -53,7 +53,7 @@ const afterOf = ({ cursor, server, told }: Place): string => `${server}:${cursor
 export const escapeGlob = (text: string): string => text.replace(/[*?[\]\\]/g, "\\$&")
 
 /** What a name begins with that is written in all of its forms alike: as it is, and as JSON. */
-const plain = /^[^"\\\0-\u001f\p{Surrogate}]*/u
+const plain = /^[^"\\\p{Cc}\p{Surrogate}]*/u
 
 /** What matches the keys of all names that begin so, and of some others: one star alone, since many may take very long. */
 export const patternOf = (keys: string, prefix: string): string =>

@@ -137,7 +137,7 @@ const rowsOf = (database: DatabaseSync) => {
 const endOf = (now: number, ttlMillis: number): number => now + 1 + Math.ceil(ttlMillis)
 
 /** Names as JSON: so their texts differ, and no raw control character is in them. */
-const text: Listing.Text = { whole: encode, begin: (prefix) => encode(prefix).slice(0, -1), next: "\u0001" }
+export const text: Listing.Text = { whole: encode, begin: (prefix) => encode(prefix).slice(0, -1), next: "\u0001" }
 
 /** What lives of a row. */
 const living = ({ entry, expiresAt, revision }: Stored, now: number): Entry | undefined =>
