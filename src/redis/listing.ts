@@ -93,7 +93,7 @@ const scanOver = (send: Send, keys: string, prefix: string) => (cursor: string, 
 const serverOver = (send: Send) =>
   send<string>("INFO", "server").pipe(
     Effect.map((info) => /^run_id:([0-9a-f]+)/m.exec(String(info))?.[1] ?? ""),
-    Effect.orElseSucceed(() => "")
+    Effect.catchIf(({ cause }) => /NOPERM|unknown command/i.test(String(cause)), () => Effect.succeed(""))
   )
 
 /** Reads a page from a place on. */

@@ -2,6 +2,8 @@
  * Pages of names: the texts by which stores write names, the order that these have, and what a page says of where it ended.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Fiber, Result } from "effect"
+import { TestClock } from "effect/testing"
 import * as Etcd from "../../src/etcd/listing.ts"
 import * as Postgres from "../../src/postgres/escape.ts"
 import * as Sqlite from "../../src/sqlite/Entries.ts"
@@ -94,4 +96,34 @@ describe("the texts of names", () => {
       assert.isDefined(Listing.from("a\ud83d", ">a🔑", text))
     }
   })
+})
+
+describe("a list", () => {
+  it.effect("gives one page at a time, of a size that is bounded, and ends with its time", () =>
+    Effect.gen(function*() {
+      const counts: Array<number> = []
+      let [under, most] = [0, 0]
+      const list = Listing.make({
+        store: "test",
+        timeout: Duration.seconds(2),
+        page: (prefix, _, count) =>
+          Effect.gen(function*() {
+            counts.push(count)
+            most = Math.max(most, ++under)
+            yield* Effect.sleep(prefix === "slow" ? "1 hour" : "100 millis")
+            return prefix === "fails" ? yield* Effect.fail(new Error("it is away")) : { names: [] }
+          }).pipe(Effect.ensuring(Effect.sync(() => under--)))
+      })
+      const asked = ["a", "b", "fails", "slow", "c"].map((prefix, i) =>
+        list(prefix, undefined, [0, 7, 1e9, 1000, 5][i]!)
+      )
+      const fibers = yield* Effect.forEach(asked, (one) => Effect.forkChild(Effect.result(one)))
+      yield* TestClock.adjust("3 seconds")
+      const results = yield* Effect.forEach(fibers, (fiber) => Fiber.join(fiber))
+      const reasons = results.map((result) => Result.isFailure(result) ? result.failure.reason : "given")
+      // The last had no time left once the one before it had none.
+      assert.deepStrictEqual(reasons, ["given", "given", "Failed", "Timeout", "Timeout"])
+      assert.deepStrictEqual(counts.slice(0, 4), [1, 7, 1000, 1000])
+      assert.deepStrictEqual([under, most], [0, 1])
+    }))
 })
