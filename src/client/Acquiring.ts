@@ -9,10 +9,12 @@
  * - In this process fibers come in the order of their asking.
  * - An attempt keeps its owner over its repeats, and no other attempt has it, unless the owner is the user's own `id`.
  */
+import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import { AcquireTimeout, type NotOwner, TransportError } from "../DlmError.ts"
@@ -46,6 +48,9 @@ const forgottenAfter = 60_000
 /** When a client asks again that its retry schedule has given up, while it may still wait, in milliseconds. */
 const patientDelay = 1_000
 
+/** How long one stands in line before its server is told, in milliseconds: most stand there no longer. */
+const standAfter = 20
+
 /** When a wait that only fails is told, and how often then, in milliseconds. */
 const firstWarning = 1_000
 const warnEvery = 60_000
@@ -66,6 +71,8 @@ export interface Waiting {
   readonly poll: Schedule.Schedule<unknown>
   /** Whether the one who waits is within a lease of the name by now: the scope around it may have got one meanwhile. */
   readonly isWithin: () => boolean
+  /** The digests of the tenures that do not end before this wait. */
+  readonly within: () => ReadonlyArray<string>
   /** Whether somebody is to have the lease in hand, and so needs a fence of its own. */
   readonly isInHand: boolean
 }
@@ -103,6 +110,8 @@ class Attempt {
   lastFailure: LockError | undefined
   /** Whether the server that was asked last tells of others. */
   isTold = false
+  /** Whether that server looks for deadlocks among those who wait. What others do by the same owner it would not know. */
+  isLookedThrough = false
   /** Who held the name when the lock was asked for last, where that was asked as well. */
   heldBefore: Requests.Holder | undefined
   private warnsAt = 0
@@ -222,6 +231,41 @@ const passedOr = <E>({ place, waiting }: Attempt, anew: Effect.Effect<Acquired, 
   return Effect.as(event("dlm.handedOver", () => ({ times: passes })), { tenure, place, passes, isAlone: true })
 }
 
+// Whoever is within a lease may wait in line for ever, and its server does not know: it is told, by an owner that gets
+// nothing. Gives what ends that.
+const standBeside = (
+  attempt: Attempt,
+  context: Context.Context<never>,
+  fail: (end: Effect.Effect<never, LockError>) => void
+): () => void => {
+  const { isShared, terms, waiting } = attempt
+  if (isShared || waiting.within().length === 0) return nothing
+  const owner = terms.freshOwner()
+  let isAsked = false
+  const asking = Effect.runForkWith(context)(Effect.gen(function*() {
+    for (let pause = standAfter;; pause = patientDelay) {
+      yield* Effect.sleep(pause)
+      const asked = yield* Effect.option(Requests.features(terms))
+      if (Option.isNone(asked)) continue
+      const features = asked.value
+      const within = waiting.within()
+      const wait = Math.min(Math.ceil(attempt.left()), maxWait)
+      if (!features.has("deadlock") || !features.has("release") || within.length === 0 || wait <= 0) return
+      isAsked = true
+      const error = yield* Effect.flip(Requests.lock(terms, owner, { wait, within, fence: 0n }))
+      if (error._tag === "Deadlock") fail(Effect.fail(error))
+    }
+  }))
+  return () => {
+    const isThere = isAsked && asking.pollUnsafe() === undefined
+    asking.interruptUnsafe()
+    // mutant: stands-no-longer
+    if (isThere) Effect.runForkWith(context)(Background.fork(terms, Effect.ignore(Requests.unlock(terms, owner, 0n))))
+  }
+}
+
+const nothing = () => {}
+
 // Waits to be the head of the line, or for what says that waiting longer is no use.
 const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockError | WithinNow> => {
   const { place, waiting: { clock, startedAt, until } } = attempt
@@ -230,11 +274,19 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockErro
     if (attempt.waiting.isWithin()) resume(Effect.fail(new WithinNow()))
   }
   if (until === Infinity) {
-    return Effect.callback<void, WithinNow>((resume) => {
-      place.onHeld = onHeld(resume)
-      place.resume = () => resume(Effect.void)
-      if (place.isInside) place.resume()
-    })
+    return Effect.contextWith((context) =>
+      Effect.callback<void, LockError | WithinNow>((resume) => {
+        if (place.isInside) return resume(Effect.void)
+        const ends = (end: Effect.Effect<void, LockError | WithinNow>) => {
+          leave()
+          resume(end)
+        }
+        place.onHeld = onHeld(ends)
+        place.resume = () => ends(Effect.void)
+        const leave = standBeside(attempt, context, ends)
+        return Effect.sync(leave)
+      })
+    )
   }
   return Effect.contextWith((context) =>
     Effect.callback<void, AcquireTimeout | LockError | WithinNow>((resume) => {
@@ -244,13 +296,15 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockErro
       // What it asked is of no use to anybody once it waits no more.
       const stop = () => {
         alarms.clear(sleeper)
+        leave()
         // mutant: waiter-asks-no-more
         asking?.interruptUnsafe()
       }
-      const giveUp = () => {
+      const ends = (end: Effect.Effect<void, AcquireTimeout | LockError | WithinNow>) => {
         stop()
-        resume(attempt.timedOut)
+        resume(end)
       }
+      const giveUp = () => ends(attempt.timedOut)
       const sleeper: Alarms.Sleeper = {
         dueAt: 0,
         place: -1,
@@ -273,16 +327,14 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockErro
           }))
         }
       }
-      place.onHeld = onHeld((end) => {
-        stop()
-        resume(end)
-      })
+      let leave = nothing
+      place.onHeld = onHeld(ends)
       place.resume = () => {
         queue.watchers?.delete(place)
-        stop()
-        resume(Effect.void)
+        ends(Effect.void)
       }
       if (place.isInside) return place.resume()
+      leave = standBeside(attempt, context, ends)
       if (attempt.left() > 0) alarms.set(sleeper, Alarms.dueIn(clock.clock, attempt.left()), context)
       else sleeper.wake()
       return Effect.sync(stop)
@@ -391,7 +443,8 @@ const ask = Effect.fnUntraced(function*(attempt: Attempt) {
     } else {
       attempt.lastFailure = error
       place.queue.sawFailure(error)
-      if (!error.isRetryable) return yield* Effect.fail(error)
+      // Of a deadlock the one that fails must let go of what it holds: asking again would only bring the same about.
+      if (!error.isRetryable || error._tag === "Deadlock") return yield* Effect.fail(error)
       yield* attempt.warn(error)
     }
     yield* pause(error)
@@ -406,6 +459,7 @@ const waitAtServer = (attempt: Attempt): Effect.Effect<number | undefined, LockE
     // A claim of an owner that others may have can only be withdrawn by itself where the server knows how.
     (features) => {
       attempt.isTold = HandOver.isTold(features)
+      attempt.isLookedThrough = features.has("deadlock") && !attempt.isShared
       return features.has("wait") && (!attempt.isShared || features.has("release"))
         ? Math.min(Math.ceil(left), maxWait)
         : undefined
@@ -421,7 +475,8 @@ const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenu
     attempt.askedAt = attempt.waiting.clock.now()
     attempt.place.queue.waitsSince = wait === undefined ? undefined : attempt.askedAt
     // mutant: same-owner-asks-again
-    const asked = Requests.lock(attempt.terms, attempt.owner, wait === undefined ? undefined : { wait })
+    const within = attempt.isLookedThrough ? attempt.waiting.within() : undefined
+    const asked = Requests.lock(attempt.terms, attempt.owner, wait === undefined ? undefined : { wait, within })
     return Effect.onExit(lookingBefore(attempt, asked), (exit) =>
       Effect.suspend(() => {
         attempt.place.queue.waitsSince = undefined

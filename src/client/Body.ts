@@ -26,18 +26,22 @@ export const run = <A, E, R>(
   restore: Restore
 ): Effect.Effect<A, E | LeaseLost, R> =>
   Effect.contextWith((context: Context.Context<R>) =>
-    Effect.suspend((): Effect.Effect<A, E | LeaseLost, R> => {
+    Effect.withFiber((caller): Effect.Effect<A, E | LeaseLost, R> => {
       const { lease, parent } = section
       const why = lease.whyOver
       section.interrupt = nothing
       if (why !== undefined) return Effect.andThen(section.end(false), Effect.fail(why))
       const outer = Context.get(context, Within)
-      const within: Within = { section, outer, depth: depthOf(outer) + 1 }
+      const within: Within = { section, outer, fiberId: -1, waiterId: caller.id, depth: depthOf(outer) + 1 }
       const isDeep = within.depth! % breatherEvery === 0
+      const body = Effect.withFiber<A, E, R>((fiber) => {
+        within.fiberId = fiber.id
+        return restore(self)
+      })
       let wasTold = false
       return Effect.flatMap(
         // In a fiber of its own, which alone a loss interrupts.
-        Effect.forkDetach(Effect.provideService(restore(self), Within, within), {
+        Effect.forkDetach(Effect.provideService(body, Within, within), {
           startImmediately: !isDeep,
           uninterruptible: true
         }),

@@ -26,6 +26,7 @@ import { apart } from "../lib/apart.ts"
 import { type AgeClock, ageClockOf } from "../lib/monotonic.ts"
 import { Shown } from "../lib/Shown.ts"
 import { withSpan } from "../lib/tracing.ts"
+import { digestOf } from "../protocol/Protocol.ts"
 import type { Notice } from "../transport/Notices.ts"
 import type { Talker } from "../transport/Talker.ts"
 import * as Background from "./Background.ts"
@@ -184,6 +185,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   isAlone = false
   /** Whether somebody has it in hand, or may have seen its fence: then nobody else is to have that. */
   isInHand = false
+  private digested: string | undefined
   /** Whether there may be data with it, which goes as it is given back. */
   private hasData = false
   /** What runs under it. */
@@ -249,6 +251,14 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
 
   get fence(): Option.Option<bigint> {
     return this.tenure.fence
+  }
+
+  /** Made when it is first asked for: most leases enclose nothing that waits. What others may end too has none. */
+  get digest(): string | undefined {
+    const { fence, isShared, owner } = this.tenure
+    // mutant: others-may-end-it
+    if (isShared || this.isOver || this.loss !== undefined || Option.isNone(fence)) return undefined
+    return this.digested ??= digestOf(this.name, owner, fence.value)
   }
 
   /** Called when an alarm rings: looks at both clocks. Without a jump of the wall clock there is only the time. */

@@ -105,6 +105,7 @@ const acquireLease = (
       maxAge,
       poll: settings.poll,
       isWithin,
+      within: () => Within.digestsAround(fiber, terms.talker),
       isInHand
     }
     const context = Within.contextOf(fiber)

@@ -13,6 +13,7 @@ import {
   Conflict,
   Corruption,
   DataError,
+  Deadlock,
   FeatureMissing,
   ForeignOwner,
   NoData,
@@ -25,7 +26,7 @@ import {
 } from "../DlmError.ts"
 import { apart } from "../lib/apart.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
-import type { Action, Feature, Request, Response } from "../protocol/Protocol.ts"
+import type { Action, Feature, Request, Response, Waits } from "../protocol/Protocol.ts"
 import { excerpt } from "../protocol/Protocol.ts"
 import { decodeUtf8 } from "../protocol/Wire.ts"
 import { notOfTheProtocol } from "../transport/failure.ts"
@@ -37,7 +38,7 @@ import { Tenure } from "./Tenure.ts"
 export type LockerError = RequestError | ForeignOwner
 
 /** Fields of extensions that a request may have. */
-type Extras = Pick<Request, "Wait" | "Fence" | "Heir" | "DataStore" | "Label" | "Limit" | "Weight">
+type Extras = Pick<Request, "Wait" | "Fence" | "Heir" | "DataStore" | "Label" | "Limit" | "Weight" | "Within">
 
 const noFeatures: Effect.Effect<ReadonlySet<Feature>> = Effect.succeed(new Set<Feature>())
 
@@ -104,6 +105,8 @@ const notOwner = (terms: Asking, action: Action, response?: Extract<Response, { 
 export interface LockOptions {
   /** How long to queue for it, in milliseconds, where the server has a queue. */
   readonly wait?: number | undefined
+  /** The digests of the tenures that do not end before this wait, where the server looks for deadlocks. */
+  readonly within?: ReadonlyArray<string> | undefined
   /** Only the tenure with this fence is meant: it is renewed, and never taken or begun. */
   readonly fence?: bigint | undefined
   /** To whom that tenure passes. */
@@ -111,7 +114,7 @@ export interface LockOptions {
 }
 
 /** What asking for a lock can fail with, besides that another has it. */
-export type LockError = LockerError | Conflict | FeatureMissing
+export type LockError = LockerError | Conflict | FeatureMissing | Deadlock
 
 /** Asks for what a claim asks for, or renews a tenure of it. `NotOwner` too where a tenure was meant that is over. */
 export const lock = (
@@ -143,7 +146,7 @@ export const lockMutex = (
     features(terms),
     (features) => lockAs(terms, owner, features.has("label") ? terms.label : undefined, options)
   )
-  // Only one who names a limit is told of a conflict.
+  // Only one who names a limit is told of a conflict, and of a deadlock only one who says what it is within.
   return locked as Effect.Effect<Tenure, NotOwner | LockerError>
 }
 
@@ -164,6 +167,17 @@ const conflict = ({ limit, name }: Terms, present: string) =>
     })
   )
 
+const deadlock = ({ name }: Terms, cycle: ReadonlyArray<Waits>) =>
+  Effect.fail(
+    new Deadlock({
+      name,
+      cycle: cycle.map(({ FileName, Label }) => ({
+        name: FileName,
+        ...(Label === undefined ? undefined : { label: Label })
+      }))
+    })
+  )
+
 const described = (limit: string): string => limit === "shared" ? "readers and writers" : `${limit} permits`
 
 const lockAs = (
@@ -179,10 +193,11 @@ const lockAs = (
     const sentAt = clock.now()
     const sentAtWall = clock.wall()
     const request = requestOf(terms, owner, "Lock", extrasOf(terms.limit, label, options))
-    return ask<Tenure, NotOwner | Conflict>(terms, request, (response) => {
+    return ask<Tenure, NotOwner | Conflict | Deadlock>(terms, request, (response) => {
       if (response.Status === "NotOwner") return notOwner(terms, "Lock", response)
       if (response.Status === "Unlocked" && options?.fence !== undefined) return notOwner(terms, "Lock")
       if (response.Status === "Conflict" && terms.limit !== undefined) return conflict(terms, response.Limit)
+      if (response.Status === "Deadlock" && options?.within !== undefined) return deadlock(terms, response.Cycle)
       if (response.Status !== "Locked") return undefined
       return Effect.succeed(
         new Tenure({
@@ -206,10 +221,11 @@ const extrasOf = (
   options: LockOptions | undefined
 ): Extras | undefined => {
   if (options === undefined && limit === undefined) return label === undefined ? undefined : { Label: label }
-  const { fence, heir, wait } = options ?? {}
+  const { fence, heir, wait, within = [] } = options ?? {}
   return {
     ...limit,
     ...(wait === undefined ? undefined : { Wait: wait }),
+    ...(within.length === 0 ? undefined : { Within: within.join(",") }),
     ...(fence === undefined ? undefined : { Fence: String(fence) }),
     ...(heir === undefined ? undefined : { Heir: heir }),
     ...(label === undefined ? undefined : { Label: label })
@@ -366,9 +382,7 @@ export const isUnsent = ({ reasons }: Cause.Cause<LockError | NotOwner>): boolea
 
 /** Whether a request for a lock that ended so was answered that its owner does not hold it. */
 export const isHeldByNone = ({ reasons }: Cause.Cause<LockError | NotOwner>): boolean =>
-  reasons.some((reason) =>
-    reason._tag === "Fail" && (reason.error._tag === "NotOwner" || reason.error._tag === "Conflict")
-  )
+  reasons.some((reason) => reason._tag === "Fail" && /^(NotOwner|Conflict|Deadlock)$/.test(reason.error._tag))
 
 /** Whether a request that ended so may have been carried out. */
 export const isInDoubt = ({ reasons }: Cause.Cause<{ readonly _tag: string }>): boolean =>

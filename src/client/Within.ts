@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import { maxWithin } from "../protocol/Protocol.ts"
 import type { Talker } from "../transport/Talker.ts"
 import * as NameQueue from "./NameQueue.ts"
 import { Section, type SectionLease } from "./Section.ts"
@@ -18,6 +19,10 @@ type AnyFiber = Fiber.Fiber<unknown, unknown>
 export interface Within {
   readonly section: Section
   readonly outer: Within | undefined
+  /** The fiber that runs there, itself: what it forks runs there as well. */
+  fiberId: number
+  /** The fiber that goes on once that one has ended: of a scope's, the same. */
+  readonly waiterId: number
   /** How many bodies are around one another there, this one included; 0 where it is a scope's. */
   readonly depth?: number | undefined
   /** The context without any section that the fiber acquired by itself, and the one with this, as they were then. */
@@ -67,6 +72,31 @@ const acquiredIn = (fiber: AnyFiber, talker: Talker["Service"], name: string): S
     : undefined
 }
 
+/**
+ * The digests of the tenures of a Talker that do not end before what a fiber waits for: the outermost first, all of them, or
+ * none where they are more than may be said.
+ *
+ * The fiber itself must run the body, as no other does: what a body has forked may be raced, timed out or left behind, and
+ * the body go on without it. Where it is the body's own, that ends behind its wait, and the fiber that runs the body is in
+ * the same way that of the next. So each tenure here waits for this alone. An interruption from outside, a loss, and the
+ * closing of a scope by somebody else end it before, as they end any wait.
+ */
+export const digestsAround = (fiber: AnyFiber, talker: Talker["Service"]): ReadonlyArray<string> => {
+  const digests: Array<string> = []
+  let { id } = fiber
+  for (let at = fiber.getRef(Within); at !== undefined; at = at.outer) {
+    // mutant: own-fiber-waits
+    if (at.fiberId !== id) break
+    id = at.waiterId
+    const { isOver, lease, parent } = at.section
+    // The tenure lasts as long as the outermost section, which ends what is in it.
+    if (parent !== undefined || isOver || lease.talker !== talker) continue
+    const { digest } = lease
+    if (digest !== undefined) digests.push(digest)
+  }
+  return digests.length > maxWithin ? [] : digests.reverse()
+}
+
 /** The section in whose body a fiber runs, if it is one of a lease. One that is over is that still, until it has left. */
 export const bodyOf = (fiber: AnyFiber, lease: SectionLease): Section | undefined => {
   for (let at = fiber.getRef(Within); at !== undefined; at = at.outer) {
@@ -106,7 +136,8 @@ const closing = (section: Section, context: Context.Context<never>) => () =>
 const stay = (fiber: AnyFiber, section: Section): void => {
   let outer = fiber.getRef(Within)
   while (outer !== undefined && outer.section.lease.isOver) outer = outer.outer
-  const within: Within = { section, outer, plain: contextOf(fiber), noted: undefined }
+  const { id } = fiber
+  const within: Within = { section, outer, fiberId: id, waiterId: id, plain: contextOf(fiber), noted: undefined }
   // Only the last of them is compared with, and each would be kept alive.
   if (outer !== undefined) outer.noted = undefined
   within.noted = Context.add(fiber.context, Within, within)

@@ -104,7 +104,8 @@ export const features: ReadonlyArray<Feature> = [
   "alone",
   "list",
   "revoke",
-  "log"
+  "log",
+  "deadlock"
 ]
 
 /** The number of a request on its connection, echoed in the answer. Any text of up to 32 characters will do. */

@@ -1,6 +1,7 @@
 /**
  * The JackrabbitDLM protocol: its messages, and how they are read and written.
  */
+export * from "./Digest.ts"
 export * from "./excerpt.ts"
 /** Messages as lines. */
 export {

@@ -21,6 +21,7 @@ import { Notices } from "../transport/Notices.ts"
 import { Talker } from "../transport/Talker.ts"
 import { type Answering, asEffect, isThere, whenThere } from "./Answering.ts"
 import { causeOf } from "./Busy.ts"
+import { standsBeside } from "./Deadlocks.ts"
 import { Identities, layerNone, type Principal } from "./Identities.ts"
 import { Limits } from "./Limits.ts"
 import * as Metrics from "./Metrics.ts"
@@ -163,7 +164,7 @@ export const make = Effect.gen(function*() {
   const limits = yield* Limits
   const shard = yield* Shard
   const queued = yield* QueuedStore.make
-  const { answer, isInOrder, isReady, notices, queue } = queued
+  const { answer, deadlocks, isInOrder, isReady, notices, queue } = queued
   const features = featuresOf(queued)
   // Of requests that come over no connection, an owner's for a name are in order.
   const order = new KeyedMutex()
@@ -180,6 +181,9 @@ export const make = Effect.gen(function*() {
     if (request.Action === "Version") return Mutex.version(request, shard, features)
     if (isExtension(request)) return extended(queued, request, { principal, sender, passes })
     const { Fence, Wait } = request
+    if (standsBeside(request)) {
+      return deadlocks.standBeside(request, identity, Duration.millis(Wait!), { sender, queued: passes })
+    }
     if (request.Action !== "Lock" || Fence !== undefined) return answer(request, identity, sender)
     const arrival = queue.arrived(request, identity)
     const answered = answer(request, identity, sender, arrival)

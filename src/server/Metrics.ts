@@ -17,6 +17,12 @@ export const queued: Metric.Gauge<number> = Metric.gauge("dlm_server_queued", {
   description: "Requests that wait for a lock now"
 })
 
+/** Requests that failed since those who waited for one another would have waited for ever. */
+export const deadlocks: Metric.Counter<number> = Metric.counter("dlm_server_deadlocks_total", {
+  description: "Requests that failed since those who waited for one another would have waited for ever",
+  incremental: true
+})
+
 /** Connections that the server has now. */
 export const connections: Metric.Gauge<number> = Metric.gauge("dlm_server_connections", {
   description: "Connections that are open now"

@@ -27,6 +27,7 @@ import type { Arrival } from "./Arrivals.ts"
 import { aside } from "./aside.ts"
 import { Behind } from "./Behind.ts"
 import { because, busy } from "./Busy.ts"
+import { Deadlocks } from "./Deadlocks.ts"
 import { Describing } from "./Describing.ts"
 import * as History from "./History.ts"
 import { Limits } from "./Limits.ts"
@@ -67,6 +68,8 @@ export interface QueuedStore {
   readonly notices: Notices
   /** The requests that wait for a lock. */
   readonly queue: WaitQueue
+  /** Those of them that wait for one another. */
+  readonly deadlocks: Deadlocks
   /** Whether what is asked for first is done first. */
   readonly isInOrder: boolean
   /** Whether other servers may share the store, and have waiters of their own. */
@@ -252,11 +255,11 @@ const applying = (
 }
 
 // A store that a user has made may throw.
-const outcomeNow = (
+const outcomeNow = <A>(
   now: NonNullable<Modify["now"]>,
   name: string,
-  decide: Decide<Response>
-): Outcome<Response> | StoreError => {
+  decide: Decide<A>
+): Outcome<A> | StoreError => {
   try {
     return now(name, decide)
   } catch (cause) {
@@ -369,6 +372,7 @@ const recording = Effect.fnUntraced(function*(store: Store["Service"]) {
   yield* Effect.forkScoped(tenures.looking(ask))
   return { history, tenures } satisfies Recording
 })
+const lookOnly: Decide<Entry | undefined> = (entry) => ({ answer: entry, change: { _tag: "Keep" } })
 
 /** The queues of a store, what applies requests to it, and what tells of names. */
 const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: Scope.Scope, health: StoreHealth) {
@@ -396,7 +400,17 @@ const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: S
   const { giveUpTurn, takeBack } = undoing(store, queueOf, touch, tenures)
   const { now } = store.modify
   const atOnce = now && applyingNow(now, decide, note, queueOf)
+  const deadlocks = new Deadlocks({
+    // As those that describe names.
+    scope: yield* Effect.scope,
+    context,
+    look: (name) => noted(Effect.catchDefect(store.modify(name, lookOnly), defectAsError(name))),
+    lookNow: now && ((name) => notedNow(outcomeNow(now, name, lookOnly))),
+    queued: (name) => queue.claimsOf(name),
+    granting: (name) => queue.grantingOf(name)
+  })
   const queue: WaitQueue = new WaitQueue({
+    deadlocks,
     scope,
     context,
     sharing,
@@ -413,7 +427,7 @@ const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: S
   }
   if (sharing !== undefined) yield* hearFreed(sharing, scope, changed)
   const inspected = inspecting(store, queue, describing, safely, changed, recorded)
-  return { queue, ...inspected, apply, applyNow: atOnce?.apply, takeBack }
+  return { queue, deadlocks, ...inspected, apply, applyNow: atOnce?.apply, takeBack }
 })
 
 /** How long the store is waited for when the server closes: by then ours have answered, and a grant is taken back. */
@@ -444,7 +458,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   const order = new KeyedMutex()
   const isInOrder = sharing === undefined || sharing.inOrder === true
   const { apply, applyNow, takeBack, ...queued } = yield* makeQueues(store, scope, health)
-  const { queue } = queued
+  const { deadlocks, queue } = queued
 
   const toAnswer = answering(health)
 
@@ -474,7 +488,10 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
 
   const answer: QueuedStore["answer"] = (request, identity, sender, arrival) => {
     // mutant: unlock-withdraws
-    if (request.Action === "Unlock") queue.withdraw(request, identity, sender)
+    if (request.Action === "Unlock") {
+      queue.withdraw(request, identity, sender)
+      deadlocks.withdraw(request, identity, sender)
+    }
     if (applyNow !== undefined) {
       const applied = applyNow(request, identity)
       if (applied instanceof StoreError) return toAnswer.onFailure(applied)

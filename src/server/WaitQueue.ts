@@ -29,6 +29,7 @@ import { StoreError } from "../StoreError.ts"
 import { tell as tellFiber } from "../transport/tell.ts"
 import { type Arrival, Arrivals } from "./Arrivals.ts"
 import { because, busy } from "./Busy.ts"
+import type { Deadlocks } from "./Deadlocks.ts"
 import { InTurn } from "./InTurn.ts"
 import * as Metrics from "./Metrics.ts"
 import { isWithdrawal } from "./Mutex.ts"
@@ -53,6 +54,8 @@ export interface Claim {
   readonly identity: string | undefined
   /** Since when its owner waits, on the monotonic clock, in milliseconds. */
   readonly since: number
+  /** When it came, among all that wait at this server. */
+  readonly came: number
   /** The requests that wait for its answer. */
   readonly waiters: Set<Waiter>
   /** Whether it keeps all others out, at any server, until it fits. */
@@ -100,6 +103,8 @@ export interface Options {
   readonly turnPollMillis: number
   /** Lets others in that a claim has kept out. */
   readonly giveUpTurn: (claim: Claim) => Effect.Effect<unknown, StoreError>
+  /** Hears of the requests that wait, and numbers them in the order of their coming. */
+  readonly deadlocks: Pick<Deadlocks, "number" | "came" | "went">
   /** Hears of a name that a request begins to wait for, or waits for no more. */
   readonly touch: (name: string) => void
 }
@@ -217,7 +222,7 @@ export class WaitQueue {
       const known = this.queues.get(request.FileName)
       const queue = known ?? this.open(request.FileName)
       const now = monotonicMillisUnsafe(this.clock)
-      const claim = claimIn(queue, request, identity, now)
+      const claim = claimIn(queue, request, identity, now, this.options.deadlocks)
       // All requests of a claim ask for the same.
       if (!Permits.isForTheSame(claim.request, request)) {
         const refusal = this.refusalOfNew(request, undefined)
@@ -241,6 +246,7 @@ export class WaitQueue {
         }
       }
       claim.waiters.add(waiter)
+      this.options.deadlocks.came(request)
       this.count(queue, request.FileName, 1)
       // mutant: waits-all-its-time
       this.alarms.set(waiter, now + Duration.toMillis(duration), context)
@@ -281,6 +287,16 @@ export class WaitQueue {
       if (first.length >= most) break
     }
     return { count: queue.waiting, first, changedBy: queue.changedBy }
+  }
+
+  /** The claims of a name, in their order. None is to be withdrawn meanwhile. */
+  claimsOf(name: string): Iterable<Claim> {
+    return this.queues.get(name)?.claims ?? []
+  }
+
+  /** The claim of a name for which the store is asked now. */
+  grantingOf(name: string): Claim | undefined {
+    return this.queues.get(name)?.granting
   }
 
   /** Says that a name may be free, or at another time than was known. */
@@ -345,6 +361,7 @@ export class WaitQueue {
 
   private leave(queue: Queue, claim: Claim, waiter: Waiter): void {
     if (!claim.waiters.delete(waiter)) return
+    this.options.deadlocks.went(waiter.request)
     this.count(queue, claim.request.FileName, -1)
     this.alarms.clear(waiter)
     if (claim.waiters.size > 0) return
@@ -533,13 +550,26 @@ const isFull = (cause: Cause.Cause<StoreError>): boolean => {
 }
 
 /** The claim of an owner: the one that it has, so that it keeps its place, or a new one at the end. */
-const claimIn = (queue: Queue, request: Request, identity: string | undefined, now: number): Claim => {
+const claimIn = (
+  queue: Queue,
+  request: Request,
+  identity: string | undefined,
+  now: number,
+  deadlocks: Options["deadlocks"]
+): Claim => {
   const known = queue.claims.get(ownerOf(request, identity))
   if (known !== undefined) {
     if (request.Expire > known.request.Expire && Permits.isForTheSame(known.request, request)) known.request = request
     return known
   }
-  const claim: Claim = { request, identity, since: now, waiters: new Set(), keepsTurn: false }
+  const claim: Claim = {
+    request,
+    identity,
+    since: now,
+    came: deadlocks.number(),
+    waiters: new Set(),
+    keepsTurn: false
+  }
   queue.claims.add(ownerOf(request, identity), claim)
   return claim
 }

@@ -20,11 +20,12 @@ export const named = (response: Response): ReadonlySet<Feature> =>
  * Whether a request may be sent where these are the features. Without `release` a server would take an `Unlock` with a
  * `Fence` for one without, and end a tenure that is not meant; and what the last actions are is unknown to a server without them.
  */
-export const allow = (features: ReadonlySet<Feature>, { Action, Fence, Heir, Limit }: Request): boolean =>
+export const allow = (features: ReadonlySet<Feature>, { Action, Fence, Heir, Limit, Within }: Request): boolean =>
   (Fence === undefined || features.has("release")) && (Heir === undefined || features.has("heir")) &&
   (Action !== "Describe" || features.has("describe")) && (Action !== "List" || features.has("list")) &&
   (Action !== "Revoke" || features.has("revoke")) && (Action !== "Log" || features.has("log")) &&
-  (Limit === undefined || features.has("permits"))
+  (Limit === undefined || features.has("permits")) &&
+  (Within === undefined || features.has("deadlock"))
 
 /** Whether a request waits at a server that knows `Wait`: for a lock, or for a change of what it knows. */
 export const waits = ({ Action, Revision, Wait }: Request): boolean =>

@@ -1,0 +1,379 @@
+/**
+ * Looks for requests that wait for one another at this server, and fails the youngest of each cycle.
+ *
+ * - It costs nothing where no request says within which tenures it waits. One that does is looked at after a moment: most
+ *   have what they wait for by then. All that came meanwhile are looked at together, and only names that can be reached from
+ *   theirs, each once.
+ * - Nobody fails at the first look. Whoever waits for ever still does at the next; a request that was given up, while its
+ *   withdrawal was on its way, does not.
+ * - Who holds a name is looked up in the store as it is needed. A name that cannot be looked at is taken for free.
+ *
+ * A deadlock begins when the last of its requests comes: a tenure that has just been granted waits for nothing yet. So it is
+ * enough to look when one comes.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Alarms from "../lib/Alarms.ts"
+import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
+import { digestOf, type Request, type Response } from "../protocol/Protocol.ts"
+import type { Entry, Outcome } from "../store/Store.ts"
+import { StoreError } from "../StoreError.ts"
+import { tell as tellFiber } from "../transport/tell.ts"
+import { deadlocksIn, type Holding, type Name, stuckIn, type Waiting } from "./Deadlock.ts"
+import * as Metrics from "./Metrics.ts"
+import * as Permits from "./Permits.ts"
+import type { Sender } from "./Sender.ts"
+
+/** A request that waits in a queue: what several ask together is one. */
+export interface Queued {
+  readonly request: Request
+  /** When it came, among all that wait at this server. */
+  readonly came: number
+  /** The requests that wait for its answer. */
+  readonly waiters: Iterable<{ readonly request: Request; answer(response: Response): void }>
+}
+
+/** A request that waits beside a queue, behind those that are in it, and is never let in. */
+interface Bystander extends Alarms.Sleeper {
+  readonly request: Request
+  readonly identity: string | undefined
+  readonly sender: Sender | undefined
+  readonly came: number
+  answer(response: Response): void
+}
+
+/** Who of those that wait for a name say within which tenures they do. */
+interface Spot {
+  /** How many of those in the queue. */
+  queued: number
+  readonly bystanders: Set<Bystander>
+}
+
+/** What is known of who holds a name. */
+type Seen = Outcome<Entry | undefined>
+
+/** What deadlocks are looked for with. */
+export interface Options {
+  readonly scope: Scope.Scope
+  readonly context: Context.Context<never>
+  /** Looks at a name. */
+  readonly look: (name: string) => Effect.Effect<Seen, StoreError>
+  /** The same of a store that answers at once. */
+  readonly lookNow: ((name: string) => Seen | StoreError) | undefined
+  /** Those that wait in the queue of a name, in their order. */
+  readonly queued: (name: string) => Iterable<Queued>
+  /** The one of them for which the store is asked now, if it is for one. */
+  readonly granting: (name: string) => Queued | undefined
+}
+
+/** How long after a request has come it is looked at, in milliseconds, and how much later again. */
+const lookAfter = 25
+/** How long after a look at which the store has failed, in milliseconds. */
+const lookAgainAfter = 1_000
+
+/** At so many names it looks at a time. What is behind them is taken for free. */
+const maxNames = 10_000
+/** The same over a store that takes its time; so many of them are looked at together. */
+const maxSlowNames = 256
+const looksAtOnce = 8
+
+/** So many fail at a time. More do at the next look. */
+const mostFail = 100
+
+/** One that waits for a name, as the search knows it. */
+interface Known extends Waiting {
+  readonly of: Queued | Bystander
+}
+
+/** Whether a request takes nothing, and waits beside the queue: it is behind another of its process, that asks for it. */
+export const standsBeside = ({ Action, Fence, Wait, Within }: Request): boolean =>
+  Action === "Lock" && Wait !== undefined && Wait > 0 && Within !== undefined && Fence !== undefined &&
+  BigInt(Fence) === 0n
+
+const digestsIn = (within: string): ReadonlyArray<string> => within.split(",")
+
+const notOwner: Response = { Status: "NotOwner" }
+
+/** Looks for requests that wait for one another. */
+export class Deadlocks implements Alarms.Sleeper {
+  private readonly options: Options
+  private readonly clock: Clock.Clock
+  private readonly alarms: Alarms.Alarms
+  private readonly spots = new Map<string, Spot>()
+  /** Of each digest that is named, the names that requests which name it wait for, each as often as one does. */
+  private readonly naming = new Map<string, Array<string>>()
+  /** The names for which requests have come since the last look. */
+  private arrivals = new Set<string>()
+  /** Those that waited for ever at the last look. */
+  private suspects = new Map<Known["of"], string>()
+  private readonly digests = new Map<string, Map<bigint, string>>()
+  /** Whether not all could be looked at that is to be. */
+  private isPartial = false
+  private isLooking = false
+  private last = 0
+  dueAt = 0
+  place = -1
+
+  constructor(options: Options) {
+    this.options = options
+    this.clock = Context.get(options.context, Clock.Clock)
+    this.alarms = Alarms.of(this.clock)
+  }
+
+  /** The number of the next request that comes to wait. */
+  number(): number {
+    return ++this.last
+  }
+
+  /** A request waits in a queue from now on. */
+  came({ FileName, Within }: Request): void {
+    if (Within === undefined) return
+    this.spotOf(FileName).queued++
+    this.note(FileName, Within)
+  }
+
+  /** A request that came waits no more. */
+  went({ FileName, Within }: Request): void {
+    if (Within === undefined) return
+    const spot = this.spots.get(FileName)!
+    spot.queued--
+    this.forget(FileName, Within, spot)
+  }
+
+  /** Waits beside the queue, for a deadlock, for so long. `queued` is called once it does. */
+  standBeside(
+    request: Request,
+    identity: string | undefined,
+    duration: Duration.Duration,
+    { queued, sender }: { readonly sender: Sender | undefined; readonly queued: () => void }
+  ): Effect.Effect<Response> {
+    return Effect.callback<Response>((resume) => {
+      const { context } = this.options
+      const { FileName, Within = "" } = request
+      const spot = this.spotOf(FileName)
+      const leave = () => {
+        if (!spot.bystanders.delete(bystander)) return
+        this.alarms.clear(bystander)
+        this.forget(FileName, Within, spot)
+      }
+      const bystander: Bystander = {
+        request,
+        identity,
+        sender,
+        came: this.number(),
+        dueAt: 0,
+        place: -1,
+        answer: (response) => {
+          leave()
+          tellFiber(context, resume, Effect.succeed(response))
+        },
+        wake: () => bystander.answer(notOwner)
+      }
+      spot.bystanders.add(bystander)
+      this.note(FileName, Within)
+      this.alarms.set(bystander, monotonicMillisUnsafe(this.clock) + Duration.toMillis(duration), context)
+      queued()
+      return Effect.sync(leave)
+    })
+  }
+
+  /** Withdraws those of an owner and sender that wait beside a queue. */
+  withdraw({ FileName, ID }: Request, identity: string | undefined, sender: Sender | undefined): void {
+    for (const one of this.spots.get(FileName)?.bystanders ?? []) {
+      if (one.request.ID === ID && one.identity === identity && one.sender === sender) one.answer(notOwner)
+    }
+  }
+
+  private spotOf(name: string): Spot {
+    const known = this.spots.get(name)
+    if (known !== undefined) return known
+    const spot: Spot = { queued: 0, bystanders: new Set() }
+    this.spots.set(name, spot)
+    return spot
+  }
+
+  private note(name: string, within: string): void {
+    for (const digest of digestsIn(within)) {
+      const names = this.naming.get(digest)
+      if (names === undefined) this.naming.set(digest, [name])
+      else names.push(name)
+    }
+    this.arrivals.add(name)
+    this.lookIn(lookAfter)
+  }
+
+  private forget(name: string, within: string, { bystanders, queued }: Spot): void {
+    for (const digest of digestsIn(within)) {
+      const names = this.naming.get(digest)!
+      if (names.length === 1) this.naming.delete(digest)
+      else names.splice(names.indexOf(name), 1)
+    }
+    if (queued > 0 || bystanders.size > 0) return
+    this.spots.delete(name)
+    this.digests.delete(name)
+  }
+
+  private lookIn(millis: number): void {
+    if (this.place !== -1 || this.isLooking) return
+    this.alarms.set(this, monotonicMillisUnsafe(this.clock) + millis, this.options.context)
+  }
+
+  wake(): void {
+    const { context, lookNow, scope } = this.options
+    const from = new Set([...this.arrivals, ...this.suspects.values()].filter((name) => this.spots.has(name)))
+    this.arrivals = new Set()
+    if (lookNow !== undefined) return this.looked(from, this.namesNow(from, lookNow))
+    this.isLooking = true
+    const looking = Effect.flatMap(this.names(from), (seen) =>
+      Effect.sync(() => {
+        this.isLooking = false
+        this.looked(from, seen)
+      }))
+    Effect.runForkWith(context)(Effect.forkIn(looking, scope, { startImmediately: true }))
+  }
+
+  private looked(from: Iterable<string>, seen: Map<string, Seen>): void {
+    this.judge(seen)
+    const hasMore = this.arrivals.size > 0 || this.suspects.size > 0
+    if (!this.isPartial) return hasMore ? this.lookIn(lookAfter) : undefined
+    this.isPartial = false
+    for (const name of from) this.arrivals.add(name)
+    this.lookIn(lookAgainAfter)
+  }
+
+  /** All names that can be reached from some, by those who hold them, and what those wait for. */
+  private namesNow(from: Iterable<string>, lookNow: NonNullable<Options["lookNow"]>): Map<string, Seen> {
+    const seen = new Map<string, Seen>()
+    const reached = new Set(from)
+    for (const name of reached) {
+      if (seen.size >= maxNames) break
+      const found = lookNow(name)
+      if (found instanceof StoreError) {
+        this.isPartial = true
+        continue
+      }
+      seen.set(name, found)
+      for (const next of this.behind(name, found)) reached.add(next)
+    }
+    return seen
+  }
+
+  private readonly names = Effect.fnUntraced(function*(this: Deadlocks, from: Iterable<string>) {
+    const seen = new Map<string, Seen>()
+    const reached = new Set(from)
+    let some = Array.from(reached)
+    while (some.length > 0 && seen.size < maxSlowNames) {
+      const found = yield* Effect.forEach(
+        some,
+        (name) => Effect.map(Effect.option(this.options.look(name)), (found) => [name, found] as const),
+        {
+          concurrency: looksAtOnce
+        }
+      )
+      some = []
+      for (const [name, one] of found) {
+        if (Option.isNone(one)) {
+          this.isPartial = true
+          continue
+        }
+        seen.set(name, one.value)
+        for (const next of this.behind(name, one.value)) {
+          if (reached.has(next)) continue
+          reached.add(next)
+          some.push(next)
+        }
+      }
+    }
+    return seen
+  })
+
+  private behind(name: string, seen: Seen): ReadonlyArray<string> {
+    return this.holdersOf(name, seen).flatMap(({ digest }) => this.naming.get(digest) ?? [])
+  }
+
+  private holdersOf(name: string, { answer: entry, fence, holder }: Seen): ReadonlyArray<Holding> {
+    if (entry === undefined) return []
+    if (entry.limit !== undefined) {
+      return entry.holders.map(({ fence, label, owner, weight }): Holding => ({
+        digest: this.digest(name, owner, fence),
+        weight,
+        label
+      }))
+    }
+    // A server that has forgotten who holds it knows no tenure.
+    const digest = fence === undefined || fence === 0n ? "" : this.digest(name, entry.owner, fence)
+    return [{ digest, weight: "all", label: holder?.label }]
+  }
+
+  // Each name is looked at again and again, and each of its tenures has one fence.
+  private digest(name: string, owner: string, fence: bigint): string {
+    let known = this.digests.get(name)
+    if (known === undefined || known.size > Permits.maxHolders) this.digests.set(name, known = new Map())
+    let digest = known.get(fence)
+    if (digest === undefined) known.set(fence, digest = digestOf(name, owner, fence))
+    return digest
+  }
+
+  /** Fails whoever waits for ever now, and did so at the last look; and looks again where others do. */
+  private judge(seen: Map<string, Seen>): void {
+    const names = Array.from(seen, ([name, found]) => this.nameOf(name, found))
+    const isGranting = new Set<Known["of"]>()
+    for (const { name } of names) {
+      const granting = this.options.granting(name)
+      if (granting === undefined) continue
+      isGranting.add(granting)
+      // What comes of it is known at the next look.
+      this.arrivals.add(name)
+    }
+    // mutant: grant-on-its-way
+    const stuck = stuckIn(names, ({ of }) => !isGranting.has(of))
+    // mutant: looks-twice
+    const failing = deadlocksIn(names, (known) => stuck.has(known) && this.suspects.has(known.of), mostFail)
+    const isFailing = new Set(failing.map(({ youngest }) => youngest))
+    this.suspects = new Map()
+    const nameBy = new Map(names.flatMap(({ name, waiting }) => waiting.map((known) => [known, name] as const)))
+    for (const known of stuck) if (!isFailing.has(known)) this.suspects.set(known.of, nameBy.get(known)!)
+    for (const { cycle, youngest } of failing) this.fail(youngest, { Status: "Deadlock", Cycle: cycle })
+  }
+
+  private fail({ of }: Known, response: Response): void {
+    Metrics.deadlocks.updateUnsafe(1, this.options.context)
+    if (!("waiters" in of)) return of.answer(response)
+    for (const waiter of Array.from(of.waiters)) waiter.answer(response)
+  }
+
+  // Behind the last of them that names a tenure nobody is of any matter.
+  private nameOf(name: string, seen: Seen): Name<Known> {
+    const { bystanders = new Set<Bystander>(), queued = 0 } = this.spots.get(name) ?? {}
+    const waiting: Array<Known> = []
+    let left = queued
+    const latest = Math.max(0, ...Array.from(bystanders, ({ came }) => came))
+    for (const queued of this.options.queued(name)) {
+      if (left <= 0 && queued.came > latest) break
+      const within: Array<string> = []
+      for (const { request: { Within } } of queued.waiters) {
+        if (Within === undefined) continue
+        left--
+        within.push(...digestsIn(Within))
+      }
+      waiting.push(knownOf(queued, within, true))
+    }
+    for (const one of bystanders) waiting.push(knownOf(one, digestsIn(one.request.Within!), false))
+    return {
+      name,
+      limit: seen.answer?.limit,
+      holders: this.holdersOf(name, seen),
+      waiting: bystanders.size === 0 ? waiting : waiting.toSorted((one, other) => one.came - other.came)
+    }
+  }
+}
+
+const knownOf = (of: Queued | Bystander, within: ReadonlyArray<string>, stands: boolean): Known => {
+  const { came, request } = of
+  const asked = Permits.askedOf(request)
+  return { of, came, limit: asked?.limit, weight: asked?.weight ?? "all", within, stands, label: request.Label }
+}
