@@ -266,28 +266,32 @@ const standBeside = (
 
 const nothing = () => {}
 
+const onHeld = ({ waiting }: Attempt, resume: (end: Effect.Effect<never, WithinNow>) => void) => () => {
+  if (waiting.isWithin()) resume(Effect.fail(new WithinNow()))
+}
+
+const inLineForEver = (attempt: Attempt): Effect.Effect<void, LockError | WithinNow> => {
+  const { place } = attempt
+  return Effect.contextWith((context) =>
+    Effect.callback<void, LockError | WithinNow>((resume) => {
+      if (place.isInside) return resume(Effect.void)
+      const ends = (end: Effect.Effect<void, LockError | WithinNow>) => {
+        leave()
+        resume(end)
+      }
+      place.onHeld = onHeld(attempt, ends)
+      place.resume = () => ends(Effect.void)
+      const leave = standBeside(attempt, context, ends)
+      return Effect.sync(leave)
+    })
+  )
+}
+
 // Waits to be the head of the line, or for what says that waiting longer is no use.
 const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockError | WithinNow> => {
   const { place, waiting: { clock, startedAt, until } } = attempt
   const { queue } = place
-  const onHeld = (resume: (end: Effect.Effect<never, WithinNow>) => void) => () => {
-    if (attempt.waiting.isWithin()) resume(Effect.fail(new WithinNow()))
-  }
-  if (until === Infinity) {
-    return Effect.contextWith((context) =>
-      Effect.callback<void, LockError | WithinNow>((resume) => {
-        if (place.isInside) return resume(Effect.void)
-        const ends = (end: Effect.Effect<void, LockError | WithinNow>) => {
-          leave()
-          resume(end)
-        }
-        place.onHeld = onHeld(ends)
-        place.resume = () => ends(Effect.void)
-        const leave = standBeside(attempt, context, ends)
-        return Effect.sync(leave)
-      })
-    )
-  }
+  if (until === Infinity) return inLineForEver(attempt)
   return Effect.contextWith((context) =>
     Effect.callback<void, AcquireTimeout | LockError | WithinNow>((resume) => {
       const alarms = Alarms.of(clock.clock)
@@ -328,7 +332,7 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockErro
         }
       }
       let leave = nothing
-      place.onHeld = onHeld(ends)
+      place.onHeld = onHeld(attempt, ends)
       place.resume = () => {
         queue.watchers?.delete(place)
         ends(Effect.void)

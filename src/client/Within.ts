@@ -94,7 +94,7 @@ export const digestsAround = (fiber: AnyFiber, talker: Talker["Service"]): Reado
     const { digest } = lease
     if (digest !== undefined) digests.push(digest)
   }
-  return digests.length > maxWithin ? [] : digests.reverse()
+  return digests.length > maxWithin ? [] : digests.toReversed()
 }
 
 /** The section in whose body a fiber runs, if it is one of a lease. One that is over is that still, until it has left. */

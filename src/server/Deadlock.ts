@@ -268,26 +268,31 @@ const cycleOf = <W extends Waiting>(youngest: Node<W>): ReadonlyArray<Waits> => 
     const label = (holder ?? waiting)?.label
     if (isWaitedFor) cycle.push({ FileName: name, ...(label === undefined ? {} : { Label: label }) })
   }
-  return cycle.reverse().slice(0, maxCycle)
+  return cycle.toReversed().slice(0, maxCycle)
 }
 
 /**
- * Who is to fail, so that all others can go: of each cycle the youngest request, at the most `most` of them. Only those that
- * are known to wait count.
+ * Who is to fail, so that all others can go: of each cycle the youngest request, and none in vain; at the most `most` of
+ * them. Only those that are known to wait count.
  */
 export const deadlocksIn = <W extends Waiting>(
   names: ReadonlyArray<Name<W>>,
   isKnown: (waiting: W) => boolean,
   most: number
 ): ReadonlyArray<Deadlock<W>> => {
-  const failed = new Set<W>()
-  const deadlocks: Array<Deadlock<W>> = []
-  while (deadlocks.length < most) {
-    const left = remaining(names, (waiting) => isKnown(waiting) && !failed.has(waiting))
-    const youngest = youngestIn(graphOf(left))
+  const deadlocks = new Map<W, Deadlock<W>>()
+  const rest = () => remaining(names, (waiting) => isKnown(waiting) && !deadlocks.has(waiting))
+  while (deadlocks.size < most) {
+    const youngest = youngestIn(graphOf(rest()))
     if (youngest === undefined) break
-    failed.add(youngest.waiting!)
-    deadlocks.push({ youngest: youngest.waiting!, cycle: cycleOf(youngest) })
+    deadlocks.set(youngest.waiting!, { youngest: youngest.waiting!, cycle: cycleOf(youngest) })
   }
-  return deadlocks
+  if (deadlocks.size === 1 || deadlocks.size === most) return Array.from(deadlocks.values())
+  // Of two cycles that have one in common that one may be enough, and not the youngest of both.
+  for (const [youngest, deadlock] of Array.from(deadlocks)) {
+    deadlocks.delete(youngest)
+    // mutant: none-in-vain
+    if (rest().some(({ waiting }) => waiting.size > 0)) deadlocks.set(youngest, deadlock)
+  }
+  return Array.from(deadlocks.values())
 }

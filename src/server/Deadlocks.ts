@@ -13,7 +13,6 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
@@ -144,16 +143,15 @@ export class Deadlocks implements Alarms.Sleeper {
     this.forget(FileName, Within, spot)
   }
 
-  /** Waits beside the queue, for a deadlock, for so long. `queued` is called once it does. */
+  /** Waits beside the queue, for a deadlock, as long as the request says. `queued` is called once it does. */
   standBeside(
     request: Request,
     identity: string | undefined,
-    duration: Duration.Duration,
     { queued, sender }: { readonly sender: Sender | undefined; readonly queued: () => void }
   ): Effect.Effect<Response> {
     return Effect.callback<Response>((resume) => {
       const { context } = this.options
-      const { FileName, Within = "" } = request
+      const { FileName, Wait = 0, Within = "" } = request
       const spot = this.spotOf(FileName)
       const leave = () => {
         if (!spot.bystanders.delete(bystander)) return
@@ -175,7 +173,7 @@ export class Deadlocks implements Alarms.Sleeper {
       }
       spot.bystanders.add(bystander)
       this.note(FileName, Within)
-      this.alarms.set(bystander, monotonicMillisUnsafe(this.clock) + Duration.toMillis(duration), context)
+      this.alarms.set(bystander, monotonicMillisUnsafe(this.clock) + Wait, context)
       queued()
       return Effect.sync(leave)
     })

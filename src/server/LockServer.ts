@@ -104,6 +104,11 @@ const proving =
     )
   }
 
+const refusing = (prove: ReturnType<typeof proving>, limits: Limits) => (request: UnknownRequest) =>
+  Effect.suspend(() =>
+    asEffect(prove(request, (principal) => isTooMuch(request, principal, limits) ? refused : unknown))
+  )
+
 /** Whether what a request says does not fit together, or is about a name that another server has. */
 const isUnfit = (request: Request, shard: Shard | undefined): boolean =>
   !Transition.isWellFormed(request) ||
@@ -149,10 +154,6 @@ const extended = (
   }
 }
 
-/** The answer to an action that is not known: whatever is asked keeps to the limits. */
-const refusing = (request: UnknownRequest, limits: Limits) => (principal: Principal | undefined): Response =>
-  isTooMuch(request, principal, limits) ? refused : unknown
-
 /**
  * Makes a LockServer over a store.
  *
@@ -181,9 +182,7 @@ export const make = Effect.gen(function*() {
     if (request.Action === "Version") return Mutex.version(request, shard, features)
     if (isExtension(request)) return extended(queued, request, { principal, sender, passes })
     const { Fence, Wait } = request
-    if (standsBeside(request)) {
-      return deadlocks.standBeside(request, identity, Duration.millis(Wait!), { sender, queued: passes })
-    }
+    if (standsBeside(request)) return deadlocks.standBeside(request, identity, { sender, queued: passes })
     if (request.Action !== "Lock" || Fence !== undefined) return answer(request, identity, sender)
     const arrival = queue.arrived(request, identity)
     const answered = answer(request, identity, sender, arrival)
@@ -228,7 +227,7 @@ export const make = Effect.gen(function*() {
       (request: Request, sender?: Sender) => Effect.suspend(() => asEffect(begin(request, sender))),
       { begin }
     ),
-    refuse: (request) => Effect.suspend(() => asEffect(prove(request, refusing(request, limits))))
+    refuse: refusing(prove, limits)
   })
 })
 

@@ -426,8 +426,12 @@ const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: S
     touch(name)
   }
   if (sharing !== undefined) yield* hearFreed(sharing, scope, changed)
+  const withdraw = (...of: Parameters<WaitQueue["withdraw"]>) => {
+    queue.withdraw(...of)
+    deadlocks.withdraw(...of)
+  }
   const inspected = inspecting(store, queue, describing, safely, changed, recorded)
-  return { queue, deadlocks, ...inspected, apply, applyNow: atOnce?.apply, takeBack }
+  return { queue, withdraw, deadlocks, ...inspected, apply, applyNow: atOnce?.apply, takeBack }
 })
 
 /** How long the store is waited for when the server closes: by then ours have answered, and a grant is taken back. */
@@ -457,8 +461,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
   // Over a shared store requests take time, and what an owner asks of a name must be done in the order of its asking.
   const order = new KeyedMutex()
   const isInOrder = sharing === undefined || sharing.inOrder === true
-  const { apply, applyNow, takeBack, ...queued } = yield* makeQueues(store, scope, health)
-  const { deadlocks, queue } = queued
+  const { apply, applyNow, takeBack, withdraw, ...queued } = yield* makeQueues(store, scope, health)
 
   const toAnswer = answering(health)
 
@@ -488,10 +491,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
 
   const answer: QueuedStore["answer"] = (request, identity, sender, arrival) => {
     // mutant: unlock-withdraws
-    if (request.Action === "Unlock") {
-      queue.withdraw(request, identity, sender)
-      deadlocks.withdraw(request, identity, sender)
-    }
+    if (request.Action === "Unlock") withdraw(request, identity, sender)
     if (applyNow !== undefined) {
       const applied = applyNow(request, identity)
       if (applied instanceof StoreError) return toAnswer.onFailure(applied)
@@ -503,7 +503,7 @@ export const make: Effect.Effect<QueuedStore, never, Store | Scope.Scope> = Effe
     const attempt = Effect.matchEffect(ask(request, identity), toAnswer)
     // What was asked before it may have been on its way until now, and wait only since.
     const mine = request.Action === "Unlock"
-      ? Effect.tap(attempt, Effect.sync(() => queue.withdraw(request, identity, sender)))
+      ? Effect.tap(attempt, Effect.sync(() => withdraw(request, identity, sender)))
       : attempt
     return inOrder(request, mine)
   }
