@@ -2,6 +2,7 @@
  * A trace, held against what is promised.
  */
 import { data } from "./data.ts"
+import { deadlocks } from "./deadlocks.ts"
 import { elections } from "./elections.ts"
 import { ending } from "./ending.ts"
 import { exclusion } from "./exclusion.ts"
@@ -18,7 +19,21 @@ import type { Violation } from "./Violation.ts"
 import { waiting } from "./waiting.ts"
 import { words } from "./words.ts"
 
-const rules = [exclusion, waiting, order, ending, shared, plain, words, data, fences, limits, elections, once]
+const rules = [
+  exclusion,
+  waiting,
+  order,
+  ending,
+  shared,
+  plain,
+  words,
+  data,
+  fences,
+  limits,
+  deadlocks,
+  elections,
+  once
+]
 
 /** What a trace shows to be broken, in the order of its happening. */
 export const check = (trace: Trace): ReadonlyArray<Violation> => {

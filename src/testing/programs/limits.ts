@@ -1,6 +1,6 @@
 /**
- * Names that several hold: never more than their limit, readers and writers never together, what would wait for itself is
- * told so at once, and another limit only where there is one.
+ * Names that several hold: never more than their limit, readers and writers never together, and another limit is told only
+ * where there is one.
  */
 import { insists } from "./bounds.ts"
 import { deafTimeout } from "./faults.ts"
@@ -11,9 +11,7 @@ import type { Violation } from "./Violation.ts"
 
 export const limits = (history: History): ReadonlyArray<Violation> => {
   const operations = Array.from(history.operations.values())
-  const ofEach = [otherShare, deadlock, conflict].flatMap((rule) =>
-    operations.flatMap((operation) => rule(history, operation))
-  )
+  const ofEach = [otherShare, conflict].flatMap((rule) => operations.flatMap((operation) => rule(history, operation)))
   return [...tooMany(history), ...ofEach]
 }
 
@@ -67,41 +65,6 @@ const otherShare = (history: History, operation: Operation): ReadonlyArray<Viola
 }
 
 const fails = ({ outcome }: Operation, error: string): boolean => outcome?.errors.includes(error) === true
-
-const isWriter = ({ step }: Operation): boolean => step.op === "hold" && step.side === "write"
-
-/** The readers around one that asks for the same name. */
-const readersAround = (history: History, operation: Operation): ReadonlyArray<Operation> =>
-  history.around(operation).filter((around) =>
-    around.names.some((name) => {
-      const share = history.shareOf(around, name)
-      return operation.names.includes(name) && share?.limit === "shared" && share.weight === 1
-    })
-  )
-
-// Whoever reads, and asks to write, would wait for itself: as long as the lease that it is within goes on.
-const deadlock = (history: History, operation: Operation): ReadonlyArray<Violation> => {
-  const { began, ended, entered, names, outcome } = operation
-  const readers = readersAround(history, operation)
-  const violation = (what: string): ReadonlyArray<Violation> => [{
-    rule: "deadlock",
-    at: began,
-    what: `${show(operation)} ${what}`
-  }]
-  if (fails(operation, "Deadlock")) {
-    return readers.length > 0 && isWriter(operation) ? [] : violation("says that it waits for itself, and does not")
-  }
-  if (!isWriter(operation) || outcome === undefined) return []
-  const goesOn = (reader: Operation) => {
-    const tenure = history.tenureOf(reader, names[0]!, began)
-    return !history.isLost(reader) && reader.left > ended && reader.entered !== undefined && reader.entered <= began &&
-      tenure !== undefined && tenure.to > ended && !history.isDetached(names[0]!, reader.process)
-  }
-  const waited = (entered ?? ended) - began - history.stillWithin(operation.process, began, entered ?? ended)
-  return !readers.some(goesOn) || (entered === undefined && waited <= history.slack)
-    ? []
-    : violation(`is within a reader of the name, and went on for ${waited.toFixed(1)} ms`)
-}
 
 // Another number of permits is told only where somebody had named it.
 const conflict = (history: History, operation: Operation): ReadonlyArray<Violation> => {

@@ -36,7 +36,8 @@ interface Turn {
 }
 
 const turnOf = (history: History, operation: Operation): ReadonlyArray<Turn> => {
-  const first = history.asked(operation).find(({ asked }) => asked.wait !== undefined)
+  // What stands beside the queue, while it stands in the line of its process, has no turn there.
+  const first = history.asked(operation).find(({ asked }) => asked.wait !== undefined && asked.fence === undefined)
   const { ended, entered, id, names: [name = ""], outcome } = operation
   const isServed = entered !== undefined || outcome?.errors.includes("AcquireTimeout") === true
   // The server has refused it as the answer left; with mutexes it is the one that is let in then that hears of it later.

@@ -1,0 +1,180 @@
+/**
+ * Deadlocks: who is told of one waits for ever, as far as the programs and the store show it, and who waits for ever in a
+ * way that can be seen is told.
+ *
+ * This knows what the server is not told, and nothing that it says: which operations wait, what they are within, and who has
+ * what they wait for.
+ */
+import { insists } from "./bounds.ts"
+import { deafTimeout } from "./faults.ts"
+import { type History, type Operation, show, type Tenure } from "./History.ts"
+import { fit } from "./limits.ts"
+import { isInHand, type Step } from "./Program.ts"
+import type { Violation } from "./Violation.ts"
+
+export const deadlocks = (history: History): ReadonlyArray<Violation> => {
+  const operations = Array.from(history.operations.values())
+  return [
+    ...operations.filter(({ outcome }) => outcome?.errors.includes("Deadlock") === true)
+      .flatMap((operation) => falseOf(history, operation)),
+    ...unseen(history, operations),
+    ...operations.flatMap((operation) => withinReader(history, operation))
+  ]
+}
+
+/** How long a request waits before it is looked at, and is looked at again. */
+const looks = 50
+/** By when one fails, at the latest, where nothing is slow. */
+const soon = 100
+
+/** Whether what is around a step need not wait for it. */
+const isApart = (step: Step): boolean =>
+  step.op === "fork" || step.op === "timeout" || step.op === "interrupt" || isInHand(step)
+
+/** What has to wait for an operation, the innermost first. */
+const around = (history: History, operation: Operation): ReadonlyArray<Operation> => {
+  const all = history.around(operation).toReversed()
+  const end = all.findIndex(({ step }) => isApart(step))
+  return end === -1 ? all : all.slice(0, end)
+}
+
+/** One that waits, for what, and the tenures that do not end before. */
+interface Waiter {
+  readonly operation: Operation
+  readonly name: string
+  readonly holds: ReadonlySet<Tenure>
+}
+
+const waits = ({ step }: Operation): boolean => {
+  if (step.op === "hold") return step.wait !== 0 && !step.way.endsWith("IfAvailable")
+  return (step.op === "holdAll" && step.wait !== 0) || step.op === "elect" || step.op === "once"
+}
+
+const holdersOf = (history: History, name: string, at: number): ReadonlyArray<Tenure> =>
+  history.tenures.filter((tenure) => tenure.name === name && tenure.from <= at && at < tenure.to)
+
+/** Those that wait at a time. */
+const waitersAt = (history: History, operations: ReadonlyArray<Operation>, at: number): ReadonlyArray<Waiter> =>
+  operations.flatMap((operation): ReadonlyArray<Waiter> => {
+    const { began, ended, entered = Infinity, id, names } = operation
+    if (!waits(operation) || began > at || ended <= at || entered <= at) return []
+    const ids = new Set([id, ...around(history, operation).map((one) => one.id)])
+    const held = history.tenures.filter((tenure) =>
+      tenure.from <= at && at < tenure.to && Array.from(history.askersOf(tenure)).some((asker) => ids.has(asker))
+    )
+    // Of several names it waits for the first, in their order, that it does not have.
+    const name = names.toSorted().find((name) =>
+      !held.some((tenure) => tenure.name === name && history.askersOf(tenure).has(id))
+    )
+    return name === undefined ? [] : [{ operation, name, holds: new Set(held) }]
+  })
+
+/** Those that wait for ever: who is left when all are struck out that may still go. `late` is how unsure their order is. */
+const stuckIn = (
+  history: History,
+  waiters: ReadonlyArray<Waiter>,
+  at: number,
+  late: number
+): ReadonlySet<Operation> => {
+  const left = new Set(waiters)
+  const mayGo = ({ name, operation }: Waiter): boolean => {
+    const blocked = holdersOf(history, name, at).filter((tenure) =>
+      Array.from(left).some(({ holds }) => holds.has(tenure))
+    )
+    const own = history.shareOf(operation, name)
+    const isBehind = Array.from(left).some((other) =>
+      other.operation !== operation && other.name === name && other.operation.began < operation.began + late
+    )
+    return !isBehind && fit([own, ...blocked.map(({ share }) => share)])
+  }
+  for (let size = -1; size !== left.size;) {
+    size = left.size
+    for (const waiter of left) if (mayGo(waiter)) left.delete(waiter)
+  }
+  return new Set(Array.from(left, ({ operation }) => operation))
+}
+
+// It is told a moment after it was looked at; what has failed since was not always heard of.
+const falseOf = (history: History, operation: Operation): ReadonlyArray<Violation> => {
+  const { faults, latency } = history.trace.program
+  const { began, ended, names, outcome, process } = operation
+  if (readersAround(history, operation).length > 0 && isWriter(operation)) return []
+  const isDeaf = faults.some(({ kind }) => kind === "deaf")
+  const late = 2 * latency + history.slack + (faults.length === 0 ? 0 : insists + (isDeaf ? deafTimeout : 0))
+  const from = Math.max(began, ended - late - looks - history.stillWithin(process, began, ended))
+  const operations = Array.from(history.operations.values())
+  const times = [
+    from,
+    ...history.trace.events.flatMap(({ at }) => at > from && at < ended ? [at] : []),
+    (ended + from) / 2
+  ]
+  const isSo = !history.seesStore || outcome?.kind !== "Failed" ||
+    times.some((at) => stuckIn(history, waitersAt(history, operations, at), at, late).has(operation))
+  return isSo ? [] : [{
+    rule: "deadlock",
+    at: ended,
+    what: `${show(operation)} says that it would wait for ever for ${names.join()}, and would not`
+  }]
+}
+
+/** Whether the server can know of it: no owner that others have, and nothing but a hold. */
+const isPlain = (history: History, { holds, operation }: Waiter, at: number): boolean =>
+  (operation.step.op === "hold" || operation.step.op === "holdAll") &&
+  Array.from(holds).every(({ owner }) => !history.isShared(owner)) &&
+  !history.asked(operation).some(({ asked }) => history.isShared(asked.owner)) &&
+  around(history, operation).every((one) =>
+    !history.isLost(one) && one.step.op !== "elect" && one.step.op !== "once" && one.step.op !== "tick"
+  ) &&
+  // What waits for another part of the same lease asks no server.
+  history.around(operation).every((one) =>
+    one.left <= at || !one.names.some((name) => operation.names.includes(name)) ||
+    Number(history.shareOf(one, operation.names[0]!)?.limit) > 0
+  )
+
+const unseen = (history: History, operations: ReadonlyArray<Operation>): ReadonlyArray<Violation> => {
+  const { extensions, faults, latency, processes } = history.trace.program
+  const isStill = processes.some((_, process) => history.stillOf(process).length > 0)
+  if (!extensions || faults.length > 0 || isStill || !history.seesStore) return []
+  const bound = soon + 2 * (4 * latency + history.slack)
+  for (const { began, ended } of operations.filter(waits)) {
+    const at = began + bound
+    if (ended <= at) continue
+    const waiters = waitersAt(history, operations, at).filter((waiter) =>
+      waiter.operation.began <= began && isPlain(history, waiter, at)
+    )
+    const [first] = stuckIn(history, waiters, at, -2 * latency - history.slack)
+    if (first !== undefined) {
+      return [{ rule: "deadlock", at, what: `${show(first)} waits for ever, and none in the cycle is told` }]
+    }
+  }
+  return []
+}
+
+const isWriter = ({ step }: Operation): boolean => step.op === "hold" && step.side === "write"
+
+/** The readers around one that asks for the same name. */
+const readersAround = (history: History, operation: Operation): ReadonlyArray<Operation> =>
+  history.around(operation).filter((around) =>
+    around.names.some((name) => {
+      const share = history.shareOf(around, name)
+      return operation.names.includes(name) && share?.limit === "shared" && share.weight === 1
+    })
+  )
+
+// Whoever reads, and asks to write, would wait for itself: as long as the lease that it is within goes on.
+const withinReader = (history: History, operation: Operation): ReadonlyArray<Violation> => {
+  const { began, ended, entered, names, outcome } = operation
+  const readers = readersAround(history, operation)
+  if (outcome?.errors.includes("Deadlock") === true || !isWriter(operation) || outcome === undefined) return []
+  const goesOn = (reader: Operation) => {
+    const tenure = history.tenureOf(reader, names[0]!, began)
+    return !history.isLost(reader) && reader.left > ended && reader.entered !== undefined && reader.entered <= began &&
+      tenure !== undefined && tenure.to > ended && !history.isDetached(names[0]!, reader.process)
+  }
+  const waited = (entered ?? ended) - began - history.stillWithin(operation.process, began, entered ?? ended)
+  return !readers.some(goesOn) || (entered === undefined && waited <= history.slack) ? [] : [{
+    rule: "deadlock",
+    at: began,
+    what: `${show(operation)} is within a reader of the name, and went on for ${waited.toFixed(1)} ms`
+  }]
+}
