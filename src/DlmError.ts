@@ -84,7 +84,9 @@ export const Holder = Schema.Struct({
   label: Schema.optionalKey(Schema.String),
   since: Schema.DateTimeUtc,
   /** After how long it ends unless it is renewed, where the server can tell. */
-  expiresIn: Schema.optionalKey(Schema.Duration)
+  expiresIn: Schema.optionalKey(Schema.Duration),
+  /** The span of the holder, where it has told one: 32 hexadecimal digits of its trace, a hyphen, and 16 of itself. */
+  trace: Schema.optionalKey(Schema.String)
 })
 
 /** Who holds a name, as far as it is public. */

@@ -17,7 +17,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
-import { AcquireTimeout, type NotOwner, TransportError } from "../DlmError.ts"
+import { AcquireTimeout, type Holder, type NotOwner, TransportError } from "../DlmError.ts"
 import * as Alarms from "../lib/Alarms.ts"
 import { apart } from "../lib/apart.ts"
 import type { AgeClock } from "../lib/monotonic.ts"
@@ -30,6 +30,7 @@ import { QueuePlace } from "./NameQueue.ts"
 import * as NameQueue from "./NameQueue.ts"
 import * as Requests from "./Requests.ts"
 import type { LockError } from "./Requests.ts"
+import type { AcquisitionSpan } from "./Spans.ts"
 import type { Tenure } from "./Tenure.ts"
 
 /** By how much, in milliseconds, a wait may last longer than its time, for an answer that is on its way. */
@@ -75,6 +76,8 @@ export interface Waiting {
   readonly within: () => ReadonlyArray<string>
   /** Whether somebody is to have the lease in hand, and so needs a fence of its own. */
   readonly isInHand: boolean
+  /** The span that is told of it, if there is one that is recorded. */
+  readonly span: AcquisitionSpan | undefined
 }
 
 /** The end of a wait for a lease that the one who waits is within by now. */
@@ -107,6 +110,8 @@ class Attempt {
   queuesFor: number | undefined
   /** What an answer said last, in this wait, of another that holds the name. */
   taken: Busy | undefined
+  /** Who was in line before it in this process, and had the name. */
+  before: Busy | undefined
   lastFailure: LockError | undefined
   /** Whether the server that was asked last tells of others. */
   isTold = false
@@ -206,17 +211,40 @@ export const acquire = (
         const lasts = waiting.clock.now() < tenure.sentAt + Duration.toMillis(terms.ttl)
         // mutant: one-of-several-takes-nothing
         if (lasts && terms.mode === "exclusive") {
-          place.queue.sawGranted(terms.label, tenure.sentAtWall)
+          place.queue.sawGranted(terms.label, tenure.sentAtWall, waiting.span?.trace)
         }
         return acquired
       }))
-    const behind = Effect.andThen(event("dlm.waiting", () => ({ behind: "this process" })), restore(inLine(attempt)))
-    return (place.queue.join(place) ? asked : Effect.andThen(behind, asked)).pipe(
-      Effect.onError(() =>
-        HandOver.leave(place, waiting.clock)
-      )
-    )
+    if (place.queue.join(place)) {
+      return traced(attempt, leavingOnError(attempt, asked))
+    }
+    waiting.span?.queued("this process")
+    return traced(attempt, leavingOnError(attempt, Effect.andThen(restore(inLine(attempt)), asked)))
   })
+
+const leavingOnError = <A, E>({ place, waiting }: Attempt, self: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.onError(self, () => HandOver.leave(place, waiting.clock))
+
+// Tells the span, however it ends, whom it waited for: the last of which it was heard.
+const traced = <E>(attempt: Attempt, self: Effect.Effect<Acquired, E>): Effect.Effect<Acquired, E> => {
+  const { terms: { name }, waiting: { span } } = attempt
+  return span === undefined ? self : Effect.onExit(self, (exit) =>
+    Effect.sync(() => {
+      if (Exit.isSuccess(exit)) {
+        const { tenure } = exit.value
+        span.waitedFor(name, waitedFor(attempt, tenure))
+        return span.granted(tenure.fence)
+      }
+      const { place: { queue }, taken = queue.isHeld ? queue.heldBy : queue.taken ?? attempt.before } = attempt
+      span.waitedFor(name, taken?.holder)
+    }))
+}
+
+// The last that has had the name is told with the grant, where it was queued for; its label where it is the one last seen.
+const waitedFor = ({ before, taken }: Attempt, { behind }: Tenure): Pick<Holder, "label" | "trace"> | undefined => {
+  const holder = (taken ?? before)?.holder
+  return behind === undefined || behind === holder?.trace ? holder : { trace: behind }
+}
 
 // Goes on under the tenure of the one before, if that has passed on, and else asks. Too old, it is given back first.
 const passedOr = <E>({ place, waiting }: Attempt, anew: Effect.Effect<Acquired, E>): Effect.Effect<Acquired, E> => {
@@ -280,7 +308,10 @@ const inLineForEver = (attempt: Attempt): Effect.Effect<void, LockError | Within
         resume(end)
       }
       place.onHeld = onHeld(attempt, ends)
-      place.resume = () => ends(Effect.void)
+      place.resume = () => {
+        attempt.before = place.queue.before
+        ends(Effect.void)
+      }
       const leave = standBeside(attempt, context, ends)
       return Effect.sync(leave)
     })
@@ -334,6 +365,7 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockErro
       let leave = nothing
       place.onHeld = onHeld(attempt, ends)
       place.resume = () => {
+        attempt.before = queue.before
         queue.watchers?.delete(place)
         ends(Effect.void)
       }
@@ -479,8 +511,10 @@ const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenu
     attempt.askedAt = attempt.waiting.clock.now()
     attempt.place.queue.waitsSince = wait === undefined ? undefined : attempt.askedAt
     // mutant: same-owner-asks-again
+    const trace = attempt.waiting.span?.trace
     const within = attempt.isLookedThrough ? attempt.waiting.within() : undefined
-    const asked = Requests.lock(attempt.terms, attempt.owner, wait === undefined ? undefined : { wait, within })
+    const options = wait === undefined && trace === undefined ? undefined : { wait, within, trace }
+    const asked = Requests.lock(attempt.terms, attempt.owner, options)
     return Effect.onExit(lookingBefore(attempt, asked), (exit) =>
       Effect.suspend(() => {
         attempt.place.queue.waitsSince = undefined
@@ -493,9 +527,8 @@ const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenu
           // What was not sent, or not looked at, has changed nothing; an earlier one may have.
         } else if (Requests.isUnsent(exit.cause) || !Requests.isInDoubt(exit.cause)) attempt.isPending = wasPending
         const waited = attempt.waiting.clock.now() - attempt.askedAt
-        return wait === undefined || waited < noticeable
-          ? Effect.void
-          : event("dlm.waiting", () => ({ behind: "others", waited: Math.round(waited) }))
+        if (wait !== undefined && waited >= noticeable) attempt.waiting.span?.queued("others", waited)
+        return Effect.void
       }))
   })
 

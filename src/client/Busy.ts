@@ -9,9 +9,13 @@ import type { Holder as OnWire, Response } from "../protocol/Protocol.ts"
 /** What is known of a name that another holds. */
 export type Busy = Pick<AcquireTimeout, "holder" | "waiting">
 
-/** What is public of a tenure of this process, for its own fibers: its label, and since when it is held by the wall clock. */
-export const heldBy = (label: string | undefined, since: number): Busy => ({
-  holder: { ...(label === undefined ? {} : { label }), since: DateTime.makeUnsafe(since) }
+/** What is public of a tenure of this process, for its own fibers: its label, since when by the wall clock, and its span. */
+export const heldBy = (label: string | undefined, since: number, trace: string | undefined): Busy => ({
+  holder: {
+    ...(label === undefined ? {} : { label }),
+    since: DateTime.makeUnsafe(since),
+    ...(trace === undefined ? {} : { trace })
+  }
 })
 
 /** What an answer says of a name that another holds; nothing on a server that does not. */
@@ -23,8 +27,9 @@ export const of = ({ Holder, Waiting }: Extract<Response, { readonly Status: "No
 }
 
 // The calendar has more than the fifteen digits that a number of the wire may have.
-const holderOf = ({ ExpiresIn, Label, Since }: OnWire): Holder => ({
+const holderOf = ({ ExpiresIn, Label, Since, Trace }: OnWire): Holder => ({
   ...(Label === undefined ? {} : { label: Label }),
   since: DateTime.makeUnsafe(Number(Since)),
-  ...(ExpiresIn === undefined ? {} : { expiresIn: Duration.millis(Number(ExpiresIn)) })
+  ...(ExpiresIn === undefined ? {} : { expiresIn: Duration.millis(Number(ExpiresIn)) }),
+  ...(Trace === undefined ? {} : { trace: Trace })
 })

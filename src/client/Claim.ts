@@ -30,16 +30,22 @@ export interface Given {
   readonly ttl: boolean
   readonly label: boolean
   readonly identity: boolean
+  readonly group: boolean
 }
 
 const booleans = [false, true]
 const givens: ReadonlyArray<Given> = booleans.flatMap((ttl) =>
-  booleans.flatMap((label) => booleans.map((identity): Given => ({ ttl, label, identity })))
+  booleans.flatMap((label) =>
+    booleans.flatMap((identity) => booleans.map((group): Given => ({ ttl, label, identity, group })))
+  )
 )
 
 /** The same value for the same, since a process may have very many claims. */
-export const givenOf = ({ identity, label, ttl }: { readonly [K in keyof Given]?: unknown }): Given =>
-  givens[(ttl === undefined ? 0 : 4) + (label === undefined ? 0 : 2) + (identity === undefined ? 0 : 1)]!
+export const givenOf = ({ group, identity, label, ttl }: { readonly [K in keyof Given]?: unknown }): Given =>
+  givens[
+    (ttl === undefined ? 0 : 8) + (label === undefined ? 0 : 4) + (identity === undefined ? 0 : 2) +
+    (group === undefined ? 0 : 1)
+  ]!
 
 /** How many may hold a name, and how much of that is asked for, as requests say it. */
 export type Limit = Required<Pick<Request, "Limit" | "Weight">>
@@ -55,6 +61,8 @@ export interface Terms<out M extends Mode = Mode> {
   readonly given: Given
   /** What the holder says of itself to all who ask. */
   readonly label: string | undefined
+  /** Of which group its waits and holds are counted. No server hears of it. */
+  readonly group?: string | undefined
   /** The owner, where the user gave one: others may have it too. */
   readonly sharedOwner: string | undefined
   /** A new owner, which nobody else has. */

@@ -34,7 +34,9 @@ export const holderFields = {
   /** The number of its tenure. */
   fence: Schema.optionalKey(Schema.BigIntFromString),
   /** Why it is renewed no more, where it was revoked. */
-  revoked: Schema.optionalKey(Schema.String)
+  revoked: Schema.optionalKey(Schema.String),
+  /** The span of the holder, where it has told one: 32 hexadecimal digits of its trace, a hyphen, and 16 of itself. */
+  trace: Schema.optionalKey(Schema.String)
 }
 
 /** How that is called on the wire. */
@@ -44,7 +46,8 @@ export const holderKeys = {
   expiresIn: "ExpiresIn",
   weight: "Weight",
   fence: "Fence",
-  revoked: "Revoked"
+  revoked: "Revoked",
+  trace: "Trace"
 } as const
 
 /** One of those who hold a name, as far as the server tells. */

@@ -20,6 +20,7 @@ import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import type * as Tracer from "effect/Tracer"
 import { DataError, type LeaseLost, type NotOwner } from "../DlmError.ts"
 import * as Alarms from "../lib/Alarms.ts"
 import { apart } from "../lib/apart.ts"
@@ -40,6 +41,7 @@ import type { Passed, QueuePlace } from "./NameQueue.ts"
 import type { LockerError, LockError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
 import { Section } from "./Section.ts"
+import { LeaseSpan } from "./Spans.ts"
 import { isSame, type Tenure } from "./Tenure.ts"
 import type { Token } from "./Token.ts"
 import * as Within from "./Within.ts"
@@ -95,6 +97,10 @@ export interface HoldSettings {
   readonly maxHold: number
   /** Whether it is given back behind its caller, who has waited long enough for something else. */
   readonly isHurried?: (() => boolean) | undefined
+  /** Of which group it is counted, if of one. */
+  readonly group?: string | undefined
+  /** The span of its holder, if there is one that is recorded. */
+  readonly span?: Tracer.Span | undefined
 }
 
 // The server keeps none, since the name is not one owner's.
@@ -154,6 +160,8 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   private readonly clock: AgeClock
   private readonly context: Context.Context<never>
   private readonly isHurried: (() => boolean) | undefined
+  private readonly span: LeaseSpan | undefined
+  private readonly group: string | undefined
   readonly margin: number
   private readonly place_: QueuePlace | undefined
   private readonly heldSince: number
@@ -196,7 +204,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   constructor(
     terms: Terms,
     tenure: Tenure,
-    { isHurried, margin, maxHold }: HoldSettings,
+    { group, isHurried, margin, maxHold, span }: HoldSettings,
     context: Context.Context<never>,
     fiberId: number,
     place: QueuePlace | undefined
@@ -213,6 +221,8 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     // mutant: shared-has-a-deadline
     this.margin = margin
     this.isHurried = isHurried
+    this.group = group
+    this.span = span && new LeaseSpan(span)
     this.machine = Machine.begin(this, tenure.sentAt, this.heldSince + maxHold, this.heldSince, this.jitter)
     Metrics.heldLeases.modifyUnsafe(1, context)
     hearNotices(terms.talker, this.clock)
@@ -316,9 +326,11 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     const wasHeld = before === "Held" || before === "Suspect"
     if (wasHeld && phase !== "Held" && phase !== "Suspect") {
       Metrics.heldLeases.modifyUnsafe(-1, this.context)
-      Metrics.holds.updateUnsafe((this.clock.now() - this.heldSince) / 1000, this.context)
+      Metrics.holdsOf(this.group).updateUnsafe((this.clock.now() - this.heldSince) / 1000, this.context)
     }
+    if (phase === "Suspect") this.span?.suspect(this.clock.clock)
     if (phase === "Lost") {
+      this.span?.lost(this.clock.clock, reason!)
       Metrics.lostLeases(reason!).updateUnsafe(1, this.context)
       this.loss = lost(this.name, reason!, this.cause)
     }
@@ -368,7 +380,12 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       this.isAlone &&= HandOver.isTold(features)
       // mutant: renewal-by-fence
       const fence = this.isRenewedByFence ? Option.getOrUndefined(this.fence) : undefined
-      return Requests.lock(this.terms, this.id, fence === undefined ? undefined : { fence })
+      const trace = this.span?.trace
+      return Requests.lock(
+        this.terms,
+        this.id,
+        fence === undefined && trace === undefined ? undefined : { fence, trace }
+      )
     })
   }
 
@@ -379,6 +396,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       this.send({ _tag: "Confirmed", sentAt: exit.value.sentAt, jitter: this.jitter })
       if (before !== this.machine && this.machine.failures === 0 && Machine.isRelied(this.machine)) {
         this.tenure = exit.value
+        this.span?.renewed(this.clock.clock)
         if (exit.value.waiting > 0 && this.place_ !== undefined) this.place_.queue.othersAt = this.clock.now()
         this.jumped = 0
         this.cause = undefined

@@ -14,7 +14,7 @@ import type * as Scope from "effect/Scope"
 import { AcquireTimeout, Conflict, Deadlock, InvalidOption, type LeaseLost, LockUnavailable } from "../DlmError.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import { Place } from "../lib/Mutex.ts"
-import { annotate, withSpan } from "../lib/tracing.ts"
+import { annotate, spanIn, withSpan } from "../lib/tracing.ts"
 import * as Acquiring from "./Acquiring.ts"
 import { WithinNow } from "./Acquiring.ts"
 import * as Bodies from "./Body.ts"
@@ -24,6 +24,7 @@ import * as Metrics from "./Metrics.ts"
 import { type AcquireOptions, Defaults, none, resolve, type Resolved, type Settings } from "./Options.ts"
 import type { LockError } from "./Requests.ts"
 import { Section } from "./Section.ts"
+import { AcquisitionSpan, recorded } from "./Spans.ts"
 import { type Needs, type Target, termsFor } from "./Target.ts"
 import * as Within from "./Within.ts"
 
@@ -98,6 +99,7 @@ const acquireLease = (
     const ttl = Duration.toMillis(terms.ttl)
     const maxAge = Math.min(ttl / 3, (ttl - settings.margin) / 2)
     const isWithin = () => sectionOf(fiber, terms) !== undefined
+    const span = recorded(spanIn(fiber.context))
     const waiting = {
       clock,
       startedAt,
@@ -106,7 +108,8 @@ const acquireLease = (
       poll: settings.poll,
       isWithin,
       within: () => Within.digestsAround(fiber, terms.talker),
-      isInHand
+      isInHand,
+      span: span && new AcquisitionSpan(span, clock.clock)
     }
     const context = Within.contextOf(fiber)
     const { id } = fiber
@@ -116,12 +119,19 @@ const acquireLease = (
       // mutant: several-of-one-process
       const kept = terms.mode === "exclusive" ? place : undefined
       if (kept === undefined) place.leave()
-      const lease = new HeldLease(terms, tenure, { ...settings, isHurried }, context, id, kept)
+      const lease = new HeldLease(
+        terms,
+        tenure,
+        { ...settings, isHurried, span: waiting.span?.holder },
+        context,
+        id,
+        kept
+      )
       lease.passes = acquired.passes
       lease.isAlone = acquired.isAlone
       lease.isInHand = isInHand
       lease.waited = clock.now() - startedAt
-      Metrics.waits.updateUnsafe(lease.waited / 1000, context)
+      Metrics.waitsOf(settings.group).updateUnsafe(lease.waited / 1000, context)
       if (kept !== undefined) kept.queue.holder = lease.root
       return lease
     })

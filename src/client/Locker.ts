@@ -33,7 +33,7 @@ import { apart } from "../lib/apart.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import { Mutex, Place } from "../lib/Mutex.ts"
 import { Shown } from "../lib/Shown.ts"
-import { withSpan } from "../lib/tracing.ts"
+import { spanIn, withSpan } from "../lib/tracing.ts"
 import { Talker } from "../transport/Talker.ts"
 import * as Background from "./Background.ts"
 import { type Claim, ClaimTypeId, givenOf, type Terms } from "./Claim.ts"
@@ -42,11 +42,12 @@ import type { Description } from "./Describing.ts"
 import * as Describing from "./Describing.ts"
 import type { HeldLease } from "./HeldLease.ts"
 import * as Lease from "./Lease.ts"
-import { either, identityProblem, labelProblem, optionsProblem, shownIdentity, ttlOf } from "./Options.ts"
+import { either, groupProblem, identityProblem, labelProblem, optionsProblem, shownIdentity, ttlOf } from "./Options.ts"
 import * as Owners from "./Owners.ts"
 import type { Holder, LockerError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
 import { invalidToken } from "./Resuming.ts"
+import { holderOf, recorded, traceOf } from "./Spans.ts"
 import type { Tenure } from "./Tenure.ts"
 import { defaultRetry, defaultTtl, invalidName } from "./Terms.ts"
 import * as Within from "./Within.ts"
@@ -146,7 +147,7 @@ export interface Locker extends Claim<"exclusive"> {
 }
 
 /** How a Locker behaves. */
-export interface Options extends Pick<Lease.HoldOptions, "label"> {
+export interface Options extends Pick<Lease.HoldOptions, "label" | "group"> {
   /**
    * The owner. By default 128 random bits, with a number for each tenure. All who use one `id` are one owner: it
    * excludes none of them, and a release by one ends the hold of all.
@@ -177,6 +178,7 @@ interface Settled {
   readonly ttl: Duration.Duration
   readonly label: string | undefined
   readonly identity: Lease.Identity | undefined
+  readonly group: string | undefined
 }
 
 // A class, and its Effects made when they are asked for, so that a process can have very many of them. It is its own terms.
@@ -188,6 +190,7 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
   readonly ttlSeconds: number
   readonly given: Terms["given"]
   readonly label: string | undefined
+  readonly group: string | undefined
   readonly sharedOwner: string | undefined
   readonly limit = undefined
   readonly identity: Terms["identity"]
@@ -215,6 +218,7 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
     this.ttl = settled.ttl
     this.ttlSeconds = Duration.toSeconds(settled.ttl)
     this.label = settled.label
+    this.group = settled.group
     this.identity = settled.identity && shownIdentity(settled.identity)
     this.given = givenOf(options)
     this.sharedOwner = options.id
@@ -315,12 +319,20 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
           if (this.isReleasing) this.nextTenure()
           owner = this.owner
           wasHeld = this.heldUntil > 0
-          return Requests.retrying(this, Requests.lockMutex(this, owner))
+          return Requests.retrying(this, this.lockNow(owner))
         },
         (exit, over) => this.lockEnded(exit, owner, wasHeld, over)
       ),
       (tenure): Grant => new LockerGrant(tenure)
     )
+  }
+
+  // Whoever waits for it links to the span within which it was asked for.
+  private lockNow(owner: string): Effect.Effect<Tenure, NotOwner | LockerError> {
+    return Effect.withFiber(({ context }) => {
+      const span = recorded(spanIn(context))
+      return Requests.lockMutex(this, owner, span === undefined ? undefined : { trace: traceOf(holderOf(span)) })
+    })
   }
 
   private lockEnded(
@@ -553,17 +565,19 @@ const settle = (name: string, options: Options, defaults: Lease.AcquireOptions):
   if (ttl instanceof InvalidOption) return ttl
   const label = either(options.label, defaults.label)
   const identity = either(options.identity, defaults.identity)
+  const group = either(options.group, defaults.group)
   const problems = {
     id: options.id === undefined ? undefined : idProblem(options.id),
     label: label === undefined ? undefined : labelProblem(label),
     identity: identity === undefined ? undefined : identityProblem(identity),
+    group: group === undefined ? undefined : groupProblem(group),
     retry: options.retry === undefined || Schedule.isSchedule(options.retry) ? undefined : "must be a Schedule",
     codec: options.codec === undefined || DataCodec.isCodec(options.codec) ? undefined : "must be a DataCodec"
   }
   for (const [option, problem] of Object.entries(problems)) {
     if (problem !== undefined) return invalid(option, problem)
   }
-  return { options, ttl, label, identity }
+  return { options, ttl, label, identity, group }
 }
 
 const makePlain = (name: string, options: Options): Effect.Effect<PlainLocker, InvalidOption, Talker> =>
@@ -631,11 +645,11 @@ export const resume = (
   options: ResumeOptions = {}
 ): Effect.Effect<Lease.Lease<"exclusive">, LeaseLost | LockUnavailable, Talker | Scope.Scope> =>
   Effect.gen(function*() {
-    const { identity, label, margin, maxHold, once, ttl } = options
+    const { group, identity, label, margin, maxHold, once, ttl } = options
     const wrong = invalidToken(token)
     const locker = yield* Effect.mapError(
       wrong === undefined ? makePlain(token.name, options) : Effect.fail(wrong),
       (reason) => new LockUnavailable({ name: reason.name, reason })
     )
-    return yield* Lease.resume(locker, token, { identity, label, margin, maxHold, once, ttl })
+    return yield* Lease.resume(locker, token, { group, identity, label, margin, maxHold, once, ttl })
   })

@@ -1,5 +1,5 @@
 /**
- * The metrics of the client. Labels are outcomes, never names or owners.
+ * The metrics of the client. Labels are outcomes, never names or owners; and groups, of which there are few.
  */
 import * as Metric from "effect/Metric"
 import type { LossReason } from "../DlmError.ts"
@@ -32,17 +32,50 @@ export const acquisitions: (outcome: Acquisition) => Metric.Counter<number> = on
   })
 )
 
-/** How long those attempts that were granted took, in seconds. */
-export const waits: Metric.Histogram<number> = Metric.histogram("dlm_lease_wait_seconds", {
-  description: "How long it took until a lock was granted",
-  boundaries: seconds
-})
+/** How many groups a process tells apart. A series is kept of each for as long as it lives. */
+const maxGroups = 64
 
-/** How long locks were held, in seconds, whatever ended it. */
-export const holds: Metric.Histogram<number> = Metric.histogram("dlm_lease_hold_seconds", {
-  description: "How long locks were held",
-  boundaries: seconds
-})
+const groups = new Set<string>()
+
+// One that comes when there are that many is among the others.
+const bounded = (group: string): string => {
+  if (groups.has(group)) return group
+  if (groups.size >= maxGroups) return "other"
+  groups.add(group)
+  return group
+}
+
+const byGroup = (name: string, description: string): (group?: string) => Metric.Histogram<number> => {
+  const made = oneEach((group: string | undefined) =>
+    Metric.histogram(name, {
+      description,
+      boundaries: seconds,
+      ...(group === undefined ? undefined : { attributes: { group } })
+    })
+  )
+  return (group) => made(group && bounded(group))
+}
+
+/**
+ * How long those attempts that were granted took, in seconds, of the leases of a `group`. Without one, of those that have
+ * none. A process tells 64 groups apart, whatever they are about: any further one is counted as `other`.
+ */
+export const waitsOf: (group?: string) => Metric.Histogram<number> = byGroup(
+  "dlm_lease_wait_seconds",
+  "How long it took until a lock was granted"
+)
+
+/** How long locks were held, in seconds, whatever ended it, by the same groups as `waitsOf`. */
+export const holdsOf: (group?: string) => Metric.Histogram<number> = byGroup(
+  "dlm_lease_hold_seconds",
+  "How long locks were held"
+)
+
+/** How long those attempts that were granted took, in seconds, of leases without a `group`. */
+export const waits: Metric.Histogram<number> = waitsOf()
+
+/** How long locks were held, in seconds, whatever ended it, of leases without a `group`. */
+export const holds: Metric.Histogram<number> = holdsOf()
 
 /** Leases that are held now. */
 export const heldLeases: Metric.Gauge<number> = Metric.gauge("dlm_leases_held", {

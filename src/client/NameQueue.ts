@@ -60,6 +60,7 @@ export class QueuePlace extends Place {
   /** Leaves the line, or lets the next one ask. May be called again. */
   leave(): void {
     if (this.isInside) {
+      this.queue.before = this.queue.isHeld && this.queue.next !== undefined ? this.queue.heldBy : undefined
       this.queue.isHeld = false
       this.queue.holder = undefined
     }
@@ -76,9 +77,12 @@ export class NameQueue extends Mutex {
   /** When the last was asked that was answered that another holds the name, if one was, and what that answer said. */
   takenAt: number | undefined
   taken: Busy | undefined
-  /** What is public of the head, while it holds the name: its label, and since when, by the wall clock. */
+  /** What is public of the head, while it holds the name: its label, since when, by the wall clock, and its span. */
   private label: string | undefined
   private since = 0
+  private trace: string | undefined
+  /** The same of the one that had left the line as it became the head, where it had held the name. */
+  before: Busy | undefined
   /** Since when the head waits at the server, if it does. */
   waitsSince: number | undefined
   /** When another process was seen last that holds the name, or waits for it. */
@@ -131,14 +135,15 @@ export class NameQueue extends Mutex {
 
   /** What is public of the head, while it holds the name. Made when it is asked for: there may be very many. */
   get heldBy(): Busy {
-    return heldBy(this.label, this.since)
+    return heldBy(this.label, this.since, this.trace)
   }
 
-  /** The head holds the name, by this label, since this time of the wall clock. */
-  sawGranted(label: string | undefined, since: number): void {
+  /** The head holds the name, by this label, since this time of the wall clock, for this span. */
+  sawGranted(label: string | undefined, since: number, trace: string | undefined): void {
     this.isHeld = true
     this.label = label
     this.since = since
+    this.trace = trace
     this.lastFailure = undefined
     this.tell()
   }

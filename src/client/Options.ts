@@ -41,6 +41,11 @@ export interface HoldOptions {
   readonly label?: string | undefined
   /** A named identity that the server knows, for longer holds and more data. */
   readonly identity?: Identity | undefined
+  /**
+   * Of which group its waits and holds are counted in the metrics, as `orders`: 1 to 64 of `A-Z a-z 0-9 _ . -`. Say what
+   * kind of name it is, never the name: of a process 64 groups are told apart, and any further one is counted as `other`.
+   */
+  readonly group?: string | undefined
 }
 
 /** How to wait for a lock, and how to hold it. */
@@ -190,6 +195,14 @@ export const labelProblem = (label: unknown): string | undefined => {
     : undefined
 }
 
+const isGroup = /^[\w.-]{1,64}$/
+
+/** What is wrong with a group. */
+export const groupProblem = (group: unknown): string | undefined =>
+  typeof group === "string" && isGroup.test(group)
+    ? undefined
+    : "must be 1 to 64 of A-Z, a-z, 0-9, _, . and -: it names a kind of locks in metrics"
+
 /** An identity as requests show it. */
 export const shownIdentity = (identity: Identity): NonNullable<Terms["identity"]> => ({
   Name: identity.name,
@@ -225,6 +238,10 @@ const termsBy = <M extends Mode>(
   return changed(terms, { ttl, label, identity: identity === undefined ? terms.identity : shownIdentity(identity) })
 }
 
+// A call beats a claim, and that beats the defaults, as above.
+const groupBy = ({ given: claimed, group }: Terms, given: HoldOptions, defaults: HoldOptions): string | undefined =>
+  either(given.group, claimed.group ? group : either(defaults.group, group))
+
 /** How a lease is held, by the options that count, on these terms. */
 const holdBy = ({ ttl }: Terms, options: HoldOptions, invalid: Invalid): HoldSettings | InvalidOption => {
   const ttlMillis = Duration.toMillis(ttl)
@@ -236,7 +253,10 @@ const holdBy = ({ ttl }: Terms, options: HoldOptions, invalid: Invalid): HoldSet
     const problem = "must be at most 95 % of the time to live, so that a renewal is possible, and not negative"
     return invalid("margin", problem)
   }
-  return maxHold > 0 ? { margin, maxHold } : invalid("maxHold", "must be greater than zero")
+  const { group } = options
+  const grouped = group === undefined ? undefined : groupProblem(group)
+  if (grouped !== undefined) return invalid("group", grouped)
+  return maxHold > 0 ? { margin, maxHold, group } : invalid("maxHold", "must be greater than zero")
 }
 
 const invalidOf = (name: string): Invalid => (option, problem) => new InvalidOption({ name, option, problem })
@@ -256,7 +276,18 @@ export const waitOf = (name: string, given: AcquireOptions, defaults: AcquireOpt
 export const optionsProblem = (given: unknown): string | undefined =>
   typeof given === "object" && given !== null ? undefined : `must be an object, and is ${kindOf(given)}`
 
-const known = new Set(["ttl", "wait", "margin", "maxHold", "label", "identity", "poll", "isHurried", "overdue"])
+const known = new Set([
+  "ttl",
+  "wait",
+  "margin",
+  "maxHold",
+  "label",
+  "identity",
+  "group",
+  "poll",
+  "isHurried",
+  "overdue"
+])
 
 // A misspelt option would be one that is not said: a wait would be for ever.
 const unknownOf = (given: object): string | undefined => {
@@ -269,7 +300,7 @@ const problemOfAll = (given: unknown, defaults: unknown, invalid: Invalid): Inva
   if (problem !== undefined) return invalid("options", problem)
   const unknown = unknownOf(given as object)
   if (unknown !== undefined) {
-    return invalid(unknown, "is none of Lease: ttl, wait, margin, maxHold, label, identity and poll are")
+    return invalid(unknown, "is none of Lease: ttl, wait, margin, maxHold, label, identity, group and poll are")
   }
   const ofDefaults = optionsProblem(defaults)
   if (ofDefaults !== undefined) return invalid("Lease.Defaults", ofDefaults)
@@ -286,7 +317,7 @@ export const resolve = <M extends Mode>(
   defaults: AcquireOptions
 ): Resolved<M> | InvalidOption => {
   if (given === none && defaults === none) {
-    const hold = { margin: Duration.toMillis(claimed.ttl) / 10, maxHold: Infinity }
+    const hold = { margin: Duration.toMillis(claimed.ttl) / 10, maxHold: Infinity, group: claimed.group }
     return { terms: claimed, settings: { ...hold, wait: Infinity, poll: defaultPoll } }
   }
   const invalid = invalidOf(claimed.name)
@@ -297,7 +328,11 @@ export const resolve = <M extends Mode>(
   if (terms instanceof InvalidOption) return terms
   const hold = holdBy(
     terms,
-    { margin: either(given.margin, defaults.margin), maxHold: either(given.maxHold, defaults.maxHold) },
+    {
+      margin: either(given.margin, defaults.margin),
+      maxHold: either(given.maxHold, defaults.maxHold),
+      group: groupBy(claimed, given, defaults)
+    },
     invalid
   )
   if (hold instanceof InvalidOption) return hold

@@ -31,14 +31,14 @@ import { excerpt } from "../protocol/Protocol.ts"
 import { decodeUtf8 } from "../protocol/Wire.ts"
 import { notOfTheProtocol } from "../transport/failure.ts"
 import * as Busy from "./Busy.ts"
-import type { Limit, Terms } from "./Claim.ts"
+import type { Terms } from "./Claim.ts"
 import { Tenure } from "./Tenure.ts"
 
 /** What any request can fail with, a mixed-up answer included. */
 export type LockerError = RequestError | ForeignOwner
 
 /** Fields of extensions that a request may have. */
-type Extras = Pick<Request, "Wait" | "Fence" | "Heir" | "DataStore" | "Label" | "Limit" | "Weight" | "Within">
+type Extras = Pick<Request, "Wait" | "Fence" | "Heir" | "DataStore" | "Label" | "Trace" | "Limit" | "Weight" | "Within">
 
 const noFeatures: Effect.Effect<ReadonlySet<Feature>> = Effect.succeed(new Set<Feature>())
 
@@ -111,6 +111,8 @@ export interface LockOptions {
   readonly fence?: bigint | undefined
   /** To whom that tenure passes. */
   readonly heir?: string | undefined
+  /** The span of the holder, as it travels. */
+  readonly trace?: string | undefined
 }
 
 /** What asking for a lock can fail with, besides that another has it. */
@@ -122,13 +124,12 @@ export const lock = (
   owner: string,
   options?: LockOptions
 ): Effect.Effect<Tenure, NotOwner | LockError> => {
-  const { label, limit } = terms
-  if (limit === undefined) return lockMutex(terms as MutexTerms, owner, options)
+  if (terms.limit === undefined) return lockMutex(terms as MutexTerms, owner, options)
   return Effect.flatMap(
     features(terms),
     (features): Effect.Effect<Tenure, NotOwner | LockError> =>
       features.has("permits")
-        ? lockAs(terms, owner, features.has("label") ? label : undefined, options)
+        ? lockAs(terms, owner, features, options)
         : permitsMissing(terms)
   )
 }
@@ -142,10 +143,9 @@ export const lockMutex = (
   owner: string,
   options?: LockOptions
 ): Effect.Effect<Tenure, NotOwner | LockerError> => {
-  const locked = terms.label === undefined ? lockAs(terms, owner, undefined, options) : Effect.flatMap(
-    features(terms),
-    (features) => lockAs(terms, owner, features.has("label") ? terms.label : undefined, options)
-  )
+  const locked = terms.label === undefined && options?.trace === undefined
+    ? lockAs(terms, owner, undefined, options)
+    : Effect.flatMap(features(terms), (features) => lockAs(terms, owner, features, options))
   // Only one who names a limit is told of a conflict, and of a deadlock only one who says what it is within.
   return locked as Effect.Effect<Tenure, NotOwner | LockerError>
 }
@@ -183,7 +183,7 @@ const described = (limit: string): string => limit === "shared" ? "readers and w
 const lockAs = (
   terms: Terms,
   owner: string,
-  label: string | undefined,
+  features: ReadonlySet<Feature> | undefined,
   options: LockOptions | undefined
 ): Effect.Effect<Tenure, NotOwner | LockError> =>
   Effect.withFiber((fiber) => {
@@ -192,7 +192,7 @@ const lockAs = (
     clock.look()
     const sentAt = clock.now()
     const sentAtWall = clock.wall()
-    const request = requestOf(terms, owner, "Lock", extrasOf(terms.limit, label, options))
+    const request = requestOf(terms, owner, "Lock", extrasOf(terms, features, options))
     return ask<Tenure, NotOwner | Conflict | Deadlock>(terms, request, (response) => {
       if (response.Status === "NotOwner") return notOwner(terms, "Lock", response)
       if (response.Status === "Unlocked" && options?.fence !== undefined) return notOwner(terms, "Lock")
@@ -209,26 +209,30 @@ const lockAs = (
           sentAt,
           sentAtWall,
           answeredAt: clock.now(),
-          waiting: Number(response.Waiting ?? 0)
+          waiting: Number(response.Waiting ?? 0),
+          behind: response.Trace
         })
       )
     })
   })
 
+// Of a label, and of a span, nothing is said where it is not known whether the server knows them.
 const extrasOf = (
-  limit: Limit | undefined,
-  label: string | undefined,
+  { label: ownLabel, limit }: Terms,
+  features: ReadonlySet<Feature> | undefined,
   options: LockOptions | undefined
 ): Extras | undefined => {
+  const label = features?.has("label") === true ? ownLabel : undefined
   if (options === undefined && limit === undefined) return label === undefined ? undefined : { Label: label }
-  const { fence, heir, wait, within = [] } = options ?? {}
+  const { fence, heir, trace, wait, within = [] } = options ?? {}
   return {
     ...limit,
     ...(wait === undefined ? undefined : { Wait: wait }),
     ...(within.length === 0 ? undefined : { Within: within.join(",") }),
     ...(fence === undefined ? undefined : { Fence: String(fence) }),
     ...(heir === undefined ? undefined : { Heir: heir }),
-    ...(label === undefined ? undefined : { Label: label })
+    ...(label === undefined ? undefined : { Label: label }),
+    ...(trace === undefined || features?.has("trace") !== true ? undefined : { Trace: trace })
   }
 }
 

@@ -13,6 +13,7 @@ import type * as Scope from "effect/Scope"
 import { FeatureMissing, InvalidOption, type LeaseLost, LockUnavailable, type NotOwner } from "../DlmError.ts"
 import { apart } from "../lib/apart.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
+import { spanIn } from "../lib/tracing.ts"
 import * as Background from "./Background.ts"
 import type { Mode, Terms } from "./Claim.ts"
 import { HeldLease, type HoldSettings, type Lease } from "./HeldLease.ts"
@@ -20,6 +21,7 @@ import { lost } from "./Loss.ts"
 import { Defaults, type HoldOptions, resolve } from "./Options.ts"
 import type { LockError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
+import { recorded, traceOf } from "./Spans.ts"
 import { type Needs, type Target, termsFor } from "./Target.ts"
 import { Tenure } from "./Tenure.ts"
 import type { Token } from "./Token.ts"
@@ -104,7 +106,8 @@ const heirMissing = (terms: Terms) =>
 
 const hold = <M extends Mode>(terms: Terms<M>, tenure: Tenure, settings: HoldSettings) =>
   Effect.withFiber((fiber) => {
-    const { root } = new HeldLease(terms, tenure, settings, Within.contextOf(fiber), fiber.id, undefined)
+    const span = recorded(spanIn(fiber.context))
+    const { root } = new HeldLease(terms, tenure, { ...settings, span }, Within.contextOf(fiber), fiber.id, undefined)
     return Within.untilClosed(root)
   })
 
@@ -122,7 +125,7 @@ const asHeir = (
       // mutant: resume-is-interrupted
       restore(
         apart(
-          Requests.retrying(terms, Requests.lock(terms, token.id, { fence, heir })),
+          Requests.retrying(terms, Requests.lock(terms, token.id, { fence, heir, trace: traceIn(fiber) })),
           (fiber) => void (asking = fiber)
         )
       ),
@@ -135,6 +138,8 @@ const asHeir = (
       }
     )
   })
+
+const traceIn = ({ context }: Fiber.Fiber<unknown, unknown>) => traceOf(recorded(spanIn(context)))
 
 const asOwner = (terms: Terms, token: Token, gone: LeaseLost): Resuming =>
   Effect.gen(function*() {

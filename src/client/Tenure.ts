@@ -27,6 +27,8 @@ export class Tenure extends Shown {
   readonly answeredAt: number
   /** How many others waited for the name then, as far as the server says; 0 on one that does not. */
   readonly waiting: number
+  /** The span of whoever had the name before, where it was waited for and the server has told it. */
+  readonly behind: string | undefined
 
   constructor(parts: Omit<Tenure, keyof Shown>) {
     super()
@@ -38,6 +40,7 @@ export class Tenure extends Shown {
     this.sentAtWall = parts.sentAtWall
     this.answeredAt = parts.answeredAt
     this.waiting = parts.waiting
+    this.behind = parts.behind
   }
 
   /** What is shown of it: the owner is a secret. */

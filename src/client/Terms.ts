@@ -46,8 +46,8 @@ export const invalidName = (name: unknown): InvalidOption | undefined => {
     : new InvalidOption({ name: typeof name === "string" ? name.slice(0, 64) : "", option: "name", problem })
 }
 
-const nothing: Given = { ttl: false, label: false, identity: false }
-const everything: Given = { ttl: true, label: true, identity: true }
+const nothing: Given = { ttl: false, label: false, identity: false, group: false }
+const everything: Given = { ttl: true, label: true, identity: true, group: true }
 
 /** The terms of a name that is held by owners of its own, where its maker has said nothing else. */
 abstract class PlainTerms extends Shown {
@@ -164,6 +164,9 @@ class ChangedTerms<M extends Mode> extends Shown implements Terms<M> {
   }
   get given(): Given {
     return everything
+  }
+  get group(): string | undefined {
+    return this.of.group
   }
   get sharedOwner(): string | undefined {
     return this.of.sharedOwner

@@ -25,6 +25,19 @@ export const event = (name: string, attributes: () => Readonly<Record<string, un
     return Effect.void
   })
 
+/** The span that a context is in, if there is one. */
+export const spanIn = (context: Context.Context<never>): Tracer.AnySpan | undefined =>
+  Context.getOrUndefined(context, Tracer.ParentSpan)
+
+/** Notes in a span that something has happened: now, or at another time, in nanoseconds since 1970. */
+export const note = (
+  span: Tracer.Span,
+  clock: Clock.Clock,
+  name: string,
+  attributes: Readonly<Record<string, unknown>>,
+  at: bigint = clock.currentTimeNanosUnsafe()
+): void => span.event(name, at, attributes)
+
 /** A span around what is asked of a name, if a tracer was installed or there is a span that it would be a part of. */
 export const withSpan = (span: string, { name }: { readonly name: string }) =>
 <A, E, R>(

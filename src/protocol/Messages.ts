@@ -105,7 +105,8 @@ export const features: ReadonlyArray<Feature> = [
   "list",
   "revoke",
   "log",
-  "deadlock"
+  "deadlock",
+  "trace"
 ]
 
 /** The number of a request on its connection, echoed in the answer. Any text of up to 32 characters will do. */

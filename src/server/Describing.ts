@@ -23,7 +23,7 @@ import type { StoreError } from "../StoreError.ts"
 import { because, busy } from "./Busy.ts"
 import { holdersOf } from "./HeldBy.ts"
 import { revocationOf } from "./Revocation.ts"
-import { publicOf } from "./Telling.ts"
+import { sinceOf } from "./Telling.ts"
 import { pollAmong, pollOf, type Waiting } from "./WaitQueue.ts"
 
 /** What a description is made with. */
@@ -249,7 +249,8 @@ export class Describing {
 }
 
 const waiterOf = ({ request, since }: Waiting["first"][number]): Protocol.DescribedWaiter => ({
-  ...publicOf({ label: request.Label, since }),
+  ...(request.Label === undefined ? {} : { Label: request.Label }),
+  Since: sinceOf(since),
   ...(request.Limit === undefined ? {} : { Weight: request.Weight ?? "1" })
 })
 

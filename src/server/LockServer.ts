@@ -23,6 +23,7 @@ import { type Answering, asEffect, isThere, whenThere } from "./Answering.ts"
 import { causeOf } from "./Busy.ts"
 import { standsBeside } from "./Deadlocks.ts"
 import { Identities, layerNone, type Principal } from "./Identities.ts"
+import * as Labels from "./Labels.ts"
 import { Limits } from "./Limits.ts"
 import * as Metrics from "./Metrics.ts"
 import * as Mutex from "./Mutex.ts"
@@ -172,12 +173,13 @@ export const make = Effect.gen(function*() {
 
   // `passes` is called once the request waits for a lock, or for a change: what comes after it need not wait for it.
   const decide = (
-    request: Request,
+    asked: Request,
     principal: Principal | undefined,
     sender: Sender | undefined,
     passes: () => void
   ): Answering => {
-    if (isTooMuch(request, principal, limits) || isUnfit(request, shard)) return refused
+    if (isTooMuch(asked, principal, limits) || isUnfit(asked, shard)) return refused
+    const request = Labels.plain(asked)
     const identity = principal?.name
     if (request.Action === "Version") return Mutex.version(request, shard, features)
     if (isExtension(request)) return extended(queued, request, { principal, sender, passes })

@@ -1,9 +1,11 @@
 /**
  * A name that one owner has at a time, with data: what becomes of it by a request. Pure.
  */
+import * as patterns from "../protocol/patterns.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import type { Change, Decision, Mutex } from "../store/Store.ts"
+import * as Labels from "./Labels.ts"
 import { type Revocation, revocationOf } from "./Revocation.ts"
 import type { Shard } from "./Shard.ts"
 
@@ -33,9 +35,10 @@ const maxSessionCharacters = 64
 // As on the wire, which one in this process has not passed.
 const isFence = (text: string): boolean => /^\d{1,39}$/.test(text)
 
-/** Whether what a request says of its time, a tenure, a session, and an heir, fits together. */
-export const isWellFormed = ({ Action, Expire, Fence, Heir, Session }: Request): boolean => {
+/** Whether what a request says of its time, a tenure, a span, a session, and an heir, fits together. */
+export const isWellFormed = ({ Action, Expire, Fence, Heir, Session, Trace }: Request): boolean => {
   if (Number.isNaN(Expire) || (Fence !== undefined && !isFence(Fence))) return false
+  if (Trace !== undefined && !patterns.trace.test(Trace)) return false
   return Action === "Version"
     ? Session === undefined || Session.length <= maxSessionCharacters
     : Action !== "Lock" || Heir === undefined || Fence !== undefined
@@ -175,6 +178,6 @@ const hold = (request: Request, identity: string | undefined, data: string | und
       _tag: "Write",
       entry: { owner: request.ID, identity, data },
       ttlMillis: request.Expire * 1000,
-      label: request.Action === "Lock" ? request.Label : undefined
+      label: request.Action === "Lock" ? Labels.keptOf(request) : undefined
     }
     : remove

@@ -9,6 +9,7 @@ import * as Protocol from "../protocol/Protocol.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import { maxTtlMillis } from "../store/CompareAndSet.ts"
 import type { Admitted, Change, Decision, Entry, Limit, Next, Permit, Permits, Weight } from "../store/Store.ts"
+import * as Labels from "./Labels.ts"
 import * as Mutex from "./Mutex.ts"
 import { type Revocation, revocationOf } from "./Revocation.ts"
 
@@ -179,24 +180,30 @@ const endsInOf = ({ Expire }: Request): number => Math.min(Expire * 1000, maxTtl
 
 // A time to live of 0 or less is granted, and holds nothing.
 const admit = (permits: Permits, request: Request, identity: string | undefined, asked: Asked | undefined): Change => {
-  const { ID, Label } = request
+  const { ID } = request
   const endsIn = endsInOf(request)
+  const label = Labels.keptOf(request)
   if (asked === undefined) {
     return endsIn > 0
-      ? { _tag: "Write", entry: { owner: ID, identity, data: undefined }, ttlMillis: endsIn, label: Label }
+      ? { _tag: "Write", entry: { owner: ID, identity, data: undefined }, ttlMillis: endsIn, label }
       : shareOf({ ...permits, next: undefined }, [])
   }
   const { limit, weight } = asked
-  const holder = { owner: ID, identity, weight, label: Label, since: undefined, fence: undefined, endsIn }
+  const holder = { owner: ID, identity, weight, label, since: undefined, fence: undefined, endsIn }
   // mutant: others-hold-on
   return shareOf({ limit, holders: [], next: undefined }, endsIn > 0 ? [...permits.holders, holder] : permits.holders)
 }
 
 const renew = (permits: Permits, mine: Permit, request: Request, asked: Asked): Decision<Response> => {
-  const { ID, Label } = request
+  const { ID } = request
   // mutant: other-weight-conflicts
   if (asked.limit !== permits.limit || asked.weight !== mine.weight) return keep(conflict(permits.limit))
-  const renewed: Permit = { ...mine, label: Label ?? mine.label, isRenewed: true, endsIn: endsInOf(request) }
+  const renewed: Permit = {
+    ...mine,
+    label: Labels.keptOf(request) ?? mine.label,
+    isRenewed: true,
+    endsIn: endsInOf(request)
+  }
   return {
     answer: { Status: "Locked", ID },
     // mutant: renews-its-own
@@ -229,7 +236,7 @@ const passOn = (
     owner: heir,
     identity,
     weight: giver.weight,
-    label: request.Label,
+    label: Labels.keptOf(request),
     since: undefined,
     fence: undefined,
     endsIn: endsInOf(request)

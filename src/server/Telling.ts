@@ -7,6 +7,7 @@ import type * as Protocol from "../protocol/Protocol.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import { maxTtlMillis } from "../store/CompareAndSet.ts"
 import type { Holder, Outcome } from "../store/Store.ts"
+import { toldOf } from "./Labels.ts"
 
 /** What is known of a name: of what became of it, or of when it was last looked at. */
 export type Known = Pick<Outcome<Response>, "fence" | "holder" | "expiresIn">
@@ -28,11 +29,13 @@ const holderOf = ({ expiresIn, holder }: Known): Protocol.Holder | undefined =>
   holder === undefined ? undefined : { ...publicOf(holder), ...endOf(expiresIn) }
 
 /** What is public of who holds a name. */
-export const publicOf = ({ label, since }: Holder): Pick<Protocol.Holder, "Label" | "Since"> => ({
-  ...(label === undefined ? {} : { Label: label }),
-  // The protocol knows whole milliseconds only, and a store may know parts of them.
-  Since: String(Math.floor(since))
+export const publicOf = ({ label, since }: Holder): Pick<Protocol.Holder, "Label" | "Since" | "Trace"> => ({
+  ...toldOf(label),
+  Since: sinceOf(since)
 })
+
+/** Since when it is, as it is told. The protocol knows whole milliseconds only, and a store may know parts of them. */
+export const sinceOf = (since: number): string => String(Math.floor(since))
 
 /** In how many milliseconds a tenure ends. A store in which others write need not know when that is. */
 export const endOf = (expiresIn: number): Pick<Protocol.Holder, "ExpiresIn"> =>

@@ -31,6 +31,7 @@ import { type Arrival, Arrivals } from "./Arrivals.ts"
 import { because, busy } from "./Busy.ts"
 import type { Deadlocks } from "./Deadlocks.ts"
 import { InTurn } from "./InTurn.ts"
+import { toldOf } from "./Labels.ts"
 import * as Metrics from "./Metrics.ts"
 import { isWithdrawal } from "./Mutex.ts"
 import * as Permits from "./Permits.ts"
@@ -84,6 +85,8 @@ interface Queue extends Alarms.Sleeper {
   /** What was last seen of who holds the name, and when, on the monotonic clock, in milliseconds. */
   seen: Known | undefined
   seenAt: number
+  /** The span of the last that is known to have had the name before the first of those who wait, if it has told one. */
+  behind: string | undefined
 }
 
 /** What the queues work with. */
@@ -332,7 +335,8 @@ export class WaitQueue {
       waiting: 0,
       changedBy: 0,
       seen: undefined,
-      seenAt: 0
+      seenAt: 0,
+      behind: undefined
     }
     this.queues.set(name, queue)
     return queue
@@ -391,12 +395,24 @@ export class WaitQueue {
 
   /** What a waiter is told whose claim is granted. Those of its own claim do not wait any more. */
   private grantOf(queue: Queue, claim: Claim, { request }: Waiter, outcome: Outcome<Response>): Response {
-    return tell(request, outcome.answer, outcome, queue.waiting - claim.waiters.size)
+    const told = tell(request, outcome.answer, outcome, queue.waiting - claim.waiters.size)
+    // Whoever has no span has no use for that of another.
+    return told.Status !== "Locked" || request.Seq === undefined || request.Trace === undefined ||
+        queue.behind === undefined
+      ? told
+      : { ...told, Trace: queue.behind }
+  }
+
+  private saw(queue: Queue, outcome: Outcome<Response>): void {
+    queue.seen = outcome
+    queue.seenAt = monotonicMillisUnsafe(this.clock)
+    if (outcome.holder !== undefined) queue.behind = toldOf(outcome.holder.label).Trace
   }
 
   private tellGranted(queue: Queue, claim: Claim, outcome: Outcome<Response>): void {
     // mutant: grant-to-one
     for (const waiter of claim.waiters) waiter.answer(this.grantOf(queue, claim, waiter, outcome))
+    queue.behind = claim.request.Trace
   }
 
   private drop(queue: Queue, claim: Claim): void {
@@ -445,13 +461,12 @@ export class WaitQueue {
         // What it came to is not known: it may keep the others out, for nobody.
         Effect.tapError(() => Effect.sync(() => claim.waiters.size === 0 ? this.giveUpTurn(claim) : undefined)),
         Effect.tap((outcome) => {
-          const isGranted = outcome.answer.Status !== "NotOwner"
-          queue.seen = isGranted ? undefined : outcome
-          queue.seenAt = monotonicMillisUnsafe(this.clock)
-          if (!isGranted) {
+          if (outcome.answer.Status === "NotOwner") {
+            this.saw(queue, outcome)
             if (claim.waiters.size === 0) this.giveUpTurn(claim)
             return Effect.void
           }
+          queue.seen = undefined
           this.drop(queue, claim)
           if (claim.waiters.size === 0) return Effect.ignore(this.options.takeBack(claim, outcome))
           this.tellGranted(queue, claim, outcome)
@@ -528,10 +543,11 @@ export class WaitQueue {
       return outcome
     }
     queue.failure = undefined
-    const isGranted = outcome.answer.Status !== "NotOwner"
-    queue.seen = isGranted ? undefined : outcome
-    queue.seenAt = monotonicMillisUnsafe(this.clock)
-    if (!isGranted) return outcome
+    if (outcome.answer.Status === "NotOwner") {
+      this.saw(queue, outcome)
+      return outcome
+    }
+    queue.seen = undefined
     this.drop(queue, claim)
     this.tellGranted(queue, claim, outcome)
     return outcome

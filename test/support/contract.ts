@@ -2,7 +2,20 @@
  * What Locker, Lease and Cell do over any Talker that has a lock server behind it.
  */
 import { assert, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, identity, type Layer, Option, Ref, Schema, type Scope } from "effect"
+import {
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  identity,
+  type Layer,
+  Option,
+  Ref,
+  Schema,
+  type Scope,
+  Tracer
+} from "effect"
 import { Cell, DataCodec, DlmError, Lease, Locker, Talker } from "effect-dlm"
 import { passTime } from "./passTime.ts"
 
@@ -362,6 +375,35 @@ export const contract = <E>(
         yield* observer.lock
         assert.strictEqual((yield* Effect.flip(Effect.scoped(Locker.resume(token, { once: false }))))._tag, "LeaseLost")
         assert.strictEqual(yield* observer.holder, "Me")
+      }))
+
+    it.effect("links the span of whoever waits to that of the holder, where the server tells of it", () =>
+      Effect.gen(function*() {
+        const name = freshName()
+        const { features = Effect.succeed(new Set<string>()) } = yield* Talker.Talker
+        const spans: Array<Tracer.NativeSpan> = []
+        const tracer = Tracer.make({
+          span: (options) => {
+            const span = new Tracer.NativeSpan(options)
+            spans.push(span)
+            return span
+          }
+        })
+        const holder = yield* Locker.make(name, { label: "api-1" })
+        yield* Effect.provideService(Effect.withSpan(holder.lock, "job"), Tracer.Tracer, tracer)
+        const waiting = yield* Effect.forkChild(
+          Effect.provideService(Lease.withLock(Effect.void, name), Tracer.Tracer, tracer),
+          { startImmediately: true }
+        )
+        if ((yield* features).has("wait")) {
+          yield* Effect.repeat(holder.describe, { until: ({ waiting }) => waiting === 1 })
+        } else yield* Effect.yieldNow
+        yield* holder.unlock
+        yield* Fiber.join(waiting)
+        const [job, acquired] = ["job", "Lease.acquire"].map((name) => spans.find((span) => span.name === name)!)
+        const links = acquired!.links.map(({ attributes, span: { spanId, traceId } }) => [traceId, spanId, attributes])
+        const isTold = (yield* features).has("trace")
+        assert.deepStrictEqual(links, isTold ? [[job!.traceId, job!.spanId, { name }]] : [])
       }))
 
     it.effect("leaves nothing behind when a waiter is interrupted", () =>

@@ -18,6 +18,9 @@ export type Instance = Store["Service"]
 
 /** A time to live that no check outlives, in milliseconds. */
 export const long = 600_000
+
+/** The longest label that a store keeps: one of 256 bytes, with the span of its holder behind it. */
+export const longestLabel = `${"x".repeat(256)}\u0001${"0".repeat(32)}-${"1".repeat(16)}`
 /** Texts that a store may stumble over. */
 export const texts = [
   "",

@@ -15,6 +15,7 @@ import {
   law,
   lock,
   long,
+  longestLabel,
   read,
   remove,
   type Rule,
@@ -313,7 +314,9 @@ const holderLaws: ReadonlyArray<Rule> = [
 
   law("a label is told as it was given", (store, name) =>
     Effect.gen(function*() {
-      for (const text of [...texts.map((text) => text.slice(0, 256)), "\"", "\",\"since\":1,\"a\":\"", "b"]) {
+      for (
+        const text of [...texts.map((text) => text.slice(0, 256)), longestLabel, "\"", "\",\"since\":1,\"a\":\"", "b"]
+      ) {
         for (const asked of [text, text, undefined]) {
           yield* label(store, name, "me", asked)
           yield* expectHolder(store, name, text, "of odd text")

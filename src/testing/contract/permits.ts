@@ -25,6 +25,7 @@ import {
   law,
   lock,
   long,
+  longestLabel,
   read,
   remove,
   type Rule,
@@ -69,7 +70,7 @@ const shapeLaws: ReadonlyArray<Rule> = [
         admitted(text, { label: i % 2 === 0 ? "" : undefined, weight: 999_999_999 }),
         admitted(`owner ${i}`, { identity: "", weight: "all" })
       ])
-      const all = yield* admitAll(store, name, odd)
+      const all = yield* admitAll(store, name, [...odd, admitted("long", { label: longestLabel, weight: 1 })])
       yield* expectHolders(store, name, all, "of odd texts")
       yield* renew(store, name, "owner 0", long, { label: "another" })
       const renewed = { ...all[2]!, label: "another" }
