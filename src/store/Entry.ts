@@ -58,7 +58,10 @@ export type Entry = Mutex | Permits
 
 /** What is public of a tenure. It says nothing of the owner. */
 export interface Holder {
-  /** What the holder says of itself, if anything. */
+  /**
+   * What the holder says of itself, if anything. The LockServer has it followed by a control character and the span of the
+   * holder, where that was told: text of up to 306 bytes, which a store keeps as it is.
+   */
   readonly label: string | undefined
   /** When the tenure began, by the wall clock of the store, or of the server where it has none: in ms since 1970. */
   readonly since: number

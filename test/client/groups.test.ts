@@ -11,12 +11,15 @@ import { TestClock } from "effect/testing"
 const ownMetrics = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.provideService(self, Metric.MetricRegistry, new Map())
 
-const snapshot = Effect.map(Metric.snapshot, (all) =>
-  all.flatMap((one) =>
-    one.id === "dlm_lease_wait_seconds" || one.id === "dlm_lease_hold_seconds"
-      ? [{ id: one.id, attributes: one.attributes, count: (one.state as { readonly count: number }).count }]
-      : []
-  ))
+const snapshot = Effect.map(
+  Metric.snapshot,
+  (all) =>
+    all.flatMap((one) =>
+      one.id === "dlm_lease_wait_seconds" || one.id === "dlm_lease_hold_seconds"
+        ? [{ id: one.id, attributes: one.attributes, count: (one.state as { readonly count: number }).count }]
+        : []
+    )
+)
 
 const countsOf = (id: string) =>
   Effect.map(snapshot, (all) =>

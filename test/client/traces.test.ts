@@ -167,7 +167,12 @@ describe("the span of who waits in the line of its process", () => {
       const fiber = yield* fork(provide(traced(Effect.all([one, one, one], { concurrency: 3 }))))
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.join(fiber)
-      const held = named(spans, "Lease.withLock").map((span) => ({ ...idsOf(span), name: "f", label: "me" }))
+      const held = named(spans, "Lease.withLock").map(({ spanId, traceId }) => ({
+        traceId,
+        spanId,
+        name: "f",
+        label: "me"
+      }))
       const links = named(spans, "Lease.acquire").map(linksOf)
       assert.deepStrictEqual(links, [[], [held[0]!], [held[1]!]])
     }).pipe(Effect.scoped))
