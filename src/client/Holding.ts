@@ -14,7 +14,7 @@ import type * as Scope from "effect/Scope"
 import { AcquireTimeout, Conflict, Deadlock, InvalidOption, type LeaseLost, LockUnavailable } from "../DlmError.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import { Place } from "../lib/Mutex.ts"
-import { annotate, spanIn, withSpan } from "../lib/tracing.ts"
+import { annotate, spanOf, withSpan } from "../lib/tracing.ts"
 import * as Acquiring from "./Acquiring.ts"
 import { WithinNow } from "./Acquiring.ts"
 import * as Bodies from "./Body.ts"
@@ -99,7 +99,7 @@ const acquireLease = (
     const ttl = Duration.toMillis(terms.ttl)
     const maxAge = Math.min(ttl / 3, (ttl - settings.margin) / 2)
     const isWithin = () => sectionOf(fiber, terms) !== undefined
-    const span = recorded(spanIn(fiber.context))
+    const span = recorded(spanOf(fiber))
     const waiting = {
       clock,
       startedAt,

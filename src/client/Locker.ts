@@ -33,7 +33,7 @@ import { apart } from "../lib/apart.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import { Mutex, Place } from "../lib/Mutex.ts"
 import { Shown } from "../lib/Shown.ts"
-import { spanIn, withSpan } from "../lib/tracing.ts"
+import { spanOf, withSpan } from "../lib/tracing.ts"
 import { Talker } from "../transport/Talker.ts"
 import * as Background from "./Background.ts"
 import { type Claim, ClaimTypeId, givenOf, type Terms } from "./Claim.ts"
@@ -265,20 +265,20 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
   // noted before the next begins. A Talker may not listen to an interruption; then the caller need not wait for it.
   private inOrder<A, E>(
     span: string,
-    self: () => Effect.Effect<A, E>,
+    self: (fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<A, E>,
     settle: (exit: Exit.Exit<A, E>, over: Effect.Effect<unknown>) => Effect.Effect<void> = nothing
   ): Effect.Effect<A, E> {
-    return withSpan(span, this)(Effect.suspend(() => {
+    return withSpan(span, this)(Effect.withFiber((fiber) => {
       const order = this.order ??= new Mutex()
       const place = new Place()
       // Once something was asked: what waits until that is over.
       let over: Effect.Effect<unknown> | undefined
       const ask = () => {
         if (this.talker.isPrompt !== true) {
-          return apart(Effect.suspend(self), (fiber) => void (over = Fiber.await(fiber)))
+          return apart(Effect.suspend(() => self(fiber)), (asking) => void (over = Fiber.await(asking)))
         }
         over = Effect.void
-        return self()
+        return self(fiber)
       }
       // mutant: plain-in-order
       const mine = Effect.suspend(() => order.join(place) ? ask() : Effect.flatMap(place.inside, ask))
@@ -315,24 +315,19 @@ class PlainLocker extends Shown implements Locker, Terms<"exclusive"> {
     return Effect.map(
       this.inOrder(
         "Locker.lock",
-        () => {
+        (fiber) => {
           if (this.isReleasing) this.nextTenure()
           owner = this.owner
           wasHeld = this.heldUntil > 0
-          return Requests.retrying(this, this.lockNow(owner))
+          // Whoever waits for it links to the span within which it was asked for.
+          const span = recorded(spanOf(fiber))
+          const traced = span && { trace: traceOf(holderOf(span)) }
+          return Requests.retrying(this, Requests.lockMutex(this, owner, traced))
         },
         (exit, over) => this.lockEnded(exit, owner, wasHeld, over)
       ),
       (tenure): Grant => new LockerGrant(tenure)
     )
-  }
-
-  // Whoever waits for it links to the span within which it was asked for.
-  private lockNow(owner: string): Effect.Effect<Tenure, NotOwner | LockerError> {
-    return Effect.withFiber(({ context }) => {
-      const span = recorded(spanIn(context))
-      return Requests.lockMutex(this, owner, span === undefined ? undefined : { trace: traceOf(holderOf(span)) })
-    })
   }
 
   private lockEnded(

@@ -13,7 +13,7 @@ import type * as Scope from "effect/Scope"
 import { FeatureMissing, InvalidOption, type LeaseLost, LockUnavailable, type NotOwner } from "../DlmError.ts"
 import { apart } from "../lib/apart.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
-import { spanIn } from "../lib/tracing.ts"
+import { spanOf } from "../lib/tracing.ts"
 import * as Background from "./Background.ts"
 import type { Mode, Terms } from "./Claim.ts"
 import { HeldLease, type HoldSettings, type Lease } from "./HeldLease.ts"
@@ -106,7 +106,7 @@ const heirMissing = (terms: Terms) =>
 
 const hold = <M extends Mode>(terms: Terms<M>, tenure: Tenure, settings: HoldSettings) =>
   Effect.withFiber((fiber) => {
-    const span = recorded(spanIn(fiber.context))
+    const span = recorded(spanOf(fiber))
     const { root } = new HeldLease(terms, tenure, { ...settings, span }, Within.contextOf(fiber), fiber.id, undefined)
     return Within.untilClosed(root)
   })
@@ -125,7 +125,10 @@ const asHeir = (
       // mutant: resume-is-interrupted
       restore(
         apart(
-          Requests.retrying(terms, Requests.lock(terms, token.id, { fence, heir, trace: traceIn(fiber) })),
+          Requests.retrying(
+            terms,
+            Requests.lock(terms, token.id, { fence, heir, trace: traceOf(recorded(spanOf(fiber))) })
+          ),
           (fiber) => void (asking = fiber)
         )
       ),
@@ -138,8 +141,6 @@ const asHeir = (
       }
     )
   })
-
-const traceIn = ({ context }: Fiber.Fiber<unknown, unknown>) => traceOf(recorded(spanIn(context)))
 
 const asOwner = (terms: Terms, token: Token, gone: LeaseLost): Resuming =>
   Effect.gen(function*() {

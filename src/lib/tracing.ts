@@ -2,32 +2,31 @@
  * Spans that cost nothing where no tracer looks at them.
  */
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Tracer from "effect/Tracer"
+import type * as Fiber from "effect/Fiber"
+import type * as Tracer from "effect/Tracer"
 
-// Not by `mapUnsafe`, which is a copy that the context keeps. A default tracer is none that was installed.
-const isTraced = (context: Context.Context<never>): boolean =>
-  Context.getOrUndefined(context, Tracer.Tracer) !== undefined ||
-  Context.getOrUndefined(context, Tracer.ParentSpan) !== undefined
+type AnyFiber = Fiber.Fiber<unknown, unknown>
+
+// A default tracer is none that was installed. The fiber has both at hand, where a context would have to be searched.
+const isTraced = ({ cache }: AnyFiber): boolean => cache.tracer !== undefined || cache.span !== undefined
+
+/** The span that a fiber is in, if there is one. */
+export const spanOf = ({ cache }: AnyFiber): Tracer.AnySpan | undefined => cache.span
 
 /** Tells the present span more, if there is one. */
 export const annotate = (attributes: () => Readonly<Record<string, unknown>>): Effect.Effect<void> =>
-  Effect.withFiber((fiber) => isTraced(fiber.context) ? Effect.annotateCurrentSpan(attributes()) : Effect.void)
+  Effect.withFiber((fiber) => isTraced(fiber) ? Effect.annotateCurrentSpan(attributes()) : Effect.void)
 
 /** Notes in the present span, if there is one, that something usual has happened. */
 export const event = (name: string, attributes: () => Readonly<Record<string, unknown>>): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
-    const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+    const span = spanOf(fiber)
     if (span?._tag === "Span") {
       span.event(name, fiber.getRef(Clock.Clock).currentTimeNanosUnsafe(), attributes())
     }
     return Effect.void
   })
-
-/** The span that a context is in, if there is one. */
-export const spanIn = (context: Context.Context<never>): Tracer.AnySpan | undefined =>
-  Context.getOrUndefined(context, Tracer.ParentSpan)
 
 /** Notes in a span that something has happened: now, or at another time, in nanoseconds since 1970. */
 export const note = (
@@ -44,7 +43,7 @@ export const withSpan = (span: string, { name }: { readonly name: string }) =>
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) =>
-    isTraced(fiber.context)
+    isTraced(fiber)
       ? Effect.withSpan(self, span, { attributes: { name } }) as Effect.Effect<A, E, R>
       : self
   )
