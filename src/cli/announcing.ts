@@ -7,8 +7,12 @@ import * as HttpServer from "effect/http/HttpServer"
 import * as Layer from "effect/Layer"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import type * as Stream from "effect/Stream"
+import type * as Tls from "node:tls"
 import { shownAddress } from "../lib/HostText.ts"
 import * as OperationsHttp from "../node/OperationsHttp.ts"
+import type { LockServer } from "../server/LockServer.ts"
 import { Failed, print, status } from "./Status.ts"
 
 /** Why there is no server at an address, and by which flag to name another. */
@@ -21,24 +25,61 @@ export const cannotListen = (host: string, port: number, cause: unknown, flag: s
       `Choose another address with --host and ${flag}, or 0 for a free port`
   })
 
-/** Listens for requests of metrics and health where a port for them is named, and gives the address. */
+/** What the flags say of HTTP, and what it is served with. */
+export interface HttpGiven {
+  readonly host: string
+  readonly http: Option.Option<number>
+  readonly httpToken: Option.Option<Redacted.Redacted<string>>
+  /** As the locks are served over TLS, where they are. */
+  readonly tls: Pick<Tls.SecureContextOptions, "cert" | "key"> | undefined
+  readonly renewals: Stream.Stream<Tls.SecureContextOptions>
+}
+
+/** Where metrics and health are, and whether the page is there too. */
+export interface ListeningHttp {
+  readonly address: string
+  readonly scheme: "http" | "https"
+  /** Why there is no page, for a person. */
+  readonly noPage: string | undefined
+}
+
+const noPage = (options: OperationsHttp.Options, ofPage: LockServer["Service"] | undefined): string | undefined =>
+  ofPage === undefined
+    ? "no page, since --workers are several: see docs/PAGE.md"
+    : OperationsHttp.mayShowPage(options)
+    ? undefined
+    : "no page, since others can reach it: that needs --http-token"
+
+/**
+ * Listens for requests of metrics, health and the page where a port for them is named, and gives the address. With a token it
+ * speaks TLS where the locks do, or whoever hears the token on its way has it; without, plainly, as scrapers know it.
+ */
 export const listenHttp = Effect.fnUntraced(function*(
-  host: string,
-  http: Option.Option<number>,
-  shown: OperationsHttp.Shown
+  { host, http, httpToken, renewals, tls }: HttpGiven,
+  shown: OperationsHttp.Shown,
+  ofPage: LockServer["Service"] | undefined
 ) {
   if (Option.isNone(http)) return undefined
   const port = http.value
-  const server = yield* Layer.build(OperationsHttp.layer({ host, port }, shown)).pipe(
+  const token = Option.getOrUndefined(httpToken)
+  const secure = token === undefined || tls === undefined
+    ? undefined
+    : { tls: { cert: tls.cert, key: tls.key }, renewals }
+  const options: OperationsHttp.Options = { host, port, token, ...secure }
+  const server = yield* Layer.build(OperationsHttp.layer(options, shown, ofPage)).pipe(
     Effect.catchTag("ServeError", (error) => Effect.fail(cannotListen(host, port, error.cause, "--http")))
   )
-  return NetAddress.formatSocketAddress(Context.get(server, HttpServer.HttpServer).address)
+  return {
+    address: NetAddress.formatSocketAddress(Context.get(server, HttpServer.HttpServer).address),
+    scheme: secure === undefined ? "http" : "https",
+    noPage: noPage(options, ofPage)
+  } satisfies ListeningHttp
 })
 
 /** What a server says of itself as it begins. */
 export interface Serving {
   readonly listening: string
-  readonly http: string | undefined
+  readonly http: ListeningHttp | undefined
   readonly store: string
   /** Which of several it is, and the digest of the list. */
   readonly shard: string | undefined
@@ -50,8 +91,12 @@ export interface Serving {
 export const announce = Effect.fnUntraced(
   function*(json: boolean, serving: Serving) {
     const { http, listening, shard, store, workers } = serving
-    if (json) return yield* print(JSON.stringify({ listening, http, store, shard, workers }))
-    if (http !== undefined) yield* print(`dlm: metrics and health on http://${http}`)
+    if (json) return yield* print(JSON.stringify({ listening, http: http?.address, store, shard, workers }))
+    if (http !== undefined) {
+      const at = `${http.scheme}://${http.address}`
+      yield* print(`dlm: metrics and health on ${at}`)
+      yield* print(`dlm: ${http.noPage ?? `page on ${at}/`}`)
+    }
     yield* print(`dlm: listening on ${listening}`)
     yield* print(`dlm: locks are kept in ${store}`)
     if (workers !== undefined) yield* print(`dlm: serves by ${workers} ${workers === 1 ? "worker" : "workers"}`)

@@ -12,12 +12,13 @@ import * as Logger from "effect/Logger"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
+import * as Schema from "effect/Schema"
 import * as SocketServer from "effect/socket/SocketServer"
 import * as Stream from "effect/Stream"
-import * as Net from "node:net"
 import type * as Tls from "node:tls"
 import { portText } from "../lib/PortText.ts"
 import type { AuditFile } from "../node/AuditFile.ts"
+import { isLoopback } from "../node/loopback.ts"
 import * as NodeLockServer from "../node/NodeLockServer.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
 import * as NodeTls from "../node/NodeTls.ts"
@@ -62,9 +63,10 @@ const text = (name: string, variable: string, description: string) =>
     Flag.optional
   )
 
-// A name may begin like an address: 127.example.com is somewhere else.
-const isLoopback = (host: string): boolean =>
-  host === "localhost" || host === "::1" || (Net.isIPv4(host) && host.startsWith("127."))
+// Whoever knows it sees the names of all locks, so it is not to be guessed.
+const tokenText = Schema.String.check(
+  Schema.isPattern(/^[\x21-\x7e]{16,1024}$/, { message: "Expected 16 to 1024 printable characters without spaces" })
+).pipe(Schema.RedactedFromValue)
 
 const wrongUse = (message: string) => new Failed({ status: status.usage, error: "WrongUse", message })
 
@@ -104,12 +106,20 @@ const flags = {
   http: Flag.Int("http").pipe(
     Flag.withSchema(Flags.portNumber),
     Flag.withDescription(
-      "Serve /metrics, /healthz and /readyz on this port of the same address, 0 for a free one (DLM_HTTP)"
+      "Serve a page at /, /metrics, /healthz and /readyz on this port of the same address, 0 for a free one (DLM_HTTP)"
     ),
     Flag.withFallbackConfig(Config.schema(portText(0), "DLM_HTTP")),
     Flag.optional
   ),
   ...HistoryFlags.flags,
+  httpToken: Flag.String("http-token").pipe(
+    Flag.withSchema(tokenText),
+    Flag.withDescription(
+      "What opens the page and /metrics; rather by the variable, since all see arguments (DLM_HTTP_TOKEN)"
+    ),
+    Flag.withFallbackConfig(Config.schema(tokenText, "DLM_HTTP_TOKEN")),
+    Flag.optional
+  ),
   json: Flags.json,
   limits: LimitFlags.flags
 }
@@ -160,7 +170,7 @@ const reasonOf = (error: { readonly message: string }): string => error.message.
  */
 const renewing = Effect.fnUntraced(function*<E extends { readonly message: string }, R>(
   flags: ServeFlags,
-  renewals: Queue.Queue<Tls.SecureContextOptions>,
+  renewals: ReadonlyArray<Queue.Queue<Tls.SecureContextOptions>>,
   renewIdentities: Effect.Effect<void, E, R> | undefined,
   audit: () => AuditFile | undefined
 ) {
@@ -179,7 +189,10 @@ const renewing = Effect.fnUntraced(function*<E extends { readonly message: strin
     if (files.cert !== undefined) {
       yield* report(
         "the files for TLS",
-        Effect.tap(NodeTls.fromFiles(files), (read) => Queue.offer(renewals, read))
+        Effect.tap(
+          NodeTls.fromFiles(files),
+          (read) => Effect.forEach(renewals, (each) => Queue.offer(each, read), { discard: true })
+        )
       )
     }
     if (renewIdentities !== undefined) yield* report("the identities", renewIdentities)
@@ -218,11 +231,12 @@ const start = Effect.fnUntraced(function*(flags: ServeFlags) {
   const { host } = flags
   const shard = yield* shardOf(flags)
   const renewals = yield* Queue.unbounded<Tls.SecureContextOptions>()
+  const httpRenewals = yield* Queue.unbounded<Tls.SecureContextOptions>()
   const tls = yield* tlsOf(flags)
   const { identities, renew } = yield* knownIdentities(flags.identities)
   // From now on it does not end the process.
   let audit: AuditFile | undefined
-  const renewed = yield* renewing(flags, renewals, renew, () => audit)
+  const renewed = yield* renewing(flags, [renewals, httpRenewals], renew, () => audit)
   if (!isLoopback(host) && !flags.insecure && (tls === undefined || identities.maxDataCharacters === 0)) {
     return yield* wrongUse(
       `--host ${host} lets other machines in: add --tls-cert, --tls-key and --identities, ` +
@@ -242,16 +256,29 @@ const start = Effect.fnUntraced(function*(flags: ServeFlags) {
     store.isElsewhere ? Effect.provideService(SocketLockServer.Crowding, garbage.ofGateway()) : identity,
     Effect.provideContext(Context.merge(known, lockServer))
   )
-  return { lockServer, renewed, serving: { listening, store: store.place, shard: shard?.shards.textOf(shard.name) } }
+  const serving = { listening, store: store.place, shard: shard?.shards.textOf(shard.name) }
+  return { lockServer, renewed, serving, tls, renewals: Stream.fromQueue(httpRenewals) }
 })
 
 /** Serves in this process. */
 const runAlone = Effect.fnUntraced(function*(flags: ServeFlags) {
-  const { lockServer, renewed, serving } = yield* start(flags)
+  const { lockServer, renewals, renewed, serving, tls } = yield* start(flags)
   const shown = yield* Effect.provideContext(OperationsHttp.ofLockServer, lockServer)
-  const http = yield* listenHttp(flags.host, flags.http, shown)
+  const ofPage = Context.get(lockServer, LockServer.LockServer)
+  const http = yield* listenHttp({ ...flags, tls, renewals }, shown, ofPage)
   yield* announce(flags.json, { ...serving, http, workers: undefined })
   return yield* renewed
+})
+
+/** Serves by several workers. What of TLS is theirs they read themselves; this is for what the first process serves. */
+const runWorkers = Effect.fnUntraced(function*(flags: ServeFlags, count: number) {
+  const tls = Option.isNone(flags.httpToken) ? undefined : yield* tlsOf(flags)
+  const renewals = yield* Queue.unbounded<Tls.SecureContextOptions>()
+  // The workers say what cannot be read.
+  const renew = tls === undefined
+    ? Effect.void
+    : Effect.ignore(Effect.flatMap(NodeTls.fromFiles(filesOf(flags)), (read) => Queue.offer(renewals, read)))
+  return yield* Workers.run({ ...flags, tls, renewals: Stream.fromQueue(renewals) }, count, renew)
 })
 
 /** Serves as one of several workers. */
@@ -267,7 +294,7 @@ const run = Effect.fnUntraced(function*(flags: ServeFlags) {
   yield* NodeProcess.endWithin(endsWithin)
   return yield* Option.match(flags.workers, {
     onNone: () => runAlone(flags),
-    onSome: (count) => Workers.run(flags, count)
+    onSome: (count) => runWorkers(flags, count)
   })
 }, Effect.scoped)
 
@@ -303,7 +330,7 @@ export const serve = Command.make(
     },
     {
       command: "dlm serve --store sqlite:/var/lib/dlm/locks.db --http 9090",
-      description: "Keep locks in a file, and show metrics and health"
+      description: "Keep locks in a file, and show a page, metrics and health"
     }
   ])
 )

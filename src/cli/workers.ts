@@ -11,7 +11,7 @@ import * as NodeProcess from "../node/NodeProcess.ts"
 import * as OperationsHttp from "../node/OperationsHttp.ts"
 import * as Worker from "../node/Worker.ts"
 import * as Workers from "../node/Workers.ts"
-import { announce, cannotListen, listenHttp, type Serving } from "./announcing.ts"
+import { announce, cannotListen, type HttpGiven, listenHttp, type Serving } from "./announcing.ts"
 import { Failed, status } from "./Status.ts"
 import * as StoreFlag from "./store.ts"
 
@@ -30,11 +30,9 @@ export const flag = Flag.Int("workers").pipe(
 )
 
 /** What the flags say to the process that starts the workers; all else is theirs. */
-interface Given extends StoreFlag.MemoryFlags {
+interface Given extends StoreFlag.MemoryFlags, HttpGiven {
   readonly store: Option.Option<string>
-  readonly host: string
   readonly port: number
-  readonly http: Option.Option<number>
   readonly json: boolean
 }
 
@@ -54,8 +52,8 @@ const cannotStart = ({ how, status: itsOwn, told }: Workers.StartFailure) =>
   )
 
 /** Starts the workers, and says once that all listen. Then it keeps them running, and passes on to them what it is told. */
-export const run = Effect.fnUntraced(function*(flags: Given, count: number) {
-  const { host, http, json } = flags
+export const run = Effect.fnUntraced(function*(flags: Given, count: number, renew: Effect.Effect<void>) {
+  const { host, json } = flags
   if (!(yield* StoreFlag.fromFlag(flags.store, flags)).isShared) return yield* notShared()
   const port = yield* Effect.mapError(
     Workers.portOf({ host, port: flags.port }),
@@ -64,10 +62,10 @@ export const run = Effect.fnUntraced(function*(flags: Given, count: number) {
   const hangups = yield* NodeProcess.hear("SIGHUP")
   const { listening, reload, shown } = yield* Workers.make({ count, port })
   // Before they listen: who asks is told then that it is not ready.
-  const operations = yield* listenHttp(host, http, shown)
+  const operations = yield* listenHttp(flags, shown, undefined)
   const { _tag, ...serving } = yield* Effect.mapError(listening, cannotStart)
   yield* announce(json, { ...serving, http: operations, workers: count })
-  return yield* Effect.forever(Effect.andThen(Queue.take(hangups), reload))
+  return yield* Effect.forever(Effect.andThen(Queue.take(hangups), Effect.andThen(renew, reload)))
 })
 
 /** Says as a worker that it listens, and from now on what it is asked. */

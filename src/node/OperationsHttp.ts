@@ -9,9 +9,36 @@ import type * as HttpServerError from "effect/http/HttpServerError"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
+import type * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as Http from "node:http"
+import * as Https from "node:https"
+import type * as Tls from "node:tls"
 import { LockServer } from "../server/LockServer.ts"
+import { lineOf } from "../store/Failures.ts"
+import { isLoopback } from "./loopback.ts"
+import * as Access from "./page/Access.ts"
+import * as Page from "./page/Page.ts"
+import * as Token from "./page/Token.ts"
 import * as TcpSocket from "./TcpSocket.ts"
+
+/** Where to listen, and who may see what. */
+export interface Options {
+  /** By default `127.0.0.1`: this machine only. */
+  readonly host?: string | undefined
+  /** 0 means any free one. */
+  readonly port: number
+  /** What the page and the metrics are shown to: a browser gives it once, a program as `Authorization: Bearer TOKEN`. */
+  readonly token?: Redacted.Redacted<string> | undefined
+  /** Speaks TLS, 1.2 or later, with a certificate and its key. */
+  readonly tls?: Pick<Tls.SecureContextOptions, "cert" | "key"> | undefined
+  /** What TLS uses from then on, for new connections. What cannot be used is logged, and changes nothing. */
+  readonly renewals?: Stream.Stream<Pick<Tls.SecureContextOptions, "cert" | "key">> | undefined
+}
+
+/** Whether nobody from elsewhere can have a page without a token: else none is served. */
+export const mayShowPage = ({ host = "127.0.0.1", token }: Options): boolean => token !== undefined || isLoopback(host)
 
 /** What is shown. */
 export interface Shown {
@@ -33,15 +60,15 @@ export const ofLockServer: Effect.Effect<Shown, never, LockServer> = Effect.map(
   isReady: isReady(lockServer)
 }))
 
-const routes = ({ isReady, metrics }: Shown) =>
+const routes = ({ isReady, metrics }: Shown, access: Access.Access) =>
   Layer.mergeAll(
     HttpRouter.add(
       "GET",
       "/metrics",
-      Effect.map(
+      access.program(Effect.map(
         metrics,
         (text) => HttpServerResponse.text(text, { contentType: "text/plain; version=0.0.4; charset=utf-8" })
-      )
+      ))
     ),
     HttpRouter.add("GET", "/healthz", HttpServerResponse.text("ok\n")),
     HttpRouter.add(
@@ -60,32 +87,64 @@ const maxConnections = 64
 /** How long what is asked may take once the server is to stop. */
 const closing = "1 second"
 
-const createServer = (): Http.Server => {
-  const server = Http.createServer({
-    requestTimeout: 5_000,
-    headersTimeout: 5_000,
-    // Node enforces both timeouts at this interval, which is 30 s by default.
-    connectionsCheckingInterval: 1_000,
-    keepAlive: true,
-    keepAliveInitialDelay: TcpSocket.keepAliveMillis
-  })
+const bounds = {
+  requestTimeout: 5_000,
+  headersTimeout: 5_000,
+  // Node enforces both timeouts at this interval, which is 30 s by default.
+  connectionsCheckingInterval: 1_000,
+  keepAlive: true,
+  keepAliveInitialDelay: TcpSocket.keepAliveMillis
+}
+
+const secureBounds: Tls.TlsOptions = { minVersion: "TLSv1.2", handshakeTimeout: bounds.requestTimeout }
+
+const createServer = ({ tls }: Options): Http.Server | Https.Server => {
+  const server = tls === undefined
+    ? Http.createServer(bounds)
+    : Https.createServer({ ...bounds, ...secureBounds, ...tls })
   // Of a client that does not take its answer, or is gone.
   server.timeout = 15_000
   server.maxConnections = maxConnections
   return server
 }
 
-/** Serves `/metrics`, `/healthz` (200 as long as this process answers) and `/readyz` (200, or 503 where it is not ready). */
+/** Lets the server use for new connections what comes. */
+const renewing = (
+  server: Https.Server,
+  renewals: NonNullable<Options["renewals"]>
+): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.asVoid(Effect.forkScoped(Stream.runForEach(renewals, ({ cert, key }) =>
+    Effect.try({
+      try: () => server.setSecureContext({ ...secureBounds, cert, key }),
+      catch: lineOf
+    }).pipe(Effect.catch((why) => Effect.logWarning(`What --http was to use from now on cannot be used: ${why}`))))))
+
+const layerServer = (options: Options): Layer.Layer<HttpServer.HttpServer, HttpServerError.ServeError> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const server = createServer(options)
+    if (server instanceof Https.Server && options.renewals !== undefined) yield* renewing(server, options.renewals)
+    return NodeHttpServer.layer(() => server, {
+      host: options.host ?? "127.0.0.1",
+      port: options.port,
+      gracefulShutdownTimeout: closing
+    })
+  }))
+
+/**
+ * Serves `/metrics`, `/healthz` (200 as long as this process answers) and `/readyz` (200, or 503 where it is not ready), and the
+ * page of a LockServer where one is given and nobody from elsewhere can have it without a token.
+ */
 export const layer = (
-  options: { readonly host?: string | undefined; readonly port: number },
-  shown: Shown
+  options: Options,
+  shown: Shown,
+  ofPage?: LockServer["Service"]
 ): Layer.Layer<HttpServer.HttpServer, HttpServerError.ServeError> =>
-  HttpRouter.serve(routes(shown), { disableLogger: true, disableListenLog: true }).pipe(
-    Layer.provideMerge(
-      NodeHttpServer.layer(createServer, {
-        host: options.host ?? "127.0.0.1",
-        port: options.port,
-        gracefulShutdownTimeout: closing
-      })
-    )
-  )
+  Layer.unwrap(Effect.gen(function*() {
+    const token = options.token === undefined ? undefined : yield* Token.make(options.token)
+    const access = Access.make(token, options.tls !== undefined)
+    const page = ofPage !== undefined && mayShowPage(options) ? Page.layer(access, ofPage) : Layer.empty
+    return HttpRouter.serve(Layer.mergeAll(routes(shown, access), page), {
+      disableLogger: true,
+      disableListenLog: true
+    }).pipe(Layer.provideMerge(layerServer(options)))
+  }))
