@@ -112,9 +112,9 @@ div.empty { text-align: center; padding: 3.5rem 1rem; border: 1px dashed var(--r
 #done:empty { display: none; }
 #done { color: var(--accent); }
 #holders { list-style: none; padding: 0; margin: 0; display: grid; gap: .8rem; }
-.holder { background: var(--raised); border: 1px solid var(--rule); border-radius: 10px; padding: 1rem 1.2rem; position: relative; }
+.card { background: var(--raised); border: 1px solid var(--rule); border-radius: 10px; padding: 1rem 1.2rem; position: relative; }
 .who { margin: 0 7rem .6rem 0; font-weight: 600; overflow-wrap: anywhere; }
-.holder button { position: absolute; top: .9rem; right: 1rem; }
+.card button { position: absolute; top: .9rem; right: 1rem; }
 .facts { display: flex; flex-wrap: wrap; gap: .4rem 2.4rem; margin: 0; }
 .fact dt { font-size: .8rem; color: var(--quiet); }
 .fact dd { margin: 0; font-size: 1.1rem; overflow-wrap: anywhere; }
@@ -165,8 +165,11 @@ footer ul { margin: 0; padding-left: 1.1rem; }
   #finding { flex: auto; }
   #count { margin: 0; }
   th.since, td.since, th.held, td.held { display: none; }
-  thead th:first-child { width: 40%; }
-  thead .holder { width: 26%; }
+  thead th { font-size: .75rem; padding-right: .5rem; }
+  thead th:first-child { width: 38%; }
+  thead .holder { width: 24%; }
+  tbody th, td { white-space: normal; overflow-wrap: anywhere; padding-right: .5rem; }
+  #plots .axis { display: none; }
   .event { grid-template-columns: max-content 1fr; gap: .1rem .8rem; }
   .event .rest { grid-column: 1 / -1; }
 }

@@ -195,6 +195,7 @@ export const beginList = (): void => {
   const wanted = { prefix: search.value, order: "name" as Rows.Order, isDescending: false, page: 0 }
   const heard: Heard = { prefix: "", isCut: false }
   let isHeard = false
+  let hasHistory = false
   const drawRows = makeTable()
   const drawPlots = makePlots()
   const draw = () => {
@@ -218,7 +219,8 @@ export const beginList = (): void => {
       },
       rates: (told) => {
         takePoints(points, told.points, told.now)
-        drawPlots(points, told.now)
+        hasHistory = told.isKnown
+        drawPlots(points, told.now, hasHistory)
       }
     },
     showState
@@ -227,5 +229,5 @@ export const beginList = (): void => {
   makeHeads(wanted, draw)
   listenToPages(wanted, draw)
   listenToKeys(search)
-  setInterval(() => isHeard && !document.hidden ? drawPlots(points, serverNow()) : undefined, 1000)
+  setInterval(() => isHeard && !document.hidden ? drawPlots(points, serverNow(), hasHistory) : undefined, 1000)
 }

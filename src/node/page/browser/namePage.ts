@@ -34,12 +34,13 @@ const holderOf = (holder: HolderTold, revoke: ((holder: HolderTold) => void) | u
   const facts = make(
     "dl",
     { class: "facts" },
+    ...(since === undefined ? [] : [fact("since", make("span", { class: "number" }, clock(since, serverNow())))]),
     fact("held for", running(runUp, since, "number")),
     fact("remaining", running(runDown, endsAt, "number")),
     ...(weight === undefined ? [] : [fact("weight", weight === "all" ? "all: a writer" : weight)]),
     ...(fence === undefined ? [] : [fact("fence", make("span", { class: "number" }, fence))])
   )
-  const item = make("li", { class: "holder" }, make("p", { class: "who" }, labelled(label)), facts)
+  const item = make("li", { class: "card" }, make("p", { class: "who" }, labelled(label)), facts)
   if (revoked !== undefined) {
     item.append(make(
       "p",

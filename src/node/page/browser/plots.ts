@@ -16,6 +16,8 @@ interface Line {
 interface Plot {
   readonly title: string
   readonly lines: ReadonlyArray<Line>
+  /** Whether it is of the history of the server, which may keep none. */
+  readonly isOfHistory: boolean
   /** How a value is written. */
   readonly unit: (value: number) => string
 }
@@ -27,11 +29,13 @@ const plots: ReadonlyArray<Plot> = [
       { key: "taken", legend: "taken", value: ({ taken }) => taken },
       { key: "ended", legend: "ended", value: ({ ended }) => ended }
     ],
+    isOfHistory: true,
     unit: rate
   },
   {
     title: "Waiting",
     lines: [{ key: "waiting", legend: "waiting now", value: ({ waiting }) => waiting, isArea: true }],
+    isOfHistory: false,
     unit: count
   },
   {
@@ -42,12 +46,13 @@ const plots: ReadonlyArray<Plot> = [
       value: ({ longestWait }) => longestWait,
       isArea: true
     }],
+    isOfHistory: true,
     unit: took
   }
 ]
 
 /** What is written anew of a plot. */
-const draw = ({ lines, title, unit }: Plot) => {
+const draw = ({ isOfHistory, lines, title, unit }: Plot) => {
   const paths = lines.map(({ isArea, key }) => ({
     area: isArea === true ? makeSvg("path", { class: `area ${key}` }) : undefined,
     line: makeSvg("path", { class: `line ${key}`, "vector-effect": "non-scaling-stroke" })
@@ -62,15 +67,17 @@ const draw = ({ lines, title, unit }: Plot) => {
   const legend = lines.map(({ key, legend }, index) =>
     make("li", {}, make("span", { class: `swatch ${key}`, "aria-hidden": "true" }), values[index]!, ` ${legend}`)
   )
-  find("#plots").append(make(
+  const section = make(
     "section",
     { class: "plot" },
     make("h2", {}, title),
     make("ul", { class: "legend" }, ...legend),
     make("div", { class: "drawing" }, drawing, top),
     make("div", { class: "axis", "aria-hidden": "true" }, make("span", {}, "2 min ago"), make("span", {}, "now"))
-  ))
-  return (points: ReadonlyMap<number, Point>, now: number) => {
+  )
+  find("#plots").append(section)
+  return (points: ReadonlyMap<number, Point>, now: number, hasHistory: boolean) => {
+    section.hidden = isOfHistory && !hasHistory
     const all = lines.map(({ value }) => valuesOf(points, now, value))
     const most = ceiling(Math.max(...all.flat()))
     all.forEach((one, index) => {
@@ -88,7 +95,7 @@ const draw = ({ lines, title, unit }: Plot) => {
 }
 
 /** Makes the plots, and gives what draws them anew. */
-export const makePlots = (): (points: ReadonlyMap<number, Point>, now: number) => void => {
+export const makePlots = (): (points: ReadonlyMap<number, Point>, now: number, hasHistory: boolean) => void => {
   const drawn = plots.map(draw)
-  return (points, now) => drawn.forEach((draw) => draw(points, now))
+  return (points, now, hasHistory) => drawn.forEach((draw) => draw(points, now, hasHistory))
 }
