@@ -18,6 +18,17 @@ const pure = new Set([
   "etcd/url.ts",
   "etcd/EtcdClient.ts",
   "etcd/watching.ts",
+  "node/page/Names.ts",
+  "node/page/OneName.ts",
+  "node/page/Rates.ts",
+  "node/page/Watching.ts",
+  "node/page/browser/Rows.ts",
+  "node/page/browser/Told.ts",
+  "node/page/browser/paths.ts",
+  "node/page/browser/plotting.ts",
+  "node/page/browser/time.ts",
+  "node/page/browser/visible.ts",
+  "node/page/origin.ts",
   "postgres/url.ts",
   "redis/url.ts"
 ])
