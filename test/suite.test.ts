@@ -15,6 +15,8 @@ const realRooms = /^(?:node|redis|postgres|etcd)\//
 /** Files of those rooms that touch nothing real. */
 const pure = new Set([
   "postgres/escape.ts",
+  "etcd/listing.ts",
+  "etcd/operations.ts",
   "etcd/url.ts",
   "etcd/EtcdClient.ts",
   "etcd/watching.ts",
@@ -30,6 +32,8 @@ const pure = new Set([
   "node/page/browser/visible.ts",
   "node/page/origin.ts",
   "postgres/url.ts",
+  "redis/listing.ts",
+  "redis/messages.ts",
   "redis/url.ts"
 ])
 /** Real time: a test that lives, a clock that is not the test's, a timer. Real sockets of Effect's. */

@@ -60,9 +60,7 @@ export class QueuePlace extends Place {
   /** Leaves the line, or lets the next one ask. May be called again. */
   leave(): void {
     if (this.isInside) {
-      this.queue.before = this.queue.isHeld && this.queue.next !== undefined ? this.queue.heldBy : undefined
-      this.queue.isHeld = false
-      this.queue.holder = undefined
+      this.queue.headLeaves()
     }
     this.queue.leave(this)
     this.queue.watchers?.delete(this)
@@ -81,7 +79,9 @@ export class NameQueue extends Mutex {
   private label: string | undefined
   private since = 0
   private trace: string | undefined
-  /** The same of the one that had left the line as it became the head, where it had held the name. */
+  /** Whether the head holds the name, or did. */
+  private wasHeld = false
+  /** Who had left the line as it became the head, where that one had held the name. */
   before: Busy | undefined
   /** Since when the head waits at the server, if it does. */
   waitsSince: number | undefined
@@ -138,9 +138,18 @@ export class NameQueue extends Mutex {
     return heldBy(this.label, this.since, this.trace)
   }
 
+  /** The head holds the name no more, if it did. Those behind it, where there are some, may want to know who that was. */
+  headLeaves(): void {
+    this.before = this.wasHeld && this.next !== undefined ? this.heldBy : undefined
+    this.wasHeld = false
+    this.isHeld = false
+    this.holder = undefined
+  }
+
   /** The head holds the name, by this label, since this time of the wall clock, for this span. */
   sawGranted(label: string | undefined, since: number, trace: string | undefined): void {
     this.isHeld = true
+    this.wasHeld = true
     this.label = label
     this.since = since
     this.trace = trace

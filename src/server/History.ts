@@ -12,6 +12,7 @@ import * as Random from "effect/Random"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import { type Event, EventRing, type Kept } from "./EventRing.ts"
 
+/** What has happened, and with what it is kept. */
 export type { Event, Kept } from "./EventRing.ts"
 
 /** Which events are asked for. */

@@ -167,7 +167,6 @@ export const make = Effect.gen(function*() {
   const shard = yield* Shard
   const queued = yield* QueuedStore.make
   const { answer, deadlocks, isInOrder, isReady, notices, queue } = queued
-  const features = featuresOf(queued)
   // Of requests that come over no connection, an owner's for a name are in order.
   const order = new KeyedMutex()
 
@@ -181,7 +180,7 @@ export const make = Effect.gen(function*() {
     if (isTooMuch(asked, principal, limits) || isUnfit(asked, shard)) return refused
     const request = Labels.plain(asked)
     const identity = principal?.name
-    if (request.Action === "Version") return Mutex.version(request, shard, features)
+    if (request.Action === "Version") return Mutex.version(request, shard, featuresOf(queued))
     if (isExtension(request)) return extended(queued, request, { principal, sender, passes })
     const { Fence, Wait } = request
     if (standsBeside(request)) return deadlocks.standBeside(request, identity, { sender, queued: passes })

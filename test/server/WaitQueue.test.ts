@@ -615,7 +615,7 @@ describe("fences", () => {
       const version = yield* ask("Version", "a")
       assert.strictEqual(
         version.Status === "Version" && version.Features,
-        "seq,wait,fence,session,release,heir,label,busy,permits,describe,alone,list,revoke,trace"
+        "seq,wait,fence,session,release,heir,label,busy,permits,describe,alone,list,revoke,deadlock,trace"
       )
     }).pipe(Effect.provide(inMemory)))
 })
