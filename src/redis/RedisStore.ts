@@ -24,7 +24,7 @@
  *   rule it out, so it is not used. Fences rise across a failover too, as long as the
  *   clocks of the two hosts differ by less than the failover lasts.
  * - Its user needs the keys `dlm*`, the channel `dlm:freed`, and scripts. Without the channel, a waiter looks
- *   by itself, each second, and a warning says so.
+ *   by itself, each second, and a warning says so. For a list it needs `SCAN` too, and `INFO`: see `listing.ts`.
  * - Redis must not evict: `maxmemory-policy noeviction`. An evicted entry is a free lock.
  * - Not a Redis Cluster: a node has some of the keys, and moves them to others. It is refused at the start.
  *
