@@ -12,9 +12,9 @@ import type { Holder } from "../DlmError.ts"
 import { note } from "../lib/tracing.ts"
 import * as patterns from "../protocol/patterns.ts"
 
-/** A span as it travels: nothing where nobody records it, or where its numbers are not those of OpenTelemetry. */
+/** A span as it travels: nothing where its numbers are not those of OpenTelemetry. */
 export const traceOf = (span: Tracer.AnySpan | undefined): string | undefined => {
-  if (span === undefined || !span.sampled) return undefined
+  if (span === undefined) return undefined
   const trace = `${span.traceId}-${span.spanId}`
   return patterns.trace.test(trace) ? trace : undefined
 }

@@ -182,14 +182,17 @@ describe("the span of who waits in the line of its process", () => {
       const lockServer = yield* makeServer(Store.layerMemory)
       const [one, other] = [yield* talkerTo(lockServer), yield* talkerTo(lockServer)]
       const { spans, traced } = makeTracer()
-      const holder = yield* fork(other.provide(Lease.withLock(Effect.sleep("2 seconds"), "f")))
+      const holder = yield* fork(one.provide(traced(Lease.withLock(Effect.sleep("1 second"), "f"))))
+      // It comes next, and has no span.
+      const elsewhere = yield* fork(other.provide(Lease.withLock(Effect.sleep("2 seconds"), "f")))
       const first = yield* fork(one.provide(traced(Lease.withLock(Effect.void, "f"))))
       const second = yield* fork(one.provide(traced(Lease.withLock(Effect.void, "f"))))
+      yield* TestClock.adjust("2 seconds")
       yield* Fiber.interrupt(first)
       yield* TestClock.adjust("10 seconds")
-      yield* Fiber.join(holder)
-      yield* Fiber.join(second)
-      assert.deepStrictEqual(named(spans, "Lease.acquire").map(linksOf), [[], []])
+      for (const fiber of [holder, elsewhere, second]) yield* Fiber.join(fiber)
+      const held = { ...idsOf(named(spans, "Lease.withLock")[0]!), name: "f" }
+      assert.deepStrictEqual(named(spans, "Lease.acquire").map(linksOf), [[], [held], []])
     }).pipe(Effect.scoped))
 })
 
