@@ -23,6 +23,7 @@ import type { Entry, Outcome } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
 import { tell as tellFiber } from "../transport/tell.ts"
 import { deadlocksIn, type Holding, type Name, stuckIn, type Waiting } from "./Deadlock.ts"
+import { labelOf } from "./Labels.ts"
 import * as Metrics from "./Metrics.ts"
 import * as Permits from "./Permits.ts"
 import type { Sender } from "./Sender.ts"
@@ -299,12 +300,12 @@ export class Deadlocks implements Alarms.Sleeper {
       return entry.holders.map(({ fence, label, owner, weight }): Holding => ({
         digest: this.digest(name, owner, fence),
         weight,
-        label
+        label: labelOf(label)
       }))
     }
     // A server that has forgotten who holds it knows no tenure.
     const digest = fence === undefined || fence === 0n ? "" : this.digest(name, entry.owner, fence)
-    return [{ digest, weight: "all", label: holder?.label }]
+    return [{ digest, weight: "all", label: labelOf(holder?.label) }]
   }
 
   // Each name is looked at again and again, and each of its tenures has one fence.

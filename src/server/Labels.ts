@@ -28,19 +28,35 @@ export const plain = (request: Request): Request => {
 export const keptOf = ({ Label, Trace }: Pick<Request, "Label" | "Trace">): string | undefined =>
   Trace === undefined ? Label : `${Label ?? unlabelled}${separator}${Trace}`
 
-/** What is public of that. */
-export interface Told {
-  readonly Label?: string
-  readonly Trace?: string
+// Where the label ends, if a span is behind it.
+const endOf = (kept: string): number | undefined => {
+  const end = kept.length - behindLabel
+  return end >= 0 && kept[end] === separator && patterns.trace.test(kept.slice(end + 1)) ? end : undefined
+}
+
+const before = (kept: string, end: number): string | undefined => {
+  const label = kept.slice(0, end)
+  return label === unlabelled ? undefined : label
+}
+
+/** The label of what is kept, if there is one. */
+export const labelOf = (kept: string | undefined): string | undefined => {
+  const end = kept === undefined ? undefined : endOf(kept)
+  return end === undefined ? kept : before(kept!, end)
+}
+
+/** The span of what is kept, if there is one. */
+export const traceOf = (kept: string | undefined): string | undefined => {
+  const end = kept === undefined ? undefined : endOf(kept)
+  return end === undefined ? undefined : kept!.slice(end + 1)
 }
 
 /** What is public of what is kept. */
-export const toldOf = (kept: string | undefined): Told => {
+export const toldOf = (kept: string | undefined): { readonly Label?: string; readonly Trace?: string } => {
   if (kept === undefined) return {}
-  const end = kept.length - behindLabel
-  if (end < 0 || kept[end] !== separator) return { Label: kept }
+  const end = endOf(kept)
+  if (end === undefined) return { Label: kept }
+  const Label = before(kept, end)
   const Trace = kept.slice(end + 1)
-  if (!patterns.trace.test(Trace)) return { Label: kept }
-  const Label = kept.slice(0, end)
-  return Label === unlabelled ? { Trace } : { Label, Trace }
+  return Label === undefined ? { Trace } : { Label, Trace }
 }

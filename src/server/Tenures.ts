@@ -13,6 +13,7 @@ import type { Change, Decision, Entry, Limit, Outcome, Permit, Share, Weight, Wr
 import { type Timed, TimingWheel } from "../store/TimingWheel.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { Event, History } from "./History.ts"
+import { labelOf } from "./Labels.ts"
 import * as Mutex from "./Mutex.ts"
 
 /** What was decided about a name, and on what: of several times the last, which is the one that was carried out. */
@@ -146,7 +147,7 @@ export class Tenures {
     if (begins === true && entry?.limit === undefined) this.ended(name, before ?? this.onlyOf(name), entry)
     const first = this.names.get(name)
     this.stale(first, undefined, now)
-    this.began(first, name, fence, label, undefined, undefined, now, ttlMillis, since)
+    this.began(first, name, fence, labelOf(label), undefined, undefined, now, ttlMillis, since)
   }
 
   private shared(
@@ -168,7 +169,7 @@ export class Tenures {
     if (!hasBegun) return gone === undefined ? this.renewed(name, fence, now + expiresIn, undefined) : undefined
     const first = this.names.get(name)
     this.stale(first, before, now)
-    this.began(first, name, fence, last.label, limit, last.weight, now, last.endsIn, since)
+    this.began(first, name, fence, labelOf(last.label), limit, last.weight, now, last.endsIn, since)
   }
 
   private began(
@@ -195,11 +196,11 @@ export class Tenures {
     this.tell("Taken", name, fence, label, limit, weight, since === undefined ? 0 : now - since, undefined, now)
   }
 
-  private renewed(name: string, fence: bigint, endsAt: number, label: string | undefined): void {
+  private renewed(name: string, fence: bigint, endsAt: number, kept: string | undefined): void {
     const known = this.find(name, fence)
     if (known === undefined) return
     known.endsAt = endsAt
-    if (label !== undefined) known.label = label
+    if (kept !== undefined) known.label = labelOf(kept)
   }
 
   /** A tenure was given back, or has passed to an heir. `permit` is what it was, of a name with a limit. */
@@ -207,7 +208,7 @@ export class Tenures {
     const known = fence === undefined ? undefined : this.find(name, fence)
     if (known !== undefined) return this.over("Released", known, this.now())
     const limit = permit === undefined ? undefined : entry?.limit
-    this.tell("Released", name, fence, permit?.label, limit, permit?.weight, undefined, undefined, this.now())
+    this.tell("Released", name, fence, labelOf(permit?.label), limit, permit?.weight, undefined, undefined, this.now())
   }
 
   private lost({ FileName, Fence, Label }: Request): void {

@@ -31,7 +31,7 @@ import { type Arrival, Arrivals } from "./Arrivals.ts"
 import { because, busy } from "./Busy.ts"
 import type { Deadlocks } from "./Deadlocks.ts"
 import { InTurn } from "./InTurn.ts"
-import { toldOf } from "./Labels.ts"
+import * as Labels from "./Labels.ts"
 import * as Metrics from "./Metrics.ts"
 import { isWithdrawal } from "./Mutex.ts"
 import * as Permits from "./Permits.ts"
@@ -406,7 +406,7 @@ export class WaitQueue {
   private saw(queue: Queue, outcome: Outcome<Response>): void {
     queue.seen = outcome
     queue.seenAt = monotonicMillisUnsafe(this.clock)
-    if (outcome.holder !== undefined) queue.behind = toldOf(outcome.holder.label).Trace
+    if (outcome.holder !== undefined) queue.behind = Labels.traceOf(outcome.holder.label)
   }
 
   private tellGranted(queue: Queue, claim: Claim, outcome: Outcome<Response>): void {

@@ -158,6 +158,28 @@ describe("the span of who is refused", () => {
     }).pipe(Effect.scoped))
 })
 
+describe("the label of a holder with a span", () => {
+  it.effect("is told as it is to those who wait for one another", () =>
+    Effect.gen(function*() {
+      const lockServer = yield* makeServer(Store.layerMemory)
+      const { traced } = makeTracer()
+      const within = Effect.fnUntraced(function*(outer: string, inner: string) {
+        const { provide } = yield* talkerTo(lockServer)
+        const nested = Effect.andThen(Effect.sleep(500), Lease.withLock(Effect.void, inner, { label: `${outer}+` }))
+        return yield* fork(provide(traced(Effect.exit(Lease.withLock(nested, outer, { label: outer })))))
+      })
+      const fibers = [yield* within("a", "b"), yield* within("b", "a")]
+      yield* TestClock.adjust("5 seconds")
+      const exits = [yield* Fiber.join(fibers[0]!), yield* Fiber.join(fibers[1]!)]
+      const errors = exits.flatMap((exit) => Exit.isFailure(exit) ? exit.cause.reasons : [])
+      assert.strictEqual(errors.length, 1)
+      const [error] = errors
+      assert(error?._tag === "Fail" && error.error._tag === "LockUnavailable" && error.error.reason._tag === "Deadlock")
+      const { cycle } = error.error.reason
+      assert.deepStrictEqual(new Set(cycle.map(({ label }) => label)), new Set(["a", "b"]))
+    }).pipe(Effect.scoped))
+})
+
 describe("the span of who waits in the line of its process", () => {
   it.effect("is linked to that of the one before it", () =>
     Effect.gen(function*() {

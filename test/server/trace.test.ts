@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Schema, Stream } from "effect"
 import { Protocol } from "effect-dlm/protocol"
-import { Identities, LockServer, Store } from "effect-dlm/server"
+import { History, Identities, LockServer, Store } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 import * as Labels from "../../src/server/Labels.ts"
 
@@ -105,6 +105,33 @@ for (const [store, layer] of [["in memory", LockServer.layerMemory], ["that take
     }
   })
 }
+
+const withHistory = LockServer.layerMemory.pipe(Layer.provide(History.layer()))
+
+describe("what is kept of a tenure", () => {
+  for (const [kind, claim] of kinds) {
+    it.effect(`is told in its parts, in a list and in events: ${kind}`, () =>
+      Effect.gen(function*() {
+        for (const Label of ["host-1", undefined]) {
+          const labelled = { ...claim, Trace: first, ...(Label === undefined ? {} : { Label }) }
+          const granted = yield* ask("Lock", "me", labelled)
+          assert(granted.Status === "Locked")
+          yield* ask("Lock", "me", { ...labelled, Fence: granted.Fence! })
+          const listed = yield* ask("List", "", { FileName: "" })
+          assert(listed.Status === "Listed")
+          assert.deepStrictEqual(listed.Names.map((one) => [one.FileName, one.Label, one.Trace]), [["f", Label, first]])
+          yield* ask("Unlock", "me")
+          yield* ask("Lock", "me", { ...labelled, Expire: 1 })
+          yield* TestClock.adjust(2000)
+          yield* ask("Lock", "me", { ...labelled, Fence: "1" })
+          const logged = yield* ask("Log", "", { FileName: "f" })
+          assert(logged.Status === "Logged")
+          assert.isAtLeast(logged.Events.length, 4)
+          for (const event of logged.Events.slice(Label === undefined ? -4 : 0)) assert.strictEqual(event.Label, Label)
+        }
+      }).pipe(Effect.provide(withHistory)))
+  }
+})
 
 describe("a label", () => {
   it.effect("can neither fake a span nor break one", () =>
