@@ -87,8 +87,8 @@ export type Feature =
   | "trace"
 
 /**
- * What our server can do beyond the reference, over any way that requests come: `list` where its store tells of names, and
- * `log` where it keeps a history. Over sockets it also knows `frames`, and one that has only its share of the names `shards`.
+ * What our server can do beyond the reference, over any way that requests come: `list` where its store tells of names. One
+ * that keeps a history also knows `log`, one that has only its share of the names `shards`, and over sockets it knows `frames`.
  */
 export const features: ReadonlyArray<Feature> = [
   "seq",
@@ -104,7 +104,6 @@ export const features: ReadonlyArray<Feature> = [
   "alone",
   "list",
   "revoke",
-  "log",
   "deadlock",
   "trace"
 ]

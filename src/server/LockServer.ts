@@ -117,11 +117,12 @@ const isUnfit = (request: Request, shard: Shard | undefined): boolean =>
     shard.shards.of(request.FileName) !== shard.name)
 
 /** What a server over this store can. Where others share the store, it does not know all who wait. */
-const featuresOf = ({ isShared, list, log }: QueuedStore.QueuedStore): ReadonlyArray<Protocol.Feature> =>
-  Protocol.features.filter((feature) =>
-    (feature !== "alone" || !isShared) && (feature !== "list" || list !== undefined) &&
-    (feature !== "log" || log !== undefined)
-  )
+const featuresOf = ({ isShared, list, log }: QueuedStore.QueuedStore): ReadonlyArray<Protocol.Feature> => [
+  ...Protocol.features.filter((feature) =>
+    (feature !== "alone" || !isShared) && (feature !== "list" || list !== undefined)
+  ),
+  ...(log === undefined ? [] : ["log" as const])
+]
 
 const isExtension = ({ Action }: Request): boolean =>
   Action === "Describe" || Action === "List" || Action === "Revoke" || Action === "Log"
