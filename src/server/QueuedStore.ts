@@ -40,7 +40,7 @@ import * as Revoking from "./Revoking.ts"
 import type { Sender } from "./Sender.ts"
 import { StoreHealth } from "./StoreHealth.ts"
 import { tell } from "./Telling.ts"
-import { Decided, Tenures } from "./Tenures.ts"
+import { type Decided, Tenures } from "./Tenures.ts"
 import * as Transition from "./Transition.ts"
 import { type Claim, WaitQueue } from "./WaitQueue.ts"
 
@@ -144,7 +144,7 @@ const undoing = (
 ) => {
   const freeing = <A>(request: Request, decide: Decide<A>) => {
     const { FileName: name } = request
-    const decided = tenures && new Decided()
+    const decided = tenures?.decided()
     const deciding: Decide<A> = (entry, revision, fence) => {
       const decision = decide(entry, revision, fence)
       return decided === undefined ? decision : decided.of(entry, fence, decision)
@@ -189,7 +189,8 @@ const noting = (
 
   return {
     /** What a decision is made with: where there is a history, it wants to know on what. */
-    decided: (): Decided | undefined => tenures && new Decided(),
+    decided: (): Decided | undefined => tenures?.decided(),
+    tenures,
     /** `since` is when it began to wait. Before the queue hears of it, which may grant the name to the next at once. */
     note: (request: Request, decided: Decided | undefined, outcome: Outcome<Response>, since?: number): void => {
       if (decided !== undefined) tenures?.note(request, decided, outcome, since)
@@ -271,7 +272,7 @@ const outcomeNow = <A>(
 const applyingNow = (
   now: NonNullable<Modify["now"]>,
   decide: Deciding,
-  { decided, note }: ReturnType<typeof noting>,
+  { decided, note, tenures }: ReturnType<typeof noting>,
   queue: () => WaitQueue
 ) => {
   // One for all: it is noted before anything else is asked.
@@ -280,6 +281,7 @@ const applyingNow = (
     made === undefined ? decision : made.of(entry, fence, decision)
 
   const applied = (request: Request, decideOn: Decide<Response>, since?: number): Outcome<Response> | StoreError => {
+    if (made !== undefined && tenures !== undefined) made.askedAt = tenures.now()
     const outcome = outcomeNow(now, request.FileName, decideOn)
     if (!(outcome instanceof StoreError)) note(request, made, outcome, since)
     return outcome
@@ -363,7 +365,12 @@ const answering = (health: StoreHealth) => ({
 const recording = Effect.fnUntraced(function*(store: Store["Service"]) {
   const history = yield* History.History
   if (!history.isKept) return { history, tenures: undefined } satisfies Recording
-  const tenures = new Tenures(history, yield* Clock.Clock, store.sharing !== undefined)
+  const tenures = new Tenures(
+    history,
+    yield* Clock.Clock,
+    store.sharing !== undefined,
+    store.modify.now !== undefined
+  )
   const ask = (name: string) =>
     Effect.catchDefect(
       store.modify(name, (entry) => ({ answer: entry, change: { _tag: "Keep" } })),

@@ -112,7 +112,7 @@ const logEvery = 100
 export const make = ({ changed, history, noted, notices, store, tenures }: Options) => {
   const revokeOne = (request: Request, who: string) => {
     const decide = revoking(request)
-    const decided = new Decided()
+    const decided = new Decided(0)
     const deciding: Decide<Revoked | undefined> = (entry, revision, fence) =>
       decided.of(entry, fence, decide(entry, revision, fence))
     return Effect.flatMap(store.modify(request.FileName, deciding), (outcome) => {

@@ -21,6 +21,12 @@ export class Decided {
   entry: Entry | undefined = undefined
   fence: bigint | undefined = undefined
   change: Change | undefined = undefined
+  /** When it was asked for, on the monotonic clock, in milliseconds: what is given ends no earlier than so long after this. */
+  askedAt: number
+
+  constructor(now: number) {
+    this.askedAt = now
+  }
 
   /** Gives what was decided as it is. */
   of<A>(entry: Entry | undefined, fence: bigint | undefined, decision: Decision<A>): Decision<A> {
@@ -69,6 +75,7 @@ export class Tenures {
   private readonly history: History
   private readonly clock: Clock.Clock
   private readonly isShared: boolean
+  private readonly isPrompt: boolean
   private readonly names = new Map<string, Known>()
   private readonly wheel: TimingWheel<Known>
   private count = 0
@@ -88,8 +95,9 @@ export class Tenures {
     reason: undefined
   }
 
-  /** `isShared` says whether other servers may end what this one gave. */
-  constructor(history: History, clock: Clock.Clock, isShared: boolean) {
+  /** `isShared` says whether other servers may end what this one gave, `isPrompt` whether the store answers at once. */
+  constructor(history: History, clock: Clock.Clock, isShared: boolean, isPrompt: boolean) {
+    this.isPrompt = isPrompt
     this.history = history
     this.clock = clock
     this.isShared = isShared
@@ -98,7 +106,8 @@ export class Tenures {
   }
 
   /** Notes what has become of a name by a request. `since` is when its owner began to wait, on the monotonic clock. */
-  note(request: Request, { change, entry, fence }: Decided, outcome: Outcome<unknown>, since?: number): void {
+  note(request: Request, decided: Decided, outcome: Outcome<unknown>, since?: number): void {
+    const { change, entry, fence } = decided
     const name = request.FileName
     switch (change?._tag) {
       case undefined:
@@ -106,12 +115,19 @@ export class Tenures {
       case "Keep":
         return isLost(request, entry, fence, outcome.answer as Response) ? this.lost(request) : undefined
       case "Remove":
-        return entry === undefined ? undefined : this.ended(name, fence ?? this.onlyOf(name), entry)
+        return entry === undefined
+          ? undefined
+          : this.ended(name, fence ?? this.onlyOf(name), entry, this.isPrompt ? decided.askedAt : this.now())
       case "Write":
-        return this.written(name, change, entry, fence, outcome, since)
+        return this.written(name, change, decided, outcome, since)
       case "Share":
-        return this.shared(name, change, entry, outcome, since)
+        return this.shared(name, change, decided, outcome, since)
     }
+  }
+
+  /** What a decision is to be made with, that is to be noted. */
+  decided(): Decided {
+    return new Decided(this.now())
   }
 
   /** Notes that a tenure was revoked, by whom and why; by force it has ended. */
@@ -129,31 +145,31 @@ export class Tenures {
     if (Force === true) this.note(request, decided, outcome)
   }
 
-  private now(): number {
+  /** The monotonic clock, in milliseconds. */
+  now(): number {
     return monotonicMillisUnsafe(this.clock)
   }
 
   private written(
     name: string,
     { begins, label, ttlMillis }: Write,
-    entry: Entry | undefined,
-    before: bigint | undefined,
+    { askedAt, entry, fence: before }: Decided,
     { fence, revision }: Outcome<unknown>,
     since: number | undefined
   ): void {
     if (fence === undefined) return
-    const now = this.now()
-    if (fence !== revision) return this.renewed(name, fence, now + ttlMillis, label)
-    if (begins === true && entry?.limit === undefined) this.ended(name, before ?? this.onlyOf(name), entry)
+    if (fence !== revision) return this.renewed(name, fence, askedAt + ttlMillis, label)
+    const now = this.isPrompt ? askedAt : this.now()
+    if (begins === true && entry?.limit === undefined) this.ended(name, before ?? this.onlyOf(name), entry, now)
     const first = this.names.get(name)
     this.stale(first, undefined, now)
-    this.began(first, name, fence, labelOf(label), undefined, undefined, now, ttlMillis, since)
+    this.began(first, name, fence, labelOf(label), undefined, undefined, now, askedAt + ttlMillis, since)
   }
 
   private shared(
     name: string,
     { holders, limit }: Share,
-    entry: Entry | undefined,
+    { askedAt, entry }: Decided,
     { expiresIn, fence }: Outcome<unknown>,
     since: number | undefined
   ): void {
@@ -163,13 +179,13 @@ export class Tenures {
     const gone = holders.length - (hasBegun ? 1 : 0) < before.length
       ? before.find((one, i) => one !== holders[i])
       : undefined
-    if (gone !== undefined) this.ended(name, gone.fence, entry, gone)
+    const now = this.isPrompt ? askedAt : this.now()
+    if (gone !== undefined) this.ended(name, gone.fence, entry, now, gone)
     if (fence === undefined) return
-    const now = this.now()
-    if (!hasBegun) return gone === undefined ? this.renewed(name, fence, now + expiresIn, undefined) : undefined
+    if (!hasBegun) return gone === undefined ? this.renewed(name, fence, askedAt + expiresIn, undefined) : undefined
     const first = this.names.get(name)
     this.stale(first, before, now)
-    this.began(first, name, fence, labelOf(last.label), limit, last.weight, now, last.endsIn, since)
+    this.began(first, name, fence, labelOf(last.label), limit, last.weight, now, askedAt + last.endsIn, since)
   }
 
   private began(
@@ -180,7 +196,7 @@ export class Tenures {
     limit: Limit | undefined,
     weight: Weight | undefined,
     now: number,
-    ttlMillis: number,
+    endsAt: number,
     since: number | undefined
   ): void {
     const known = this.placeFor(name, first)
@@ -190,10 +206,11 @@ export class Tenures {
       known.limit = limit
       known.weight = weight
       known.takenAt = now
-      known.endsAt = now + ttlMillis
+      known.endsAt = endsAt
       known.isOpen = true
     }
-    this.tell("Taken", name, fence, label, limit, weight, since === undefined ? 0 : now - since, undefined, now)
+    const waited = since === undefined ? 0 : now - since
+    this.tell("Taken", name, fence, label, limit, weight, waited, known === undefined ? notFollowed : undefined, now)
   }
 
   private renewed(name: string, fence: bigint, endsAt: number, kept: string | undefined): void {
@@ -204,11 +221,11 @@ export class Tenures {
   }
 
   /** A tenure was given back, or has passed to an heir. `permit` is what it was, of a name with a limit. */
-  private ended(name: string, fence: bigint | undefined, entry: Entry | undefined, permit?: Permit): void {
+  private ended(name: string, fence: bigint | undefined, entry: Entry | undefined, now: number, permit?: Permit): void {
     const known = fence === undefined ? undefined : this.find(name, fence)
-    if (known !== undefined) return this.over("Released", known, this.now())
+    if (known !== undefined) return this.over("Released", known, now)
     const limit = permit === undefined ? undefined : entry?.limit
-    this.tell("Released", name, fence, labelOf(permit?.label), limit, permit?.weight, undefined, undefined, this.now())
+    this.tell("Released", name, fence, labelOf(permit?.label), limit, permit?.weight, undefined, undefined, now)
   }
 
   private lost({ FileName, Fence, Label }: Request): void {
@@ -384,6 +401,9 @@ export class Tenures {
     })
   }
 }
+
+/** What is told of a tenure whose end may not be told, since too many are held. */
+export const notFollowed = "not followed"
 
 /** What is told of a tenure that was over before its time, over a store that others share. */
 const elsewhere = "at another server"
