@@ -9,7 +9,7 @@ import { NodeTalker } from "effect-dlm/node"
 import { PostgresStore } from "effect-dlm/postgres"
 import type { Protocol } from "effect-dlm/protocol"
 import { RedisStore } from "effect-dlm/redis"
-import { Identities, LockServer, Store } from "effect-dlm/server"
+import { History, Identities, LockServer, Store } from "effect-dlm/server"
 import { SqliteStore } from "effect-dlm/sqlite"
 import * as Bare from "./bareClient.ts"
 import type { Peer } from "./peers/peers.mjs"
@@ -43,6 +43,16 @@ const overStore = (store: Layer.Layer<Store.Store, unknown>, many: number = fibe
   overTalker(
     LockServer.layerTalker.pipe(Layer.provide(LockServer.layer), Layer.provide([store, Identities.layerNone])),
     many
+  )
+
+/** As `memory`, with a history of what happens. */
+const noted = () =>
+  overTalker(
+    LockServer.layerTalker.pipe(
+      Layer.provide(LockServer.layer),
+      Layer.provide([Store.layerMemory, Identities.layerNone, History.layer()])
+    ),
+    fibers
   )
 
 /** Requests as they are, since no client asks for permits. */
@@ -132,6 +142,9 @@ export const contestants = {
   oneFiberOfLines: (port: string) => overTalker(NodeTalker.layer({ port: Number(port), wire: "lines" }), 1),
   inProcess: () => overStore(Store.layerMemory, 1),
   memory: () => overStore(Store.layerMemory),
+  noted,
+  /** Of a server that keeps no history. */
+  unnoted: (port: string) => overTalker(NodeTalker.layer({ port: Number(port) }), fibers),
   sqlite: (file: string) => overStore(SqliteStore.layer({ file })),
   redis: (url: string) => overStore(RedisStore.layerUrl({ url: Redacted.make(url) })),
   postgres: (url: string) => overStore(PostgresStore.layerUrl({ url: Redacted.make(url) })),

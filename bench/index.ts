@@ -7,6 +7,7 @@ import * as path from "node:path"
 import { connections } from "./connections.ts"
 import { contention } from "./contention.ts"
 import { failOver } from "./failOver.ts"
+import { history } from "./history.ts"
 import { holders } from "./holders.ts"
 import { kinds } from "./kinds.ts"
 import { liveLocks } from "./liveLocks.ts"
@@ -30,6 +31,7 @@ const measures = {
   stores: ["Over each store", stores],
   kinds: ["Permits, readers and writers", kinds],
   holders: ["Names that many hold, or watch", holders],
+  history: ["What is kept of what happens", history],
   connections: ["Over a server of the reference's kind, and in process", connections],
   liveLocks: ["Very many locks", liveLocks],
   manyLeases: ["Very many leases", manyLeases],

@@ -60,6 +60,9 @@ const noNumber = -2
 const ofFence = 64n
 const beyond = 2n ** ofFence
 
+/** With so many it begins: what is written over and over is to be at hand for the processor. */
+const fewCharacters = 2 ** 17
+
 /** At a time no more characters are made a text than a call may have arguments. */
 const atATime = 4096
 
@@ -69,9 +72,10 @@ export class EventRing {
   private readonly numbers: Float64Array
   private readonly counts: Uint32Array
   private readonly fences: BigUint64Array
-  private readonly characters: Uint16Array
+  private characters: Uint16Array
   /** Of a power of two: where the ring of characters goes round. */
-  private readonly mask: number
+  private mask: number
+  private readonly mostCharacters: number
   private used = 0
   private end = 0
   private place = 0
@@ -79,14 +83,18 @@ export class EventRing {
   next = 1
   first = 1
 
-  /** Keeps at the most so many events, whose texts have at the most so many bytes, at two for each character. */
-  constructor(maxEvents: number, maxBytes: number) {
+  /**
+   * Keeps at the most so many events, whose texts have at the most so many bytes, at two for each character. There is room for
+   * `few` characters until more are needed: a power of two.
+   */
+  constructor(maxEvents: number, maxBytes: number, few = fewCharacters) {
     this.places = Math.max(1, Math.floor(maxEvents))
     this.numbers = new Float64Array(this.places * numbers)
     this.counts = new Uint32Array(this.places * counts)
     this.fences = new BigUint64Array(this.places * fences)
     const room = Math.min(Math.max(1, Math.floor(maxBytes / 2)), 2 ** 30)
-    this.characters = new Uint16Array(2 ** Math.floor(Math.log2(room)))
+    this.mostCharacters = 2 ** Math.floor(Math.log2(room))
+    this.characters = new Uint16Array(Math.min(this.mostCharacters, few))
     this.mask = this.characters.length - 1
   }
 
@@ -94,9 +102,8 @@ export class EventRing {
   write(at: number, event: Event): void {
     const { fence, label, limit, millis, name, reason, weight, who } = event
     const length = name.length + lengthOf(label) + lengthOf(who) + lengthOf(reason)
-    while (this.first < this.next && (this.next - this.first >= this.places || this.used + length > this.mask + 1)) {
-      this.forget()
-    }
+    if (this.next - this.first >= this.places) this.forget()
+    if (this.used + length > this.mask + 1) this.makeRoom(length)
     const { place } = this
     this.place = place + 1 === this.places ? 0 : place + 1
     this.next++
@@ -168,6 +175,26 @@ export class EventRing {
   /** How many characters the texts of an event have. */
   sizeOf(number: number): number {
     return this.sizeAt(this.placeOf(number))
+  }
+
+  /** Of texts: there is more of it, or the oldest events go. */
+  private makeRoom(length: number): void {
+    while (this.used + length > this.mask + 1 && this.mask + 1 < this.mostCharacters) this.grow()
+    while (this.first < this.next && this.used + length > this.mask + 1) this.forget()
+  }
+
+  private grow(): void {
+    const { characters, end, mask, used } = this
+    this.characters = new Uint16Array(2 * characters.length)
+    this.mask = this.characters.length - 1
+    // All from one place to another, where those of each event stay one behind the other.
+    const from = end - used
+    for (let i = 0; i < used; i++) this.characters[i] = characters[(from + i) & mask]!
+    this.end = used
+    for (let number = this.first; number < this.next; number++) {
+      const count = this.placeOf(number) * counts
+      this.counts[count] = (this.counts[count]! - from) & mask
+    }
   }
 
   private forget(): void {

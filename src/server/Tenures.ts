@@ -74,6 +74,11 @@ export type Ask = (name: string) => Effect.Effect<Outcome<Entry | undefined>, St
 export class Tenures {
   private readonly history: History
   private readonly clock: Clock.Clock
+  private thisTurn = 0
+  private isThisTurn = false
+  private readonly endTurn = () => {
+    this.isThisTurn = false
+  }
   private readonly isShared: boolean
   private readonly isPrompt: boolean
   private readonly names = new Map<string, Known>()
@@ -145,9 +150,16 @@ export class Tenures {
     if (Force === true) this.note(request, decided, outcome)
   }
 
-  /** The monotonic clock, in milliseconds. */
+  /**
+   * The monotonic clock, in milliseconds. To ask it costs as much as to note what happens, so within one turn of the event loop
+   * it is asked once: requests that came together are answered together.
+   */
   now(): number {
-    return monotonicMillisUnsafe(this.clock)
+    if (this.isThisTurn) return this.thisTurn
+    this.isThisTurn = true
+    this.thisTurn = monotonicMillisUnsafe(this.clock)
+    queueMicrotask(this.endTurn)
+    return this.thisTurn
   }
 
   private written(

@@ -64,7 +64,8 @@ describe("EventRing", () => {
       [Events],
       ([events]) =>
         Effect.sync(() => {
-          const ring = new EventRing(places, bytes)
+          // It begins with little room, and takes more.
+          const ring = new EventRing(places, bytes, 4)
           events.forEach((event, i) => {
             ring.write((i + 1) * 10, event)
             const expected = lastOf(
