@@ -17,6 +17,7 @@ export const status = {
   notFound: 66,
   noServer: 69,
   system: 71,
+  violated: 72,
   stream: 73,
   lost: 74,
   held: 75,

@@ -9,6 +9,7 @@ import * as Result from "effect/Result"
 import * as NodeProcess from "../node/NodeProcess.ts"
 import * as StandardStreams from "../node/StandardStreams.ts"
 import * as Utf8 from "../node/Utf8.ts"
+import * as Audit from "./audit.ts"
 import { version } from "./clientVersion.ts"
 import { elect } from "./elect.ts"
 import { identity } from "./identity.ts"
@@ -36,6 +37,8 @@ const dlm = Command.make("dlm").pipe(
     Inspect.show,
     Inspect.watch,
     Inspect.revoke,
+    Audit.log,
+    Audit.audit,
     identity
   ])
 )
