@@ -14,6 +14,8 @@ import { holdersOf } from "./HeldBy.ts"
 /** What lists are made with. */
 export interface Options {
   readonly store: Store["Service"]
+  /** What is longer is no name of a client's. */
+  readonly maxNameBytes: number
   /** How many wait for a name at this server. */
   readonly waitingFor: (name: string) => number
   /** Hears of each look at the store, how it ended. */
@@ -54,7 +56,7 @@ const look = (store: Store["Service"], name: string): Effect.Effect<Outcome<Entr
 
 /** Answers a `List`; nothing where the store tells of no names. */
 export const make = (
-  { noted, store, waitingFor }: Options
+  { maxNameBytes, noted, store, waitingFor }: Options
 ): ((request: Request) => Effect.Effect<Response>) | undefined => {
   const { list } = store
   if (list === undefined) return undefined
@@ -63,7 +65,8 @@ export const make = (
     const page = yield* list(prefix, After, count)
     if (page === undefined) return { Status: "NotFound" } satisfies Response
     const names = yield* Effect.forEach(
-      page.names,
+      // No name has fewer bytes than characters.
+      page.names.filter((name) => name.length <= maxNameBytes),
       (name) => Effect.map(look(store, name), (outcome) => listed(name, outcome, waitingFor(name))),
       { concurrency: store.modify.now === undefined ? together : 1 }
     )

@@ -337,13 +337,13 @@ const inspecting = (
   describing: Describing,
   noted: Safely,
   changed: (name: string) => void,
-  { history, tenures }: Recording
+  { history, maxNameBytes, tenures }: Recording & { readonly maxNameBytes: number }
 ) => {
   const notices = new Notices()
   const logging = history.isTold ? new Logging(history) : undefined
   return {
     describe: (request: Request, queued: () => void) => describing.answer(request, queued),
-    list: Listing.make({ store, waitingFor: (name) => queue.waitingFor(name), noted }),
+    list: Listing.make({ store, maxNameBytes, waitingFor: (name) => queue.waitingFor(name), noted }),
     log: logging && ((request: Request, queued: () => void) => logging.answer(request, queued)),
     revoke: Revoking.make({ store, notices, noted, changed, history, tenures }),
     notices
@@ -437,7 +437,8 @@ const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: S
     queue.withdraw(...of)
     deadlocks.withdraw(...of)
   }
-  const inspected = inspecting(store, queue, describing, safely, changed, recorded)
+  const { maxNameBytes } = yield* Limits
+  const inspected = inspecting(store, queue, describing, safely, changed, { ...recorded, maxNameBytes })
   return { queue, withdraw, deadlocks, ...inspected, apply, applyNow: atOnce?.apply, takeBack }
 })
 

@@ -31,7 +31,7 @@ const talkers = Layer.unwrap(Effect.map(LockServer.LockServer, ({ handle, notice
   return far
 }))
 
-const inProcess = LockServer.layerTalker.pipe(Layer.provide(lockServer))
+const inProcess = LockServer.layerTalker.pipe(Layer.provideMerge(lockServer))
 const fromAfar = talkers.pipe(Layer.provide(lockServer))
 
 const names = (prefix?: string) =>
@@ -51,6 +51,9 @@ describe("Inspection", () => {
       const short = yield* Locker.make("a/short", { ttl: "1 second" })
       yield* short.lock
       yield* TestClock.adjust("2 seconds")
+      // To see whether it can write the server makes a name of its own, which is none of theirs.
+      const { isReady } = yield* LockServer.LockServer
+      assert.isTrue(yield* isReady!)
       assert.strictEqual((yield* names()).length, 26)
       assert.deepStrictEqual(yield* names("b"), ["b/1"])
       assert.deepStrictEqual(yield* names("c"), [])
