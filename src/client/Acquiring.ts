@@ -111,7 +111,7 @@ class Attempt {
   /** What an answer said last, in this wait, of another that holds the name. */
   taken: Busy | undefined
   /** Who was in line before it in this process, and had the name. */
-  before: Busy | undefined
+  before: Pick<Holder, "label" | "trace"> | undefined
   lastFailure: LockError | undefined
   /** Whether the server that was asked last tells of others. */
   isTold = false
@@ -178,7 +178,7 @@ class Attempt {
     // mutant: taken-was-heard
     if (this.taken !== undefined || (!this.place.isInside && queue.wasTakenSince(startedAt))) {
       const waited = Duration.millis(clock.now() - startedAt)
-      const busy = this.taken ?? (queue.isHeld ? queue.heldBy : queue.taken)
+      const busy = this.taken ?? queue.takenBySince(startedAt)
       return Effect.fail(new AcquireTimeout({ name: this.terms.name, waited, ...busy }))
     }
     return Effect.fail(
@@ -227,7 +227,7 @@ const leavingOnError = <A, E>({ place, waiting }: Attempt, self: Effect.Effect<A
 
 // Tells the span, however it ends, whom it waited for: the last of which it was heard.
 const traced = <E>(attempt: Attempt, self: Effect.Effect<Acquired, E>): Effect.Effect<Acquired, E> => {
-  const { terms: { name }, waiting: { span } } = attempt
+  const { terms: { name }, waiting: { span, startedAt } } = attempt
   return span === undefined ? self : Effect.onExit(self, (exit) =>
     Effect.sync(() => {
       if (Exit.isSuccess(exit)) {
@@ -235,14 +235,14 @@ const traced = <E>(attempt: Attempt, self: Effect.Effect<Acquired, E>): Effect.E
         span.waitedFor(name, waitedFor(attempt, tenure))
         return span.granted(tenure.fence)
       }
-      const { place: { queue }, taken = queue.isHeld ? queue.heldBy : queue.taken ?? attempt.before } = attempt
-      span.waitedFor(name, taken?.holder)
+      const { place: { queue }, taken = queue.takenBySince(startedAt) } = attempt
+      span.waitedFor(name, taken === undefined ? attempt.before : taken.holder)
     }))
 }
 
 // The last that has had the name is told with the grant, where it was queued for; its label where it is the one last seen.
 const waitedFor = ({ before, taken }: Attempt, { behind }: Tenure): Pick<Holder, "label" | "trace"> | undefined => {
-  const holder = (taken ?? before)?.holder
+  const holder = taken === undefined ? before : taken.holder
   return behind === undefined || behind === holder?.trace ? holder : { trace: behind }
 }
 

@@ -6,6 +6,7 @@
  * holds the name, that it holds it itself now, or why nobody can be asked.
  */
 import * as Effect from "effect/Effect"
+import type { Holder } from "../DlmError.ts"
 import { Mutex, Place } from "../lib/Mutex.ts"
 import type { Talker } from "../transport/Talker.ts"
 import { type Busy, heldBy } from "./Busy.ts"
@@ -59,9 +60,7 @@ export class QueuePlace extends Place {
 
   /** Leaves the line, or lets the next one ask. May be called again. */
   leave(): void {
-    if (this.isInside) {
-      this.queue.headLeaves()
-    }
+    if (this.isInside) this.queue.hasLeft()
     this.queue.leave(this)
     this.queue.watchers?.delete(this)
     this.queue.forgetIfIdle()
@@ -79,10 +78,8 @@ export class NameQueue extends Mutex {
   private label: string | undefined
   private since = 0
   private trace: string | undefined
-  /** Whether the head holds the name, or did. */
-  private wasHeld = false
-  /** Who had left the line as it became the head, where that one had held the name. */
-  before: Busy | undefined
+  /** What is public of whoever had left the line as the head became that, if it had the name and a span. */
+  before: Pick<Holder, "label" | "trace"> | undefined
   /** Since when the head waits at the server, if it does. */
   waitsSince: number | undefined
   /** When another process was seen last that holds the name, or waits for it. */
@@ -118,6 +115,12 @@ export class NameQueue extends Mutex {
     return this.isHeld || (this.takenAt !== undefined && this.takenAt >= time)
   }
 
+  /** Who has it now, or had it when that was heard last, where that was since then. */
+  takenBySince(time: number): Busy | undefined {
+    if (this.isHeld) return this.heldBy
+    return this.wasTakenSince(time) ? this.taken : undefined
+  }
+
   /** Whether the head has waited at the server since then. */
   isWaitedForSince(time: number): boolean {
     return this.waitsSince !== undefined && this.waitsSince <= time
@@ -138,23 +141,23 @@ export class NameQueue extends Mutex {
     return heldBy(this.label, this.since, this.trace)
   }
 
-  /** The head holds the name no more, if it did. Those behind it, where there are some, may want to know who that was. */
-  headLeaves(): void {
-    this.before = this.wasHeld && this.next !== undefined ? this.heldBy : undefined
-    this.wasHeld = false
-    this.isHeld = false
-    this.holder = undefined
-  }
-
   /** The head holds the name, by this label, since this time of the wall clock, for this span. */
   sawGranted(label: string | undefined, since: number, trace: string | undefined): void {
     this.isHeld = true
-    this.wasHeld = true
     this.label = label
     this.since = since
     this.trace = trace
     this.lastFailure = undefined
     this.tell()
+  }
+
+  /** The head is about to leave the line. Whether it had the name is known by its span, since that is held no more by now. */
+  hasLeft(): void {
+    const { label, trace } = this
+    this.isHeld = false
+    this.holder = undefined
+    this.trace = undefined
+    this.before = trace === undefined ? undefined : { trace, ...(label === undefined ? {} : { label }) }
   }
 
   /** The head holds the name in a scope, which may be the one of others in line. */
