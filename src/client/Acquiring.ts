@@ -281,14 +281,14 @@ const standBeside = (
       if (!features.has("deadlock") || !features.has("release") || within.length === 0 || wait <= 0) return
       isAsked = true
       const error = yield* Effect.flip(Requests.lock(terms, owner, { wait, within, fence: 0n }))
+      isAsked = false
       if (error._tag === "Deadlock") fail(Effect.fail(error))
     }
   }))
   return () => {
-    const isThere = isAsked && asking.pollUnsafe() === undefined
     asking.interruptUnsafe()
     // mutant: stands-no-longer
-    if (isThere) Effect.runForkWith(context)(Background.fork(terms, Effect.ignore(Requests.unlock(terms, owner, 0n))))
+    if (isAsked) Effect.runForkWith(context)(Background.fork(terms, Effect.ignore(Requests.unlock(terms, owner, 0n))))
   }
 }
 

@@ -42,6 +42,8 @@ const around = (history: History, operation: Operation): ReadonlyArray<Operation
 interface Waiter {
   readonly operation: Operation
   readonly name: string
+  /** Since when. */
+  readonly since: number
   readonly holds: ReadonlySet<Tenure>
 }
 
@@ -53,20 +55,45 @@ const waits = ({ step }: Operation): boolean => {
 const holdersOf = (history: History, name: string, at: number): ReadonlyArray<Tenure> =>
   history.tenures.filter((tenure) => tenure.name === name && tenure.from <= at && at < tenure.to)
 
+/** Whether an operation has a tenure at a time: one that goes on under it has it from then on. */
+const has = (history: History, { entered = Infinity, id }: Operation, tenure: Tenure, at: number): boolean =>
+  history.askersOf(tenure).has(id) && (entered <= at || !history.heirsOf(tenure).some((heir) => heir.id === id))
+
+/** When an operation waits no more, as its server hears of it: what gives up a request may be lost as well. */
+const endAtServer = (history: History) => (operation: Operation): number => {
+  const { ended } = operation
+  const asked = history.asked(operation)
+  const isGivenUp = (owner: string) =>
+    asked.find((exchange) => exchange.asked.owner === owner && exchange.status === "Unlocked")?.answered ?? Infinity
+  const inDoubt = asked.filter(({ asked: { wait }, status }) => wait !== undefined && (status ?? "None") === "None")
+  return Math.max(ended, ...inDoubt.map(({ asked: { owner } }) => isGivenUp(owner)))
+}
+
 /** Those that wait at a time. */
-const waitersAt = (history: History, operations: ReadonlyArray<Operation>, at: number): ReadonlyArray<Waiter> =>
+const waitersAt = (
+  history: History,
+  operations: ReadonlyArray<Operation>,
+  at: number,
+  endOf: (operation: Operation) => number = ({ ended }) => ended
+): ReadonlyArray<Waiter> =>
   operations.flatMap((operation): ReadonlyArray<Waiter> => {
-    const { began, ended, entered = Infinity, id, names } = operation
-    if (!waits(operation) || began > at || ended <= at || entered <= at) return []
-    const ids = new Set([id, ...around(history, operation).map((one) => one.id)])
-    const held = history.tenures.filter((tenure) =>
-      tenure.from <= at && at < tenure.to && Array.from(history.askersOf(tenure)).some((asker) => ids.has(asker))
+    const { began, entered = Infinity, names } = operation
+    if (!waits(operation) || began > at || entered <= at || endOf(operation) <= at) return []
+    const there = history.tenures.filter((tenure) => tenure.from <= at && at < tenure.to)
+    const held = around(history, operation).flatMap((one) => there.filter((tenure) => has(history, one, tenure, at)))
+    const own = there.filter((tenure) => has(history, operation, tenure, at))
+    // Of several names it waits for the one that it asks for, or stands in line for: the first, in their order, that it does
+    // not have, by itself or by what it is within.
+    const asking = history.asked(operation).findLast(({ answered, asked }) =>
+      asked.wait !== undefined && asked.at <= at && answered > at
     )
-    // Of several names it waits for the first, in their order, that it does not have.
-    const name = names.toSorted().find((name) =>
-      !held.some((tenure) => tenure.name === name && history.askersOf(tenure).has(id))
-    )
-    return name === undefined ? [] : [{ operation, name, holds: new Set(held) }]
+    const name = asking?.asked.name ?? names.toSorted().find((name) => {
+      const isCounted = Number(history.shareOf(operation, name)?.limit) > 0
+      const owners = isCounted ? [operation] : [operation, ...history.around(operation)]
+      return !there.some((tenure) => tenure.name === name && owners.some((one) => has(history, one, tenure, at)))
+    })
+    const since = Math.max(began, ...own.map(({ from }) => from))
+    return name === undefined ? [] : [{ operation, name, since, holds: new Set([...held, ...own]) }]
   })
 
 /** Those that wait for ever: who is left when all are struck out that may still go. `late` is how unsure their order is. */
@@ -77,13 +104,13 @@ const stuckIn = (
   late: number
 ): ReadonlySet<Operation> => {
   const left = new Set(waiters)
-  const mayGo = ({ name, operation }: Waiter): boolean => {
+  const mayGo = ({ name, operation, since }: Waiter): boolean => {
     const blocked = holdersOf(history, name, at).filter((tenure) =>
       Array.from(left).some(({ holds }) => holds.has(tenure))
     )
     const own = history.shareOf(operation, name)
     const isBehind = Array.from(left).some((other) =>
-      other.operation !== operation && other.name === name && other.operation.began < operation.began + late
+      other.operation !== operation && other.name === name && other.since < since + late
     )
     return !isBehind && fit([own, ...blocked.map(({ share }) => share)])
   }
@@ -109,7 +136,9 @@ const falseOf = (history: History, operation: Operation): ReadonlyArray<Violatio
     (ended + from) / 2
   ]
   const isSo = !history.seesStore || outcome?.kind !== "Failed" ||
-    times.some((at) => stuckIn(history, waitersAt(history, operations, at), at, late).has(operation))
+    times.some((at) =>
+      stuckIn(history, waitersAt(history, operations, at, endAtServer(history)), at, late).has(operation)
+    )
   return isSo ? [] : [{
     rule: "deadlock",
     at: ended,
@@ -136,11 +165,11 @@ const unseen = (history: History, operations: ReadonlyArray<Operation>): Readonl
   const isStill = processes.some((_, process) => history.stillOf(process).length > 0)
   if (!extensions || faults.length > 0 || isStill || !history.seesStore) return []
   const bound = soon + 2 * (4 * latency + history.slack)
-  for (const { began, ended } of operations.filter(waits)) {
-    const at = began + bound
-    if (ended <= at) continue
+  const begins = history.trace.events.flatMap(({ _tag, at }) => _tag === "Began" || _tag === "Held" ? [at] : [])
+  for (const since of new Set(begins)) {
+    const at = since + bound
     const waiters = waitersAt(history, operations, at).filter((waiter) =>
-      waiter.operation.began <= began && isPlain(history, waiter, at)
+      waiter.since <= since && isPlain(history, waiter, at)
     )
     const [first] = stuckIn(history, waiters, at, -2 * latency - history.slack)
     if (first !== undefined) {
