@@ -267,6 +267,7 @@ const standBeside = (
   fail: (end: Effect.Effect<never, LockError>) => void
 ): () => void => {
   const { isShared, terms, waiting } = attempt
+  // mutant: behind-others-in-line
   if (isShared || waiting.within().length === 0) return nothing
   const owner = terms.freshOwner()
   let isAsked = false

@@ -266,7 +266,6 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   /** Made when it is first asked for: most leases enclose nothing that waits. What others may end too has none. */
   get digest(): string | undefined {
     const { fence, isShared, owner } = this.tenure
-    // mutant: others-may-end-it
     if (isShared || this.isOver || this.loss !== undefined || Option.isNone(fence)) return undefined
     return this.digested ??= digestOf(this.name, owner, fence.value)
   }

@@ -133,7 +133,6 @@ const remaining = <W extends Waiting>(
     for (const digest of waiting.within) {
       const left = named.get(digest)! - 1
       named.set(digest, left)
-      // mutant: all-that-name-it
       if (left === 0) end(digest)
     }
   }
@@ -222,7 +221,6 @@ const youngestIn = <W extends Waiting>(requests: ReadonlyArray<Node<W>>): Node<W
     for (let node = open.pop()!;; node = open.pop()!) {
       node.isOpen = false
       const { waiting } = node
-      // mutant: youngest-fails
       if (!isAlone && waiting !== undefined && waiting.came > (youngest?.waiting!.came ?? -1)) youngest = node
       if (node === root) return
     }
@@ -291,7 +289,6 @@ export const deadlocksIn = <W extends Waiting>(
   // Of two cycles that have one in common that one may be enough, and not the youngest of both.
   for (const [youngest, deadlock] of Array.from(deadlocks)) {
     deadlocks.delete(youngest)
-    // mutant: none-in-vain
     if (rest().some(({ waiting }) => waiting.size > 0)) deadlocks.set(youngest, deadlock)
   }
   return Array.from(deadlocks.values())

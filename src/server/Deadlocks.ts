@@ -328,9 +328,7 @@ export class Deadlocks implements Alarms.Sleeper {
       // What comes of it is known at the next look.
       this.arrivals.add(name)
     }
-    // mutant: grant-on-its-way
     const stuck = stuckIn(names, ({ of }) => !isGranting.has(of))
-    // mutant: looks-twice
     const failing = deadlocksIn(names, (known) => stuck.has(known) && this.suspects.has(known.of), mostFail)
     const isFailing = new Set(failing.map(({ youngest }) => youngest))
     this.suspects = new Map()

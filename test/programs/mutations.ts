@@ -8,7 +8,49 @@ import type { Mutation } from "../system/simulation/mutations.ts"
 export interface ProgramMutation extends Mutation {
   /** The promises that it breaks, of which one must be seen first. By default any. */
   readonly seenBy?: ReadonlyArray<Programs.Rule>
+  /** Whether it is looked for by programs that most often come to a deadlock. */
+  readonly contended?: boolean
 }
+
+const ofContended = { contended: true, seenBy: ["deadlock"] } as const
+
+/** Faults in what looks for deadlocks. */
+const ofDeadlocks: ReadonlyArray<ProgramMutation> = [
+  { name: "what a body has forked counts as the body", mark: "own-fiber-waits", by: "", ...ofContended },
+  {
+    name: "a reader is let in beside a writer that waits for ever",
+    mark: "readers-together",
+    part: "weight === 1 && this.writers === 0",
+    by: "weight === 1",
+    ...ofContended
+  },
+  {
+    name: "one who waits for ever leaves no permits to others",
+    mark: "weights-leave-room",
+    part: `weight !== "all" && this.weight + weight <= limit`,
+    by: "false",
+    ...ofContended
+  },
+  {
+    name: "whoever waits behind one that waits for ever is let in",
+    mark: "none-passes",
+    part: "waiting.stands",
+    by: "false",
+    ...ofContended
+  },
+  {
+    name: "nobody is told of one that waits in line",
+    mark: "behind-others-in-line",
+    by: "return nothing",
+    ...ofContended
+  },
+  {
+    name: "one that has stood in line is still taken to stand there",
+    mark: "stands-no-longer",
+    by: "",
+    ...ofContended
+  }
+]
 
 /** Faults in what is more than a mutex. */
 const ofKinds: ReadonlyArray<ProgramMutation> = [
@@ -163,6 +205,7 @@ const ofKinds: ReadonlyArray<ProgramMutation> = [
 
 export const mutations: ReadonlyArray<ProgramMutation> = [
   ...ofKinds,
+  ...ofDeadlocks,
   {
     name: "time that is over means that another holds it",
     mark: "taken-was-heard",

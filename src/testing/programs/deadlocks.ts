@@ -92,7 +92,7 @@ const waitersAt = (
       const owners = isCounted ? [operation] : [operation, ...history.around(operation)]
       return !there.some((tenure) => tenure.name === name && owners.some((one) => has(history, one, tenure, at)))
     })
-    const since = Math.max(began, ...own.map(({ from }) => from))
+    const since = Math.max(began, asking?.asked.at ?? 0, ...own.map(({ from }) => from))
     return name === undefined ? [] : [{ operation, name, since, holds: new Set([...held, ...own]) }]
   })
 

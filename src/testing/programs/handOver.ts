@@ -39,13 +39,18 @@ const mayPassOn = (
   const { name, owner } = tenure
   const entered = heir.entered!
   const claim = claimOf(history, heir, name)
-  const roots = users.filter((user) => claimOf(history, user, name) !== undefined && user.entered !== undefined)
+  // One that has had a part of several names, and failed for the rest, has no body.
+  const roots = users.filter((user) =>
+    claimOf(history, user, name) !== undefined && (user.entered !== undefined || user.step.op === "holdAll")
+  )
   if (!history.trace.program.extensions || claim === undefined) return false
   if (history.heirsOf(tenure).length >= maxPasses) return false
   if (users.some((user) => user.process !== heir.process || claimOf(history, user, name)?.shown !== claim.shown)) {
     return false
   }
-  if (roots.length === 0 || roots.some(({ left }) => left > entered + history.slack)) return false
+  if (roots.length === 0 || roots.some(({ ended, left }) => Math.min(left, ended) > entered + history.slack)) {
+    return false
+  }
   const asked = Array.from(history.exchanges.values()).filter(({ asked }) =>
     asked.owner === owner && asked.name === name
   )

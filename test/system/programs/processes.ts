@@ -28,15 +28,18 @@ const here = (file: string) => path.join(import.meta.dirname, file)
 export const run = (
   from: number,
   to: number,
-  { mutation, step = 1, stopAfter }: {
+  { contended = false, mutation, step = 1, stopAfter }: {
     readonly step?: number
+    /** Whether the programs are those that most often come to a deadlock. */
+    readonly contended?: boolean
     readonly mutation?: string
     readonly stopAfter?: number
   } = {}
 ): Promise<Outcome | Stopped> =>
   new Promise((resolve, reject) => {
     const args = ["--max-semi-space-size=64", "--import", here("../simulation/hooks.ts"), here("run.ts")]
-    const child = spawn(process.execPath, [...args, String(from), String(to), String(step)], {
+    const which = contended ? ["contended"] : []
+    const child = spawn(process.execPath, [...args, String(from), String(to), String(step), ...which], {
       env: mutation === undefined ? process.env : { ...process.env, DLM_MUTATION: mutation },
       stdio: ["ignore", "pipe", "pipe"]
     })
@@ -66,8 +69,8 @@ export const run = (
 const patience = 20_000
 
 /** Whether the program of a seed does not end by itself with a fault in the client, and does without. */
-export const hangs = async (seed: number, mutation: string): Promise<boolean> => {
-  const sound = await run(seed, seed, { stopAfter: patience })
+export const hangs = async (seed: number, mutation: string, contended = false): Promise<boolean> => {
+  const sound = await run(seed, seed, { contended, stopAfter: patience })
   if ("stoppedAt" in sound) return false
-  return "stoppedAt" in await run(seed, seed, { mutation, stopAfter: patience })
+  return "stoppedAt" in await run(seed, seed, { contended, mutation, stopAfter: patience })
 }

@@ -51,8 +51,8 @@ describe.runIf(seed === undefined)("random programs", () => {
   })
 
   it("see faults that are put into the client", { timeout: 60_000 + mutations.length * 100_000 }, async () => {
-    const results = await forEach(mutations, async ({ name, seenBy }) => {
-      const outcome = await run(1, enough, { mutation: name, stopAfter: 60_000 })
+    const results = await forEach(mutations, async ({ contended = false, name, seenBy }) => {
+      const outcome = await run(1, enough, { contended, mutation: name, stopAfter: 60_000 })
       if (!("stoppedAt" in outcome)) {
         const { broken } = outcome
         // For its own reason, where that is said.
@@ -60,7 +60,7 @@ describe.runIf(seed === undefined)("random programs", () => {
         return { name, seen: isSeen }
       }
       // A run that is only slow has seen nothing.
-      return { name, seen: await hangs(outcome.stoppedAt, name) }
+      return { name, seen: await hangs(outcome.stoppedAt, name, contended) }
     })
     report("programs-mutations", from, [{
       what: "Programs: faults put into the client, one at a time, that were caught",
