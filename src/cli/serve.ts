@@ -12,7 +12,7 @@ import * as Logger from "effect/Logger"
 import * as NetAddress from "effect/net/NetAddress"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
-import * as Schema from "effect/Schema"
+import * as Redacted from "effect/Redacted"
 import * as SocketServer from "effect/socket/SocketServer"
 import * as Stream from "effect/Stream"
 import type * as Tls from "node:tls"
@@ -63,11 +63,6 @@ const text = (name: string, variable: string, description: string) =>
     Flag.optional
   )
 
-// Whoever knows it sees the names of all locks, so it is not to be guessed.
-const tokenText = Schema.String.check(
-  Schema.isPattern(/^[\x21-\x7e]{16,1024}$/, { message: "Expected 16 to 1024 printable characters without spaces" })
-).pipe(Schema.RedactedFromValue)
-
 const wrongUse = (message: string) => new Failed({ status: status.usage, error: "WrongUse", message })
 
 const flags = {
@@ -112,12 +107,11 @@ const flags = {
     Flag.optional
   ),
   ...HistoryFlags.flags,
-  httpToken: Flag.String("http-token").pipe(
-    Flag.withSchema(tokenText),
+  httpToken: Flag.Redacted("http-token").pipe(
     Flag.withDescription(
-      "What opens the page and /metrics; rather by the variable, since all see arguments (DLM_HTTP_TOKEN)"
+      "What opens the page and /metrics. All users of a machine see arguments: rather set the variable (DLM_HTTP_TOKEN)"
     ),
-    Flag.withFallbackConfig(Config.schema(tokenText, "DLM_HTTP_TOKEN")),
+    Flag.withFallbackConfig(Config.Redacted("DLM_HTTP_TOKEN")),
     Flag.optional
   ),
   json: Flags.json,
@@ -288,7 +282,19 @@ const runAsWorker = Effect.fnUntraced(function*(flags: ServeFlags, port: number)
   return yield* renewed
 })
 
+// Whoever knows it sees the names of all locks, so it is not to be guessed; and it is the value of a header.
+const tokenText = /^[\x21-\x7e]{16,1024}$/
+
+// What is wrong with it would be shown with its value, were it the flag's own check.
+const checkToken = ({ httpToken }: ServeFlags) =>
+  Option.exists(httpToken, (token) => !tokenText.test(Redacted.value(token)))
+    ? Effect.fail(
+      wrongUse("--http-token (or DLM_HTTP_TOKEN) has 16 to 1024 printable characters of ASCII, and no spaces")
+    )
+    : Effect.void
+
 const run = Effect.fnUntraced(function*(flags: ServeFlags) {
+  yield* checkToken(flags)
   // Being told to stop is how it ends, and no failure.
   yield* NodeProcess.setExitStatus(0)
   yield* NodeProcess.endWithin(endsWithin)

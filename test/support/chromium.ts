@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { setTimeout } from "node:timers/promises"
 
 /** What of Debian's has it, for `describeWith`. */
 export const programs = { chromium: "chromium" }
@@ -127,29 +128,27 @@ export class Tab {
     )
   }
 
-  /** Waits until an expression holds, looked at in each frame, and gives how many milliseconds that took. */
+  /** Waits until an expression holds, also over the loading of another page, and gives how many milliseconds that took. */
   until(expression: string, withinMillis = 10_000): Effect.Effect<number> {
-    return Effect.flatMap(
-      this.evaluate<number>(`new Promise((resolve) => {
-        const began = performance.now()
-        const look = () => {
-          const took = performance.now() - began
-          let holds = false
-          try { holds = Boolean(${expression}) } catch {}
-          if (holds) resolve(took)
-          else if (took > ${withinMillis}) resolve(-1)
-          else setTimeout(look, 10)
+    return Effect.promise(async () => {
+      const began = performance.now()
+      const look = async () => {
+        try {
+          return await Effect.runPromise(this.evaluate<boolean>(`Boolean(${expression})`))
+        } catch {
+          // The page is not there, or what it is about.
+          return false
         }
-        look()
-      })`),
-      (took) =>
-        took >= 0
-          ? Effect.succeed(took)
-          : Effect.flatMap(
-            this.evaluate<string>("document.body.innerText"),
-            (text) => Effect.die(new Error(`${expression} did not come to hold:\n${text}\n${this.problems.join("\n")}`))
-          )
-    )
+      }
+      while (!(await look())) {
+        if (performance.now() - began > withinMillis) {
+          const text = await Effect.runPromise(this.evaluate<string>("document.body.innerText"))
+          throw new Error(`${expression} did not come to hold:\n${text}\n${this.problems.join("\n")}`)
+        }
+        await setTimeout(10)
+      }
+      return performance.now() - began
+    })
   }
 
   /** Opens an address, and waits until it has loaded. */
@@ -176,6 +175,11 @@ export class Tab {
   /** Types a text where the focus is. */
   type(text: string): Effect.Effect<void> {
     return Effect.asVoid(this.send("Input.insertText", { text }))
+  }
+
+  /** Lets it be looked at, whatever else is open; or else only where it is in front. */
+  attend(isLookedAt: boolean): Effect.Effect<void> {
+    return Effect.asVoid(this.send("Emulation.setFocusEmulationEnabled", { enabled: isLookedAt }))
   }
 
   /** Makes it light or dark, wide or narrow. */
@@ -280,6 +284,7 @@ export const start: Effect.Effect<Browser, never, Scope.Scope> = Effect.gen(func
         const tab = new Tab(devtools, sessionId)
         for (const domain of domains) yield* tab.send(`${domain}.enable`)
         yield* tab.look("light")
+        yield* tab.attend(true)
         yield* tab.goto(url)
         return tab
       })
