@@ -128,6 +128,9 @@ const aloneIn = <E>({ reasons }: Cause.Cause<E>): E | undefined => {
   return reason !== undefined && reasons.length === 1 && Cause.isFailReason(reason) ? reason.error : undefined
 }
 
+// Of a deadlock whoever fails must let go of what it holds: it would come about again.
+const isFinal = ({ isRetryable, reason }: LockUnavailable): boolean => !isRetryable || reason._tag === "Deadlock"
+
 /** Leads once. What the Effect came to is a value here, so that its errors are none of the election's. */
 const lead = <A, E, R>(
   claim: Claim<"exclusive">,
@@ -187,7 +190,7 @@ export const make = (
             continue
           }
           // mutant: campaigns-again
-          const isVain = failure === undefined || (failure._tag === "LockUnavailable" && !failure.isRetryable)
+          const isVain = failure === undefined || (failure._tag === "LockUnavailable" && isFinal(failure))
           if (isVain || (yield* Effect.isFailure(next(failure)))) {
             return yield* Effect.failCause(led.cause as Cause.Cause<LeaseLost | LockUnavailable>)
           }

@@ -4,7 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Metric, Option, type Scope } from "effect"
-import { DistributedSemaphore, DlmError, Lease, Locker, ReadWriteLock, Talker } from "effect-dlm"
+import { DistributedSemaphore, DlmError, Election, Lease, Locker, ReadWriteLock, Talker } from "effect-dlm"
 import { Protocol } from "effect-dlm/protocol"
 import { LockServer } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
@@ -165,6 +165,25 @@ describe("a deadlock", () => {
         const fibers = yield* around([[one, "a", "b"], [other, "b", "a"]], { wait: "1 minute" })
         yield* soon
         assert.deepStrictEqual(yield* outcomes(fibers), ["Success", "Deadlock"])
+      })
+    ))
+
+  it.effect("ends an election that is run within it", () =>
+    inProcesses((one, other) =>
+      Effect.gen(function*() {
+        const go = yield* Deferred.make<void>()
+        const theirs = yield* other.run(nested(["lead", "a"], go))
+        yield* settle
+        const campaign = Effect.flatMap(Election.make("lead"), ({ run }) => run(() => Effect.void))
+        const mine = yield* one.run(Lease.withLock(campaign, "a"))
+        yield* Effect.sleep(10).pipe(Effect.forkChild, Effect.andThen(TestClock.adjust(10)))
+        yield* Deferred.succeed(go, undefined)
+        yield* soon
+        assert.deepStrictEqual((yield* outcomes([mine, theirs])).toSorted(), ["Deadlock", "Success"])
+        const last = yield* other.run(nested(["lead", "a"], go))
+        const first = yield* one.run(Lease.withLock(campaign, "a"))
+        yield* soon
+        assert.notInclude(yield* outcomes([first, last]), "goes on")
       })
     ))
 
