@@ -6,8 +6,10 @@ import { type ChildProcess, spawn } from "node:child_process"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
 import type * as LockClient from "./lockClient.ts"
+import type * as NestedClient from "./nestedClient.ts"
 
 const bin = path.join(import.meta.dirname, "..", "..", "src", "bin.ts")
+const nestedClient = path.join(import.meta.dirname, "nestedClient.ts")
 const lockClient = path.join(import.meta.dirname, "lockClient.ts")
 
 interface Process {
@@ -56,5 +58,14 @@ export const client = Effect.fnUntraced(function*(options: LockClient.Options) {
         }
       }),
     letGo: Effect.sync(() => void child.stdin.write("\n"))
+  }
+})
+
+/** A client that holds one name, and another within it once it is told to. */
+export const nested = Effect.fnUntraced(function*(options: NestedClient.Options) {
+  const { child, nextLine } = yield* start(nestedClient, JSON.stringify(options))
+  return {
+    next: Effect.map(nextLine, (line) => JSON.parse(line) as NestedClient.Event),
+    goOn: Effect.sync(() => void child.stdin.write("\n"))
   }
 })
