@@ -345,10 +345,13 @@ export class Conflict extends TaggedError<Conflict>()("Conflict", {
   }
 }
 
-/** Waiting would never end: those who wait hold what the others wait for. */
+/**
+ * Waiting would never end: those who wait hold what the others wait for. What is around the call is still held: it has to
+ * let go of that before trying all of it again makes sense.
+ */
 export class Deadlock extends TaggedError<Deadlock>()("Deadlock", {
   name: Schema.String,
-  /** The names that are waited for in turn, each with the label of its holder. */
+  /** The names that are waited for in turn, this one first, each with the label of who has it, or waits before. */
   cycle: Schema.Array(Schema.Struct({ name: Schema.String, label: Schema.optionalKey(Schema.String) }))
 }) {
   readonly isRetryable = true
