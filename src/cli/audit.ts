@@ -12,6 +12,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Inspection from "../client/Inspection.ts"
+import { quoted } from "../lib/quoted.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
 import { AuditCheck, type Finding, isViolation } from "./AuditCheck.ts"
 import * as Flags from "./Flags.ts"
@@ -23,13 +24,13 @@ const lineOf = (
 ): string => {
   const verb = event === "Taken" ? "waited" : "held"
   const parts = [
-    `${DateTime.formatIso(at)} ${event.toLowerCase()} ${JSON.stringify(name)}`,
-    label === undefined ? undefined : `by ${JSON.stringify(label)}`,
+    `${DateTime.formatIso(at)} ${event.toLowerCase()} ${quoted(name)}`,
+    label === undefined ? undefined : `by ${quoted(label)}`,
     fence === undefined ? undefined : `fence ${fence}`,
     weight === undefined ? undefined : `weight ${weight} of ${limit ?? "?"}`,
     lasted === undefined ? undefined : `${verb} ${Duration.format(lasted)}`,
-    who === undefined ? undefined : `${event.toLowerCase()}: ${JSON.stringify(who)}`,
-    reason === undefined ? undefined : JSON.stringify(reason)
+    who === undefined ? undefined : `${event.toLowerCase()}: ${quoted(who)}`,
+    reason === undefined ? undefined : quoted(reason)
   ]
   return parts.filter((part) => part !== undefined).join(", ")
 }
@@ -58,7 +59,7 @@ export const log = Command.make("log", {
 }, (flags) =>
   Effect.gen(function*() {
     const { follow, json, prefix } = flags
-    const shown = (event: Inspection.LoggedEvent) => print(json ? JSON.stringify(encode(event)) : lineOf(event))
+    const shown = (event: Inspection.LoggedEvent) => print(json ? quoted(encode(event)) : lineOf(event))
     const printing = Effect.gen(function*() {
       const { after, events } = yield* lastOf(prefix, Option.getOrElse(flags.count, () => Infinity))
       yield* Effect.forEach(events, shown, { discard: true })
@@ -98,7 +99,7 @@ const cannotRead = (file: string) => (error: { readonly message: string }) =>
   new Failed({
     status: status.system,
     error: "PlatformError",
-    message: `${JSON.stringify(file)} cannot be read (${error.message.replace(/\s+/g, " ")})`
+    message: `${quoted(file)} cannot be read (${error.message.replace(/\s+/g, " ")})`
   })
 
 /** No line of ours is so long, in characters. What is longer is none. */
@@ -174,10 +175,10 @@ export const audit = Command.make("audit", {
   Effect.gen(function*() {
     const totals = yield* readingAll(files, ({ kind, line, what }, file) =>
       Effect.mapError(
-        print(json ? JSON.stringify({ kind, file, line, what }) : `${file}:${line}: ${what}`),
+        print(json ? quoted({ kind, file, line, what }) : `${file}:${line}: ${what}`),
         (error) => new Failed({ status: status.stream, error: error._tag, message: error.message })
       ))
-    yield* print(json ? JSON.stringify(totals) : summary(totals))
+    yield* print(json ? quoted(totals) : summary(totals))
     if (totals.violations > 0) yield* NodeProcess.setExitStatus(status.violated)
     else if (totals.damaged > 0) yield* NodeProcess.setExitStatus(status.data)
   }).pipe(reporting(json))).pipe(

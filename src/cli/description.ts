@@ -5,18 +5,19 @@ import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import type { Json } from "effect/Schema"
 import type { DescribedHolder, Description } from "../client/Locker.ts"
+import { quoted } from "../lib/quoted.ts"
 
-// A label is another's text: quoted as JSON it is one line, and changes no terminal.
+// A label is another's text: quoted it is one line, and changes no terminal.
 /** A holder in one line. */
 export const lineOf = ({ expiresIn, label, revoked, since, weight }: DescribedHolder): string => {
-  const who = label === undefined ? "held" : `held by ${JSON.stringify(label)}`
+  const who = label === undefined ? "held" : `held by ${quoted(label)}`
   const parts = [
     since === undefined ? who : `${who} since ${DateTime.formatIso(since)}`,
     weight === undefined ? undefined : `weight ${weight}`,
     expiresIn === undefined
       ? undefined
       : `ends in ${secondsOf(expiresIn)}${revoked === undefined ? " unless it is renewed" : ""}`,
-    revoked === undefined ? undefined : `revoked: ${JSON.stringify(revoked)}`
+    revoked === undefined ? undefined : `revoked: ${quoted(revoked)}`
   ]
   return parts.filter((part) => part !== undefined).join(", ")
 }
@@ -48,9 +49,7 @@ export const holderFields = ({ expiresIn, fence, label, revoked, since, weight }
 export const waitersOf = ({ waiters = [], waiting = 0 }: Description): ReadonlyArray<string> => [
   ...waiters.map(({ label, since, weight }, i) =>
     [
-      `${i + 1}. ${label === undefined ? "waits" : `${JSON.stringify(label)} waits`} since ${
-        DateTime.formatIso(since)
-      }`,
+      `${i + 1}. ${label === undefined ? "waits" : `${quoted(label)} waits`} since ${DateTime.formatIso(since)}`,
       ...(weight === undefined ? [] : [`weight ${weight}`])
     ].join(", ")
   ),

@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Inspection from "../client/Inspection.ts"
 import type { Description } from "../client/Locker.ts"
+import { quoted } from "../lib/quoted.ts"
 import { fieldsOf, holderFields, lineOf, linesOf, waiterFields, waitersOf } from "./description.ts"
 import * as Flags from "./Flags.ts"
 import { print, reporting } from "./Status.ts"
@@ -30,7 +31,7 @@ const prefix = Argument.String("prefix").pipe(
 // A name is another's text, as a label is.
 const lineOfListed = ({ held, name, waiting, ...holder }: Inspection.Listed): string =>
   [
-    `${JSON.stringify(name)}: ${held > 1 ? `${held} holders, the first ` : ""}${lineOf(holder)}`,
+    `${quoted(name)}: ${held > 1 ? `${held} holders, the first ` : ""}${lineOf(holder)}`,
     ...(waiting > 0 ? [`${waiting} waiting`] : [])
   ].join(", ")
 
@@ -45,7 +46,7 @@ const fieldsOfListed = ({ held, limit, name, waiting, ...holder }: Inspection.Li
 export const ls = Command.make("ls", { ...common, prefix }, (flags) =>
   Effect.gen(function*() {
     const names = Inspection.list(flags.prefix).pipe(
-      Stream.runForEach((one) => print(flags.json ? JSON.stringify(fieldsOfListed(one)) : lineOfListed(one)))
+      Stream.runForEach((one) => print(flags.json ? quoted(fieldsOfListed(one)) : lineOfListed(one)))
     )
     yield* Effect.provideContext(names, yield* Flags.talker(flags))
   }).pipe(Effect.scoped, reporting(flags.json))).pipe(
@@ -53,7 +54,7 @@ export const ls = Command.make("ls", { ...common, prefix }, (flags) =>
   )
 
 const shown = (json: boolean, name: string, description: Description): string => {
-  if (json) return JSON.stringify({ name, ...fieldsOf(description), ...waiterFields(description) })
+  if (json) return quoted({ name, ...fieldsOf(description), ...waiterFields(description) })
   const { holders } = description
   return [...(holders.length === 0 ? ["free"] : []), ...linesOf(description), ...waitersOf(description)].join("\n")
 }
@@ -117,7 +118,7 @@ export const revoke = Command.make("revoke", {
     const count = yield* Effect.provideContext(revoking, yield* Flags.talker(flags))
     const what = `revoked ${count === 1 ? "1 tenure" : `${count} tenures`}`
     const then = force ? "the name is free" : "the name stays taken until its end"
-    yield* print(json ? JSON.stringify({ status: "revoked", name, count, force }) : `${what}: ${then}`)
+    yield* print(json ? quoted({ status: "revoked", name, count, force }) : `${what}: ${then}`)
   }).pipe(Effect.scoped, reporting(flags.json))).pipe(
     Command.withDescription("Take a lock away from its holder, as an admin (dlm identity --admin)")
   )

@@ -511,10 +511,10 @@ const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenu
     attempt.queuesFor = wait
     attempt.askedAt = attempt.waiting.clock.now()
     attempt.place.queue.waitsSince = wait === undefined ? undefined : attempt.askedAt
-    // mutant: same-owner-asks-again
     const trace = attempt.waiting.span?.trace
     const within = attempt.isLookedThrough ? attempt.waiting.within() : undefined
     const options = wait === undefined && trace === undefined ? undefined : { wait, within, trace }
+    // mutant: same-owner-asks-again
     const asked = Requests.lock(attempt.terms, attempt.owner, options)
     return Effect.onExit(lookingBefore(attempt, asked), (exit) =>
       Effect.suspend(() => {

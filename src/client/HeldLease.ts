@@ -133,18 +133,26 @@ const alarmsOf = (clock: AgeClock): Alarms.Alarms => {
 /** The Talkers whose last release was not answered in time. */
 const impatient = new WeakSet<Talker["Service"]>()
 
-/** The Talkers whose leases hear of what is revoked. */
-const heard = new WeakSet<Talker["Service"]>()
+/** Of each Talker whose leases hear of what is revoked, the last of that: a lease may begin after it was told. */
+const heard = new WeakMap<Talker["Service"], Array<Notice>>()
+const maxHeard = 64
 
 // Once for each Talker: its leases are found among those that have an alarm, as all have that may be relied on, so that
 // they need be kept nowhere else.
-const hearNotices = (talker: Talker["Service"], clock: AgeClock): void => {
-  if (talker.notices === undefined || heard.has(talker)) return
-  heard.add(talker)
+const hearNotices = (talker: Talker["Service"], clock: AgeClock): ReadonlyArray<Notice> => {
+  const known = heard.get(talker)
+  if (known !== undefined || talker.notices === undefined) return known ?? none
+  const notices: Array<Notice> = []
+  heard.set(talker, notices)
   talker.notices((notice) => {
+    notices.push(notice)
+    if (notices.length > maxHeard) notices.shift()
     for (const sleeper of alarmsOf(clock).all()) if (sleeper instanceof HeldLease) sleeper.noticed(talker, notice)
   })
+  return notices
 }
+
+const none: ReadonlyArray<Notice> = []
 
 type LossListener = (loss: LeaseLost) => void
 
@@ -225,8 +233,9 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     this.span = span && new LeaseSpan(span)
     this.machine = Machine.begin(this, tenure.sentAt, this.heldSince + maxHold, this.heldSince, this.jitter)
     Metrics.heldLeases.modifyUnsafe(1, context)
-    hearNotices(terms.talker, this.clock)
+    const notices = hearNotices(terms.talker, this.clock)
     this.send(alarm, this.heldSince)
+    for (const notice of notices) this.noticed(terms.talker, notice)
   }
 
   get ttl(): number {
@@ -534,9 +543,10 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
         )
       }).pipe(Effect.tapError((error) =>
         Effect.sync(() => {
-          if ((error as { readonly _tag?: unknown })._tag === "NotOwner") {
-            this.send({ _tag: "Refused", reason: "TakenAway" })
-          }
+          const { _tag, revoked } = error as { readonly _tag?: unknown; readonly revoked?: string }
+          if (_tag !== "NotOwner") return
+          if (revoked !== undefined) this.revoked(revoked)
+          else this.send({ _tag: "Refused", reason: "TakenAway" })
         })
       ))
     const { id, terms } = this

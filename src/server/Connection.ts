@@ -84,6 +84,8 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
   private makeRoom: (() => void) | undefined
   private readonly signOfLife: SignOfLife
   private session: string | undefined
+  /** Whether it is to be told notices from its next request on: by then it has said whether frames follow. */
+  private takesNotices = false
   private endNotices: (() => void) | undefined
 
   constructor(shared: Shared, address: string | undefined, pull: Pull, writer: Socket.Writer) {
@@ -119,7 +121,7 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
     }
     // Before it is answered: what comes after the answer finds nothing of the earlier connection.
     if (request.Session !== undefined && response.Status === "Version") this.beginSession(request.Session)
-    if (request.Notices !== undefined && response.Status === "Version") this.beginNotices()
+    if (request.Notices !== undefined && response.Status === "Version") this.takesNotices = true
     this.reply(request.Seq, response.Status === "Version" ? this.offerFrames(response) : response)
   }
 
@@ -177,6 +179,7 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
 
   // By the number 0, which no request of a client has that takes them.
   private beginNotices(): void {
+    this.takesNotices = false
     this.endNotices ??= this.shared.lockServer.notices?.listen((notice) => this.reply("0", notice))
   }
 
@@ -278,6 +281,7 @@ class Connection implements Account, Origin, Replaceable, Silenced, Stoppable {
 
   /** Works on a message. Says what is wrong with it, if something is. */
   private accept(message: Uint8Array): Protocol.BadRequest["problem"] | undefined {
+    if (this.takesNotices) this.beginNotices()
     const request = this.codec.readRequest(message, this.shared.limits.maxJsonDepth)
     const Seq = Result.isSuccess(request) ? request.success.Seq : request.failure.Seq
     if (Seq === undefined) this.isClosing = true

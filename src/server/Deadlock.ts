@@ -118,7 +118,13 @@ const remaining = <W extends Waiting>(
 ): ReadonlyArray<Rest<W>> => {
   const rests = names.map((name) => new Rest(name))
   const held = new Map<string, { readonly rest: Rest<W>; readonly holder: Holding }>()
-  for (const rest of rests) for (const holder of rest.of.holders) held.set(holder.digest, { rest, holder })
+  for (const rest of rests) {
+    for (const holder of rest.of.holders) {
+      // Nobody can say that it is within a tenure that is not known: it may end at any time.
+      if (holder.digest === "") rest.strike(holder)
+      else held.set(holder.digest, { rest, holder })
+    }
+  }
   /** How many requests that are left name a holder. */
   const named = new Map<string, number>()
   const toLookAt = new Set(rests)

@@ -266,6 +266,8 @@ export class Deadlocks implements Alarms.Sleeper {
     const reached = new Set(from)
     let some = Array.from(reached)
     while (some.length > 0 && seen.size < maxSlowNames) {
+      const rest = some.splice(maxSlowNames - seen.size)
+      for (const name of rest) this.arrivals.add(name)
       const found = yield* Effect.forEach(
         some,
         (name) => Effect.map(Effect.option(this.options.look(name)), (found) => [name, found] as const),
@@ -310,6 +312,8 @@ export class Deadlocks implements Alarms.Sleeper {
 
   // Each name is looked at again and again, and each of its tenures has one fence.
   private digest(name: string, owner: string, fence: bigint): string {
+    // Nobody waits there any more that could be asked about it, and nobody would forget it.
+    if (!this.spots.has(name)) return digestOf(name, owner, fence)
     let known = this.digests.get(name)
     if (known === undefined || known.size > Permits.maxHolders) this.digests.set(name, known = new Map())
     let digest = known.get(fence)

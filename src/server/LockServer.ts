@@ -28,6 +28,7 @@ import { Limits } from "./Limits.ts"
 import * as Metrics from "./Metrics.ts"
 import * as Mutex from "./Mutex.ts"
 import * as QueuedStore from "./QueuedStore.ts"
+import * as Revoking from "./Revoking.ts"
 import { Sender } from "./Sender.ts"
 import { Shard } from "./Shard.ts"
 import * as Transition from "./Transition.ts"
@@ -148,7 +149,7 @@ const extended = (
       return log === undefined ? unknown : log(request, passes)
     case "Revoke": {
       const isTrusted = principal === undefined && sender?.isTrusted === true
-      const who = principal?.name ?? (isTrusted ? "this process" : "somebody without an identity")
+      const who = principal?.name ?? (isTrusted ? "this process" : Revoking.nobody)
       return revoke(request, who, isTrusted || principal?.isAdmin === true)
     }
     default:

@@ -139,7 +139,6 @@ const ofRevoked = (
   const isMine = entry.owner === request.ID && revocation.identity === identity &&
     (meant === undefined || fence === meant)
   if (!isMine) return answerOnly({ Status: "NotOwner" })
-  // mutant: revoked-renews-no-more
   if (!ends(request)) return refusedAs(revocation, request)
   if (request.Action === "Unlock") return { answer: { Status: "Unlocked", ID: request.ID }, change: remove }
   return {

@@ -7,8 +7,11 @@
  */
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
+import { monotonicMillis } from "../lib/monotonic.ts"
+import { quoted } from "../lib/quoted.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
+import { maxTtlMillis } from "../store/CompareAndSet.ts"
 import type { Change, Decide, Decision, Entry, Permits, Store } from "../store/Store.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { Notices } from "../transport/Notices.ts"
@@ -57,8 +60,9 @@ const revoking = ({ Fence = "0", Force, Reason: reason = "" }: Request): Decide<
     const answer = { fence, isNew }
     if (isForced) return { answer, change: { _tag: "Remove" } }
     if (!isNew) return { answer, change: none.change }
+    // A store that knows no `keepsEnd` is to hold the name for too long rather than not.
     const identity = markOf({ identity: entry.identity, reason })
-    return { answer, change: { _tag: "Write", entry: { ...entry, identity }, ttlMillis: 1, keepsEnd: true } }
+    return { answer, change: { _tag: "Write", entry: { ...entry, identity }, ttlMillis: maxTtlMillis, keepsEnd: true } }
   }
 }
 
@@ -89,8 +93,8 @@ const ofPermits = (
 
 const tell = ({ FileName, Force, Reason }: Request, who: string, fence: bigint) =>
   Effect.logWarning(
-    `${who} revoked the tenure ${fence} of ${JSON.stringify(FileName)}` +
-      `${Force === true ? " by force" : ""}: ${JSON.stringify(Reason)}`
+    `${who} revoked the tenure ${fence} of ${quoted(FileName)}` +
+      `${Force === true ? " by force" : ""}: ${quoted(Reason)}`
   ).pipe(Effect.andThen(Metric.update(Metrics.revocations("revoked"), 1)))
 
 const keep = (entry: Entry | undefined) => ({ answer: entry, change: none.change })
@@ -102,11 +106,27 @@ const fencesOf = (entry: Entry | undefined, fence: bigint | undefined): Readonly
     ? [fence]
     : entry.holders.map((holder) => holder.fence)
 
-/**
- * Of this many requests by somebody who may not, one is logged and kept, the first included: a flood of them stays a
- * trickle, and drives out nothing else.
- */
-const logEvery = 100
+/** Who asks without the proof of an identity. */
+export const nobody = "somebody without an identity"
+
+/** How long it is, in milliseconds, until of those who may not another one is logged and kept. */
+const logEvery = 1_000
+
+/** Requests by those who may not: a flood of them makes a trickle of lines, and drives out no other event. */
+class Refusals {
+  private loggedAt = -Infinity
+  private count = 0
+
+  /** One has come. Says how many have since the last that was logged, where this one is to be. */
+  come(now: number): number | undefined {
+    this.count++
+    if (now - this.loggedAt < logEvery) return undefined
+    this.loggedAt = now
+    const { count } = this
+    this.count = 0
+    return count
+  }
+}
 
 /** Answers a `Revoke`: `who` asks for it, and `mayRevoke`. */
 export const make = ({ changed, history, noted, notices, store, tenures }: Options) => {
@@ -146,19 +166,18 @@ export const make = ({ changed, history, noted, notices, store, tenures }: Optio
     return { Status: "Revoked", Count: String(count) } satisfies Response
   })
 
-  let refused = 0
+  const refusals = { named: new Refusals(), others: new Refusals() }
   const refuse = ({ FileName: name, Reason }: Request, who: string): Effect.Effect<void> =>
-    Effect.andThen(
-      Metric.update(Metrics.revocations("refused"), 1),
-      Effect.suspend(() => {
-        if (refused++ % logEvery !== 0) return Effect.void
-        history.note({ event: "Refused", name, who, reason: Reason?.slice(0, Protocol.maxReasonBytes) })
-        return Effect.logWarning(
-          `${who} asked to revoke ${JSON.stringify(name)}, and may not: refused. ${refused} so far, of which one ` +
-            `in ${logEvery} is logged`
-        )
-      })
-    )
+    Effect.flatMap(monotonicMillis, (now) => {
+      const counted = Metric.update(Metrics.revocations("refused"), 1)
+      const count = (who === nobody ? refusals.others : refusals.named).come(now)
+      if (count === undefined) return counted
+      history.note({ event: "Refused", name, who, reason: Reason?.slice(0, Protocol.maxReasonBytes) })
+      return Effect.andThen(
+        counted,
+        Effect.logWarning(`${who} asked to revoke ${quoted(name)}, and may not: refused (${count} since the last line)`)
+      )
+    })
 
   return (request: Request, who: string, mayRevoke: boolean): Effect.Effect<Response> => {
     if (!mayRevoke) return Effect.as(refuse(request, who), { Status: "BadPayload" })

@@ -135,10 +135,11 @@ const makeNames = (clock: Clock.Clock, now: () => number, maxBytes: number) => {
     stored: Stored | undefined,
     bytes: number,
     begins: boolean,
-    expiresAt: number
+    expiresAt: number,
+    fits = false
   ): Stored | undefined => {
     const more = bytes + (stored === undefined ? bytesOfName(name) : -bytesOf(stored))
-    if (more > 0 && storedBytes + more > maxBytes) return undefined
+    if (!fits && more > 0 && storedBytes + more > maxBytes) return undefined
     storedBytes += more
     const revision = ++lastRevision
     if (stored === undefined) {
@@ -225,7 +226,7 @@ const makeTaking = (names: Names, wall: () => number) => {
     const bytes = bytesOfMutex(owner, identity, data, label)
     const keepsEnd = stored !== undefined && leavesEnd(change, before)
     // mutant: entry-lasts
-    const after = names.renew(name, stored, bytes, begins, keepsEnd ? stored.expiresAt : at + ttlMillis)
+    const after = names.renew(name, stored, bytes, begins, keepsEnd ? stored.expiresAt : at + ttlMillis, keepsEnd)
     if (after !== undefined) hold(after, owner, identity, data, label, begins ? wall() : after.since)
     return after
   }

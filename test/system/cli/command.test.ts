@@ -336,7 +336,9 @@ layer(services, live)("K9: variables and flags", (it) => {
       yield* server.prints(new RegExp(`^dlm: listening on \\S+:${port}\\n`))
       const env = { DLM_HOST: "nowhere.invalid", DLM_PORT: "dlm", DLM_HTTP: "0", DLM_RESTART_GRACE: "1ms" }
       const other = yield* startDlm(["serve", "--host", "127.0.0.1", "--port", "0"], { env })
-      yield* other.prints(/^dlm: metrics and health on http:\/\/127\.0\.0\.1:\d+\ndlm: listening on 127\.0\.0\.1:\d+\n/)
+      yield* other.prints(
+        /^dlm: metrics and health on http:\/\/127\.0\.0\.1:\d+\n(?:dlm: page on .*\n)?dlm: listening on 127\.0\.0\.1:\d+\n/
+      )
       assertFails(yield* dlm(["serve"], { env: { DLM_PORT: "dlm" } }), 64, /DLM_PORT|--port/)
       const open = yield* dlm(["serve"], { env: { DLM_HOST: "0.0.0.0", DLM_PORT: "0" } })
       assertFails(open, 64, /lets other machines in/)
