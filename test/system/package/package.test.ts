@@ -53,7 +53,7 @@ describe("package.json", () => {
     })
     const [{ files }] = JSON.parse(packed) as [{ readonly files: ReadonlyArray<{ readonly path: string }> }]
     const rest = files.map(({ path }) => path).filter((file) => !/^(?:dist|src)\//.test(file))
-    const pages = fs.globSync("docs/*.{md,svg}", { cwd: project }).filter((page) => page !== "docs/api-report.md")
+    const pages = fs.globSync("docs/*.{md,svg,webp}", { cwd: project }).filter((page) => page !== "docs/api-report.md")
     const documents = ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "package.json"]
     // What the pages lead to.
     const whole = fs.globSync(["deploy/*", "examples/*/*"], { cwd: project })
