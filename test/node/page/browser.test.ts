@@ -74,6 +74,7 @@ describe("a text of somebody else's", () => {
         "\u2066",
         "\u2069",
         "\ufeff",
+        "\ufff9",
         "\ud800",
         "\u{e0041}"
       ]
