@@ -23,6 +23,9 @@ export const maxStreams = 32
 /** So many events a page may be behind. */
 const maxBehind = 8
 
+/** So many characters may they have together, where there are several. */
+const maxCharactersBehind = 8 * 1024 * 1024
+
 /** How far apart two looks are at the least, in milliseconds. */
 const lookEvery = 500
 
@@ -34,6 +37,8 @@ const maxLogPages = 10
 
 interface Page {
   readonly queue: Queue.Queue<string, never>
+  /** How long what it has not taken is together, in characters. */
+  behind: number
   /** Ends its connection. */
   readonly drop: () => void
 }
@@ -74,13 +79,13 @@ export class Watching {
     return Effect.map(
       Effect.acquireRelease(
         Effect.gen({ self: this }, function*() {
-          const page = { queue: yield* Queue.dropping<string>(maxBehind), drop }
+          const page: Page = { behind: 0, queue: yield* Queue.dropping<string>(maxBehind), drop }
           this.join(prefix, page)
           return page
         }),
         (page) => Effect.andThen(Effect.sync(() => this.leave(prefix, page)), Queue.shutdown(page.queue))
       ),
-      ({ queue }) => Stream.fromQueue(queue)
+      (page) => Stream.tap(Stream.fromQueue(page.queue), (text) => Effect.sync(() => void (page.behind -= text.length)))
     )
   }
 
@@ -125,7 +130,8 @@ export class Watching {
   }
 
   private tell(view: View, page: Page, text: string): void {
-    if (Queue.offerUnsafe(page.queue, text)) return
+    const isTooFar = page.behind > 0 && page.behind + text.length > maxCharactersBehind
+    if (!isTooFar && Queue.offerUnsafe(page.queue, text)) return void (page.behind += text.length)
     this.leave(view.prefix, page)
     page.drop()
   }
