@@ -63,6 +63,14 @@ const cases: Readonly<
       status
     )),
   "71": Effect.flatMap(Server, ({ port }) => Effect.map(dlm(["serve", "--port", String(port)]), status)),
+  // The second of two that exclude each other, while the first has not ended.
+  "72": Effect.flatMap(folder, (at) => {
+    const file = Path.join(at, "audit.log")
+    const taken = (Number: string, Fence: string) =>
+      JSON.stringify({ Number, At: "1700000000000", Event: "Taken", FileName: "f", Fence })
+    fs.writeFileSync(file, `${taken("1", "7")}\n${taken("2", "8")}\n`)
+    return Effect.map(dlm(["audit", file]), status)
+  }),
   "73": Effect.flatMap(Server, ({ script }) => Effect.map(script("\"$@\" version > /dev/full"), status)),
   "74": Effect.gen(function*() {
     const mortal = yield* serve()

@@ -157,7 +157,8 @@ describe("the dlm command has what the pages use of it", () => {
 
   // What needs nothing but a server, and ends, is run. Of the rest, every subcommand and flag is looked up in the help.
   const runnable = (block: Block) =>
-    /^dlm /m.test(block.code) && !/^dlm serve|^npm |--identity|--identities|\bcurl |--tty|nohup|--follow|^dlm (?:watch|audit)/m.test(block.code)
+    /^dlm /m.test(block.code) &&
+    !/^dlm serve|^npm |--identity|--identities|\bcurl |--tty|nohup|--follow|^dlm (?:watch|audit)/m.test(block.code)
   const sessions = shells.filter(runnable)
   const uses = shells.filter((block) => !runnable(block)).flatMap((block) =>
     block.code.split("\n").flatMap((line, index) => {
