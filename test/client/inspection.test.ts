@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Layer, Option, Redacted, Stream } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Option, Redacted, Schema, Stream } from "effect"
 import { DistributedSemaphore, DlmError, Inspection, Lease, Locker, Talker } from "effect-dlm"
 import { Identities, LockServer, Store } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
@@ -32,6 +32,12 @@ const talkers = Layer.unwrap(Effect.map(LockServer.LockServer, ({ handle, notice
 }))
 
 const inProcess = LockServer.layerTalker.pipe(Layer.provideMerge(lockServer))
+/** The same, where no notice comes. */
+const withoutNotices = Layer.effect(
+  Talker.Talker,
+  Effect.map(Talker.Talker, ({ notices: _, ...talker }) => Talker.Talker.of(talker))
+).pipe(Layer.provide(talkers), Layer.provide(lockServer))
+
 const fromAfar = talkers.pipe(Layer.provide(lockServer))
 
 const names = (prefix?: string) =>
@@ -241,4 +247,30 @@ describe("Inspection.revoke", () => {
       assert.strictEqual(yield* by("root", "r"), 1)
       assert.strictEqual(yield* lease.state, "Lost")
     }).pipe(Effect.scoped, Effect.provide(fromAfar)))
+
+  it.effect("works where memory is full", () =>
+    Effect.gen(function*() {
+      const one = yield* Locker.make("f")
+      yield* one.lock
+      const { handle } = yield* LockServer.LockServer
+      const fill = (i: number) => handle({ ID: "me", FileName: `more/${i}`, Action: "Lock", Expire: 30 })
+      let held = 0
+      while ((yield* fill(held)).Status === "Locked") held++
+      assert.isAbove(held, 3)
+      assert.strictEqual(yield* Inspection.revoke("f", { reason: "x".repeat(200) }), 1)
+    }).pipe(Effect.provide(LockServer.layerTalker.pipe(
+      Layer.provideMerge(LockServer.layer),
+      Layer.provide([Store.layerMemoryWith({ maxStoredBytes: 4096 }), Identities.layerNone])
+    ))))
+
+  it.effect("is heard of by what keeps data with the lease, where no notice came", () =>
+    Effect.gen(function*() {
+      const lease = yield* hold("f")
+      const identity = { name: "root", secret: secret("r") }
+      assert.strictEqual(yield* Inspection.revoke("f", { reason: "enough", identity }), 1)
+      assert.strictEqual(yield* lease.state, "Held")
+      yield* Effect.flip(lease.cell(Schema.String).set("more"))
+      const { reason } = yield* Effect.flip(lease.lost)
+      assert.strictEqual(reason._tag === "Revoked" && reason.why, "enough")
+    }).pipe(Effect.scoped, Effect.provide(withoutNotices)))
 })
