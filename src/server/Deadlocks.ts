@@ -4,8 +4,8 @@
  * - It costs nothing where no request says within which tenures it waits. One that does is looked at after a moment: most
  *   have what they wait for by then. All that came meanwhile are looked at together, and only names that can be reached from
  *   theirs, each once.
- * - Nobody fails at the first look. Whoever waits for ever still does at the next; a request that was given up, while its
- *   withdrawal was on its way, does not.
+ * - Nobody fails at the first look. Whoever waits for ever still does at each that follows; a request that was given up, while
+ *   its withdrawal was on its way, does not, unless that takes more than 50 ms.
  * - Who holds a name is looked up in the store as it is needed. A name that cannot be looked at is taken for free.
  *
  * A deadlock begins when the last of its requests comes: a tenure that has just been granted waits for nothing yet. So it is
@@ -72,6 +72,11 @@ export interface Options {
 
 /** How long after a request has come it is looked at, in milliseconds, and how much later again. */
 const lookAfter = 25
+/**
+ * Who waits for ever fails after so long, in milliseconds, for which it did at each look: a request that was given up has to be
+ * withdrawn by then, from however far. With both, and as long as one stands in line before it is told, one fails within 100 ms.
+ */
+const surelyAfter = 50
 /** How long after a look at which the store has failed, in milliseconds. */
 const lookAgainAfter = 1_000
 
@@ -108,8 +113,8 @@ export class Deadlocks implements Alarms.Sleeper {
   private readonly naming = new Map<string, Array<string>>()
   /** The names for which requests have come since the last look. */
   private arrivals = new Set<string>()
-  /** Those that waited for ever at the last look. */
-  private suspects = new Map<Known["of"], string>()
+  /** Those that waited for ever at the last look: for which name, and since which look, on the monotonic clock. */
+  private suspects = new Map<Known["of"], { readonly name: string; readonly since: number }>()
   private readonly digests = new Map<string, Map<bigint, string>>()
   /** Whether not all could be looked at that is to be. */
   private isPartial = false
@@ -223,7 +228,11 @@ export class Deadlocks implements Alarms.Sleeper {
 
   wake(): void {
     const { context, lookNow, scope } = this.options
-    const from = new Set([...this.arrivals, ...this.suspects.values()].filter((name) => this.spots.has(name)))
+    const from = new Set(
+      [...this.arrivals, ...Array.from(this.suspects.values(), ({ name }) => name)].filter((name) =>
+        this.spots.has(name)
+      )
+    )
     this.arrivals = new Set()
     if (lookNow !== undefined) return this.looked(from, this.namesNow(from, lookNow))
     this.isLooking = true
@@ -321,7 +330,7 @@ export class Deadlocks implements Alarms.Sleeper {
     return digest
   }
 
-  /** Fails whoever waits for ever now, and did so at the last look; and looks again where others do. */
+  /** Fails whoever waits for ever now, and has at each look for long enough; and looks again where others do. */
   private judge(seen: Map<string, Seen>): void {
     const names = Array.from(seen, ([name, found]) => this.nameOf(name, found))
     const isGranting = new Set<Known["of"]>()
@@ -333,11 +342,17 @@ export class Deadlocks implements Alarms.Sleeper {
       this.arrivals.add(name)
     }
     const stuck = stuckIn(names, ({ of }) => !isGranting.has(of))
-    const failing = deadlocksIn(names, (known) => stuck.has(known) && this.suspects.has(known.of), mostFail)
+    const { suspects } = this
+    const now = monotonicMillisUnsafe(this.clock)
+    const isSure = ({ of }: Known) => now - (suspects.get(of)?.since ?? now) >= surelyAfter
+    const failing = deadlocksIn(names, (known) => stuck.has(known) && isSure(known), mostFail)
     const isFailing = new Set(failing.map(({ youngest }) => youngest))
     this.suspects = new Map()
     const nameBy = new Map(names.flatMap(({ name, waiting }) => waiting.map((known) => [known, name] as const)))
-    for (const known of stuck) if (!isFailing.has(known)) this.suspects.set(known.of, nameBy.get(known)!)
+    for (const known of stuck) {
+      if (isFailing.has(known)) continue
+      this.suspects.set(known.of, { name: nameBy.get(known)!, since: suspects.get(known.of)?.since ?? now })
+    }
     for (const { cycle, youngest } of failing) this.fail(youngest, { Status: "Deadlock", Cycle: cycle })
   }
 

@@ -66,7 +66,8 @@ const ofKinds: ReadonlyArray<ProgramMutation> = [
     mark: "available-at-once",
     part: "Lease.withLockIfAvailable(self, claim(weight), options)",
     by: "Effect.asSome(Lease.withLock(self, claim(weight), options))",
-    seenBy: ["bounds", "order", "evidence"]
+    // The one who asks may hold all of them: then it is told so, and should not have waited.
+    seenBy: ["bounds", "order", "evidence", "deadlock"]
   },
   { name: "a reader asks for all", mark: "reader-is-light", part: `"1"`, by: `"all"`, seenBy: ["limit"] },
   {
