@@ -24,7 +24,7 @@ process.once("exit", () => running.forEach((child) => child.kill("SIGKILL")))
 
 const here = (file: string) => path.join(import.meta.dirname, file)
 
-/** Runs seeds until one shows a promise broken. A fault may make one hang: it is stopped when its time is over. */
+/** Runs seeds until one shows a promise broken. A fault may make one hang: it is stopped when one takes longer than it may. */
 export const run = (
   from: number,
   to: number,
@@ -33,6 +33,7 @@ export const run = (
     /** Whether the programs are those that most often come to a deadlock. */
     readonly contended?: boolean
     readonly mutation?: string
+    /** How long one seed may take, in milliseconds. */
     readonly stopAfter?: number
   } = {}
 ): Promise<Outcome | Stopped> =>
@@ -51,7 +52,10 @@ export const run = (
     }, stopAfter)
     let output = ""
     let problems = ""
-    child.stdout.setEncoding("utf8").on("data", (text: string) => output += text)
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      output += text
+      stop?.refresh()
+    })
     child.stderr.setEncoding("utf8").on("data", (text: string) => problems += text)
     child.once("error", reject).once("close", (code) => {
       clearTimeout(stop)
