@@ -19,8 +19,6 @@ const pure = new Set([
   "etcd/operations.ts",
   "etcd/url.ts",
   "etcd/EtcdClient.ts",
-  "etcd/listing.ts",
-  "etcd/operations.ts",
   "etcd/watching.ts",
   "node/page/Names.ts",
   "node/page/OneName.ts",

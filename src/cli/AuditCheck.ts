@@ -8,6 +8,7 @@
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { quoted } from "../lib/quoted.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import { notFollowed } from "../server/Tenures.ts"
 
@@ -47,7 +48,6 @@ interface Open {
   readonly fence: string
   readonly limit: string | undefined
   readonly weight: string
-  isRevoked: boolean
 }
 
 /** What is known of a name. */
@@ -158,11 +158,8 @@ export class AuditCheck {
       case "Lost":
         this.close(this.nameOf(event), event.Fence)
         return []
-      case "Revoked": {
-        const open = this.nameOf(event).open.find(({ fence }) => fence === event.Fence)
-        if (open !== undefined) open.isRevoked = true
-        return []
-      }
+      // A tenure that is revoked keeps its name; that one was freed by force is told besides.
+      case "Revoked":
       case "Refused":
       case "Deadlock":
         return []
@@ -192,22 +189,20 @@ export class AuditCheck {
       findings.push({
         kind: "Fence",
         line,
-        what: `${JSON.stringify(FileName)} was taken with the fence ${fence}, and with ${name.fence} before, in line ` +
+        what: `${quoted(FileName)} was taken with the fence ${fence}, and with ${name.fence} before, in line ` +
           `${name.fenceLine}`
       })
     } else {
       name.fence = fence
       name.fenceLine = line
     }
-    const open: Open = { line, fence: Fence, limit: Limit, weight: Weight, isRevoked: false }
-    // By force it is free, though nobody has given it back.
-    const others = name.open.filter(({ isRevoked }) => !isRevoked)
-    const excluded = excludes(open, others)
+    const open: Open = { line, fence: Fence, limit: Limit, weight: Weight }
+    const excluded = excludes(open, name.open)
     if (excluded !== undefined) {
       findings.push({
         kind: "Overlap",
         line,
-        what: `${JSON.stringify(FileName)} was taken (fence ${Fence}) while it was held: ${excluded}`
+        what: `${quoted(FileName)} was taken (fence ${Fence}) while it was held: ${excluded}`
       })
       // It is told once.
       name.open.length = 0
@@ -227,7 +222,7 @@ export class AuditCheck {
     const isTwice = name.ended === Fence
     name.ended = Fence
     if (this.close(name, Fence) !== undefined || !(this.isComplete || isTwice)) return []
-    const what = `${JSON.stringify(FileName)} (fence ${Fence}) was ${kind.toLowerCase()}`
+    const what = `${quoted(FileName)} (fence ${Fence}) was ${kind.toLowerCase()}`
     return [{ kind: "Ending", line, what: isTwice ? `${what}, and had ended before` : `${what}, and had not begun` }]
   }
 }

@@ -160,7 +160,8 @@ const knownIdentities = Option.match({
 const reasonOf = (error: { readonly message: string }): string => error.message.replace(/\s+/g, " ")
 
 /**
- * At each SIGHUP reads the files for TLS and the identities anew, and says what it did. What cannot be read stays as it was.
+ * At each SIGHUP reads the files for TLS and the identities anew, opens the audit file anew, and says what it did. What cannot
+ * be read stays as it was.
  */
 const renewing = Effect.fnUntraced(function*<E extends { readonly message: string }, R>(
   flags: ServeFlags,
@@ -193,7 +194,9 @@ const renewing = Effect.fnUntraced(function*<E extends { readonly message: strin
     const written = audit()
     if (written !== undefined) yield* report("the audit file", written.reopen, "opened")
     if (files.cert === undefined && renewIdentities === undefined && written === undefined) {
-      yield* Effect.logInfo("SIGHUP: there is nothing to read anew, since --tls-cert and --identities are not given")
+      yield* Effect.logInfo(
+        "SIGHUP: there is nothing to read anew, since --tls-cert, --identities and --audit are not given"
+      )
     }
   })
   return Effect.forever(Effect.andThen(Queue.take(hangups), renew))

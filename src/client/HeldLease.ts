@@ -133,26 +133,38 @@ const alarmsOf = (clock: AgeClock): Alarms.Alarms => {
 /** The Talkers whose last release was not answered in time. */
 const impatient = new WeakSet<Talker["Service"]>()
 
-/** Of each Talker whose leases hear of what is revoked, the last of that: a lease may begin after it was told. */
-const heard = new WeakMap<Talker["Service"], Array<Notice>>()
-const maxHeard = 64
-
-// Once for each Talker: its leases are found among those that have an alarm, as all have that may be relied on, so that
-// they need be kept nowhere else.
-const hearNotices = (talker: Talker["Service"], clock: AgeClock): ReadonlyArray<Notice> => {
-  const known = heard.get(talker)
-  if (known !== undefined || talker.notices === undefined) return known ?? none
-  const notices: Array<Notice> = []
-  heard.set(talker, notices)
-  talker.notices((notice) => {
-    notices.push(notice)
-    if (notices.length > maxHeard) notices.shift()
-    for (const sleeper of alarmsOf(clock).all()) if (sleeper instanceof HeldLease) sleeper.noticed(talker, notice)
-  })
-  return notices
+/** What the leases of a Talker hear of what is revoked. */
+interface Heard {
+  /** The last of it: a lease may begin after it was told. */
+  readonly notices: Array<Notice>
+  /** The clocks of its leases. Those who are to hear of it are found by their alarms, which all have that may be relied on. */
+  readonly clocks: Set<AgeClock>
 }
 
-const none: ReadonlyArray<Notice> = []
+const heardBy = new WeakMap<Talker["Service"], Heard>()
+const maxHeard = 64
+const nothingHeard: ReadonlyArray<Notice> = []
+
+// Once for each Talker, for all of its leases.
+const hearNotices = (talker: Talker["Service"], clock: AgeClock): ReadonlyArray<Notice> => {
+  if (talker.notices === undefined) return nothingHeard
+  let heard = heardBy.get(talker)
+  if (heard === undefined) heardBy.set(talker, heard = listen(talker, talker.notices))
+  heard.clocks.add(clock)
+  return heard.notices
+}
+
+const listen = (talker: Talker["Service"], begin: NonNullable<Talker["Service"]["notices"]>): Heard => {
+  const heard: Heard = { notices: [], clocks: new Set() }
+  begin((notice) => {
+    heard.notices.push(notice)
+    if (heard.notices.length > maxHeard) heard.notices.shift()
+    for (const clock of heard.clocks) {
+      for (const sleeper of alarmsOf(clock).all()) if (sleeper instanceof HeldLease) sleeper.noticed(talker, notice)
+    }
+  })
+  return heard
+}
 
 type LossListener = (loss: LeaseLost) => void
 
@@ -417,9 +429,14 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     if (Exit.isSuccess(exit)) return this.send({ _tag: "Refused", reason: "TakenAway" })
     const error = Option.getOrUndefined(Exit.findErrorOption(exit))
     this.cause = error ?? Cause.squash(exit.cause)
-    const isRefused = error?._tag === "NotOwner" || error?._tag === "ForeignOwner"
-    if (error?._tag === "NotOwner" && error.revoked !== undefined) return this.revoked(error.revoked)
-    this.send(isRefused ? { _tag: "Refused", reason: "TakenAway" } : { _tag: "Failed" })
+    if (error?._tag === "NotOwner") return this.refused(error)
+    this.send(error?._tag === "ForeignOwner" ? { _tag: "Refused", reason: "TakenAway" } : { _tag: "Failed" })
+  }
+
+  /** The server says that its tenure is over. */
+  private refused({ revoked }: Pick<NotOwner, "revoked">): void {
+    if (revoked === undefined) this.send({ _tag: "Refused", reason: "TakenAway" })
+    else this.revoked(revoked)
   }
 
   /** The server says that its tenure was revoked. */
@@ -543,10 +560,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
         )
       }).pipe(Effect.tapError((error) =>
         Effect.sync(() => {
-          const { _tag, revoked } = error as { readonly _tag?: unknown; readonly revoked?: string }
-          if (_tag !== "NotOwner") return
-          if (revoked !== undefined) this.revoked(revoked)
-          else this.send({ _tag: "Refused", reason: "TakenAway" })
+          if ((error as { readonly _tag?: unknown })._tag === "NotOwner") this.refused(error as NotOwner)
         })
       ))
     const { id, terms } = this

@@ -9,7 +9,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { FeatureMissing, InvalidOption, NotFound } from "../DlmError.ts"
@@ -75,7 +74,7 @@ export interface Page {
 export interface PageOptions {
   /** Where the page before has ended. */
   readonly after?: string | undefined
-  /** How many names at the most, up to 500. */
+  /** How many names at the most, from 1 to 1000. A server of ours gives at most 500. */
   readonly count?: number | undefined
 }
 
@@ -87,6 +86,7 @@ const nobody = { ID: "", Expire: 0 } as const
 const retrying = <A, E extends { readonly isRetryable: boolean }>(self: Effect.Effect<A, E>) =>
   Effect.retry(self, { schedule: defaultRetry, while: ({ isRetryable }) => isRetryable })
 
+/** Fails unless the server of a name knows a feature. */
 const needing = Effect.fnUntraced(function*(talker: Talker["Service"], name: string, feature: Feature) {
   const features = yield* Requests.features({ name, talker })
   if (!features.has(feature)) yield* new FeatureMissing({ name, feature, server: "" })
@@ -112,13 +112,8 @@ export const page = (
   Effect.gen(function*() {
     const talker = yield* Talker
     const { after, count } = options
-    if (count !== undefined && !(Number.isInteger(count) && count >= 1 && count <= 1000)) {
-      return yield* new InvalidOption({
-        name: prefix,
-        option: "count",
-        problem: "must be a whole number from 1 to 1000"
-      })
-    }
+    const problem = Requests.countProblem(prefix, count)
+    if (problem !== undefined) return yield* problem
     const request: Request = {
       ...nobody,
       FileName: prefix,
@@ -136,7 +131,7 @@ export const page = (
           ? Effect.fail(new NotFound({ name: prefix, action: "List" }))
           : undefined
     )
-    const needed = Effect.andThen(needing(talker, prefix, "list"), asked)
+    const needed = Effect.andThen(Requests.needingOfAll(talker, prefix, "list"), asked)
     // A page of a list that has no order is answered once: whoever has lost it begins anew.
     return yield* after === undefined ? retrying(needed) : needed
   })
@@ -194,12 +189,8 @@ export const watch = (name: string): Stream.Stream<Description, InspectionError,
           yield* needing(talker, name, "describe")
           const description = yield* Describing.describe(termsOf(locker), { revision, wait: watchMillis })
           return [description.revision === revision ? [] : [description], description.revision] as const
-        }).pipe(persisting)).pipe(Stream.flattenIterable))
+        }).pipe(Requests.persisting)).pipe(Stream.flattenIterable))
   )
-
-/** After a failure that passes, whoever watches asks again after this long. */
-const persisting = <A, E extends { readonly isRetryable: boolean }, R>(self: Effect.Effect<A, E, R>) =>
-  Effect.retry(self, { schedule: Schedule.spaced("1 second"), while: ({ isRetryable }) => isRetryable })
 
 /** What has changed among the names that are held. */
 export interface Changes {
@@ -235,12 +226,12 @@ export const watchAll = (
     Effect.fnUntraced(function*(known) {
       while (true) {
         const begun = yield* monotonicMillis
-        const names = yield* persisting(Stream.runCollect(list(prefix)))
+        const names = yield* Requests.persisting(Stream.runCollect(list(prefix)))
         const took = (yield* monotonicMillis) - begun
         const now = new Map(names.map((one) => [one.name, keyOf(one)]))
-        const changed = names.filter((one, i) =>
-          known?.get(one.name) !== now.get(one.name) && names.findLastIndex(({ name }) => name === one.name) === i
-        )
+        // One that is there twice was changed meanwhile, and the last tells how it is.
+        const last = new Map(names.map((one) => [one.name, one]))
+        const changed = Array.from(last.values()).filter((one) => known?.get(one.name) !== now.get(one.name))
         const gone = Array.from(known?.keys() ?? []).filter((name) => !now.has(name))
         if (known === undefined || changed.length > 0 || gone.length > 0) return [{ changed, gone }, now] as const
         yield* Effect.sleep(Duration.max(Duration.fromInputUnsafe(every), Duration.millis(took * restShare)))

@@ -3,10 +3,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { FeatureMissing } from "../DlmError.ts"
+import type { FeatureMissing, InvalidOption } from "../DlmError.ts"
 import { EventKind, excerpt, type Request, type Response } from "../protocol/Protocol.ts"
 import { notOfTheProtocol } from "../transport/failure.ts"
 import { Talker } from "../transport/Talker.ts"
@@ -70,14 +69,14 @@ export interface LogPage {
 export interface LogOptions {
   /** Where the page before has ended. By default the oldest event that is kept. */
   readonly after?: string | undefined
-  /** How many at the most: by default, and at the most, 1000. The texts of a page have 64 KiB at the most. */
+  /** How many at the most, from 1 to 1000: by default 1000. The texts of a page have 64 KiB at the most. */
   readonly count?: number | undefined
   /** How long to wait for something new where there is nothing yet, in milliseconds. By default not at all. */
   readonly wait?: number | undefined
 }
 
 /** What asking for events can fail with: `FeatureMissing` where the server keeps none. */
-export type LogError = Requests.LockerError | FeatureMissing
+export type LogError = Requests.LockerError | FeatureMissing | InvalidOption
 
 const decode = Schema.decodeUnknownResult(Schema.Array(LoggedEvent))
 
@@ -85,16 +84,17 @@ const decode = Schema.decodeUnknownResult(Schema.Array(LoggedEvent))
 export const logPage = (prefix: string, options: LogOptions = {}): Effect.Effect<LogPage, LogError, Talker> =>
   Effect.gen(function*() {
     const talker = yield* Talker
-    const features = yield* talker.features ?? Effect.succeed(new Set<string>())
-    if (!features.has("log")) return yield* new FeatureMissing({ name: prefix, feature: "log", server: "" })
     const { after, count, wait } = options
+    const problem = Requests.countProblem(prefix, count)
+    if (problem !== undefined) return yield* problem
+    yield* Requests.needingOfAll(talker, prefix, "log")
     const request: Request = {
       ID: "",
       FileName: prefix,
       Action: "Log",
       Expire: 0,
       ...(after === undefined ? {} : { After: after }),
-      ...(count === undefined ? {} : { Count: String(Math.min(1000, Math.max(1, Math.floor(count)))) }),
+      ...(count === undefined ? {} : { Count: String(count) }),
       ...(wait === undefined ? {} : { Wait: wait })
     }
     return yield* Requests.ask(
@@ -125,10 +125,6 @@ export interface FollowOptions {
 /** How long the server is asked to wait for something new, in milliseconds. */
 const followMillis = 20_000
 
-// What was told once, and can be again.
-const persisting = <A, E extends { readonly isRetryable: boolean }, R>(self: Effect.Effect<A, E, R>) =>
-  Effect.retry(self, { schedule: Schedule.spaced("1 second"), while: ({ isRetryable }) => isRetryable })
-
 /**
  * What has happened to names that begin with a prefix, from the oldest event that is kept, in order. With `follow` it goes on
  * for ever: a server that cannot be reached meanwhile is asked again each second, and one that has begun anew tells all it has.
@@ -157,7 +153,7 @@ export const log = (
     { after, isFirst: true },
     Effect.fnUntraced(function*({ after, isFirst }) {
       const asked = logPage(prefix, follow && !isFirst ? { after, wait: followMillis } : { after })
-      const page = yield* follow && !isFirst ? persisting(asked) : asked
+      const page = yield* follow && !isFirst ? Requests.persisting(asked) : asked
       if (!follow && page.events.length === 0) return undefined
       return [page.events, { after: page.after, isFirst: false }] as const
     })

@@ -16,6 +16,7 @@ import {
   Deadlock,
   FeatureMissing,
   ForeignOwner,
+  InvalidOption,
   NoData,
   NotFound,
   NotOwner,
@@ -27,9 +28,10 @@ import {
 import { apart } from "../lib/apart.ts"
 import { ageClockOf } from "../lib/monotonic.ts"
 import type { Action, Feature, Request, Response, Waits } from "../protocol/Protocol.ts"
-import { excerpt } from "../protocol/Protocol.ts"
+import { excerpt, maxPage } from "../protocol/Protocol.ts"
 import { decodeUtf8 } from "../protocol/Wire.ts"
 import { notOfTheProtocol } from "../transport/failure.ts"
+import type { Talker } from "../transport/Talker.ts"
 import * as Busy from "./Busy.ts"
 import type { Terms } from "./Claim.ts"
 import { Tenure } from "./Tenure.ts"
@@ -45,6 +47,29 @@ const noFeatures: Effect.Effect<ReadonlySet<Feature>> = Effect.succeed(new Set<F
 /** What the server can beyond the reference; nothing where the Talker does not tell. Not asked of a mock. */
 export const features = ({ name, talker }: Asking): Effect.Effect<ReadonlySet<Feature>, LockerError> =>
   talker.featuresOf?.(name) ?? talker.features ?? noFeatures
+
+/** Fails unless all servers know a feature: what is asked about names that begin with a prefix may be any one's. */
+export const needingOfAll = (
+  { features = noFeatures }: Talker["Service"],
+  name: string,
+  feature: Feature
+): Effect.Effect<void, LockerError | FeatureMissing> =>
+  Effect.flatMap(
+    features,
+    (known) => known.has(feature) ? Effect.void : Effect.fail(new FeatureMissing({ name, feature, server: "" }))
+  )
+
+/** What is wrong with how many names or events a page is to have. */
+export const countProblem = (name: string, count: number | undefined): InvalidOption | undefined =>
+  count === undefined || (Number.isInteger(count) && count >= 1 && count <= maxPage)
+    ? undefined
+    : new InvalidOption({ name, option: "count", problem: `must be a whole number from 1 to ${maxPage}` })
+
+/** Asks again each second what can be asked again, for as long as it fails with what passes: of whoever watches. */
+export const persisting = <A, E extends { readonly isRetryable: boolean }, R>(
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.retry(self, { schedule: Schedule.spaced("1 second"), while: ({ isRetryable }) => isRetryable })
 
 /** By which way a request goes, and about which name it is. */
 type Asking = Pick<Terms, "name" | "talker">

@@ -20,11 +20,11 @@ export const maxLabelBytes = 256
 /** The longest reason of a revocation, in bytes of UTF-8. */
 export const maxReasonBytes = 256
 
-/** The most names, or events, of a page. */
+/** The most events of a page, and the most names that may be asked for. */
 export const maxPage = 1000
 
 /** The most tenures that a claim says it is enclosed by. */
-export const maxWithin = 16
+export const maxWithin = patterns.maxWithin
 
 /** What can be asked of the server. The wire takes any case. The last four are extensions. */
 export const Action = Schema.Literals([
@@ -43,6 +43,14 @@ export const Action = Schema.Literals([
 
 /** What can be asked of the server. */
 export type Action = typeof Action.Type
+
+/** The actions that the reference does not know, each with the feature of a server that does. */
+export const extensions: { readonly [A in Action]?: Feature } = {
+  Describe: "describe",
+  List: "list",
+  Revoke: "revoke",
+  Log: "log"
+}
 
 /**
  * A time in seconds. It is written as a string, as the reference's clients do,

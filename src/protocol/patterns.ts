@@ -23,8 +23,11 @@ export const maxRevisionCharacters = 128
 /** The longest name of where a page ended, in characters: twice those of the longest name, and something before it. */
 export const maxAfterCharacters = 1100
 
-/** Digests of tenures, 16 at the most: of each its first 96 bits, in base64url. */
-export const digests = /^[\w-]{16}(,[\w-]{16}){0,15}$/
+/** The most tenures that a claim says it is enclosed by. */
+export const maxWithin = 16
+
+/** Digests of tenures: of each its first 96 bits, in base64url. */
+export const digests = new RegExp(`^[\\w-]{16}(,[\\w-]{16}){0,${maxWithin - 1}}$`)
 
 /** A span: its trace, and itself. */
 export const trace = /^[0-9a-f]{32}-[0-9a-f]{16}$/

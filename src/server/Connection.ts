@@ -15,7 +15,7 @@ import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import { beginFrames, type Codec, type Cutter, frames, lines } from "../protocol/codecs.ts"
-import type * as Protocol from "../protocol/Protocol.ts"
+import * as Protocol from "../protocol/Protocol.ts"
 import { isFinishing, Outbox } from "../transport/Outbox.ts"
 import type { Account } from "./ByteBudget.ts"
 import { InFlight, type Origin } from "./InFlight.ts"
@@ -48,7 +48,8 @@ const destroy = (writer: Socket.Writer): Effect.Effect<void> => Effect.ignore(wr
 
 // An extension without a Seq: to a client of the reference it is an action that nobody knows.
 const asReference = (received: Protocol.Received): Protocol.Received => {
-  if ((received.Action !== "Describe" && received.Action !== "Log") || received.Seq !== undefined) return received
+  if (received.Seq !== undefined || received.Action === undefined) return received
+  if (Protocol.extensions[received.Action] === undefined) return received
   const { Action: _, ...unknown } = received
   return unknown
 }

@@ -68,6 +68,8 @@ export interface Options {
   readonly queued: (name: string) => Iterable<Queued>
   /** The one of them for which the store is asked now, if it is for one. */
   readonly granting: (name: string) => Queued | undefined
+  /** Hears of each request that is failed. */
+  readonly failed: (request: Request) => void
 }
 
 /** How long after a request has come it is looked at, in milliseconds, and how much later again. */
@@ -116,7 +118,7 @@ export class Deadlocks implements Alarms.Sleeper {
   /** Those that waited for ever at the last look: for which name, and since which look, on the monotonic clock. */
   private suspects = new Map<Known["of"], { readonly name: string; readonly since: number }>()
   private readonly digests = new Map<string, Map<bigint, string>>()
-  /** Whether not all could be looked at that is to be. */
+  /** Whether not all could be looked at that is to be: then it is looked at again, later. */
   private isPartial = false
   private isLooking = false
   private last = 0
@@ -258,7 +260,10 @@ export class Deadlocks implements Alarms.Sleeper {
     const seen = new Map<string, Seen>()
     const reached = new Set(from)
     for (const name of reached) {
-      if (seen.size >= maxNames) break
+      if (seen.size >= maxNames) {
+        this.isPartial = true
+        break
+      }
       const found = lookNow(name)
       if (found instanceof StoreError) {
         this.isPartial = true
@@ -276,7 +281,7 @@ export class Deadlocks implements Alarms.Sleeper {
     let some = Array.from(reached)
     while (some.length > 0 && seen.size < maxSlowNames) {
       const rest = some.splice(maxSlowNames - seen.size)
-      for (const name of rest) this.arrivals.add(name)
+      if (rest.length > 0) this.isPartial = true
       const found = yield* Effect.forEach(
         some,
         (name) => Effect.map(Effect.option(this.options.look(name)), (found) => [name, found] as const),
@@ -358,6 +363,7 @@ export class Deadlocks implements Alarms.Sleeper {
 
   private fail({ of }: Known, response: Response): void {
     Metrics.deadlocks.updateUnsafe(1, this.options.context)
+    this.options.failed(of.request)
     if (!("waiters" in of)) return of.answer(response)
     for (const waiter of Array.from(of.waiters)) waiter.answer(response)
   }

@@ -18,7 +18,7 @@ import * as Alarms from "../lib/Alarms.ts"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import type * as Protocol from "../protocol/Protocol.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
-import type { Entry, Outcome, Permit, Store } from "../store/Store.ts"
+import { type Entry, lookOnly, type Outcome, type Permit, type Store } from "../store/Store.ts"
 import type { StoreError } from "../StoreError.ts"
 import { because, busy } from "./Busy.ts"
 import { holdersOf } from "./HeldBy.ts"
@@ -118,7 +118,7 @@ export class Describing {
 
   private look(name: string): Effect.Effect<Seen, StoreError> {
     const { noted, store } = this.options
-    const looking = store.modify(name, (entry) => ({ answer: entry, change: { _tag: "Keep" } }))
+    const looking = store.modify(name, lookOnly)
     return Effect.map(noted(looking, name), (outcome) => this.seen(name, outcome))
   }
 

@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { ListedName, Request, Response } from "../protocol/Protocol.ts"
-import type { Entry, Outcome, Store } from "../store/Store.ts"
+import { type Entry, lookOnly, type Outcome, type Store } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
 import { because } from "./Busy.ts"
 import { holdersOf } from "./HeldBy.ts"
@@ -28,8 +28,6 @@ const maxNames = 500
 /** So many names are looked at together, where the store takes its time. */
 const together = 50
 
-const keep = (entry: Entry | undefined) => ({ answer: entry, change: { _tag: "Keep" } as const })
-
 /** A name as it is listed: of several holders the one that ends first. */
 const listed = (name: string, outcome: Outcome<Entry | undefined>, waiting: number): ListedName | undefined => {
   const holders = holdersOf(outcome)
@@ -49,8 +47,8 @@ const listed = (name: string, outcome: Outcome<Entry | undefined>, waiting: numb
 
 const look = (store: Store["Service"], name: string): Effect.Effect<Outcome<Entry | undefined>, StoreError> => {
   const { now } = store.modify
-  if (now === undefined) return store.modify(name, keep)
-  const outcome = now(name, keep)
+  if (now === undefined) return store.modify(name, lookOnly)
+  const outcome = now(name, lookOnly)
   return outcome instanceof StoreError ? Effect.fail(outcome) : Effect.succeed(outcome)
 }
 

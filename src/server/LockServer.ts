@@ -125,8 +125,7 @@ const featuresOf = ({ isShared, list, log }: QueuedStore.QueuedStore): ReadonlyA
   ...(log === undefined ? [] : ["log" as const])
 ]
 
-const isExtension = ({ Action }: Request): boolean =>
-  Action === "Describe" || Action === "List" || Action === "Revoke" || Action === "Log"
+const isExtension = ({ Action }: Request): boolean => Protocol.extensions[Action] !== undefined
 
 /** Answers what the reference does not know. To a request that uses no extension it is unknown here too. */
 const extended = (

@@ -122,7 +122,7 @@ export const transition = (
 }
 
 /** What its owner may still do with a tenure that was revoked: end it. */
-export const ends = ({ Action }: Request): boolean => Action === "Unlock" || Action === "Erase"
+const ends = ({ Action }: Request): boolean => Action === "Unlock" || Action === "Erase"
 
 /** What the owner of a tenure that was revoked is told, where it uses an extension. */
 export const refusedAs = ({ reason }: Revocation, { Seq }: Request): Decision<Response> =>

@@ -15,6 +15,7 @@ import {
   type Decide,
   type Decision,
   type Entry,
+  lookOnly,
   type Modify,
   type Outcome,
   type Sharing,
@@ -28,8 +29,10 @@ import { aside } from "./aside.ts"
 import { Behind } from "./Behind.ts"
 import { because, busy } from "./Busy.ts"
 import { Deadlocks } from "./Deadlocks.ts"
+import { type Decided, witnessed } from "./Decided.ts"
 import { Describing } from "./Describing.ts"
 import * as History from "./History.ts"
+import { labelOf } from "./Labels.ts"
 import { Limits } from "./Limits.ts"
 import * as Listing from "./Listing.ts"
 import { Logging } from "./Logging.ts"
@@ -40,7 +43,7 @@ import * as Revoking from "./Revoking.ts"
 import type { Sender } from "./Sender.ts"
 import { StoreHealth } from "./StoreHealth.ts"
 import { tell } from "./Telling.ts"
-import { type Decided, Tenures } from "./Tenures.ts"
+import { Tenures } from "./Tenures.ts"
 import * as Transition from "./Transition.ts"
 import { type Claim, WaitQueue } from "./WaitQueue.ts"
 
@@ -145,11 +148,7 @@ const undoing = (
   const freeing = <A>(request: Request, decide: Decide<A>) => {
     const { FileName: name } = request
     const decided = tenures?.decided()
-    const deciding: Decide<A> = (entry, revision, fence) => {
-      const decision = decide(entry, revision, fence)
-      return decided === undefined ? decision : decided.of(entry, fence, decision)
-    }
-    return Effect.map(store.modify(name, deciding), (outcome) => {
+    return Effect.map(store.modify(name, witnessed(decided, decide)), (outcome) => {
       if (decided !== undefined && decided.change?._tag !== "Keep") tenures?.note(request, decided, outcome)
       queue().freed(name)
       touch(name)
@@ -213,10 +212,7 @@ const applying = (
     return Effect.map(
       store.modify(
         request.FileName,
-        (entry, _, fence) => {
-          const decision = decide.of(entry, request, identity, fence, arrival)
-          return made === undefined ? decision : made.of(entry, fence, decision)
-        },
+        witnessed(made, (entry, _, fence) => decide.of(entry, request, identity, fence, arrival)),
         askerOf(request, identity, false)
       ),
       (outcome) => {
@@ -235,13 +231,13 @@ const applying = (
     return Effect.tap(
       store.modify(
         request.FileName,
-        (entry, _, fence) => {
+        witnessed(made, (entry, _, fence) => {
           const now = decide.ofFirst(claim, entry, fence)
           keepsTurn = now.keepsTurn
           // Until it is known what was carried out, it may be what was decided before.
           claim.keepsTurn ||= keepsTurn
-          return made === undefined ? now.decision : made.of(entry, fence, now.decision)
-        },
+          return now.decision
+        }),
         askerOf(request, identity, true)
       ),
       (outcome) =>
@@ -371,15 +367,10 @@ const recording = Effect.fnUntraced(function*(store: Store["Service"]) {
     store.sharing !== undefined,
     store.modify.now !== undefined
   )
-  const ask = (name: string) =>
-    Effect.catchDefect(
-      store.modify(name, (entry) => ({ answer: entry, change: { _tag: "Keep" } })),
-      defectAsError(name)
-    )
+  const ask = (name: string) => Effect.catchDefect(store.modify(name, lookOnly), defectAsError(name))
   yield* Effect.forkScoped(tenures.looking(ask))
   return { history, tenures } satisfies Recording
 })
-const lookOnly: Decide<Entry | undefined> = (entry) => ({ answer: entry, change: { _tag: "Keep" } })
 
 /** The queues of a store, what applies requests to it, and what tells of names. */
 const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: Scope.Scope, health: StoreHealth) {
@@ -411,10 +402,11 @@ const makeQueues = Effect.fnUntraced(function*(store: Store["Service"], scope: S
     // As those that describe names.
     scope: yield* Effect.scope,
     context,
-    look: (name) => noted(Effect.catchDefect(store.modify(name, lookOnly), defectAsError(name))),
+    look: (name) => safely(store.modify(name, lookOnly), name),
     lookNow: now && ((name) => notedNow(outcomeNow(now, name, lookOnly))),
     queued: (name) => queue.claimsOf(name),
-    granting: (name) => queue.grantingOf(name)
+    granting: (name) => queue.grantingOf(name),
+    failed: ({ FileName: name, Label }) => recorded.history.note({ event: "Deadlock", name, label: labelOf(Label) })
   })
   const queue: WaitQueue = new WaitQueue({
     deadlocks,

@@ -12,14 +12,23 @@ import { quoted } from "../lib/quoted.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
 import { maxTtlMillis } from "../store/CompareAndSet.ts"
-import type { Change, Decide, Decision, Entry, Permits, Store } from "../store/Store.ts"
+import {
+  type Change,
+  type Decide,
+  type Decision,
+  type Entry,
+  lookOnly,
+  type Permits,
+  type Store
+} from "../store/Store.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { Notices } from "../transport/Notices.ts"
 import { because } from "./Busy.ts"
+import { witnessed } from "./Decided.ts"
 import type { History } from "./History.ts"
 import * as Metrics from "./Metrics.ts"
 import { markOf, revocationOf } from "./Revocation.ts"
-import { Decided, type Tenures } from "./Tenures.ts"
+import type { Tenures } from "./Tenures.ts"
 
 /** What revoking is done with. */
 export interface Options {
@@ -97,8 +106,6 @@ const tell = ({ FileName, Force, Reason }: Request, who: string, fence: bigint) 
       `${Force === true ? " by force" : ""}: ${quoted(Reason)}`
   ).pipe(Effect.andThen(Metric.update(Metrics.revocations("revoked"), 1)))
 
-const keep = (entry: Entry | undefined) => ({ answer: entry, change: none.change })
-
 const fencesOf = (entry: Entry | undefined, fence: bigint | undefined): ReadonlyArray<bigint> =>
   entry === undefined || fence === undefined
     ? []
@@ -131,15 +138,12 @@ class Refusals {
 /** Answers a `Revoke`: `who` asks for it, and `mayRevoke`. */
 export const make = ({ changed, history, noted, notices, store, tenures }: Options) => {
   const revokeOne = (request: Request, who: string) => {
-    const decide = revoking(request)
-    const decided = new Decided(0)
-    const deciding: Decide<Revoked | undefined> = (entry, revision, fence) =>
-      decided.of(entry, fence, decide(entry, revision, fence))
-    return Effect.flatMap(store.modify(request.FileName, deciding), (outcome) => {
+    const decided = tenures?.decided()
+    return Effect.flatMap(store.modify(request.FileName, witnessed(decided, revoking(request))), (outcome) => {
       const { answer } = outcome
       if (answer?.isNew !== true) return Effect.succeed(answer)
       const { FileName, Reason = "" } = request
-      tenures?.revoked(request, who, answer.fence, decided, outcome)
+      if (decided !== undefined) tenures?.revoked(request, who, answer.fence, decided, outcome)
       changed(FileName)
       notices.tell({ Status: "Notice", FileName, Fence: String(answer.fence), Reason })
       return Effect.as(tell(request, who, answer.fence), answer)
@@ -148,7 +152,7 @@ export const make = ({ changed, history, noted, notices, store, tenures }: Optio
 
   // Those that are there now: what is freed by force is the next one's at once, and that is not meant.
   const revokeAll = Effect.fnUntraced(function*(request: Request, who: string) {
-    const { answer: entry, fence } = yield* store.modify(request.FileName, keep)
+    const { answer: entry, fence } = yield* store.modify(request.FileName, lookOnly)
     let count = 0
     for (const meant of fencesOf(entry, fence)) {
       if ((yield* revokeOne({ ...request, Fence: String(meant) }, who)) !== undefined) count++

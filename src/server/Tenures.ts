@@ -9,33 +9,13 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
 import type { EventKind, Request, Response } from "../protocol/Protocol.ts"
-import type { Change, Decision, Entry, Limit, Outcome, Permit, Share, Weight, Write } from "../store/Store.ts"
+import type { Entry, Limit, Outcome, Permit, Share, Weight, Write } from "../store/Store.ts"
 import { type Timed, TimingWheel } from "../store/TimingWheel.ts"
 import type { StoreError } from "../StoreError.ts"
+import { Decided } from "./Decided.ts"
 import type { Event, History } from "./History.ts"
 import { labelOf } from "./Labels.ts"
 import * as Mutex from "./Mutex.ts"
-
-/** What was decided about a name, and on what: of several times the last, which is the one that was carried out. */
-export class Decided {
-  entry: Entry | undefined = undefined
-  fence: bigint | undefined = undefined
-  change: Change | undefined = undefined
-  /** When it was asked for, on the monotonic clock, in milliseconds: what is given ends no earlier than so long after this. */
-  askedAt: number
-
-  constructor(now: number) {
-    this.askedAt = now
-  }
-
-  /** Gives what was decided as it is. */
-  of<A>(entry: Entry | undefined, fence: bigint | undefined, decision: Decision<A>): Decision<A> {
-    this.entry = entry
-    this.fence = fence
-    this.change = decision.change
-    return decision
-  }
-}
 
 /** A tenure, or for a moment the place of one that is over. Its `expiresAt` is when it is looked at. */
 interface Known extends Timed<Known> {

@@ -159,6 +159,9 @@ export interface Asker {
  */
 export type Decide<A> = (entry: Entry | undefined, revision?: bigint, fence?: bigint) => Decision<A>
 
+/** Only looks at what is there. */
+export const lookOnly: Decide<Entry | undefined> = (entry) => ({ answer: entry, change: { _tag: "Keep" } })
+
 /** One change of one name: see `Store`. */
 export interface Modify {
   <A>(name: string, decide: Decide<A>, asker?: Asker): Effect.Effect<Outcome<A>, StoreError>

@@ -4,7 +4,7 @@
  * Features belong to one connection: they are what the answer to its first `Version` named, and a request is held against
  * those of the connection that carries it.
  */
-import type { Feature, Request, Response } from "../protocol/Protocol.ts"
+import { extensions, type Feature, type Request, type Response } from "../protocol/Protocol.ts"
 
 /** What a server names that takes one request for each connection, as the reference. */
 export const none: ReadonlySet<Feature> = new Set()
@@ -16,14 +16,16 @@ export const named = (response: Response): ReadonlySet<Feature> =>
     // A feature that is not known here is never asked about.
     : new Set(response.Features.split(",") as Array<Feature>)
 
+const isKnown = (features: ReadonlySet<Feature>, needed: Feature | undefined): boolean =>
+  needed === undefined || features.has(needed)
+
 /**
  * Whether a request may be sent where these are the features. Without `release` a server would take an `Unlock` with a
  * `Fence` for one without, and end a tenure that is not meant; and what the last actions are is unknown to a server without them.
  */
 export const allow = (features: ReadonlySet<Feature>, { Action, Fence, Heir, Limit, Within }: Request): boolean =>
+  isKnown(features, extensions[Action]) &&
   (Fence === undefined || features.has("release")) && (Heir === undefined || features.has("heir")) &&
-  (Action !== "Describe" || features.has("describe")) && (Action !== "List" || features.has("list")) &&
-  (Action !== "Revoke" || features.has("revoke")) && (Action !== "Log" || features.has("log")) &&
   (Limit === undefined || features.has("permits")) &&
   (Within === undefined || features.has("deadlock"))
 

@@ -59,6 +59,7 @@ describe("a violation", () => {
     ["of a fence that falls after a restart", [began, taken(7), began, { ...taken(6), Number: "1" }], ["Fence 4"]],
     ["of an end without a beginning", [began, released(1)], ["Ending 2"]],
     ["of an end that is another's", [began, taken(1), expired(2)], ["Ending 3"]],
+    ["of a name that was revoked, before its end", [began, taken(1), event("Revoked", 1), taken(2)], ["Overlap 4"]],
     ["of an end that comes twice", [beganBesideOthers, taken(1), released(1), expired(1)], ["Ending 4"]]
   ]
   it.each(wrong)("is found $0", (_, lines, expected) => {
@@ -80,7 +81,7 @@ describe("no violation", () => {
     ["readers together", [began, taken(1, "shared"), taken(2, "shared"), taken(3, "shared")]],
     ["another limit once all are gone", [began, taken(1, "3"), released(1), taken(2, "4")]],
     ["what was lost", [began, taken(1), event("Lost", 1), taken(2), event("Lost", 1)]],
-    ["what was revoked by force", [began, taken(1), event("Revoked", 1), taken(2), released(2)]],
+    ["what was revoked by force", [began, taken(1), event("Revoked", 1), released(1), taken(2), released(2)]],
     ["what was revoked, and ended", [began, taken(1), event("Revoked", 1), expired(1), taken(2)]],
     ["what was held when another process began", [began, taken(1), { ...began, Process: "q" }]],
     ["an end, where another server may have given it", [beganBesideOthers, released(1), taken(2), released(2)]],

@@ -375,12 +375,26 @@ describe("a revocation", () => {
       assert.deepStrictEqual([Events[1]!.Who, Events[1]!.Fence], ["this process", fence])
     }).pipe(withHistory))
 
+  it.effect("is told of a request that was given up so that others go on", () =>
+    Effect.gen(function*() {
+      const held = (name: string, ID: string) =>
+        Effect.map(ask("Lock", ID, { FileName: name, Label: ID }), (answer) =>
+          Protocol.digestOf(name, ID, BigInt(fenceOf(answer))))
+      const [a, b] = [yield* held("a", "A"), yield* held("b", "B")]
+      yield* fork(ask("Lock", "A2", { FileName: "b", Wait: 10_000, Within: a, Label: "A2" }))
+      const youngest = yield* fork(ask("Lock", "B2", { FileName: "a", Wait: 10_000, Within: b, Label: "B2" }))
+      yield* TestClock.adjust(100)
+      assert.strictEqual((yield* Fiber.join(youngest)).Status, "Deadlock")
+      assert.deepStrictEqual(yield* told(), ["Taken a 0 A", "Taken b 0 B", "Deadlock a B2"])
+    }).pipe(withHistory))
+
   it.effect("by force ends it, before the next begins", () =>
     Effect.gen(function*() {
       const first = fenceOf(yield* ask("Lock", "a", { Label: "ada" }))
       const second = fenceOf(yield* ask("Lock", "a", { FileName: "g", Limit: "2", Weight: "2", Label: "ada" }))
       const waits = yield* fork(ask("Lock", "b", { Wait: 10_000 }))
       const waitsToo = yield* fork(ask("Lock", "b", { FileName: "g", Limit: "2", Wait: 10_000 }))
+      yield* TestClock.adjust(1500)
       yield* revoking({ Fence: first, Force: true })
       yield* revoking({ FileName: "g", Fence: second, Force: true })
       yield* Effect.all([Fiber.join(waits), Fiber.join(waitsToo)])
@@ -388,12 +402,14 @@ describe("a revocation", () => {
         "Taken f 0 ada",
         "Taken g 0 ada 2 2",
         "Revoked f ada stuck",
-        "Released f 0 ada",
-        "Taken f 0",
+        "Released f 1500 ada",
+        "Taken f 1500",
         "Revoked g ada 2 2 stuck",
-        "Released g 0 ada 2 2",
-        "Taken g 0 2 1"
+        "Released g 1500 ada 2 2",
+        "Taken g 1500 2 1"
       ])
+      const times = (yield* log()).Events.map(({ At }) => Number(At))
+      assert.deepStrictEqual(times, times.toSorted((a, b) => a - b))
     }).pipe(withHistory))
 
   it.effect("that was refused is noted, with no more of its reason than a reason may have", () =>

@@ -7,7 +7,8 @@ import type { Point } from "./browser/Told.ts"
 /** So many seconds are kept. */
 const kept = 125
 
-const ends: ReadonlySet<string> = new Set(["Released", "Expired", "Lost", "Revoked"])
+// One that was revoked ends besides.
+const ends: ReadonlySet<string> = new Set(["Released", "Expired", "Lost"])
 
 interface Counted {
   taken: number
