@@ -12,6 +12,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
+import { plain, quoted } from "./lib/quoted.ts"
 import { TaggedError } from "./lib/TaggedError.ts"
 import { Action } from "./protocol/Protocol.ts"
 
@@ -105,7 +106,7 @@ export class NotOwner extends TaggedError<NotOwner>()("NotOwner", {
   readonly isRetryable = false
   override get message(): string {
     if (this.revoked !== undefined) {
-      return `${subject(this)}ours no more: it was revoked (${this.revoked}). Stop, and ask who did so`
+      return `${subject(this)}ours no more: it was revoked: ${quote(this.revoked)}. Stop, and ask who did so`
     }
     return `${subject(this)}held by ${holding(this) ?? "another owner"}${others(this)}. ` +
       (this.action === "Lock" || this.action === "TestLock"
@@ -114,11 +115,19 @@ export class NotOwner extends TaggedError<NotOwner>()("NotOwner", {
   }
 }
 
+// What is not there, by what was asked.
+const nothing: { readonly [A in Action]?: string } = {
+  Revoke: "nobody holds it, or not under that fence. dlm ls, or Inspection.list, tells what is held",
+  List: "the server does not know any more where that list ended. Begin anew"
+}
+
 /** Nothing of that name exists: it was never put, was erased or unlocked, or has expired. */
 export class NotFound extends TaggedError<NotFound>()("NotFound", about) {
   readonly isRetryable = false
   override get message(): string {
-    return `${subject(this)}there is nothing of that name. Put it first; it may have expired`
+    return `${subject(this)}${
+      nothing[this.action] ?? "there is nothing of that name. Put it first; it may have expired"
+    }`
   }
 }
 
@@ -146,6 +155,12 @@ export class Corruption extends TaggedError<Corruption>()("Corruption", about) {
 export class Refused extends TaggedError<Refused>()("Refused", about) {
   readonly isRetryable = false
   override get message(): string {
+    if (this.action === "Revoke") {
+      return `${
+        subject(this)
+      }refused. It needs the identity of an admin, which dlm identity NAME --admin makes, and that the ` +
+        "server knows it (dlm serve --identities; one that runs reads the folder anew on SIGHUP)"
+    }
     return `${subject(this)}refused (BadPayload). Check the time to live (3543 s without an ` +
       "identity), the size of the data (16384 characters without one), the identity's name and secret, " +
       "and that the server knows it; of several servers with a share of the names each, that this one has the name"
@@ -256,7 +271,7 @@ export class Released extends TaggedError<Released>()("Released", {}) {
 /** Somebody who may has taken it away. */
 export class Revoked extends TaggedError<Revoked>()("Revoked", { why: Schema.optionalKey(Schema.String) }) {
   override get message(): string {
-    return `it was revoked${this.why === undefined ? "" : ` (${this.why})`}`
+    return `it was revoked${this.why === undefined ? "" : `: ${quote(this.why)}`}`
   }
 }
 
@@ -306,6 +321,9 @@ export class FeatureMissing extends TaggedError<FeatureMissing>()("FeatureMissin
   readonly isRetryable = false
   override get message(): string {
     const server = this.server === "" ? "this lock server" : `the lock server (${this.server})`
+    if (this.feature === "log") {
+      return `${server} keeps no events. dlm serve does, unless it was given --history 0 or --workers`
+    }
     return `${quote(this.name)}: ${server} does not know "${this.feature}". ` +
       "Use one that does, such as dlm serve, or ask for what it can do without"
   }
@@ -356,7 +374,9 @@ export class Deadlock extends TaggedError<Deadlock>()("Deadlock", {
 }) {
   readonly isRetryable = true
   override get message(): string {
-    const cycle = this.cycle.map(({ label, name }) => label === undefined ? quote(name) : `${quote(name)} (${label})`)
+    const cycle = this.cycle.map(({ label, name }) =>
+      label === undefined ? quote(name) : `${quote(name)} (${plain(label)})`
+    )
     return `waiting for ${quote(this.name)} would never end: ${cycle.join(" → ")}. ` +
       "Take them in one order, as Lease.withLocks does"
   }
@@ -456,7 +476,7 @@ const shown = (duration: Duration.Duration): string =>
 const subject = ({ action, name }: { readonly action: Action; readonly name: string }): string =>
   action === "Version" ? "" : `${action} ${quote(name)}: `
 
-const quote = (name: string): string => JSON.stringify(name)
+const quote: (text: string) => string = quoted
 
 const detail = (cause: unknown): string => cause instanceof Error && cause.message !== "" ? ` (${cause.message})` : ""
 

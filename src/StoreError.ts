@@ -2,6 +2,7 @@
  * What a store can fail with.
  */
 import * as Schema from "effect/Schema"
+import { quoted } from "./lib/quoted.ts"
 import { TaggedError } from "./lib/TaggedError.ts"
 
 /**
@@ -74,6 +75,6 @@ const unreachable = new Set(["ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENET
 const isUnreachable = (cause: unknown): boolean =>
   cause instanceof Error && "code" in cause && unreachable.has(String(cause.code))
 
-const quote = (name: string): string => JSON.stringify(name)
+const quote: (text: string) => string = quoted
 
 const detail = (cause: unknown): string => cause instanceof Error && cause.message !== "" ? ` (${cause.message})` : ""

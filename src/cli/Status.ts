@@ -6,6 +6,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { LockUnavailable } from "../DlmError.ts"
+import { plain, quoted } from "../lib/quoted.ts"
 import * as NodeProcess from "../node/NodeProcess.ts"
 import * as StandardStreams from "../node/StandardStreams.ts"
 import { inEnvironment, inPublicEnvironment } from "./wrongValue.ts"
@@ -82,8 +83,8 @@ export const fromError = (error: TaggedError): Failed => {
   return new Failed({
     status: statusByTag[_tag] ?? status.system,
     error: _tag,
-    message: (error instanceof Config.ConfigError ? inEnvironment(error) : message)
-      .replace(/\s+/g, " ")
+    // Whatever it was made of.
+    message: plain((error instanceof Config.ConfigError ? inEnvironment(error) : message).replace(/\s+/g, " "))
   })
 }
 
@@ -112,5 +113,5 @@ export const reporting = (json: boolean) =>
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, Failed, R> =>
   Effect.mapError(self, (error) => error instanceof Failed ? error : fromError(error)).pipe(
-    Effect.tapError(({ error, message }) => json ? Console.log(JSON.stringify({ error, message })) : Effect.void)
+    Effect.tapError(({ error, message }) => json ? Console.log(quoted({ error, message })) : Effect.void)
   )

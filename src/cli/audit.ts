@@ -9,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
+import type * as PlatformError from "effect/PlatformError"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Inspection from "../client/Inspection.ts"
@@ -18,18 +19,21 @@ import { AuditCheck, type Finding, isViolation } from "./AuditCheck.ts"
 import * as Flags from "./Flags.ts"
 import { Failed, print, reporting, status } from "./Status.ts"
 
+/** What a label is to an event: of one that others do to it, whose tenure that was. */
+const by: { readonly [Event in Inspection.LoggedEvent["event"]]?: string } = { Taken: "by", Released: "by", Lost: "by" }
+
 // Names, labels and reasons are others' text: quoted as JSON they are one line, and change no terminal.
 const lineOf = (
   { at, event, fence, label, lasted, limit, name, reason, weight, who }: Inspection.LoggedEvent
 ): string => {
   const verb = event === "Taken" ? "waited" : "held"
   const parts = [
-    `${DateTime.formatIso(at)} ${event.toLowerCase()} ${quoted(name)}`,
-    label === undefined ? undefined : `by ${quoted(label)}`,
+    `${DateTime.formatIso(at)} ${event === "Refused" ? "refused to revoke" : event.toLowerCase()} ${quoted(name)}`,
+    label === undefined ? undefined : `${by[event] ?? "of"} ${quoted(label)}`,
     fence === undefined ? undefined : `fence ${fence}`,
     weight === undefined ? undefined : `weight ${weight} of ${limit ?? "?"}`,
-    lasted === undefined ? undefined : `${verb} ${Duration.format(lasted)}`,
-    who === undefined ? undefined : `${event.toLowerCase()}: ${quoted(who)}`,
+    lasted === undefined ? undefined : `${verb} ${Duration.isZero(lasted) ? "0ms" : Duration.format(lasted)}`,
+    who === undefined ? undefined : `by ${quoted(who)}`,
     reason === undefined ? undefined : quoted(reason)
   ]
   return parts.filter((part) => part !== undefined).join(", ")
@@ -95,11 +99,18 @@ const inOrder = (files: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<stri
   return Array.from(logs.values(), (files) => files.toSorted((a, b) => b.age - a.age).map(({ file }) => file))
 }
 
-const cannotRead = (file: string) => (error: { readonly message: string }) =>
+const whyNot = ({ reason }: PlatformError.PlatformError): string =>
+  reason._tag === "NotFound"
+    ? "does not exist"
+    : reason._tag === "PermissionDenied"
+    ? "may not be read"
+    : "cannot be read. Is it a file?"
+
+const cannotRead = (file: string) => (error: PlatformError.PlatformError) =>
   new Failed({
     status: status.system,
     error: "PlatformError",
-    message: `${quoted(file)} cannot be read (${error.message.replace(/\s+/g, " ")})`
+    message: `${quoted(file)} ${whyNot(error)}`
   })
 
 /** No line of ours is so long, in characters. What is longer is none. */

@@ -85,7 +85,12 @@ export const watch = Command.make("watch", { ...common, name }, (flags) =>
   )
 
 const fence = Flag.String("fence").pipe(
-  Flag.withSchema(Schema.BigIntFromString),
+  Flag.withSchema(
+    Schema.String.check(
+      Schema.isPattern(/^\d{1,39}$/, { message: "Expected a whole number, as dlm show --json tells it" })
+    )
+      .pipe(Schema.decodeTo(Schema.BigIntFromString))
+  ),
   Flag.withDescription("Only the tenure with this fence, as dlm show --json tells it; else all of the name"),
   Flag.optional
 )

@@ -7,12 +7,14 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { FeatureMissing, InvalidOption, NotFound } from "../DlmError.ts"
 import { monotonicMillis } from "../lib/monotonic.ts"
+import { quoted } from "../lib/quoted.ts"
 import { excerpt, type Feature, maxReasonBytes, type Request, type Response } from "../protocol/Protocol.ts"
 import { notOfTheProtocol } from "../transport/failure.ts"
 import { Talker } from "../transport/Talker.ts"
@@ -153,7 +155,14 @@ export const page = (
 export const list = (prefix = ""): Stream.Stream<Listed, InspectionError | NotFound, Talker> =>
   Stream.paginate<string | undefined, Listed, InspectionError | NotFound, Talker>(
     undefined,
-    (after) => Effect.map(page(prefix, { after }), ({ after, names }) => [names, Option.fromUndefinedOr(after)])
+    (before) =>
+      Effect.flatMap(page(prefix, { after: before }), ({ after, names }) =>
+        // It would never end.
+        after !== undefined && after === before
+          ? Effect.fail(
+            notOfTheProtocol({ ...nobody, FileName: prefix, Action: "List" }, `After: ${excerpt(quoted(after))}`)
+          )
+          : Effect.succeed([names, Option.fromUndefinedOr(after)]))
   )
 
 /**
@@ -178,7 +187,8 @@ const watchMillis = 20_000
 
 /**
  * What is public of a name, now and after each change, until whoever runs it ends it. States may be skipped, never the last.
- * A server that cannot be reached is asked again; what does not pass ends it.
+ * It fails where the first look does; a server that cannot be reached later is asked again each second, and what does not
+ * pass ends it.
  */
 export const watch = (name: string): Stream.Stream<Description, InspectionError, Talker> =>
   Stream.unwrap(
@@ -189,7 +199,8 @@ export const watch = (name: string): Stream.Stream<Description, InspectionError,
           yield* needing(talker, name, "describe")
           const description = yield* Describing.describe(termsOf(locker), { revision, wait: watchMillis })
           return [description.revision === revision ? [] : [description], description.revision] as const
-        }).pipe(Requests.persisting)).pipe(Stream.flattenIterable))
+          // Whoever begins is told at once that nobody answers.
+        }).pipe(revision === undefined ? identity : Requests.persisting)).pipe(Stream.flattenIterable))
   )
 
 /** What has changed among the names that are held. */
@@ -215,7 +226,7 @@ const keyOf = ({ expiresIn: _, since, ...listed }: Listed): string =>
 /**
  * The names that are held and begin with a prefix: first all of them, then what has changed, look after look. The names are
  * asked for as by `list`, so that it works with any store and across servers; a look that takes long is followed by a rest
- * ten times as long. A renewal is no change.
+ * ten times as long. A renewal is no change. It fails where the first look does, and asks on where a later one does.
  */
 export const watchAll = (
   prefix = "",
@@ -226,7 +237,8 @@ export const watchAll = (
     Effect.fnUntraced(function*(known) {
       while (true) {
         const begun = yield* monotonicMillis
-        const names = yield* Requests.persisting(Stream.runCollect(list(prefix)))
+        const look = Stream.runCollect(list(prefix))
+        const names = yield* known === undefined ? look : Requests.persisting(look)
         const took = (yield* monotonicMillis) - begun
         const now = new Map(names.map((one) => [one.name, keyOf(one)]))
         // One that is there twice was changed meanwhile, and the last tells how it is.

@@ -90,7 +90,11 @@ const resumeLease = <M extends Mode>(
         : once
         ? restore(apart(heirMissing(terms), () => {}))
         : restore(apart(asOwner(terms, token, gone), () => {}))
-      const tenure = yield* Effect.catchTag(resuming, "NotOwner", () => Effect.fail(gone))
+      const tenure = yield* Effect.catchTag(
+        resuming,
+        "NotOwner",
+        ({ revoked }) => Effect.fail(revoked === undefined ? gone : lost(token.name, "Revoked", revoked))
+      )
       return yield* hold(terms, tenure, settings)
     })
   )

@@ -211,15 +211,18 @@ export const make = (
     yield* Effect.addFinalizer(() => Effect.promise(() => writer.close()))
     let known = 0
     let hasFailed = false
+    /** Fewer where they could not be written: there may be room for some. */
+    let count = batch
     yield* append(lineOf({ Audit: "Began", At: at(), Process: history.process, ...(isAlone ? { Alone: "true" } : {}) }))
 
     /** Writes some of what is there, and says whether there was any. */
     const writeSome = Effect.gen(function*() {
-      const { after, events, missed } = history.read({ after: known, count: batch })
+      const { after, events, missed } = history.read({ after: known, count })
       if (events.length === 0 && missed === 0) return false
       const dropped = missed === 0 ? "" : lineOf({ Audit: "Dropped", At: at(), Count: String(missed) })
       yield* append(dropped + events.map((event) => lineOf(loggedOf(event))).join(""))
       known = after
+      count = Math.min(count * 2, batch)
       if (missed > 0) yield* Metric.update(Metrics.auditDropped, missed)
       if (hasFailed) yield* Effect.logInfo(`The audit file ${JSON.stringify(file)} is written again`)
       hasFailed = false
@@ -228,6 +231,7 @@ export const make = (
     const failed = Effect.fnUntraced(function*(error: AuditError) {
       if (!hasFailed) yield* Effect.logError(`${error.message}. It is tried again each second`)
       hasFailed = true
+      count = Math.max(1, count >> 1)
       yield* Effect.sleep(Duration.millis(retryEvery))
       return true
     })

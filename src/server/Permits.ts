@@ -229,8 +229,12 @@ const passOn = (
       ? renew(permits, taker, { ...request, ID: heir }, asked)
       : notOwner
   }
-  // It would hold twice under one owner, and could not tell the two apart.
-  if (taker !== undefined && taker !== giver) return notOwner
+  // It would hold twice under one owner, and could not tell the two apart; also beside one of its own that was revoked.
+  const isThere = (taker !== undefined && taker !== giver) ||
+    permits.holders.some(({ identity: mark, owner }) =>
+      owner === heir && revocationOf(mark)?.identity === identity && revocationOf(mark) !== undefined
+    )
+  if (isThere) return notOwner
   if (asked.limit !== permits.limit || asked.weight !== giver.weight) return keep(conflict(permits.limit))
   const heirs: Admitted = {
     owner: heir,

@@ -100,10 +100,10 @@ const ofPermits = (
   return { answer, change }
 }
 
-const tell = ({ FileName, Force, Reason }: Request, who: string, fence: bigint) =>
+const tell = ({ FileName, Force, Reason }: Request, who: string, { fence, isNew }: Revoked) =>
   Effect.logWarning(
     `${who} revoked the tenure ${fence} of ${quoted(FileName)}` +
-      `${Force === true ? " by force" : ""}: ${quoted(Reason)}`
+      `${Force === true ? " by force" : ""}${isNew ? "" : ", which was revoked before"}: ${quoted(Reason)}`
   ).pipe(Effect.andThen(Metric.update(Metrics.revocations("revoked"), 1)))
 
 const fencesOf = (entry: Entry | undefined, fence: bigint | undefined): ReadonlyArray<bigint> =>
@@ -141,13 +141,20 @@ export const make = ({ changed, history, noted, notices, store, tenures }: Optio
     const decided = tenures?.decided()
     return Effect.flatMap(store.modify(request.FileName, witnessed(decided, revoking(request))), (outcome) => {
       const { answer } = outcome
-      if (answer?.isNew !== true) return Effect.succeed(answer)
+      if (answer === undefined) return Effect.succeed(answer)
       const { FileName, Reason = "" } = request
+      // Also of one that was revoked before: the answer of the store may have been lost then, and nobody told.
       if (decided !== undefined) tenures?.revoked(request, who, answer.fence, decided, outcome)
       changed(FileName)
       notices.tell({ Status: "Notice", FileName, Fence: String(answer.fence), Reason })
-      return Effect.as(tell(request, who, answer.fence), answer)
-    })
+      return Effect.as(tell(request, who, answer), answer)
+    }).pipe(Effect.tapError(() =>
+      Effect.logWarning(
+        `${who} may have revoked ${quoted(request.FileName)} (${
+          quoted(request.Reason)
+        }): the store has failed, or not answered`
+      )
+    ))
   }
 
   // Those that are there now: what is freed by force is the next one's at once, and that is not meant.

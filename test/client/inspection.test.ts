@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Layer, Option, Redacted, Schema, Stream } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Logger, Option, Redacted, Schema, Stream } from "effect"
 import { DistributedSemaphore, DlmError, Inspection, Lease, Locker, Talker } from "effect-dlm"
-import { Identities, LockServer, Store } from "effect-dlm/server"
+import { Identities, LockServer, Store, StoreError } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 
 const secret = (letter: string) => Redacted.make(letter.repeat(1024))
@@ -273,4 +273,82 @@ describe("Inspection.revoke", () => {
       const { reason } = yield* Effect.flip(lease.lost)
       assert.strictEqual(reason._tag === "Revoked" && reason.why, "enough")
     }).pipe(Effect.scoped, Effect.provide(withoutNotices)))
+
+  it.effect("that the store has carried out, and not answered, is told by the next", () =>
+    Effect.gen(function*() {
+      const memory = yield* Store.makeMemory()
+      let loses = false
+      // What is done, and then not answered, once.
+      const modify: Store.Store["Service"]["modify"] = (name, decide, asker) =>
+        Effect.flatMap(memory.modify(name, decide, asker), (outcome) => {
+          if (!loses) return Effect.succeed(outcome)
+          loses = false
+          return Effect.fail(new StoreError.StoreError({ name, store: "given", reason: "Timeout" }))
+        })
+      const logged: Array<string> = []
+      const logger = Logger.make(({ message }) => void logged.push(String(message)))
+      yield* Effect.gen(function*() {
+        const lease = yield* hold("f")
+        const fence = yield* Effect.fromOption(lease.fence)
+        const revoking = yield* Effect.forkChild(Inspection.revoke("f", { reason: "enough", fence }))
+        loses = true
+        yield* TestClock.adjust("5 seconds")
+        assert.strictEqual(yield* Fiber.join(revoking), 1)
+        assert.strictEqual((yield* Effect.flip(lease.lost)).reason._tag, "Revoked")
+        assert.deepStrictEqual(logged.flatMap((line) => /may have revoked|revoked before/.exec(line) ?? []), [
+          "may have revoked",
+          "revoked before"
+        ])
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(LockServer.layerTalker.pipe(
+          Layer.provide(LockServer.layer),
+          Layer.provide([Layer.succeed(Store.Store, { modify }), Identities.layerNone])
+        )),
+        Effect.provide(Logger.layer([logger]))
+      )
+    }).pipe(Effect.scoped))
+
+  it.effect("says so to whoever takes up what was revoked", () =>
+    Effect.gen(function*() {
+      const token = yield* Effect.flatMap(hold("f"), ({ detach }) => detach)
+      yield* Inspection.revoke("f", { reason: "enough" })
+      const gone = yield* Effect.flip(Locker.resume(token))
+      assert.strictEqual(gone._tag === "LeaseLost" && gone.reason._tag, "Revoked")
+    }).pipe(Effect.scoped, Effect.provide(inProcess)))
+
+  it.effect("lets no owner hold twice by an heir", () =>
+    Effect.gen(function*() {
+      const { handle } = yield* LockServer.LockServer
+      const ask = (ID: string, fields: object) =>
+        handle({ Seq: "1", ID, FileName: "p", Action: "Lock", Expire: 30, Limit: "3", ...fields })
+      yield* ask("heir", {})
+      yield* Inspection.revoke("p", { reason: "enough" })
+      const giver = yield* ask("giver", {})
+      assert(giver.Status === "Locked")
+      const passed = yield* ask("giver", { Fence: giver.Fence, Heir: "heir" })
+      assert.strictEqual(passed.Status, "NotOwner")
+    }).pipe(Effect.provide(inProcess)))
+})
+
+describe("a server that lies", () => {
+  it.effect("about where a list ended is told of, and not asked for ever", () =>
+    Effect.gen(function*() {
+      const talk = () => Effect.succeed({ Status: "Listed", Names: [], After: "again" } as const)
+      const features = Effect.succeed(new Set(["list"] as const))
+      const talker = Layer.succeed(Talker.Talker, Talker.Talker.of({ talk, features }))
+      const error = yield* Effect.flip(Stream.runDrain(Inspection.list()).pipe(Effect.provide(talker)))
+      assert.strictEqual(error._tag, "ProtocolError")
+    }))
+
+  it.effect("by a terminal's own characters changes no terminal", () =>
+    Effect.sync(() => {
+      const hostile = "\u001b]0;owned\u0007\u009b2J\u202e"
+      const errors = [
+        new DlmError.Deadlock({ name: hostile, cycle: [{ name: hostile, label: hostile }] }),
+        new DlmError.NotOwner({ name: hostile, action: "Lock", revoked: hostile }),
+        new DlmError.Revoked({ why: hostile })
+      ]
+      for (const { message } of errors) assert.notMatch(message, /[\p{Cc}\p{Cf}]/u)
+    }))
 })

@@ -13,7 +13,8 @@ import { dlm } from "./processes.ts"
 const timeout = 180_000
 
 const requests = ["lock", "unlock", "test", "put", "get", "erase", "version"]
-const commands = ["serve", "run", "elect", ...requests, "identity"]
+const looks = ["ls", "show", "watch", "log"]
+const commands = ["serve", "run", "elect", ...requests, ...looks, "revoke", "identity", "audit"]
 
 /** What a cell of the table says, such as "all but `identity`" or "`run`, requests". */
 const commandsOf = (cell: string): ReadonlyArray<string> => {
@@ -22,6 +23,7 @@ const commandsOf = (cell: string): ReadonlyArray<string> => {
   return [
     ...(given.startsWith("all") ? commands : []),
     ...(given.includes("requests") ? requests : []),
+    ...(given.includes("looks") ? looks : []),
     ...Array.from(given.matchAll(/`(\w+)`/g), ([, name]) => name!)
   ].filter((name) => !excepted.has(name))
 }
