@@ -15,6 +15,10 @@
  * one of the requests before it. All of these are left too, or it would have been struck out. Who comes later, or is let in
  * meanwhile, takes room and makes none.
  *
+ * Several requests of one owner are one claim, with one place in the queue. Each waits for what the claim does, so it stands
+ * beside it; the place is gone when the claim is let in, or all of them have failed. So only those fail that are within what is
+ * stuck, and the others keep the place.
+ *
  * What is assumed of those struck out is always the best: that each is let in at once, and ends. So what is not known (a
  * holder that others name at another server, a request whose grant is on its way, a body that waits for something else than
  * a lock) makes a deadlock unseen, and none that is not there. What is not seen, therefore: requests at other servers; a
@@ -25,8 +29,10 @@
 import type { Waits } from "../protocol/Protocol.ts"
 import type { Limit, Weight } from "../store/Store.ts"
 
-/** A request that waits for a name. */
-export interface Waiting {
+/** A request that waits for a name, or the place of a claim in its queue. */
+export interface Waiting<Asker = unknown> {
+  /** Who asks. When all of them have failed, it is gone. */
+  readonly by: ReadonlyArray<Asker>
   /** The greater, the later it came. */
   readonly came: number
   /** What it asks for; without a limit it is a mutex. */
@@ -53,6 +59,22 @@ export interface Name<W extends Waiting = Waiting> {
   readonly holders: ReadonlyArray<Holding>
   readonly waiting: ReadonlyArray<W>
 }
+
+/** One of those who ask by one claim. */
+export interface Asking<Asker> extends Pick<Waiting, "came" | "within"> {
+  readonly by: Asker
+}
+
+/** What a claim comes to: those of its requests that are within a tenure, and then its place in the queue. */
+export const claimed = <Asker>(
+  claim: Pick<Waiting, "came" | "limit" | "weight" | "label">,
+  asking: ReadonlyArray<Asking<Asker>>
+): ReadonlyArray<Waiting<Asker>> => [
+  ...asking.flatMap(({ by, came, within }) =>
+    within.length === 0 ? [] : [{ ...claim, by: [by], came, within, stands: false }]
+  ),
+  { ...claim, by: asking.map(({ by }) => by), within: [], stands: true }
+]
 
 /** Some that wait for one another. */
 export interface Deadlock<W extends Waiting = Waiting> {
@@ -227,7 +249,9 @@ const youngestIn = <W extends Waiting>(requests: ReadonlyArray<Node<W>>): Node<W
     for (let node = open.pop()!;; node = open.pop()!) {
       node.isOpen = false
       const { waiting } = node
-      if (!isAlone && waiting !== undefined && waiting.came > (youngest?.waiting!.came ?? -1)) youngest = node
+      // Whoever names no tenure would fail in vain: each cycle has one that does.
+      const mayFail = !isAlone && waiting !== undefined && waiting.within.length > 0
+      if (mayFail && waiting.came > (youngest?.waiting!.came ?? -1)) youngest = node
       if (node === root) return
     }
   }
@@ -285,7 +309,10 @@ export const deadlocksIn = <W extends Waiting>(
   most: number
 ): ReadonlyArray<Deadlock<W>> => {
   const deadlocks = new Map<W, Deadlock<W>>()
-  const rest = () => remaining(names, (waiting) => isKnown(waiting) && !deadlocks.has(waiting))
+  const rest = () => {
+    const failed = new Set(Array.from(deadlocks.keys()).flatMap(({ by }) => by))
+    return remaining(names, (waiting) => isKnown(waiting) && !waiting.by.every((one) => failed.has(one)))
+  }
   while (deadlocks.size < most) {
     const youngest = youngestIn(graphOf(rest()))
     if (youngest === undefined) break

@@ -22,28 +22,33 @@ import { digestOf, type Request, type Response } from "../protocol/Protocol.ts"
 import type { Entry, Outcome } from "../store/Store.ts"
 import { StoreError } from "../StoreError.ts"
 import { tell as tellFiber } from "../transport/tell.ts"
-import { deadlocksIn, type Holding, type Name, stuckIn, type Waiting } from "./Deadlock.ts"
+import { claimed, deadlocksIn, type Holding, type Name, stuckIn, type Waiting } from "./Deadlock.ts"
 import { labelOf } from "./Labels.ts"
 import * as Metrics from "./Metrics.ts"
 import * as Permits from "./Permits.ts"
 import type { Sender } from "./Sender.ts"
 
-/** A request that waits in a queue: what several ask together is one. */
-export interface Queued {
+/** A request that waits. */
+export interface Asker {
   readonly request: Request
   /** When it came, among all that wait at this server. */
   readonly came: number
+  answer(response: Response): void
+}
+
+/** A claim that waits in a queue: what several ask together is one. */
+export interface Queued {
+  readonly request: Request
+  /** When the first of its requests came. */
+  readonly came: number
   /** The requests that wait for its answer. */
-  readonly waiters: Iterable<{ readonly request: Request; answer(response: Response): void }>
+  readonly waiters: Iterable<Asker>
 }
 
 /** A request that waits beside a queue, behind those that are in it, and is never let in. */
-interface Bystander extends Alarms.Sleeper {
-  readonly request: Request
+interface Bystander extends Asker, Alarms.Sleeper {
   readonly identity: string | undefined
   readonly sender: Sender | undefined
-  readonly came: number
-  answer(response: Response): void
 }
 
 /** Who of those that wait for a name say within which tenures they do. */
@@ -92,9 +97,7 @@ const looksAtOnce = 8
 const mostFail = 100
 
 /** One that waits for a name, as the search knows it. */
-interface Known extends Waiting {
-  readonly of: Queued | Bystander
-}
+type Known = Waiting<Asker>
 
 /** Whether a request takes nothing, and waits beside the queue: it is behind another of its process, that asks for it. */
 export const standsBeside = ({ Action, Fence, Wait, Within }: Request): boolean =>
@@ -116,7 +119,7 @@ export class Deadlocks implements Alarms.Sleeper {
   /** The names for which requests have come since the last look. */
   private arrivals = new Set<string>()
   /** Those that waited for ever at the last look: for which name, and since which look, on the monotonic clock. */
-  private suspects = new Map<Known["of"], { readonly name: string; readonly since: number }>()
+  private suspects = new Map<Asker, { readonly name: string; readonly since: number }>()
   private readonly digests = new Map<string, Map<bigint, string>>()
   /** Whether not all could be looked at that is to be: then it is looked at again, later. */
   private isPartial = false
@@ -338,64 +341,70 @@ export class Deadlocks implements Alarms.Sleeper {
   /** Fails whoever waits for ever now, and has at each look for long enough; and looks again where others do. */
   private judge(seen: Map<string, Seen>): void {
     const names = Array.from(seen, ([name, found]) => this.nameOf(name, found))
-    const isGranting = new Set<Known["of"]>()
+    const isGranting = new Set<Asker>()
     for (const { name } of names) {
       const granting = this.options.granting(name)
       if (granting === undefined) continue
-      isGranting.add(granting)
+      for (const waiter of granting.waiters) isGranting.add(waiter)
       // What comes of it is known at the next look.
       this.arrivals.add(name)
     }
-    const stuck = stuckIn(names, ({ of }) => !isGranting.has(of))
+    const stuck = stuckIn(names, ({ by }) => by.some((one) => !isGranting.has(one)))
     const { suspects } = this
     const now = monotonicMillisUnsafe(this.clock)
-    const isSure = ({ of }: Known) => now - (suspects.get(of)?.since ?? now) >= surelyAfter
+    const isSure = ({ by }: Known) => by.some((one) => now - (suspects.get(one)?.since ?? now) >= surelyAfter)
     const failing = deadlocksIn(names, (known) => stuck.has(known) && isSure(known), mostFail)
-    const isFailing = new Set(failing.map(({ youngest }) => youngest))
+    const isFailing = new Set(failing.flatMap(({ youngest }) => youngest.by))
     this.suspects = new Map()
-    const nameBy = new Map(names.flatMap(({ name, waiting }) => waiting.map((known) => [known, name] as const)))
-    for (const known of stuck) {
-      if (isFailing.has(known)) continue
-      this.suspects.set(known.of, { name: nameBy.get(known)!, since: suspects.get(known.of)?.since ?? now })
+    for (const { name, waiting } of names) {
+      for (const one of waiting.flatMap((known) => stuck.has(known) ? known.by : [])) {
+        if (!isFailing.has(one)) this.suspects.set(one, { name, since: suspects.get(one)?.since ?? now })
+      }
     }
-    for (const { cycle, youngest } of failing) this.fail(youngest, { Status: "Deadlock", Cycle: cycle })
+    for (const { cycle, youngest } of failing) {
+      for (const one of youngest.by) this.fail(one, { Status: "Deadlock", Cycle: cycle })
+    }
   }
 
-  private fail({ of }: Known, response: Response): void {
+  private fail(one: Asker, response: Response): void {
     Metrics.deadlocks.updateUnsafe(1, this.options.context)
-    this.options.failed(of.request)
-    if (!("waiters" in of)) return of.answer(response)
-    for (const waiter of Array.from(of.waiters)) waiter.answer(response)
+    this.options.failed(one.request)
+    one.answer(response)
   }
 
   // Behind the last of them that names a tenure nobody is of any matter.
   private nameOf(name: string, seen: Seen): Name<Known> {
     const { bystanders = new Set<Bystander>(), queued = 0 } = this.spots.get(name) ?? {}
-    const waiting: Array<Known> = []
+    const waiting: Array<{ readonly place: number; readonly known: ReadonlyArray<Known> }> = []
     let left = queued
     const latest = Math.max(0, ...Array.from(bystanders, ({ came }) => came))
-    for (const queued of this.options.queued(name)) {
-      if (left <= 0 && queued.came > latest) break
-      const within: Array<string> = []
-      for (const { request: { Within } } of queued.waiters) {
-        if (Within === undefined) continue
-        left--
-        within.push(...digestsIn(Within))
-      }
-      waiting.push(knownOf(queued, within, true))
+    for (const { came, request, waiters } of this.options.queued(name)) {
+      if (left <= 0 && came > latest) break
+      const asking = Array.from(waiters, askingOf)
+      left -= asking.filter(({ within }) => within.length > 0).length
+      waiting.push({ place: came, known: claimed({ came, ...askedOf(request) }, asking) })
     }
-    for (const one of bystanders) waiting.push(knownOf(one, digestsIn(one.request.Within!), false))
+    for (const one of bystanders) {
+      const known = { ...askedOf(one.request), ...askingOf(one), by: [one], stands: false }
+      waiting.push({ place: one.came, known: [known] })
+    }
+    if (bystanders.size > 0) waiting.sort((one, other) => one.place - other.place)
     return {
       name,
       limit: seen.answer?.limit,
       holders: this.holdersOf(name, seen),
-      waiting: bystanders.size === 0 ? waiting : waiting.toSorted((one, other) => one.came - other.came)
+      waiting: waiting.flatMap(({ known }) => known)
     }
   }
 }
 
-const knownOf = (of: Queued | Bystander, within: ReadonlyArray<string>, stands: boolean): Known => {
-  const { came, request } = of
+const askingOf = (by: Asker) => ({
+  by,
+  came: by.came,
+  within: by.request.Within === undefined ? [] : digestsIn(by.request.Within)
+})
+
+const askedOf = (request: Request): Pick<Known, "limit" | "weight" | "label"> => {
   const asked = Permits.askedOf(request)
-  return { of, came, limit: asked?.limit, weight: asked?.weight ?? "all", within, stands, label: request.Label }
+  return { limit: asked?.limit, weight: asked?.weight ?? "all", label: request.Label }
 }

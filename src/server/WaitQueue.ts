@@ -42,6 +42,8 @@ import { type Known, tell } from "./Telling.ts"
 interface Waiter extends Alarms.Sleeper {
   readonly request: Request
   readonly sender: Sender | undefined
+  /** When it came, among all that wait at this server. */
+  readonly came: number
   /** Since when it waits, by the wall clock, in milliseconds since 1970. */
   readonly since: number
   /** Answers it, and lets it leave. */
@@ -55,7 +57,7 @@ export interface Claim {
   readonly identity: string | undefined
   /** Since when its owner waits, on the monotonic clock, in milliseconds. */
   readonly since: number
-  /** When it came, among all that wait at this server. */
+  /** When the first of its requests came, among all that wait at this server. */
   readonly came: number
   /** The requests that wait for its answer. */
   readonly waiters: Set<Waiter>
@@ -235,6 +237,7 @@ export class WaitQueue {
       const waiter: Waiter = {
         request,
         sender,
+        came: this.options.deadlocks.number(),
         since: this.clock.currentTimeMillisUnsafe(),
         dueAt: 0,
         place: -1,

@@ -2,11 +2,11 @@
  * Who waits for ever, held against all that can happen: every order in which those who work may end.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { deadlocksIn, type Name, stuckIn, type Waiting } from "../../src/server/Deadlock.ts"
+import { claimed, deadlocksIn, type Name, stuckIn, type Waiting } from "../../src/server/Deadlock.ts"
 import type { Limit, Weight } from "../../src/store/Store.ts"
 import { Seeded } from "../support/random.ts"
 
-/** One who holds some names, and waits for one, perhaps. */
+/** One who holds some names, and waits for one, perhaps; by one claim with all whose waits came at the same time. */
 interface Party {
   readonly id: number
   readonly holds: ReadonlyArray<{ readonly name: string; readonly weight: Weight }>
@@ -34,21 +34,29 @@ interface State {
   readonly granted: ReadonlySet<number>
 }
 
+/** The claims for a name, in their order: those who wait by each. */
+const claimsOf = (parties: ReadonlyArray<Party>, name: string): ReadonlyArray<ReadonlyArray<Party>> => {
+  const waiting = parties.filter(({ waits }) => waits?.name === name)
+  return Array.from(Map.groupBy(waiting, ({ waits }) => waits!.came))
+    .toSorted(([one], [other]) => one - other).map(([, claim]) => claim)
+}
+
 const grant = ({ limits, parties }: Program, { ended, granted }: State): State => {
   const next = new Set(granted)
   for (const name of Object.keys(limits)) {
     const held: Array<Weight> = []
-    for (const { holds, id, waits } of parties) {
-      if (ended.has(id)) continue
-      held.push(...holds.filter((one) => one.name === name).map(({ weight }) => weight))
-      if (next.has(id) && waits?.name === name) held.push(waits.weight)
+    for (const { holds, id } of parties) {
+      if (!ended.has(id)) held.push(...holds.filter((one) => one.name === name).map(({ weight }) => weight))
     }
-    const queue = parties.filter(({ id, waits }) => waits?.name === name && !next.has(id) && !ended.has(id))
-      .toSorted((one, other) => one.waits!.came - other.waits!.came)
-    for (const { id, waits } of queue) {
-      if (!fits(limits[name], held, waits!.weight)) break
-      next.add(id)
-      held.push(waits!.weight)
+    const claims = claimsOf(parties, name)
+    for (const claim of claims) {
+      if (claim.some(({ id }) => next.has(id) && !ended.has(id))) held.push(claim[0]!.waits!.weight)
+    }
+    for (const claim of claims) {
+      if (claim.some(({ id }) => next.has(id))) continue
+      if (!fits(limits[name], held, claim[0]!.waits!.weight)) break
+      for (const { id } of claim) next.add(id)
+      held.push(claim[0]!.waits!.weight)
     }
   }
   return { ended, granted: next }
@@ -79,13 +87,9 @@ const canGo = (program: Program): ReadonlySet<number> => {
   return gone
 }
 
-interface Known extends Waiting {
-  readonly party: number
-}
-
 const digestOf = (id: number, name: string) => `${id}/${name}`
 
-const namesOf = ({ limits, parties }: Program): ReadonlyArray<Name<Known>> =>
+const namesOf = ({ limits, parties }: Program): ReadonlyArray<Name<Waiting<number>>> =>
   Object.entries(limits).map(([name, limit]) => ({
     name,
     limit,
@@ -96,19 +100,15 @@ const namesOf = ({ limits, parties }: Program): ReadonlyArray<Name<Known>> =>
         label: `${id}`
       }))
     ),
-    waiting: parties.flatMap(({ holds, id, isFree, waits }) =>
-      waits?.name === name
-        ? [{
-          party: id,
-          came: waits.came,
-          limit,
-          weight: waits.weight,
-          within: isFree ? [] : holds.map((one) => digestOf(id, one.name)),
-          stands: true,
-          label: `${id}`
-        }]
-        : []
-    ).toSorted((one, other) => one.came - other.came)
+    waiting: claimsOf(parties, name).flatMap((claim) => {
+      const { came, weight } = claim[0]!.waits!
+      const asking = claim.map(({ holds, id, isFree }, at) => ({
+        by: id,
+        came: came + at,
+        within: isFree ? [] : holds.map((one) => digestOf(id, one.name))
+      }))
+      return claimed({ came, limit, weight, label: undefined }, asking)
+    })
   }))
 
 /** What others were let in to before it began to wait, and now waits: any state that a server can be in. */
@@ -128,7 +128,9 @@ const generate = (random: Seeded): Program => {
     const holds = ["a", "b", "c"].filter(() => random.chance(0.5)).map((name) => ({ name, weight: weightOf(name) }))
       .filter(({ name, weight }) => fits(limits[name], held(name), weight))
     const name = random.pick(["a", "b", "c"])
-    const waits = random.chance(0.8) ? { name, weight: weightOf(name), came: random.uint32() } : undefined
+    const own = random.chance(0.8) ? { name, weight: weightOf(name), came: random.uint32() } : undefined
+    const others = parties.flatMap(({ waits }) => waits === undefined ? [] : [waits])
+    const waits = others.length > 0 && random.chance(0.25) ? random.pick(others) : own
     parties.push({ id, holds, waits, isFree: random.chance(0.1) })
   }
   return { limits, parties }
@@ -136,30 +138,36 @@ const generate = (random: Seeded): Program => {
 
 const everybody = () => true
 
+const byOf = (waiting: Iterable<Waiting<number>>) => new Set(Array.from(waiting, ({ by }) => by).flat())
+
 const programs = 20_000
 
 describe("who waits for ever", () => {
   it(`is whoever is let in by no order of events, in ${programs} states`, { timeout: 120_000 }, () => {
     const random = new Seeded(21)
     let deadlocks = 0
+    let joined = 0
     for (let i = 0; i < programs; i++) {
       const program = generate(random)
       const go = canGo(program)
-      const stuck = Array.from(stuckIn(namesOf(program), everybody), ({ party }) => party).toSorted()
+      const stuck = [...byOf(stuckIn(namesOf(program), everybody))].toSorted()
       const never = program.parties.filter(({ id, waits }) => waits !== undefined && !go.has(id)).map(({ id }) => id)
       assert.deepStrictEqual(stuck, never, JSON.stringify(program))
       if (stuck.length > 0) deadlocks++
+      const claims = Object.keys(program.limits).flatMap((name) => claimsOf(program.parties, name))
+      if (claims.some((claim) => claim.length > 1 && claim.some(({ id }) => stuck.includes(id)))) joined++
     }
     assert.isAbove(deadlocks, programs / 20)
+    assert.isAbove(joined, programs / 40)
   })
 
   it("is nobody any more, once the youngest of each cycle has failed", { timeout: 120_000 }, () => {
     const random = new Seeded(22)
     for (let i = 0; i < programs; i++) {
       const program = generate(random)
-      const failed = deadlocksIn(namesOf(program), everybody, 100).map(({ youngest }) => youngest.party)
+      const failed = deadlocksIn(namesOf(program), everybody, 100).flatMap(({ youngest }) => youngest.by)
       assert.strictEqual(new Set(failed).size, failed.length)
-      const stuck = new Set(Array.from(stuckIn(namesOf(program), everybody), ({ party }) => party))
+      const stuck = byOf(stuckIn(namesOf(program), everybody))
       for (const id of failed) assert.isTrue(stuck.has(id))
       // One that has failed holds on for a while, and then lets go of what it holds.
       const rest = program.parties.map((party) => failed.includes(party.id) ? { ...party, waits: undefined } : party)

@@ -214,6 +214,60 @@ for (const [over, made] of Object.entries({ "at once": prompt, "later": slow }))
         assert.deepStrictEqual([free, first, second].map(statusOf), [undefined, undefined, "Deadlock"])
       }))
 
+    test("of several requests of one owner only those fail that are within what is stuck", ({ server }) =>
+      Effect.gen(function*() {
+        const [x, y] = [yield* take(server, "A", "x"), yield* take(server, "C", "y")]
+        const z = yield* take(server, "Z", "z")
+        const first = yield* wait(server, "C2", "x", [y])
+        const idle = yield* wait(server, "S", "y", [])
+        const apart = yield* wait(server, "S", "y", [z])
+        const stuck = yield* wait(server, "S", "y", [x])
+        yield* soon
+        assert.deepStrictEqual([first, idle, apart, stuck].map(statusOf), [undefined, undefined, undefined, "Deadlock"])
+        yield* asks(server, "Unlock", "A", { FileName: "x" })
+        yield* soon
+        assert.strictEqual(statusOf(first), "Locked")
+        yield* asks(server, "Unlock", "C", { FileName: "y" })
+        yield* soon
+        assert.deepStrictEqual([idle, apart].map(statusOf), ["Locked", "Locked"])
+      }))
+
+    test("all of them fail that say the same, and who waits behind them goes on", ({ server }) =>
+      Effect.gen(function*() {
+        const [x, y] = [yield* take(server, "A", "x"), yield* take(server, "C", "y")]
+        const first = yield* wait(server, "C2", "x", [y])
+        const both = [yield* wait(server, "S", "y", [x]), yield* wait(server, "S", "y", [x])]
+        const behind = yield* wait(server, "D", "y", [])
+        yield* soon
+        assert.deepStrictEqual([first, ...both, behind].map(statusOf), [undefined, "Deadlock", "Deadlock", undefined])
+        yield* asks(server, "Unlock", "C", { FileName: "y" })
+        yield* soon
+        assert.strictEqual(statusOf(behind), "Locked")
+      }))
+
+    test("one that has joined an earlier request of its owner came when it did itself", ({ server }) =>
+      Effect.gen(function*() {
+        const [x, y] = [yield* take(server, "A", "x"), yield* take(server, "C", "y")]
+        const idle = yield* wait(server, "S", "y", [])
+        const first = yield* wait(server, "C2", "x", [y])
+        const last = yield* wait(server, "S", "y", [x])
+        yield* soon
+        assert.deepStrictEqual([idle, first, last].map(statusOf), [undefined, undefined, "Deadlock"])
+      }))
+
+    test("a request that is within nothing keeps its place, and is told of nothing", ({ server }) =>
+      Effect.gen(function*() {
+        const permit = yield* take(server, "P", "s", { Limit: "2" })
+        // It does not fit, and keeps out the one behind it, which would.
+        const idle = yield* wait(server, "S", "s", [], { Limit: "2", Weight: "2" })
+        const behind = yield* wait(server, "P2", "s", [permit], { Limit: "2" })
+        yield* soon
+        assert.deepStrictEqual([idle, behind].map(statusOf), [undefined, "Deadlock"])
+        yield* asks(server, "Unlock", "P", { FileName: "s" })
+        yield* soon
+        assert.strictEqual(statusOf(idle), "Locked")
+      }))
+
     test("it is looked again where the store has failed", (counted) =>
       Effect.gen(function*() {
         const { server } = counted
@@ -270,6 +324,7 @@ describe("looking for deadlocks", () => {
   it("finds one among ten thousand that wait for the same, and for each other", () => {
     const many = 10_000
     const waiting = Array.from({ length: many }, (_, at): Waiting => ({
+      by: [at],
       came: at,
       limit: undefined,
       weight: "all",
