@@ -192,8 +192,6 @@ interface Node<W extends Waiting> {
   seen: number
   low: number
   isOpen: boolean
-  /** In a search for the shortest way: from where it was reached. */
-  from?: Node<W> | undefined
 }
 
 const nodeOf = <W extends Waiting>(name: string, what: Pick<Node<W>, "waiting" | "holder"> = {}): Node<W> => ({
@@ -232,10 +230,10 @@ const graphOf = <W extends Waiting>(rests: ReadonlyArray<Rest<W>>): ReadonlyArra
   return requests
 }
 
-/** The request in a cycle that came last, by Tarjan's algorithm, without a stack of calls. */
-const youngestIn = <W extends Waiting>(requests: ReadonlyArray<Node<W>>): Node<W> | undefined => {
+/** Of all that lead to each other the request that came last, by Tarjan's algorithm, without a stack of calls. */
+const youngestIn = <W extends Waiting>(requests: ReadonlyArray<Node<W>>): ReadonlyArray<Node<W>> => {
   let count = 0
-  let youngest: Node<W> | undefined
+  const found: Array<Node<W>> = []
   const open: Array<Node<W>> = []
   const enter = (node: Node<W>) => {
     node.seen = node.low = ++count
@@ -246,14 +244,16 @@ const youngestIn = <W extends Waiting>(requests: ReadonlyArray<Node<W>>): Node<W
   // Whoever is in a cycle is there with another.
   const close = (root: Node<W>) => {
     const isAlone = open.at(-1) === root
+    let youngest: Node<W> | undefined
     for (let node = open.pop()!;; node = open.pop()!) {
       node.isOpen = false
       const { waiting } = node
       // Whoever names no tenure would fail in vain: each cycle has one that does.
       const mayFail = !isAlone && waiting !== undefined && waiting.within.length > 0
       if (mayFail && waiting.came > (youngest?.waiting!.came ?? -1)) youngest = node
-      if (node === root) return
+      if (node === root) break
     }
+    if (youngest !== undefined) found.push(youngest)
   }
   for (const start of requests) {
     if (start.seen > 0) continue
@@ -273,24 +273,27 @@ const youngestIn = <W extends Waiting>(requests: ReadonlyArray<Node<W>>): Node<W
       if (above !== undefined) above.low = Math.min(above.low, node.low)
     }
   }
-  return youngest
+  return found
 }
 
 /** The shortest way from a request to itself: what each waits for, and who has it. */
 const cycleOf = <W extends Waiting>(youngest: Node<W>): ReadonlyArray<Waits> => {
+  /** From where each was reached. */
+  const reached = new Map<Node<W>, Node<W>>()
   const queue = [youngest]
   for (const node of queue) {
     for (const next of node.next) {
-      if (next.from !== undefined) continue
-      next.from = node
+      if (reached.has(next)) continue
+      reached.set(next, node)
       if (next === youngest) break
       queue.push(next)
     }
-    if (youngest.from !== undefined) break
+    if (reached.has(youngest)) break
   }
   const cycle: Array<Waits> = []
-  for (let to = youngest; cycle.length === 0 || to !== youngest; to = to.from!) {
-    const { from, holder, name, waiting } = to
+  for (let to = youngest; cycle.length === 0 || to !== youngest; to = reached.get(to)!) {
+    const { holder, name, waiting } = to
+    const from = reached.get(to)
     // A name stands between a request and its holders.
     const isWaitedFor = holder !== undefined || from?.waiting !== undefined && waiting !== undefined
     const label = (holder ?? waiting)?.label
@@ -301,7 +304,7 @@ const cycleOf = <W extends Waiting>(youngest: Node<W>): ReadonlyArray<Waits> => 
 
 /**
  * Who is to fail, so that all others can go: of each cycle the youngest request, and none in vain; at the most `most` of
- * them. Only those that are known to wait count.
+ * them, those that have waited longest. Only those that are known to wait count.
  */
 export const deadlocksIn = <W extends Waiting>(
   names: ReadonlyArray<Name<W>>,
@@ -314,15 +317,30 @@ export const deadlocksIn = <W extends Waiting>(
     return remaining(names, (waiting) => isKnown(waiting) && !waiting.by.every((one) => failed.has(one)))
   }
   while (deadlocks.size < most) {
-    const youngest = youngestIn(graphOf(rest()))
-    if (youngest === undefined) break
-    deadlocks.set(youngest.waiting!, { youngest: youngest.waiting!, cycle: cycleOf(youngest) })
+    const found = youngestIn(graphOf(rest())).toSorted((one, other) => one.waiting!.came - other.waiting!.came)
+    if (found.length === 0) break
+    for (const youngest of found.slice(0, most - deadlocks.size)) {
+      deadlocks.set(youngest.waiting!, { youngest: youngest.waiting!, cycle: cycleOf(youngest) })
+    }
   }
-  if (deadlocks.size === 1 || deadlocks.size === most) return Array.from(deadlocks.values())
+  if (deadlocks.size === 1) return Array.from(deadlocks.values())
   // Of two cycles that have one in common that one may be enough, and not the youngest of both.
   for (const [youngest, deadlock] of Array.from(deadlocks)) {
     deadlocks.delete(youngest)
-    if (rest().some(({ waiting }) => waiting.size > 0)) deadlocks.set(youngest, deadlock)
+    if (rest().some(({ waiting }) => waiting.has(youngest))) deadlocks.set(youngest, deadlock)
   }
   return Array.from(deadlocks.values())
+}
+
+/** So many steps there may be to find out who is to fail: some 10 ms. */
+const mostSteps = 40_000
+
+/** How many can fail at a time, so that it takes a bounded time: each is a look at all. */
+export const mostOf = (names: ReadonlyArray<Name>): number => {
+  let size = 1
+  for (const { holders, waiting } of names) {
+    size += holders.length
+    for (const { within } of waiting) size += 1 + within.length
+  }
+  return Math.max(1, Math.floor(mostSteps / size))
 }

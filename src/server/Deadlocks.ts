@@ -7,6 +7,8 @@
  * - Nobody fails at the first look. Whoever waits for ever still does at each that follows; a request that was given up, while
  *   its withdrawal was on its way, does not, unless that takes more than 50 ms.
  * - Who holds a name is looked up in the store as it is needed. A name that cannot be looked at is taken for free.
+ * - A look costs some milliseconds at the most (`Reached.ts`), and is rested from ten times as long as it took: so all together
+ *   are a tenth of the server's time, whatever is asked of it. What was not looked at is looked at later.
  *
  * A deadlock begins when the last of its requests comes: a tenure that has just been granted waits for nothing yet. So it is
  * enough to look when one comes.
@@ -18,14 +20,13 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Alarms from "../lib/Alarms.ts"
 import { monotonicMillisUnsafe } from "../lib/monotonic.ts"
-import { digestOf, type Request, type Response } from "../protocol/Protocol.ts"
-import type { Entry, Outcome } from "../store/Store.ts"
+import type { Request, Response } from "../protocol/Protocol.ts"
 import { StoreError } from "../StoreError.ts"
 import { tell as tellFiber } from "../transport/tell.ts"
-import { claimed, deadlocksIn, type Holding, type Name, stuckIn, type Waiting } from "./Deadlock.ts"
-import { labelOf } from "./Labels.ts"
+import { claimed, deadlocksIn, mostOf, type Name, stuckIn, type Waiting } from "./Deadlock.ts"
 import * as Metrics from "./Metrics.ts"
 import * as Permits from "./Permits.ts"
+import { Digests, type Held, Reached, type Seen } from "./Reached.ts"
 import type { Sender } from "./Sender.ts"
 
 /** A request that waits. */
@@ -58,9 +59,6 @@ interface Spot {
   readonly bystanders: Set<Bystander>
 }
 
-/** What is known of who holds a name. */
-type Seen = Outcome<Entry | undefined>
-
 /** What deadlocks are looked for with. */
 export interface Options {
   readonly scope: Scope.Scope
@@ -87,11 +85,15 @@ const surelyAfter = 50
 /** How long after a look at which the store has failed, in milliseconds. */
 const lookAgainAfter = 1_000
 
-/** At so many names it looks at a time. What is behind them is taken for free. */
-const maxNames = 10_000
-/** The same over a store that takes its time; so many of them are looked at together. */
+/** So many times as long as a look took nothing is looked at. */
+const rests = 10
+
+/** At so many names it looks at a time over a store that takes its time; so many of them are looked at together. */
 const maxSlowNames = 256
 const looksAtOnce = 8
+
+/** So many names are known to have too much behind them. */
+const mostHeavy = 1_000
 
 /** So many fail at a time. More do at the next look. */
 const mostFail = 100
@@ -120,10 +122,12 @@ export class Deadlocks implements Alarms.Sleeper {
   private arrivals = new Set<string>()
   /** Those that waited for ever at the last look: for which name, and since which look, on the monotonic clock. */
   private suspects = new Map<Asker, { readonly name: string; readonly since: number }>()
-  private readonly digests = new Map<string, Map<bigint, string>>()
-  /** Whether not all could be looked at that is to be: then it is looked at again, later. */
-  private isPartial = false
+  private readonly digests = new Digests()
+  /** The names behind which there was too much for a look: others are looked at before them. */
+  private readonly heavy = new Set<string>()
   private isLooking = false
+  /** Until when nothing is looked at, on the monotonic clock. */
+  private restsUntil = -Infinity
   private last = 0
   dueAt = 0
   place = -1
@@ -223,124 +227,78 @@ export class Deadlocks implements Alarms.Sleeper {
     }
     if (queued > 0 || bystanders.size > 0) return
     this.spots.delete(name)
-    this.digests.delete(name)
+    this.digests.forget(name)
   }
 
   private lookIn(millis: number): void {
-    if (this.place !== -1 || this.isLooking) return
-    this.alarms.set(this, monotonicMillisUnsafe(this.clock) + millis, this.options.context)
+    if (this.isLooking) return
+    const at = Math.max(monotonicMillisUnsafe(this.clock) + millis, this.restsUntil)
+    if (this.place === -1 || at < this.dueAt) this.alarms.set(this, at, this.options.context)
   }
 
   wake(): void {
     const { context, lookNow, scope } = this.options
-    const from = new Set(
-      [...this.arrivals, ...Array.from(this.suspects.values(), ({ name }) => name)].filter((name) =>
-        this.spots.has(name)
-      )
-    )
+    const names = new Set([...this.arrivals, ...Array.from(this.suspects.values(), ({ name }) => name)])
+    const starts = Array.from(names).filter((name) => this.spots.has(name))
+      .toSorted((one, other) => Number(this.heavy.has(one)) - Number(this.heavy.has(other)))
     this.arrivals = new Set()
-    if (lookNow !== undefined) return this.looked(from, this.namesNow(from, lookNow))
+    const began = monotonicMillisUnsafe(this.clock)
+    const reached = new Reached(starts, this.naming, this.digests)
+    if (lookNow !== undefined) {
+      for (let name = reached.next(); name !== undefined; name = reached.next()) {
+        const found = lookNow(name)
+        reached.saw(name, found instanceof StoreError ? undefined : found)
+      }
+      return this.looked(reached, began)
+    }
     this.isLooking = true
-    const looking = Effect.flatMap(this.names(from), (seen) =>
+    const looking = Effect.andThen(
+      this.reach(reached),
       Effect.sync(() => {
         this.isLooking = false
-        this.looked(from, seen)
-      }))
+        this.looked(reached, began)
+      })
+    )
     Effect.runForkWith(context)(Effect.forkIn(looking, scope, { startImmediately: true }))
   }
 
-  private looked(from: Iterable<string>, seen: Map<string, Seen>): void {
-    this.judge(seen)
+  private looked(reached: Reached, began: number): void {
+    const { again, hasFailed, heavy, rest } = reached
+    this.judge(reached.names, new Set(rest))
+    const now = monotonicMillisUnsafe(this.clock)
+    this.restsUntil = now + Math.max(rests * (now - began), hasFailed ? lookAgainAfter : 0)
+    // That of more is forgotten: it says only who comes before whom.
+    if (this.heavy.size >= mostHeavy) this.heavy.clear()
+    if (heavy !== undefined) this.heavy.add(heavy)
+    // In turn, so that nobody is kept from it for ever by those who come; and last who has had a turn.
+    this.arrivals = new Set([...rest, ...this.arrivals])
     const hasMore = this.arrivals.size > 0 || this.suspects.size > 0
-    if (!this.isPartial) return hasMore ? this.lookIn(lookAfter) : undefined
-    this.isPartial = false
-    for (const name of from) this.arrivals.add(name)
-    this.lookIn(lookAgainAfter)
+    for (const name of again) this.arrivals.add(name)
+    if (hasMore) this.lookIn(lookAfter)
+    else if (again.length > 0) this.lookIn(lookAgainAfter)
   }
 
-  /** All names that can be reached from some, by those who hold them, and what those wait for. */
-  private namesNow(from: Iterable<string>, lookNow: NonNullable<Options["lookNow"]>): Map<string, Seen> {
-    const seen = new Map<string, Seen>()
-    const reached = new Set(from)
-    for (const name of reached) {
-      if (seen.size >= maxNames) {
-        this.isPartial = true
-        break
+  private readonly reach = Effect.fnUntraced(function*(this: Deadlocks, reached: Reached) {
+    const found = new Map<string, Seen | undefined>()
+    const look = (name: string) =>
+      Effect.map(Effect.option(this.options.look(name)), (seen) => found.set(name, Option.getOrUndefined(seen)))
+    for (let name = reached.next(); name !== undefined; name = reached.next()) {
+      if (!found.has(name)) {
+        const room = maxSlowNames - found.size
+        if (room === 0) return reached.cut()
+        const some = reached.ahead(name, Math.min(looksAtOnce, room), found)
+        yield* Effect.forEach(some, look, { concurrency: looksAtOnce, discard: true })
       }
-      const found = lookNow(name)
-      if (found instanceof StoreError) {
-        this.isPartial = true
-        continue
-      }
-      seen.set(name, found)
-      for (const next of this.behind(name, found)) reached.add(next)
+      reached.saw(name, found.get(name))
     }
-    return seen
-  }
-
-  private readonly names = Effect.fnUntraced(function*(this: Deadlocks, from: Iterable<string>) {
-    const seen = new Map<string, Seen>()
-    const reached = new Set(from)
-    let some = Array.from(reached)
-    while (some.length > 0 && seen.size < maxSlowNames) {
-      const rest = some.splice(maxSlowNames - seen.size)
-      if (rest.length > 0) this.isPartial = true
-      const found = yield* Effect.forEach(
-        some,
-        (name) => Effect.map(Effect.option(this.options.look(name)), (found) => [name, found] as const),
-        {
-          concurrency: looksAtOnce
-        }
-      )
-      some = []
-      for (const [name, one] of found) {
-        if (Option.isNone(one)) {
-          this.isPartial = true
-          continue
-        }
-        seen.set(name, one.value)
-        for (const next of this.behind(name, one.value)) {
-          if (reached.has(next)) continue
-          reached.add(next)
-          some.push(next)
-        }
-      }
-    }
-    return seen
   })
 
-  private behind(name: string, seen: Seen): ReadonlyArray<string> {
-    return this.holdersOf(name, seen).flatMap(({ digest }) => this.naming.get(digest) ?? [])
-  }
-
-  private holdersOf(name: string, { answer: entry, fence, holder }: Seen): ReadonlyArray<Holding> {
-    if (entry === undefined) return []
-    if (entry.limit !== undefined) {
-      return entry.holders.map(({ fence, label, owner, weight }): Holding => ({
-        digest: this.digest(name, owner, fence),
-        weight,
-        label: labelOf(label)
-      }))
-    }
-    // A server that has forgotten who holds it knows no tenure.
-    const digest = fence === undefined || fence === 0n ? "" : this.digest(name, entry.owner, fence)
-    return [{ digest, weight: "all", label: labelOf(holder?.label) }]
-  }
-
-  // Each name is looked at again and again, and each of its tenures has one fence.
-  private digest(name: string, owner: string, fence: bigint): string {
-    // Nobody waits there any more that could be asked about it, and nobody would forget it.
-    if (!this.spots.has(name)) return digestOf(name, owner, fence)
-    let known = this.digests.get(name)
-    if (known === undefined || known.size > Permits.maxHolders) this.digests.set(name, known = new Map())
-    let digest = known.get(fence)
-    if (digest === undefined) known.set(fence, digest = digestOf(name, owner, fence))
-    return digest
-  }
-
-  /** Fails whoever waits for ever now, and has at each look for long enough; and looks again where others do. */
-  private judge(seen: Map<string, Seen>): void {
-    const names = Array.from(seen, ([name, found]) => this.nameOf(name, found))
+  /**
+   * Fails whoever waits for ever now, and has at each look for long enough; and looks again where others do. Of those who
+   * wait for a name of the `rest` nothing new is known.
+   */
+  private judge(seen: ReadonlyMap<string, Held>, rest: ReadonlySet<string>): void {
+    const names = Array.from(seen, ([name, held]) => this.nameOf(name, held))
     const isGranting = new Set<Asker>()
     for (const { name } of names) {
       const granting = this.options.granting(name)
@@ -353,9 +311,9 @@ export class Deadlocks implements Alarms.Sleeper {
     const { suspects } = this
     const now = monotonicMillisUnsafe(this.clock)
     const isSure = ({ by }: Known) => by.some((one) => now - (suspects.get(one)?.since ?? now) >= surelyAfter)
-    const failing = deadlocksIn(names, (known) => stuck.has(known) && isSure(known), mostFail)
+    const failing = deadlocksIn(names, (known) => stuck.has(known) && isSure(known), Math.min(mostFail, mostOf(names)))
     const isFailing = new Set(failing.flatMap(({ youngest }) => youngest.by))
-    this.suspects = new Map()
+    this.suspects = new Map(Array.from(suspects).filter(([, { name }]) => rest.has(name) && !seen.has(name)))
     for (const { name, waiting } of names) {
       for (const one of waiting.flatMap((known) => stuck.has(known) ? known.by : [])) {
         if (!isFailing.has(one)) this.suspects.set(one, { name, since: suspects.get(one)?.since ?? now })
@@ -373,7 +331,7 @@ export class Deadlocks implements Alarms.Sleeper {
   }
 
   // Behind the last of them that names a tenure nobody is of any matter.
-  private nameOf(name: string, seen: Seen): Name<Known> {
+  private nameOf(name: string, held: Held): Name<Known> {
     const { bystanders = new Set<Bystander>(), queued = 0 } = this.spots.get(name) ?? {}
     const waiting: Array<{ readonly place: number; readonly known: ReadonlyArray<Known> }> = []
     let left = queued
@@ -389,12 +347,7 @@ export class Deadlocks implements Alarms.Sleeper {
       waiting.push({ place: one.came, known: [known] })
     }
     if (bystanders.size > 0) waiting.sort((one, other) => one.place - other.place)
-    return {
-      name,
-      limit: seen.answer?.limit,
-      holders: this.holdersOf(name, seen),
-      waiting: waiting.flatMap(({ known }) => known)
-    }
+    return { name, ...held, waiting: waiting.flatMap(({ known }) => known) }
   }
 }
 
