@@ -79,7 +79,8 @@ export interface Options {
 const lookAfter = 25
 /**
  * Who waits for ever fails after so long, in milliseconds, for which it did at each look: a request that was given up has to be
- * withdrawn by then, from however far. With both, and as long as one stands in line before it is told, one fails within 100 ms.
+ * withdrawn by then, from however far. With both, and as long as one stands in line before it is told, one fails within 100 ms,
+ * where a look takes 3 ms at the most.
  */
 const surelyAfter = 50
 /** How long after a look at which the store has failed, in milliseconds. */
@@ -95,7 +96,7 @@ const looksAtOnce = 8
 /** So many names are known to have too much behind them. */
 const mostHeavy = 1_000
 
-/** So many fail at a time. More do at the next look. */
+/** So many fail at a time, or fewer where each is costly to find. More do at the next look. */
 const mostFail = 100
 
 /** One that waits for a name, as the search knows it. */
