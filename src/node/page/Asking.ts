@@ -7,7 +7,7 @@ import * as Redacted from "effect/Redacted"
 import type { LoggedEvent, Request, Response } from "../../protocol/Protocol.ts"
 import type { LockServer } from "../../server/LockServer.ts"
 import type { NameTold, Revoking, RevokingDone, Row, ServerTold } from "./browser/Told.ts"
-import { endOf, type Found, numberOf, rowOf, there } from "./Names.ts"
+import { charactersOf, endOf, type Found, numberOf, rowOf, there } from "./Names.ts"
 
 /** Answers requests. */
 export type Handle = LockServer["Service"]["handle"]
@@ -58,12 +58,14 @@ export const maxNames = 20_000
 /** So often a list begins anew where the server has forgotten how far it was. */
 const maxBeginnings = 3
 
-/** The names that are held and begin so. */
+/** The names that are held and begin so: the first of them, where they are too many or count for too many characters. */
 export const names = Effect.fnUntraced(function*(
   handle: Handle,
-  prefix: string
+  prefix: string,
+  maxCharacters: number
 ): Effect.fn.Return<Found, CannotTell> {
   let rows = new Map<string, Row>()
+  let characters = 0
   let after: string | undefined
   for (let beginnings = 1; rows.size < maxNames;) {
     const response = yield* handle({
@@ -75,12 +77,18 @@ export const names = Effect.fnUntraced(function*(
     if (response.Status === "NotFound" && after !== undefined && beginnings < maxBeginnings) {
       beginnings++
       rows = new Map()
+      characters = 0
       after = undefined
       continue
     }
     if (response.Status !== "Listed") return yield* Effect.fail(cannot("which names are held", response))
     const now = yield* Clock.currentTimeMillis
-    for (const listed of response.Names) rows.set(listed.FileName, rowOf(listed, now))
+    for (const listed of response.Names) {
+      const row = rowOf(listed, now)
+      characters += charactersOf(row)
+      if (characters > maxCharacters) return { rows, isCut: true }
+      rows.set(row.name, row)
+    }
     after = response.After
     if (after === undefined) return { rows, isCut: false }
     // Other requests come between two pages.

@@ -1,8 +1,8 @@
 /**
- * The names that are held, as the page is told of them, and what of them has changed between two looks.
+ * The names that are held, as the page is told of them, and whether one is another than before.
  */
 import type { ListedName } from "../../protocol/Protocol.ts"
-import type { NamesTold, Row } from "./browser/Told.ts"
+import type { Row } from "./browser/Told.ts"
 
 /** What a look has found: each name once. */
 export interface Found {
@@ -10,6 +10,16 @@ export interface Found {
   /** Whether there are more than it has looked at. */
   readonly isCut: boolean
 }
+
+/**
+ * So many characters a row counts for besides its texts: what else is told of it, and what it takes in memory, so that many
+ * short names are bounded as well.
+ */
+const charactersOfRow = 128
+
+/** What a row counts for, where what is kept or told is bounded by characters. */
+export const charactersOf = ({ label = "", name, revoked = "" }: Pick<Row, "name" | "label" | "revoked">): number =>
+  charactersOfRow + name.length + label.length + revoked.length
 
 /**
  * So far the end of a name may seem to move, in milliseconds, without having been moved: the answers to two looks take
@@ -48,39 +58,8 @@ export const rowOf = (listed: ListedName, now: number): Row =>
 export const isMoved = (before: number | undefined, after: number | undefined): boolean =>
   before === undefined || after === undefined ? before !== after : Math.abs(before - after) > jitter
 
-const hasChanged = (before: Row, after: Row): boolean =>
+/** Whether the page is to be told of a row anew. */
+export const hasChanged = (before: Row, after: Row): boolean =>
   before.held !== after.held || before.waiting !== after.waiting || before.fence !== after.fence ||
   before.label !== after.label || before.since !== after.since || before.limit !== after.limit ||
   before.revoked !== after.revoked || isMoved(before.endsAt, after.endsAt)
-
-/** All of what was found, for who knows nothing yet. */
-export const whole = ({ isCut, rows }: Found, now: number): NamesTold => ({
-  now,
-  isWhole: true,
-  rows: Array.from(rows.values()),
-  gone: [],
-  isCut
-})
-
-/**
- * What is to be told to who knows what was found before, and what it knows then; nothing to tell where nothing changed. A
- * row that has not changed stays the one before: else an end that drifts by a little at each look would never be told.
- */
-export const changes = (
-  before: Found,
-  after: Found,
-  now: number
-): { readonly found: Found; readonly told: NamesTold | undefined } => {
-  const known = new Map<string, Row>()
-  const rows: Array<Row> = []
-  for (const [name, row] of after.rows) {
-    const old = before.rows.get(name)
-    const isSame = old !== undefined && !hasChanged(old, row)
-    if (!isSame) rows.push(row)
-    known.set(name, isSame ? old : row)
-  }
-  const gone = Array.from(before.rows.keys()).filter((name) => !after.rows.has(name))
-  const found = { rows: known, isCut: after.isCut }
-  const isNothing = rows.length === 0 && gone.length === 0 && before.isCut === after.isCut
-  return { found, told: isNothing ? undefined : { now, isWhole: false, rows, gone, isCut: after.isCut } }
-}

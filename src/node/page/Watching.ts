@@ -1,30 +1,34 @@
 /**
  * All pages that watch, and the one look at the server that is made for all of them together.
  *
- * Looking takes at most a tenth of the time, and is done only while somebody watches. Pages are told what has changed. What a
- * page has not taken is kept for it up to a bound; one that is further behind is dropped, and begins anew if it still lives.
+ * Looking takes at most a tenth of the time, and is done only while somebody watches. Pages are told what has changed. A page
+ * is told more only once it has taken what was told before, so nothing is kept for one that does not read. It is dropped after
+ * a while, and begins anew if it still lives.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
-import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { monotonicMillisUnsafe } from "../../lib/monotonic.ts"
 import * as Asking from "./Asking.ts"
 import { eventText } from "./events.ts"
-import * as Names from "./Names.ts"
+import * as Known from "./Known.ts"
+import type * as Names from "./Names.ts"
 import { Rates } from "./Rates.ts"
 
 /** So many pages may watch at a time. */
 export const maxStreams = 32
 
-/** So many events a page may be behind. */
+/** So many looks may have found something to tell since a page took anything. */
 const maxBehind = 8
 
-/** So many characters may they have together, where there are several. */
-const maxCharactersBehind = 8 * 1024 * 1024
+/**
+ * So much the names that are known count for, of all that pages watch together: 20,000 of usual length. Where pages watch
+ * different names each such view may have its share, and what others leave of theirs.
+ */
+const maxCharacters = 4 * 1024 * 1024
 
 /** How far apart two looks are at the least, in milliseconds. */
 const lookEvery = 500
@@ -36,9 +40,15 @@ const restAfter = 10
 const maxLogPages = 10
 
 interface Page {
-  readonly queue: Queue.Queue<string, never>
-  /** How long what it has not taken is together, in characters. */
+  /** How far it was told of the names. */
+  place: Known.Place
+  /** How often the rates had changed that it was told; not there where it was told none. */
+  rates: number | undefined
+  problem: string | undefined
+  /** How many looks have found something to tell since it took anything. */
   behind: number
+  /** Open where there may be something to tell. */
+  readonly news: Latch.Latch
   /** Ends its connection. */
   readonly drop: () => void
 }
@@ -47,7 +57,7 @@ interface Page {
 interface View {
   readonly prefix: string
   readonly pages: Set<Page>
-  found: Names.Found | undefined
+  readonly known: Known.Known
   problem: string | undefined
 }
 
@@ -58,6 +68,8 @@ export class Watching {
   private readonly views = new Map<string, View>()
   private readonly wanted = Latch.makeUnsafe(false)
   private rates = new Rates()
+  /** What of them is told to a page that was told all before, and how often there was such a thing. */
+  private ratesNews: { readonly count: number; readonly text: string } = { count: 0, text: "" }
   private after: string | undefined
   private isLogKnown = true
   /** How many streams there are, of names and of one name. */
@@ -78,14 +90,10 @@ export class Watching {
   watch(prefix: string, drop: () => void): Effect.Effect<Stream.Stream<string>, never, Scope.Scope> {
     return Effect.map(
       Effect.acquireRelease(
-        Effect.gen({ self: this }, function*() {
-          const page: Page = { behind: 0, queue: yield* Queue.dropping<string>(maxBehind), drop }
-          this.join(prefix, page)
-          return page
-        }),
-        (page) => Effect.andThen(Effect.sync(() => this.leave(prefix, page)), Queue.shutdown(page.queue))
+        Effect.sync(() => this.join(prefix, drop)),
+        ({ page, view }) => Effect.sync(() => this.leave(view, page))
       ),
-      (page) => Stream.tap(Stream.fromQueue(page.queue), (text) => Effect.sync(() => void (page.behind -= text.length)))
+      ({ page, view }) => Stream.fromEffectRepeat(this.taken(view, page))
     )
   }
 
@@ -103,25 +111,27 @@ export class Watching {
     )
   )
 
-  private join(prefix: string, page: Page): void {
-    const view = this.views.get(prefix) ?? { prefix, pages: new Set(), found: undefined, problem: undefined }
+  private join(prefix: string, drop: () => void): { readonly page: Page; readonly view: View } {
+    const view = this.views.get(prefix) ??
+      { prefix, pages: new Set<Page>(), known: new Known.Known(), problem: undefined }
+    const page: Page = {
+      place: Known.beginning,
+      rates: undefined,
+      problem: undefined,
+      behind: 0,
+      news: Latch.makeUnsafe(true),
+      drop
+    }
     this.views.set(prefix, view)
     view.pages.add(page)
-    const now = this.clock.currentTimeMillisUnsafe()
-    if (view.problem !== undefined) this.tell(view, page, eventText("problem", { problem: view.problem }))
-    if (view.found !== undefined) this.tell(view, page, eventText("names", Names.whole(view.found, now)))
-    this.tell(
-      view,
-      page,
-      eventText("rates", { now, points: this.rates.all(), isKnown: this.isLogKnown })
-    )
     this.wanted.openUnsafe()
+    return { page, view }
   }
 
-  private leave(prefix: string, page: Page): void {
-    const view = this.views.get(prefix)
-    view?.pages.delete(page)
-    if (view?.pages.size === 0) this.views.delete(prefix)
+  private leave(view: View, page: Page): void {
+    view.pages.delete(page)
+    // Another view may have come in its place.
+    if (view.pages.size === 0 && this.views.get(view.prefix) === view) this.views.delete(view.prefix)
     if (this.views.size > 0) return
     this.wanted.closeUnsafe()
     // What happens until somebody watches again is read then, as far as the server still knows it.
@@ -129,15 +139,49 @@ export class Watching {
     this.after = undefined
   }
 
-  private tell(view: View, page: Page, text: string): void {
-    const isTooFar = page.behind > 0 && page.behind + text.length > maxCharactersBehind
-    if (!isTooFar && Queue.offerUnsafe(page.queue, text)) return void (page.behind += text.length)
-    this.leave(view.prefix, page)
-    page.drop()
+  /** What a page takes next, once there is something. */
+  private taken(view: View, page: Page): Effect.Effect<string> {
+    return Effect.suspend(() => {
+      page.behind = 0
+      const text = this.next(view, page)
+      if (text !== undefined) return Effect.succeed(text)
+      page.news.closeUnsafe()
+      return Effect.andThen(page.news.await, this.taken(view, page))
+    })
   }
 
-  private tellAll(view: View, text: string): void {
-    for (const page of view.pages) this.tell(view, page, text)
+  private hasNews({ known, problem }: View, page: Page): boolean {
+    return page.problem !== problem || page.rates !== this.ratesNews.count || known.hasNews(page.place)
+  }
+
+  private next(view: View, page: Page): string | undefined {
+    const { known, problem } = view
+    const now = this.clock.currentTimeMillisUnsafe()
+    if (page.problem !== problem) {
+      page.problem = problem
+      return eventText("problem", problem === undefined ? {} : { problem })
+    }
+    const { count, text } = this.ratesNews
+    if (page.rates !== count) {
+      const knows = page.rates === count - 1
+      page.rates = count
+      return knows ? text : eventText("rates", { now, points: this.rates.all(), isKnown: this.isLogKnown })
+    }
+    if (!known.hasNews(page.place)) return undefined
+    const part = known.next(page.place, now)
+    page.place = part.place
+    return part.text
+  }
+
+  /** Lets the pages know that it was looked, and drops those that have not read for long. */
+  private tell(view: View): void {
+    for (const page of view.pages) {
+      if (!this.hasNews(view, page)) continue
+      page.news.openUnsafe()
+      if (++page.behind <= maxBehind) continue
+      this.leave(view, page)
+      page.drop()
+    }
   }
 
   private readonly look: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
@@ -145,38 +189,31 @@ export class Watching {
     yield* this.lookAtLog
     const now = yield* Clock.currentTimeMillis
     const points = this.rates.news(now)
-    if (points.length === 0) return
-    const text = eventText("rates", { now, points, isKnown: this.isLogKnown })
-    for (const view of this.views.values()) this.tellAll(view, text)
+    if (points.length > 0) {
+      const text = eventText("rates", { now, points, isKnown: this.isLogKnown })
+      this.ratesNews = { count: this.ratesNews.count + 1, text }
+    }
+    for (const view of this.views.values()) this.tell(view)
   })
 
   private lookAt(view: View): Effect.Effect<void> {
-    return Effect.matchEffect(Asking.names(this.handle, view.prefix), {
-      onFailure: ({ problem }) => Effect.sync(() => this.tellProblem(view, problem)),
-      onSuccess: (found) =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
-          this.tellProblem(view, undefined)
-          this.tellFound(view, found, now)
-        })
+    const most = this.mostOf(view)
+    return Effect.match(Asking.names(this.handle, view.prefix, most), {
+      onFailure: ({ problem }) => void (view.problem = problem),
+      onSuccess: (found) => {
+        view.problem = undefined
+        // Who waits at this server waits for a name that is held, so of all names these are all.
+        if (view.prefix === "") this.rates.takeWaiting(sumOf(found), this.clock.currentTimeMillisUnsafe())
+        view.known.take(found, most / 2)
+      }
     })
   }
 
-  private tellProblem(view: View, problem: string | undefined): void {
-    if (view.problem === problem) return
-    view.problem = problem
-    this.tellAll(view, eventText("problem", problem === undefined ? {} : { problem }))
-  }
-
-  private tellFound(view: View, found: Names.Found, now: number): void {
-    // Who waits at this server waits for a name that is held, so of all names these are all.
-    if (view.prefix === "") this.rates.takeWaiting(sumOf(found), now)
-    if (view.found === undefined) {
-      view.found = found
-      return this.tellAll(view, eventText("names", Names.whole(found, now)))
-    }
-    const changes = Names.changes(view.found, found, now)
-    view.found = changes.found
-    if (changes.told !== undefined) this.tellAll(view, eventText("names", changes.told))
+  /** So much the names of a view may count for. */
+  private mostOf(view: View): number {
+    let others = 0
+    for (const other of this.views.values()) if (other !== view) others += other.known.characters
+    return Math.max(maxCharacters / this.views.size, maxCharacters - others)
   }
 
   private readonly lookAtLog: Effect.Effect<void> = Effect.gen({ self: this }, function*() {

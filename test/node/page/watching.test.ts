@@ -2,11 +2,13 @@
  * How the pages that watch are told what they show: by one look for all, seldom enough, and changes only.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Scope, Stream } from "effect"
+import { Effect, Exit, Fiber, Latch, Scope, Stream } from "effect"
 import type { Protocol } from "effect-dlm/protocol"
 import { TestClock } from "effect/testing"
-import type { NamesTold, RatesTold, Told } from "../../../src/node/page/browser/Told.ts"
-import { changes, rowOf, whole } from "../../../src/node/page/Names.ts"
+import * as Rows from "../../../src/node/page/browser/Rows.ts"
+import type { NamesTold, RatesTold, Row, Told } from "../../../src/node/page/browser/Told.ts"
+import { beginning, Known } from "../../../src/node/page/Known.ts"
+import { rowOf } from "../../../src/node/page/Names.ts"
 import * as OneName from "../../../src/node/page/OneName.ts"
 import { Rates } from "../../../src/node/page/Rates.ts"
 import * as Watching from "../../../src/node/page/Watching.ts"
@@ -135,6 +137,67 @@ describe("pages that watch", () => {
       assert.strictEqual(other.names().at(-1)!.rows[0]!.name, "n11")
     }))
 
+  it.effect("are told a part of a long list only once they have taken the one before", () =>
+    Effect.gen(function*() {
+      const server = played()
+      server.names = Array.from({ length: 2000 }, (_, i) => listed(`n/${i}`))
+      const watching = yield* Watching.make(server.handle)
+      const stream = yield* watching.watch("", () => assert.fail("dropped"))
+      const latch = yield* Latch.make(false)
+      const told: Array<ReturnType<typeof parse>> = []
+      yield* Effect.forkScoped(Stream.runForEach(stream, (text) =>
+        Effect.andThen(
+          latch.await,
+          Effect.sync(() => {
+            told.push(parse(text))
+            latch.closeUnsafe()
+          })
+        )))
+      yield* TestClock.adjust("10 millis")
+      // While it has one, all others become other ones: of those it is told as they are when it takes them.
+      server.names = Array.from({ length: 2000 }, (_, i) => listed(`n/${i}`, { Waiting: "1" }))
+      yield* TestClock.adjust("500 millis")
+      for (let taken = 0; taken < 40; taken++) {
+        latch.openUnsafe()
+        yield* TestClock.adjust("10 millis")
+      }
+      const names = told.filter(({ name }) => name === "names").map(({ told }) => told as NamesTold)
+      assert.isAbove(names.length, 5)
+      assert.deepStrictEqual(names.flatMap(({ rows }) => rows).map(({ waiting }) => waiting), Array(2000).fill(1))
+    }))
+
+  it.effect("are told so much of all names together, whatever names these are, and that there is more", () =>
+    Effect.gen(function*() {
+      const server = played()
+      const long = "é".repeat(250)
+      server.names = Array.from(
+        { length: 20_000 },
+        (_, i) => listed(`${i % 2}${String(i).padStart(5, "0")}${long}`, { Label: "\u0002".repeat(250) })
+      )
+      const watching = yield* Watching.make(server.handle)
+      const sizeOf = (told: ReadonlyArray<NamesTold>) => {
+        const rows = new Map<string, Row>()
+        for (const part of told) Rows.take(rows, part)
+        let size = 0
+        for (const { label, name } of rows.values()) size += name.length + label!.length
+        return size
+      }
+      const alone = yield* page(watching, "0")
+      yield* TestClock.adjust("2 seconds")
+      assert.isTrue(alone.names().at(-1)!.isCut)
+      assert.approximately(sizeOf(alone.names()), 3_300_000, 300_000)
+      const other = yield* page(watching, "1")
+      yield* TestClock.adjust("2 seconds")
+      assert.isTrue(other.names().at(-1)!.isCut)
+      assert.isAtMost(sizeOf(alone.names()) + sizeOf(other.names()), 4 * 1024 * 1024)
+      assert.approximately(sizeOf(alone.names()), sizeOf(other.names()), 1000)
+      // What one does not need another may have.
+      const few = yield* page(watching, "000000")
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual([few.names()[0]!.rows.length, few.names()[0]!.isCut], [1, false])
+      assert.approximately(sizeOf(alone.names()), sizeOf(other.names()), 2000)
+    }))
+
   it.effect("have so many places, which are free again", () =>
     Effect.gen(function*() {
       const watching = yield* Watching.make(played().handle)
@@ -205,30 +268,63 @@ describe("pages that watch", () => {
 })
 
 describe("what of the names has changed", () => {
-  const found = (...names: ReadonlyArray<Listed>) => ({
-    rows: new Map(names.map((one) => [one.FileName, rowOf(one, 1000)])),
-    isCut: false
+  const found = (names: ReadonlyArray<Listed>, now = 1000, isCut = false) => ({
+    rows: new Map(names.map((one) => [one.FileName, rowOf(one, now)])),
+    isCut
   })
+  /** One who is told all there is, a part at a time. */
+  const reader = (known: Known) => {
+    let place = beginning
+    const next = () => {
+      const part = known.next(place, 0)
+      place = part.place
+      return parse(part.text).told as NamesTold
+    }
+    return {
+      next,
+      hasNews: () => known.hasNews(place),
+      all: () => {
+        const parts: Array<NamesTold> = []
+        while (known.hasNews(place)) parts.push(next())
+        return parts
+      }
+    }
+  }
+  /** What a page shows that was told this. */
+  const shownBy = (parts: ReadonlyArray<NamesTold>) => {
+    const rows = new Map<string, Row>()
+    for (const part of parts) Rows.take(rows, part)
+    return Array.from(rows.values(), ({ name, waiting }) => `${name} ${waiting}`).toSorted()
+  }
+  const numbered = (from: number, to: number, fields: Partial<Listed> = {}) =>
+    Array.from({ length: to - from }, (_, i) => listed(`name/${from + i}`, fields))
+
   it("is nothing where only time has passed, and something where a lease was renewed", () => {
-    const before = found(listed("a"))
-    const later = { rows: new Map([["a", rowOf(listed("a", { ExpiresIn: "28000" }), 3000)]]), isCut: false }
-    assert.isUndefined(changes(before, later, 3000).told)
-    const renewed = { rows: new Map([["a", rowOf(listed("a"), 3000)]]), isCut: false }
-    assert.strictEqual(changes(before, renewed, 3000).told!.rows[0]!.endsAt, 33_000)
+    const known = new Known()
+    const one = reader(known)
+    known.take(found([listed("a")]), 1e6)
+    assert.strictEqual(one.all().length, 1)
+    known.take(found([listed("a", { ExpiresIn: "28000" })], 3000), 1e6)
+    assert.isFalse(one.hasNews())
+    known.take(found([listed("a")], 3000), 1e6)
+    assert.strictEqual(one.next().rows[0]!.endsAt, 33_000)
   })
   it("is told once an end that drifts has drifted far", () => {
-    let known = found(listed("a"))
+    const known = new Known()
+    const one = reader(known)
+    known.take(found([listed("a")]), 1e6)
+    one.all()
     let told = 0
     for (let look = 1; look <= 10; look++) {
-      const next = { rows: new Map([["a", rowOf(listed("a"), 1000 + look * 100)]]), isCut: false }
-      const { found, told: change } = changes(known, next, 0)
-      known = { ...found, rows: new Map(found.rows) }
-      if (change !== undefined) told++
+      known.take(found([listed("a")], 1000 + look * 100), 1e6)
+      told += one.all().length
     }
     assert.strictEqual(told, 2)
   })
   it("says who holds it, why it was revoked, and nothing that is not there", () => {
-    const [row] = whole(found(listed("a", { Label: "me", Revoked: "why", Limit: "3" })), 0).rows
+    const known = new Known()
+    known.take(found([listed("a", { Label: "me", Revoked: "why", Limit: "3" })]), 1e6)
+    const [row] = reader(known).next().rows
     assert.deepStrictEqual(row, {
       name: "a",
       held: 1,
@@ -240,6 +336,71 @@ describe("what of the names has changed", () => {
       fence: "1",
       revoked: "why"
     })
+  })
+  it("is told that nothing is held, and that there is more than is told, though no name has changed", () => {
+    const known = new Known()
+    const one = reader(known)
+    assert.isFalse(one.hasNews())
+    known.take(found([]), 1e6)
+    assert.deepStrictEqual(one.all().map(({ isCut, isWhole, rows }) => [isWhole, rows.length, isCut]), [[
+      true,
+      0,
+      false
+    ]])
+    known.take(found([], 1000, true), 1e6)
+    assert.deepStrictEqual(one.all().map(({ isCut, isWhole, rows }) => [isWhole, rows.length, isCut]), [[
+      false,
+      0,
+      true
+    ]])
+    assert.isFalse(one.hasNews())
+  })
+  it("is told a part at a time, of a bounded length, and with what has changed meanwhile", () => {
+    const known = new Known()
+    const one = reader(known)
+    known.take(found(numbered(0, 2000)), 1e6)
+    const parts = [one.next(), one.next(), one.next()]
+    assert.deepStrictEqual(parts.map(({ isWhole }) => isWhole), [true, false, false])
+    // Of those that it was told, of those that it was not, and new ones.
+    const later = [
+      ...numbered(10, 20, { Waiting: "1" }),
+      ...numbered(20, 1900),
+      ...numbered(1900, 1990, { Waiting: "2" }),
+      ...numbered(2000, 2100)
+    ]
+    known.take(found(later), 1e6)
+    parts.push(...one.all())
+    assert.strictEqual(parts.filter(({ isWhole }) => isWhole).length, 1)
+    assert.isAtMost(Math.max(...parts.map(({ gone, rows }) => rows.length + gone.length)), 256)
+    const told = parts.flatMap(({ rows }) => rows).length
+    assert.strictEqual(told, 2000 - 10 - 90 + 10 + 90 + 100)
+    assert.deepStrictEqual(shownBy(parts), later.map(({ FileName, Waiting }) => `${FileName} ${Waiting}`).toSorted())
+    const late = reader(known)
+    assert.deepStrictEqual(shownBy(late.all()), shownBy(parts))
+  })
+  it("is told anew to one that was not told of names that are held no more, and to no other", () => {
+    const known = new Known()
+    const [slow, prompt] = [reader(known), reader(known)]
+    known.take(found(numbered(0, 1000)), 10_000)
+    const [slowParts, promptParts] = [[slow.next()], prompt.all()]
+    for (let from = 10; from <= 500; from += 10) {
+      known.take(found(numbered(from, from + 1000)), 10_000)
+      promptParts.push(...prompt.all())
+    }
+    assert.strictEqual(promptParts.filter(({ isWhole }) => isWhole).length, 1)
+    slowParts.push(...slow.all())
+    assert.deepStrictEqual(slowParts.map(({ isWhole }) => isWhole).slice(0, 3), [true, true, false])
+    for (const parts of [slowParts, promptParts]) {
+      assert.deepStrictEqual(shownBy(parts), numbered(500, 1500).map(({ FileName }) => `${FileName} 0`).toSorted())
+    }
+    // Who comes later is told no name that is held no more, but for the few that are kept.
+    assert.isAtMost(reader(known).all().flatMap(({ gone }) => gone).length, 10_000 / 128)
+  })
+  it("is one text for all that are there", () => {
+    const known = new Known()
+    known.take(found(numbered(0, 500)), 1e6)
+    const [one, other] = [known.next(beginning, 1), known.next(beginning, 2)]
+    assert.deepStrictEqual(one, other)
   })
 })
 

@@ -187,6 +187,25 @@ const listenToSearch = (
   })
 }
 
+/** How long after a part of the names was told they are drawn, in milliseconds. */
+const drawnWithin = 30
+
+/**
+ * Does it soon, once: a long list is told in many parts, and each puts all names in order anew. By a timer, since a browser has
+ * no frames for a page that stands behind another.
+ */
+const soon = (draw: () => void) => {
+  let isDue = false
+  return () => {
+    if (isDue) return
+    isDue = true
+    setTimeout(() => {
+      isDue = false
+      draw()
+    }, drawnWithin)
+  }
+}
+
 /** Begins the page. */
 export const beginList = (): void => {
   const rows = new Map<string, Row>()
@@ -205,6 +224,7 @@ export const beginList = (): void => {
     showPages(shown, heard.isCut)
     showEmpty(wanted.prefix, isHeard, shown.count)
   }
+  const drawSoon = soon(draw)
   const live = hear(
     () => heard.prefix === "" ? "/events" : `/events?prefix=${encodeURIComponent(heard.prefix.toWellFormed())}`,
     {
@@ -215,7 +235,7 @@ export const beginList = (): void => {
         Rows.take(rows, told)
         heard.isCut = told.isCut
         isHeard = true
-        draw()
+        drawSoon()
       },
       rates: (told) => {
         takePoints(points, told.points, told.now)
