@@ -29,7 +29,7 @@ export const cannotListen = (host: string, port: number, cause: unknown, flag: s
 export interface HttpGiven {
   readonly host: string
   readonly http: Option.Option<number>
-  readonly httpToken: Option.Option<Redacted.Redacted<string>>
+  readonly httpToken: Option.Option<{ readonly token: Redacted.Redacted<string> }>
   /** As the locks are served over TLS, where they are. */
   readonly tls: Pick<Tls.SecureContextOptions, "cert" | "key"> | undefined
   readonly renewals: Stream.Stream<Tls.SecureContextOptions>
@@ -61,7 +61,7 @@ export const listenHttp = Effect.fnUntraced(function*(
 ) {
   if (Option.isNone(http)) return undefined
   const port = http.value
-  const token = Option.getOrUndefined(httpToken)
+  const token = Option.getOrUndefined(httpToken)?.token
   const secure = token === undefined || tls === undefined
     ? undefined
     : { tls: { cert: tls.cert, key: tls.key }, renewals }

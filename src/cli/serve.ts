@@ -111,7 +111,10 @@ const flags = {
     Flag.withDescription(
       "What opens the page and /metrics. All users of a machine see arguments: rather set the variable (DLM_HTTP_TOKEN)"
     ),
-    Flag.withFallbackConfig(Config.Redacted("DLM_HTTP_TOKEN")),
+    Flag.map((token) => ({ token, isArgument: true })),
+    Flag.withFallbackConfig(
+      Config.map(Config.Redacted("DLM_HTTP_TOKEN"), (token) => ({ token, isArgument: false }))
+    ),
     Flag.optional
   ),
   json: Flags.json,
@@ -289,12 +292,17 @@ const runAsWorker = Effect.fnUntraced(function*(flags: ServeFlags, port: number)
 const tokenText = /^[\x21-\x7e]{16,1024}$/
 
 // What is wrong with it would be shown with its value, were it the flag's own check.
-const checkToken = ({ httpToken }: ServeFlags) =>
-  Option.exists(httpToken, (token) => !tokenText.test(Redacted.value(token)))
-    ? Effect.fail(
-      wrongUse("--http-token (or DLM_HTTP_TOKEN) has 16 to 1024 printable characters of ASCII, and no spaces")
+const checkToken = Effect.fnUntraced(function*({ http, httpToken }: ServeFlags) {
+  if (Option.isNone(httpToken)) return
+  const { isArgument, token } = httpToken.value
+  if (!tokenText.test(Redacted.value(token))) {
+    return yield* wrongUse(
+      "--http-token (or DLM_HTTP_TOKEN) has 16 to 1024 printable characters of ASCII, and no spaces"
     )
-    : Effect.void
+  }
+  // The variable may be there for other servers of the machine as well.
+  if (isArgument && Option.isNone(http)) return yield* wrongUse("--http-token opens nothing without --http")
+})
 
 const run = Effect.fnUntraced(function*(flags: ServeFlags) {
   yield* checkToken(flags)

@@ -8,7 +8,7 @@ import { modules } from "../../../../src/node/page/files.ts"
 import * as Certificates from "../../../support/certificates.ts"
 import { temporaryFolder } from "../../../support/programs.ts"
 import { connect } from "../../../support/tcp.ts"
-import { assertFails, dlm } from "../../cli/processes.ts"
+import { assertFails, dlm, startDlm } from "../../cli/processes.ts"
 import { ask, client, identities, proof, serve } from "./serving.ts"
 
 const token = "a-token-that-nobody-guesses"
@@ -187,6 +187,21 @@ describe("a token", () => {
         assert.notInclude(refused.stderr, wrong)
       }
     }), 60_000)
+
+  it.live(
+    "is refused where there is nothing that it opens, as an argument; the variable may be there for others",
+    () =>
+      Effect.gen(function*() {
+        const refused = yield* dlm(["serve", "--port", "0", "--http-token", token])
+        assertFails(refused, 64, /--http-token opens nothing without --http/)
+        assert.notInclude(refused.stderr, token)
+        const { base } = yield* serve(["--http-token", token])
+        assert.strictEqual((yield* ask(`${base}/metrics`, { headers: bearer })).status, 200)
+        const process = yield* startDlm(["serve", "--port", "0"], { env: { DLM_HTTP_TOKEN: token } })
+        yield* process.prints(/^dlm: listening on /m)
+      }),
+    60_000
+  )
 })
 
 describe("an address that others can reach", () => {
