@@ -8,7 +8,7 @@ const tests = "**/*.test.ts"
 /** What loads the whole machine, or measures it: one file at a time, with no other beside it. */
 const proof = [
   `test/system/{faults,hostile,programs,simulation}/${tests}`,
-  "test/system/node/page/load.test.ts",
+  "test/system/node/page/{load,memory}.test.ts",
   "test/system/sqlite/crash.test.ts",
   "test/system/store/load.test.ts"
 ]
