@@ -196,6 +196,7 @@ describe("pages that watch", () => {
       yield* TestClock.adjust("2 seconds")
       assert.deepStrictEqual([few.names()[0]!.rows.length, few.names()[0]!.isCut], [1, false])
       assert.approximately(sizeOf(alone.names()), sizeOf(other.names()), 2000)
+      assert.approximately(sizeOf(alone.names()) + sizeOf(other.names()), 3_300_000, 300_000)
     }))
 
   it.effect("have so many places, which are free again", () =>
@@ -395,6 +396,13 @@ describe("what of the names has changed", () => {
     }
     // Who comes later is told no name that is held no more, but for the few that are kept.
     assert.isAtMost(reader(known).all().flatMap(({ gone }) => gone).length, 10_000 / 128)
+  })
+  it("is not told of what another was told there before", () => {
+    const known = new Known()
+    known.take(found([listed("a")]), 1e6)
+    assert.deepStrictEqual(shownBy(reader(known).all()), ["a 0"])
+    known.take(found([]), 0)
+    assert.deepStrictEqual(shownBy(reader(known).all()), [])
   })
   it("is one text for all that are there", () => {
     const known = new Known()
