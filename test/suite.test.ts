@@ -20,6 +20,7 @@ const pure = new Set([
   "etcd/url.ts",
   "etcd/EtcdClient.ts",
   "etcd/watching.ts",
+  "node/page/Asking.ts",
   "node/page/Known.ts",
   "node/page/Names.ts",
   "node/page/OneName.ts",

@@ -97,6 +97,9 @@ export const names = Effect.fnUntraced(function*(
   return { rows, isCut: true }
 })
 
+/** So many holders of a name are told, as of those who wait the server describes: a name may have a thousand. */
+const maxHolders = 100
+
 /** What is public of a name, and which state that is. */
 export interface Described {
   readonly told: NameTold
@@ -121,7 +124,8 @@ export const describe = Effect.fnUntraced(function*(
   const told = {
     now,
     ...(Limit === undefined ? {} : { limit: Limit }),
-    holders: Holders.map(({ ExpiresIn, Fence, Label, Revoked, Since, Weight }) =>
+    held: Holders.length,
+    holders: Holders.slice(0, maxHolders).map(({ ExpiresIn, Fence, Label, Revoked, Since, Weight }) =>
       there({
         label: Label,
         since: numberOf(Since),

@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Latch, Scope, Stream } from "effect"
 import type { Protocol } from "effect-dlm/protocol"
 import { TestClock } from "effect/testing"
+import * as Asking from "../../../src/node/page/Asking.ts"
 import * as Rows from "../../../src/node/page/browser/Rows.ts"
 import type { NamesTold, RatesTold, Row, Told } from "../../../src/node/page/browser/Told.ts"
 import { beginning, Known } from "../../../src/node/page/Known.ts"
@@ -433,6 +434,19 @@ describe("rates", () => {
 })
 
 describe("a page of one name", () => {
+  it.effect("is told how many hold it, and of these the first hundred", () =>
+    Effect.gen(function*() {
+      const { told } = yield* Asking.describe(() =>
+        Effect.succeed({
+          Status: "Described",
+          Holders: Array.from({ length: 1000 }, (_, i) => ({ Label: `holder ${i}` })),
+          Waiting: "0",
+          Waiters: [],
+          Revision: "1"
+        }), "a")
+      assert.deepStrictEqual([told.held, told.holders.length, told.holders[99]!.label], [1000, 100, "holder 99"])
+    }))
+
   it.effect("is told its states, its renewals, and what happens to it alone", () =>
     Effect.gen(function*() {
       const event = (number: number, FileName: string): Protocol.LoggedEvent => ({

@@ -85,6 +85,9 @@ export interface WaiterTold {
 export interface NameTold {
   readonly now: number
   readonly limit?: string
+  /** How many hold it. */
+  readonly held: number
+  /** The first of those who hold it. */
   readonly holders: ReadonlyArray<HolderTold>
   readonly waiting: number
   /** The first of those who wait, in the order in which they are served. */

@@ -113,8 +113,11 @@ const focusedFence = (): string | undefined => {
 }
 
 const showName = (told: NameTold, revoke: ((holder: HolderTold) => void) | undefined): void => {
-  const { holders, limit, waiters, waiting } = told
-  say(find("#held"), holders.length === 0 ? "free" : "held")
+  const { held, holders, limit, waiters, waiting } = told
+  const heldText = held > holders.length
+    ? `held by ${count(held)}: the first ${count(holders.length)} are shown`
+    : "held"
+  say(find("#held"), holders.length === 0 ? "free" : heldText)
   find("#held").dataset["is"] = holders.length === 0 ? "free" : "held"
   say(find("#limit"), limit === undefined ? "" : limit === "shared" ? "readers and writers" : `${limit} permits`)
   const focused = focusedFence()
