@@ -215,19 +215,22 @@ export const make = (
     let count = batch
     yield* append(lineOf({ Audit: "Began", At: at(), Process: history.process, ...(isAlone ? { Alone: "true" } : {}) }))
 
-    /** Writes some of what is there, and says whether there was any. */
-    const writeSome = Effect.gen(function*() {
+    /** Writes some of what is there, and says whether there was any. Whatever ends it, nothing is written twice. */
+    const writeSome = Effect.uninterruptible(Effect.gen(function*() {
       const { after, events, missed } = history.read({ after: known, count })
       if (events.length === 0 && missed === 0) return false
       const dropped = missed === 0 ? "" : lineOf({ Audit: "Dropped", At: at(), Count: String(missed) })
       yield* append(dropped + events.map((event) => lineOf(loggedOf(event))).join(""))
       known = after
+      const hasCaughtUp = events.length < count || count === batch
       count = Math.min(count * 2, batch)
       if (missed > 0) yield* Metric.update(Metrics.auditDropped, missed)
-      if (hasFailed) yield* Effect.logInfo(`The audit file ${JSON.stringify(file)} is written again`)
+      // A few may have found room where the disk is still full.
+      if (!hasFailed || !hasCaughtUp) return true
+      yield* Effect.logInfo(`The audit file ${JSON.stringify(file)} is written again`)
       hasFailed = false
       return true
-    })
+    }))
     const failed = Effect.fnUntraced(function*(error: AuditError) {
       if (!hasFailed) yield* Effect.logError(`${error.message}. It is tried again each second`)
       hasFailed = true
