@@ -16,7 +16,8 @@ import * as Redis from "../../support/redisServer.ts"
 import { connect, line } from "../../support/tcp.ts"
 import { assertFails, dlm, type Running, serve, startDlm } from "./processes.ts"
 
-const timeout = 60_000
+// Of a machine that is busy.
+const timeout = 180_000
 
 const file = Effect.map(temporaryFolder("workers"), (folder) => `sqlite:${Path.join(folder, "locks.db")}`)
 

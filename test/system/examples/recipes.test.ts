@@ -92,7 +92,8 @@ describeWith("examples/recipes in Postgres", programs, () => {
     Effect.gen(function*() {
       const { url } = yield* postgresServer
       const env = { DLM_STORE: Redacted.value(url) }
-      const paused = yield* recipe("fenced", { ...env, FENCED_TIME: "1500 millis" })
+      // So long that it is stopped before it writes, on a machine that is busy too: stopped while it does it would keep others out.
+      const paused = yield* recipe("fenced", { ...env, FENCED_TIME: "6 seconds" })
       yield* paused.prints(/^works$/m)
       yield* paused.signal("SIGSTOP")
       const [next] = yield* together(1, "fenced", env)
