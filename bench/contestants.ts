@@ -145,6 +145,8 @@ export const contestants = {
   noted,
   /** Of a server that keeps no history. */
   unnoted: (port: string) => overTalker(NodeTalker.layer({ port: Number(port) }), fibers),
+  /** Of a server whose page is looked at. */
+  watched: (port: string) => overTalker(NodeTalker.layer({ port: Number(port) }), fibers),
   sqlite: (file: string) => overStore(SqliteStore.layer({ file })),
   redis: (url: string) => overStore(RedisStore.layerUrl({ url: Redacted.make(url) })),
   postgres: (url: string) => overStore(PostgresStore.layerUrl({ url: Redacted.make(url) })),

@@ -14,6 +14,8 @@ import { usedBy } from "./processors.ts"
 export interface Server {
   readonly port: number
   readonly pid: number
+  /** The address of its page, where it serves one. */
+  readonly page: string | undefined
   readonly stop: () => Promise<void>
 }
 
@@ -21,10 +23,18 @@ const start = async (script: string, ...args: ReadonlyArray<string>): Promise<Se
   const child = spawn(process.execPath, [path.join(import.meta.dirname, script), ...args], {
     stdio: ["ignore", "pipe", "inherit"]
   })
-  const [line] = await once(createInterface(child.stdout), "line") as [string]
+  let page: string | undefined
+  let port: string | undefined
+  for await (const line of createInterface(child.stdout)) {
+    page ??= /page on (\S+)/.exec(line)?.[1]
+    port = /listening on \S+:(\d+)$/.exec(line)?.[1]
+    if (port !== undefined) break
+  }
+  child.stdout.resume()
   return {
-    port: Number(line.slice(line.lastIndexOf(":") + 1)),
+    port: Number(port),
     pid: child.pid!,
+    page,
     stop: async () => {
       child.kill("SIGTERM")
       await once(child, "exit")

@@ -31,7 +31,7 @@ const measures = {
   stores: ["Over each store", stores],
   kinds: ["Permits, readers and writers", kinds],
   holders: ["Names that many hold, or watch", holders],
-  history: ["What is kept of what happens", history],
+  history: ["What is kept and looked at of what happens", history],
   connections: ["Over a server of the reference's kind, and in process", connections],
   liveLocks: ["Very many locks", liveLocks],
   manyLeases: ["Very many leases", manyLeases],

@@ -66,6 +66,9 @@ const fewCharacters = 2 ** 17
 /** At a time no more characters are made a text than a call may have arguments. */
 const atATime = 4096
 
+/** Of so many characters a text is made sooner one by one. */
+const short = 32
+
 /** The events that were noted last. */
 export class EventRing {
   private readonly places: number
@@ -154,16 +157,16 @@ export class EventRing {
       return this.textFrom(from - length, length)
     }
     const [name, label, who, reason] = [textOf(0)!, textOf(1), textOf(2), textOf(3)]
-    const [at, millis, limit, weight] = this.numbers.subarray(place * numbers, (place + 1) * numbers)
-    const [fence, above] = this.fences.subarray(place * fences, (place + 1) * fences)
+    const first = place * numbers
+    const [millis, limit, weight] = [this.numbers[first + 1], this.numbers[first + 2], this.numbers[first + 3]]
     const kind = this.counts[count + 5]!
     return {
       number,
-      at: at!,
+      at: this.numbers[first]!,
       event: kinds[kind >> 1]!,
       name,
       label,
-      fence: kind % 2 === 0 ? undefined : (above! << ofFence) + fence!,
+      fence: kind % 2 === 0 ? undefined : this.fenceAt(place),
       limit: limit === none ? undefined : limit === noNumber ? "shared" : limit,
       weight: weight === none ? undefined : weight === noNumber ? "all" : weight,
       millis: millis === none ? undefined : millis,
@@ -212,6 +215,11 @@ export class EventRing {
     return place < 0 ? place + this.places : place
   }
 
+  private fenceAt(place: number): bigint {
+    const [fence, above] = [this.fences[place * fences]!, this.fences[place * fences + 1]!]
+    return above === 0n ? fence : (above << ofFence) + fence
+  }
+
   private copyIfThere(text: string | undefined): number {
     if (text === undefined) return 0
     this.copy(text)
@@ -226,6 +234,10 @@ export class EventRing {
 
   private textFrom(from: number, length: number): string {
     let text = ""
+    if (length <= short) {
+      for (let i = 0; i < length; i++) text += String.fromCharCode(this.characters[(from + i) & this.mask]!)
+      return text
+    }
     for (let i = 0; i < length;) {
       const begin = (from + i) & this.mask
       const count = Math.min(length - i, this.characters.length - begin, atATime)
