@@ -9,11 +9,12 @@ import * as Result from "effect/Result"
 import * as NodeProcess from "../node/NodeProcess.ts"
 import * as StandardStreams from "../node/StandardStreams.ts"
 import * as Utf8 from "../node/Utf8.ts"
-import * as Audit from "./audit.ts"
+import { audit } from "./audit.ts"
 import { version } from "./clientVersion.ts"
 import { elect } from "./elect.ts"
 import { identity } from "./identity.ts"
 import * as Inspect from "./inspect.ts"
+import { log } from "./log.ts"
 import * as Requests from "./requests.ts"
 import { run } from "./run.ts"
 import { serve } from "./serve.ts"
@@ -37,8 +38,8 @@ const dlm = Command.make("dlm").pipe(
     Inspect.show,
     Inspect.watch,
     Inspect.revoke,
-    Audit.log,
-    Audit.audit,
+    log,
+    audit,
     identity
   ])
 )

@@ -37,7 +37,7 @@ export {
   type LogOptions,
   type LogPage,
   logPage
-} from "./Logging.ts"
+} from "./EventLog.ts"
 
 /** What whatever is asked here can fail with. */
 export type InspectionError = Requests.LockerError | FeatureMissing | InvalidOption

@@ -14,8 +14,8 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { constants, type Stats } from "node:fs"
 import * as fs from "node:fs/promises"
+import { loggedOf } from "../server/EventLog.ts"
 import type * as History from "../server/History.ts"
-import { loggedOf } from "../server/Logging.ts"
 import * as Metrics from "../server/Metrics.ts"
 
 /** The file cannot be written. */

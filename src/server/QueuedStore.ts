@@ -31,11 +31,11 @@ import { because, busy } from "./Busy.ts"
 import { Deadlocks } from "./Deadlocks.ts"
 import { type Decided, witnessed } from "./Decided.ts"
 import { Describing } from "./Describing.ts"
+import { EventLog } from "./EventLog.ts"
 import * as History from "./History.ts"
 import { labelOf } from "./Labels.ts"
 import { Limits } from "./Limits.ts"
 import * as Listing from "./Listing.ts"
-import { Logging } from "./Logging.ts"
 import * as Mutex from "./Mutex.ts"
 import * as Permits from "./Permits.ts"
 import { Readiness } from "./Readiness.ts"
@@ -336,11 +336,11 @@ const inspecting = (
   { history, maxNameBytes, tenures }: Recording & { readonly maxNameBytes: number }
 ) => {
   const notices = new Notices()
-  const logging = history.isTold ? new Logging(history) : undefined
+  const eventLog = history.isTold ? new EventLog(history) : undefined
   return {
     describe: (request: Request, queued: () => void) => describing.answer(request, queued),
     list: Listing.make({ store, maxNameBytes, waitingFor: (name) => queue.waitingFor(name), noted }),
-    log: logging && ((request: Request, queued: () => void) => logging.answer(request, queued)),
+    log: eventLog && ((request: Request, queued: () => void) => eventLog.answer(request, queued)),
     revoke: Revoking.make({ store, notices, noted, changed, history, tenures }),
     notices
   }

@@ -11,23 +11,15 @@ import { monotonicMillis } from "../lib/monotonic.ts"
 import { quoted } from "../lib/quoted.ts"
 import type { Request, Response } from "../protocol/Protocol.ts"
 import * as Protocol from "../protocol/Protocol.ts"
-import { maxTtlMillis } from "../store/CompareAndSet.ts"
-import {
-  type Change,
-  type Decide,
-  type Decision,
-  type Entry,
-  lookOnly,
-  type Permits,
-  type Store
-} from "../store/Store.ts"
+import { type Entry, lookOnly, type Store } from "../store/Store.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { Notices } from "../transport/Notices.ts"
 import { because } from "./Busy.ts"
 import { witnessed } from "./Decided.ts"
 import type { History } from "./History.ts"
 import * as Metrics from "./Metrics.ts"
-import { markOf, revocationOf } from "./Revocation.ts"
+import { Refusals } from "./Refusals.ts"
+import { type Revoked, takingAway } from "./takingAway.ts"
 import type { Tenures } from "./Tenures.ts"
 
 /** What revoking is done with. */
@@ -43,62 +35,11 @@ export interface Options {
   readonly noted: <A>(change: Effect.Effect<A, StoreError>, name: string) => Effect.Effect<A, StoreError>
 }
 
-/** A tenure that is revoked, or was before. */
-interface Revoked {
-  readonly fence: bigint
-  readonly isNew: boolean
-}
-
-const none: Decision<Revoked | undefined> = { answer: undefined, change: { _tag: "Keep" } }
 const utf8 = new TextEncoder()
 
 /** Whether a revocation says why, in so many bytes. */
 const isReasoned = ({ Reason = "" }: Request): boolean =>
   Reason.trim() !== "" && utf8.encode(Reason).length <= Protocol.maxReasonBytes
-
-/** Revokes the tenure of this fence. One that was revoked before is not revoked again, except by force. */
-const revoking = ({ Fence = "0", Force, Reason: reason = "" }: Request): Decide<Revoked | undefined> => {
-  const meant = BigInt(Fence)
-  const isForced = Force === true
-  return (entry, _, fence) => {
-    if (entry === undefined) return none
-    if (entry.limit !== undefined) return ofPermits(entry, meant, isForced, reason)
-    // Where it has no fence nobody knows whose it is, as after a restart.
-    if (fence === 0n || fence !== meant) return none
-    const isNew = isForced || revocationOf(entry.identity) === undefined
-    const answer = { fence, isNew }
-    if (isForced) return { answer, change: { _tag: "Remove" } }
-    if (!isNew) return { answer, change: none.change }
-    // A store that knows no `keepsEnd` is to hold the name for too long rather than not.
-    const identity = markOf({ identity: entry.identity, reason })
-    return { answer, change: { _tag: "Write", entry: { ...entry, identity }, ttlMillis: maxTtlMillis, keepsEnd: true } }
-  }
-}
-
-// One of them at a time, as of whatever is done to a name with a limit.
-const ofPermits = (
-  entry: Permits,
-  meant: bigint,
-  isForced: boolean,
-  reason: string
-): Decision<Revoked | undefined> => {
-  const holder = entry.holders.find(({ fence }) => fence === meant)
-  if (holder === undefined) return none
-  const isNew = isForced || revocationOf(holder.identity) === undefined
-  const answer = { fence: holder.fence, isNew }
-  if (!isNew) return { answer, change: none.change }
-  const { holders, limit, next } = entry
-  const revoked = { ...holder, identity: markOf({ identity: holder.identity, reason }), keepsEnd: true }
-  const change: Change = {
-    _tag: "Share",
-    limit,
-    holders: isForced
-      ? holders.filter((one) => one !== holder)
-      : holders.map((one) => one === holder ? revoked : one),
-    next
-  }
-  return { answer, change }
-}
 
 const tell = ({ FileName, Force, Reason }: Request, who: string, { fence, isNew }: Revoked) =>
   Effect.logWarning(
@@ -116,30 +57,11 @@ const fencesOf = (entry: Entry | undefined, fence: bigint | undefined): Readonly
 /** Who asks without the proof of an identity. */
 export const nobody = "somebody without an identity"
 
-/** How long it is, in milliseconds, until of those who may not another one is logged and kept. */
-const logEvery = 1_000
-
-/** Requests by those who may not: a flood of them makes a trickle of lines, and drives out no other event. */
-class Refusals {
-  private loggedAt = -Infinity
-  private count = 0
-
-  /** One has come. Says how many have since the last that was logged, where this one is to be. */
-  come(now: number): number | undefined {
-    this.count++
-    if (now - this.loggedAt < logEvery) return undefined
-    this.loggedAt = now
-    const { count } = this
-    this.count = 0
-    return count
-  }
-}
-
 /** Answers a `Revoke`: `who` asks for it, and `mayRevoke`. */
 export const make = ({ changed, history, noted, notices, store, tenures }: Options) => {
   const revokeOne = (request: Request, who: string) => {
     const decided = tenures?.decided()
-    return Effect.flatMap(store.modify(request.FileName, witnessed(decided, revoking(request))), (outcome) => {
+    return Effect.flatMap(store.modify(request.FileName, witnessed(decided, takingAway(request))), (outcome) => {
       const { answer } = outcome
       if (answer === undefined) return Effect.succeed(answer)
       const { FileName, Reason = "" } = request

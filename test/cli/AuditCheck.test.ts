@@ -7,7 +7,7 @@ import type { Protocol } from "effect-dlm/protocol"
 import { History, Identities, LockServer, Store } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 import { AuditCheck, isViolation } from "../../src/cli/AuditCheck.ts"
-import { loggedOf } from "../../src/server/Logging.ts"
+import { loggedOf } from "../../src/server/EventLog.ts"
 import { requestOf } from "../support/request.ts"
 
 const began = { Audit: "Began", At: "0", Process: "p", Alone: "true" }

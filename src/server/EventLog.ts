@@ -19,7 +19,7 @@ const lookLaterForEach = 1
 const maxCharacters = 64 * 1024
 
 /** What has happened, to all who ask. */
-export class Logging {
+export class EventLog {
   private readonly history: History
   private waiting = 0
 
