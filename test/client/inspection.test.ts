@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Logger, Option, Redacted, Schema, Stream } from "effect"
 import { DistributedSemaphore, DlmError, Inspection, Lease, Locker, Talker } from "effect-dlm"
-import { Identities, LockServer, Store, StoreError } from "effect-dlm/server"
+import { Identities, LockServer, Shard, Store, StoreError } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
 
 const secret = (letter: string) => Redacted.make(letter.repeat(1024))
@@ -262,6 +262,26 @@ describe("Inspection.revoke", () => {
       Layer.provideMerge(LockServer.layer),
       Layer.provide([Store.layerMemoryWith({ maxStoredBytes: 4096 }), Identities.layerNone])
     ))))
+
+  it.effect("is heard of at once from each server that has a share of the names", () =>
+    Effect.gen(function*() {
+      const names = Array.from({ length: 8 }, (_, i) => `f${i}`)
+      const leases = yield* Effect.forEach(names, (name) => hold(name, { ttl: "30 seconds" }))
+      yield* TestClock.adjust("1 second")
+      for (const [i, name] of names.entries()) {
+        const [others, lease] = [leases.slice(i + 1), leases[i]!]
+        yield* Inspection.revoke(name, { reason: `enough of ${name}` })
+        const { reason } = yield* Effect.flip(lease.lost)
+        assert.strictEqual(reason._tag === "Revoked" && reason.why, `enough of ${name}`)
+        for (const other of others) assert.strictEqual(yield* other.state, "Held")
+      }
+    }).pipe(
+      Effect.scoped,
+      Effect.provide(Talker.layerSharded(["a", "b"].map((name) => ({
+        name,
+        talker: Layer.fresh(LockServer.layerTalkerMemory.pipe(Layer.provide(Shard.layer({ name, of: ["a", "b"] }))))
+      }))))
+    ))
 
   it.effect("is heard of by what keeps data with the lease, where no notice came", () =>
     Effect.gen(function*() {
