@@ -85,7 +85,7 @@ export class WithinNow {
   readonly _tag = "WithinNow"
 }
 
-/** A tenure, and the place in the line of this process that its holder leaves when it is over. */
+/** A tenure, and the place in the line of this process that is left when it is over: that of its head. */
 export interface Acquired {
   readonly tenure: Tenure
   readonly place: QueuePlace
@@ -138,7 +138,7 @@ class Attempt {
   get isAlone(): boolean {
     const { queue } = this.place
     return this.isTold && (this.heldBefore === "Nobody" || this.heldBefore === "Me") &&
-      this.waiting.clock.now() - queue.othersAt > HandOver.shyFor
+      !queue.hasOthersSince(this.waiting.clock.now() - HandOver.shyFor)
   }
 
   // Who waits for long, or for ever, is to see why: once a second of it is over, and each minute then.
@@ -203,16 +203,7 @@ export const acquire = (
     )
     const asked = Effect.flatMap(Effect.suspend(() => passedOr(attempt, anew)), (acquired) =>
       Effect.sync((): Acquired => {
-        const { tenure } = acquired
         attempt.isPending = false
-        // What has ended on its way, as in a pause of the process, is nobody's by now.
-        waiting.clock.look()
-        // Where several may hold it, what one has says nothing of what is left for the next.
-        const lasts = waiting.clock.now() < tenure.sentAt + Duration.toMillis(terms.ttl)
-        // mutant: one-of-several-takes-nothing
-        if (lasts && terms.mode === "exclusive") {
-          place.queue.sawGranted(terms.label, tenure.sentAtWall, waiting.span?.trace)
-        }
         return acquired
       }))
     if (place.queue.join(place)) {
@@ -348,14 +339,14 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockErro
           if (isOver || queue.wasTakenSince(startedAt)) return giveUp()
           // Nothing is known yet that could be told: it asks, and may wait for that a little longer.
           isOver = true
-          queue.watchers = (queue.watchers ?? new Set()).add(place)
+          queue.watch(place)
           place.onTaken = () => queue.wasTakenSince(startedAt) ? giveUp() : undefined
           alarms.set(sleeper, Alarms.dueIn(clock.clock, attempt.leftInAll()), context)
           const askedAt = clock.now()
           // Last: a server in the same process has answered before this comes back.
           asking = Effect.runForkWith(context)(Effect.match(Requests.testLock(attempt.terms, attempt.owner), {
             // Where nobody else holds it, the head is to ask for it now, whenever it would have done so.
-            onSuccess: (holder) => holder === "Another" ? attempt.sawAnother(askedAt) : queue.hurry?.(),
+            onSuccess: (holder) => holder === "Another" ? attempt.sawAnother(askedAt) : queue.hurry(),
             onFailure: (error) => {
               attempt.lastFailure = error
               giveUp()
@@ -367,7 +358,7 @@ const inLine = (attempt: Attempt): Effect.Effect<void, AcquireTimeout | LockErro
       place.onHeld = onHeld(attempt, ends)
       place.resume = () => {
         attempt.before = queue.before
-        queue.watchers?.delete(place)
+        queue.unwatch(place)
         ends(Effect.void)
       }
       if (place.isInside) return place.resume()
@@ -474,7 +465,7 @@ const ask = Effect.fnUntraced(function*(attempt: Attempt) {
       attempt.taken = busyOf(error)
       // That much does not fit says nothing of less.
       if (attempt.terms.limit === undefined) place.queue.sawTaken(attempt.askedAt, attempt.taken)
-      place.queue.othersAt = clock.now()
+      place.queue.sawOthers(clock.now())
       // mutant: taken-is-waited-for
       if (attempt.left() === 0) return yield* attempt.timedOut
     } else {
@@ -521,7 +512,7 @@ const askOnce = (attempt: Attempt, wait: number | undefined): Effect.Effect<Tenu
         attempt.place.queue.waitsSince = undefined
         if (Exit.isSuccess(exit)) {
           attempt.granted = exit.value
-          if (exit.value.waiting > 0) attempt.place.queue.othersAt = attempt.waiting.clock.now()
+          if (exit.value.waiting > 0) attempt.place.queue.sawOthers(attempt.waiting.clock.now())
         } else if (Requests.isHeldByNone(exit.cause)) {
           attempt.isPending = false
           attempt.granted = undefined
@@ -543,7 +534,7 @@ const lookingBefore = <A, E>(attempt: Attempt, asked: Effect.Effect<A, E>): Effe
     const looking = Effect.runForkWith(context)(Effect.match(Requests.testLock(terms, owner), {
       onSuccess: (holder) => {
         attempt.heldBefore = holder
-        if (holder === "Another") place.queue.othersAt = waiting.clock.now()
+        if (holder === "Another") place.queue.sawOthers(waiting.clock.now())
       },
       onFailure: () => {}
     }))

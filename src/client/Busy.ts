@@ -9,13 +9,9 @@ import type { Holder as OnWire, Response } from "../protocol/Protocol.ts"
 /** What is known of a name that another holds. */
 export type Busy = Pick<AcquireTimeout, "holder" | "waiting">
 
-/** What is public of a tenure of this process, for its own fibers: its label, since when by the wall clock, and its span. */
-export const heldBy = (label: string | undefined, since: number, trace: string | undefined): Busy => ({
-  holder: {
-    ...(label === undefined ? {} : { label }),
-    since: DateTime.makeUnsafe(since),
-    ...(trace === undefined ? {} : { trace })
-  }
+/** What is public of a tenure of this process, for its own fibers: its label and its span, and since when by the wall clock. */
+export const heldBy = (shown: Pick<Holder, "label" | "trace">, since: number): Busy => ({
+  holder: { ...shown, since: DateTime.makeUnsafe(since) }
 })
 
 /** What an answer says of a name that another holds; nothing on a server that does not. */

@@ -17,7 +17,7 @@ import type { AgeClock } from "../lib/monotonic.ts"
 import type { Feature } from "../protocol/Protocol.ts"
 import * as Background from "./Background.ts"
 import type { Terms } from "./Claim.ts"
-import type { Passed, QueuePlace } from "./NameQueue.ts"
+import type { NameQueue, Passed, QueuePlace } from "./NameQueue.ts"
 import * as Requests from "./Requests.ts"
 import type { Tenure } from "./Tenure.ts"
 
@@ -52,25 +52,19 @@ const isEqual = (one: Terms, other: Terms): boolean => {
 export const isFresh = ({ sentAt, sentAtWall }: Tenure, maxAge: number, clock: AgeClock): boolean =>
   Math.max(clock.now() - sentAt, clock.wall() - sentAtWall) < maxAge
 
-/** The first behind a place, where a tenure may pass on to it. `passes` counts that. */
+/** The first behind the head of a line, where a tenure may pass on to it. `passes` counts that. */
 export const heirOf = (
-  place: QueuePlace,
+  line: NameQueue,
   { passes, tenure, terms }: Passed,
   clock: AgeClock
 ): QueuePlace | undefined => {
-  const next = place.queue.next
+  const { next } = line
   const heir = next?.heir
   if (heir === undefined || Option.isNone(tenure.fence)) return undefined
   // mutant: passes-are-counted
   if (passes > maxPasses) return undefined
   if (tenure.waiting > 0 || clock.now() - tenure.answeredAt > saidFor) return undefined
   return isEqual(terms, heir.terms) && isFresh(tenure, heir.maxAge, clock) ? next : undefined
-}
-
-/** Leaves a place to the next in line, which goes on under the tenure. */
-export const pass = (place: QueuePlace, heir: QueuePlace, passed: Passed): void => {
-  heir.passed = passed
-  place.leave()
 }
 
 /** Gives a tenure back that nobody has gone on under. */
@@ -85,10 +79,12 @@ export const leave = (place: QueuePlace, clock: AgeClock): Effect.Effect<void> =
     const { passed } = place
     place.passed = undefined
     // In one step: between two of them a tenure may be passed to this place, or the heir leave.
-    const heir = passed && heirOf(place, passed, clock)
-    if (passed === undefined) place.leave()
-    else if (heir !== undefined) pass(place, heir, passed)
+    const heir = passed && heirOf(place.queue, passed, clock)
     // What gives it back leaves before the next asks.
-    else return Effect.andThen(giveBack(passed), Effect.sync(() => place.leave()))
+    if (passed !== undefined && heir === undefined) {
+      return Effect.andThen(giveBack(passed), Effect.sync(() => place.leave()))
+    }
+    if (heir !== undefined) heir.passed = passed
+    place.leave()
     return Effect.void
   })

@@ -37,7 +37,7 @@ import * as HandOver from "./HandOver.ts"
 import * as Machine from "./LeaseMachine.ts"
 import { lost } from "./Loss.ts"
 import * as Metrics from "./Metrics.ts"
-import type { Passed, QueuePlace } from "./NameQueue.ts"
+import type { NameQueue, Passed, QueuePlace } from "./NameQueue.ts"
 import type { LockerError, LockError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
 import { Section } from "./Section.ts"
@@ -183,7 +183,8 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   private readonly span: LeaseSpan | undefined
   private readonly group: string | undefined
   readonly margin: number
-  private readonly place_: QueuePlace | undefined
+  /** The line of its name in this process, until it has left that. */
+  private line: NameQueue | undefined
   private readonly heldSince: number
   /** Confirmed last. */
   private tenure: Tenure
@@ -227,7 +228,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     { group, isHurried, margin, maxHold, span }: HoldSettings,
     context: Context.Context<never>,
     fiberId: number,
-    place: QueuePlace | undefined
+    line: NameQueue | undefined
   ) {
     super()
     this.terms = terms
@@ -235,7 +236,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     this.context = context
     this.clock = ageClockOf(context)
     this.fiberId = fiberId
-    this.place_ = place
+    this.line = line
     this.root = new Section<HeldLease>(this)
     this.heldSince = this.clock.now()
     // mutant: shared-has-a-deadline
@@ -268,6 +269,11 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
 
   get name(): string {
     return this.terms.name
+  }
+
+  /** The span of its holder, as it travels. */
+  get trace(): string | undefined {
+    return this.span?.trace
   }
 
   /** What is shown of it: the owner is a secret. */
@@ -364,7 +370,13 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     // Whoever waits for certainty goes on at once, and looks at the loss, which is there and told by now. Others of this
     // process may ask for the name, as those of other processes may.
     this.becameCertain()
-    this.place_?.leave()
+    this.leaveLine()
+  }
+
+  private leaveLine(): void {
+    const { line } = this
+    this.line = undefined
+    line?.headLeaves()
   }
 
   private get isListenedTo(): boolean {
@@ -417,7 +429,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       if (before !== this.machine && this.machine.failures === 0 && Machine.isRelied(this.machine)) {
         this.tenure = exit.value
         this.span?.renewed(this.clock.clock)
-        if (exit.value.waiting > 0 && this.place_ !== undefined) this.place_.queue.othersAt = this.clock.now()
+        if (exit.value.waiting > 0) this.line?.sawOthers(this.clock.now())
         this.jumped = 0
         this.cause = undefined
         this.becameCertain()
@@ -490,7 +502,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
 
   /** Those in line that are within it by now are to go on under it. */
   tellHeld(): void {
-    this.place_?.queue.tellHeld()
+    this.line?.tellHeld()
   }
 
   /** Calls back once, when it is lost or over. Gives what forgets that. */
@@ -592,7 +604,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       if (this.isOver) return
       this.send({ _tag: "Ended" })
       this.isOver = true
-      this.place_?.ending(this.clock.now())
+      this.line?.ending(this.clock.now())
       // An error takes long to make, and most often nobody listens.
       // mutant: over-is-told
       if (this.isListenedTo) this.tellReleased()
@@ -616,11 +628,11 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
 
   // Who goes on under the tenure, if it may pass on.
   private get heir(): QueuePlace | undefined {
-    const { isAlone, isInHand, jumped, loss, machine, place_, renewal } = this
+    const { isAlone, isInHand, jumped, line, loss, machine, renewal } = this
     // mutant: in-hand-is-given-back
-    if (place_ === undefined || !isAlone || isInHand || this.hasData) return undefined
+    if (line === undefined || !isAlone || isInHand || this.hasData) return undefined
     if (loss !== undefined || machine.failures > 0 || renewal !== undefined || jumped > 0) return undefined
-    return HandOver.heirOf(place_, this.passed, this.clock)
+    return HandOver.heirOf(line, this.passed, this.clock)
   }
 
   // Behind the caller, where something begins only while its Talker is open: what passes on has to be given back after all.
@@ -633,7 +645,8 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       if (heir === undefined || isLate) return
       isOver = true
       this.send({ _tag: "GivenBack" })
-      HandOver.pass(this.place_!, heir, this.passed)
+      heir.passed = this.passed
+      this.leaveLine()
     })
     const orElse = Effect.suspend(() => {
       isLate = true
@@ -651,7 +664,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       let isBegun = false
       let isDone = false
       let onDone: (() => void) | undefined
-      const leave = () => this.place_?.leave()
+      const leave = () => this.leaveLine()
       const done = Effect.sync(() => {
         isDone = true
         impatient.delete(this.talker)
@@ -774,7 +787,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
         if (this.root.hasLeft) yield* this.release
         return yield* this.loss
       }
-      this.place_?.leave()
+      this.leaveLine()
       return {
         name: this.name,
         id: this.id,

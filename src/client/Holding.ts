@@ -118,21 +118,25 @@ const acquireLease = (
       // Whoever has permits, or reads, keeps nobody from doing so too.
       // mutant: several-of-one-process
       const kept = terms.mode === "exclusive" ? place : undefined
-      if (kept === undefined) place.leave()
+      // What has ended on its way, as in a pause of the process, is nobody's by now.
+      clock.look()
       const lease = new HeldLease(
         terms,
         tenure,
         { ...settings, isHurried, span: waiting.span?.holder },
         context,
         id,
-        kept
+        kept?.queue
       )
+      // Where several may hold it, what one has says nothing of what is left for the next.
+      // mutant: one-of-several-takes-nothing
+      if (lease.loss === undefined && terms.mode === "exclusive") place.queue.sawGranted(lease.root, tenure.sentAtWall)
+      if (kept === undefined) place.leave()
       lease.passes = acquired.passes
       lease.isAlone = acquired.isAlone
       lease.isInHand = isInHand
       lease.waited = clock.now() - startedAt
       Metrics.waitsOf(settings.group).updateUnsafe(lease.waited / 1000, context)
-      if (kept !== undefined) kept.queue.holder = lease.root
       return lease
     })
   }).pipe(

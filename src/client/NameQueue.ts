@@ -50,38 +50,21 @@ export class QueuePlace extends Place {
     this.heir = heir
   }
 
-  /** The body of the holder is over: the name is being given back, so that it is held no more as far as is known. */
-  ending(now: number): void {
-    if (!this.isInside || !this.queue.isHeld) return
-    this.queue.isHeld = false
-    this.queue.takenAt = now
-    this.queue.taken = undefined
-  }
-
   /** Leaves the line, or lets the next one ask. May be called again. */
   leave(): void {
-    if (this.isInside) this.queue.hasLeft()
-    this.queue.leave(this)
-    this.queue.watchers?.delete(this)
-    this.queue.forgetIfIdle()
+    this.queue.unwatch(this)
+    if (!this.isInside) return this.queue.leave(this)
+    this.isInside = false
+    this.queue.headLeaves()
   }
 }
 
-export class NameQueue extends Mutex {
-  /** Whether the head holds the name, and what runs under it. */
-  isHeld = false
-  holder: unknown
-  /** When the last was asked that was answered that another holds the name, if one was, and what that answer said. */
-  takenAt: number | undefined
+/** What was heard of a name beside that the head holds it: of most names nothing, since nobody else wants them. */
+class Heard {
+  /** What the answer said that was the last to say that another holds the name. */
   taken: Busy | undefined
-  /** What is public of the head, while it holds the name: its label, since when, by the wall clock, and its span. */
-  private label: string | undefined
-  private since = 0
-  private trace: string | undefined
   /** What is public of whoever had left the line as the head became that, if it had the name and a span. */
   before: Pick<Holder, "label" | "trace"> | undefined
-  /** Since when the head waits at the server, if it does. */
-  waitsSince: number | undefined
   /** When another process was seen last that holds the name, or waits for it. */
   othersAt = -Infinity
   /** What the head failed with last, if it has been answered nothing since. */
@@ -90,13 +73,80 @@ export class NameQueue extends Mutex {
   watchers: Set<QueuePlace> | undefined
   /** Lets the head ask at once that would do so later, if it does. */
   hurry: (() => void) | undefined
+}
+
+/** What runs under the tenure of the head, with what is public of that: its label, and its span. */
+export interface HeldHead {
+  readonly lease: { readonly terms: Terms; readonly trace: string | undefined }
+}
+
+const publicOf = ({ lease: { terms: { label }, trace } }: HeldHead): Pick<Holder, "label" | "trace"> => ({
+  ...(label === undefined ? {} : { label }),
+  ...(trace === undefined ? {} : { trace })
+})
+
+// A lease that is held keeps one of these, and there may be very many.
+export class NameQueue extends Mutex {
+  /** What runs under the name, while the head holds it. */
+  holder: HeldHead | undefined
+  /** Since when the head holds the name, by the wall clock, if it does. */
+  private heldSince: number | undefined
+  /** Since when the head waits at the server, if it does. */
+  waitsSince: number | undefined
+  /** When the last was asked that was answered that another holds the name, if one was. */
+  private takenAt: number | undefined
+  private heard_: Heard | undefined
+
+  private get heard(): Heard {
+    return this.heard_ ??= new Heard()
+  }
+
+  /** Whether the head holds the name. */
+  private get isHeld(): boolean {
+    return this.heldSince !== undefined
+  }
+
+  /** What is public of whoever had left the line as the head became that, if it had the name and a span. */
+  get before(): Pick<Holder, "label" | "trace"> | undefined {
+    return this.heard_?.before
+  }
+
+  /** What the head failed with last, if it has been answered nothing since. */
+  get lastFailure(): LockError | undefined {
+    return this.heard_?.lastFailure
+  }
+
   /** Waits until somebody behind has seen that the name is free. */
   get hurried(): Effect.Effect<void> {
     return Effect.callback<void>((resume) => {
-      this.hurry = () => resume(Effect.void)
-      return Effect.sync(() => void (this.hurry = undefined))
+      const { heard } = this
+      heard.hurry = () => resume(Effect.void)
+      return Effect.sync(() => void (heard.hurry = undefined))
     })
   }
+
+  /** Lets the head ask at once that would do so later. */
+  hurry(): void {
+    this.heard_?.hurry?.()
+  }
+
+  /** What is public of the head, while it holds the name. Made when it is asked for: there may be very many. */
+  private get heldBy(): Busy | undefined {
+    const { heldSince, holder } = this
+    return heldSince === undefined ? undefined : holder && heldBy(publicOf(holder), heldSince)
+  }
+
+  /** Tells a place whose time is over when more is known. */
+  watch(place: QueuePlace): void {
+    const { heard } = this
+    heard.watchers = (heard.watchers ?? new Set()).add(place)
+  }
+
+  /** Tells a place no more. */
+  unwatch(place: QueuePlace): void {
+    this.heard_?.watchers?.delete(place)
+  }
+
   /** The first behind the head. */
   override get next(): QueuePlace | undefined {
     return super.next as QueuePlace | undefined
@@ -118,7 +168,7 @@ export class NameQueue extends Mutex {
   /** Who has it now, or had it when that was heard last, where that was since then. */
   takenBySince(time: number): Busy | undefined {
     if (this.isHeld) return this.heldBy
-    return this.wasTakenSince(time) ? this.taken : undefined
+    return this.wasTakenSince(time) ? this.heard_?.taken : undefined
   }
 
   /** Whether the head has waited at the server since then. */
@@ -126,38 +176,53 @@ export class NameQueue extends Mutex {
     return this.waitsSince !== undefined && this.waitsSince <= time
   }
 
+  /** Another process holds the name, or waits for it. */
+  sawOthers(now: number): void {
+    this.heard.othersAt = now
+  }
+
+  /** Whether another process was seen since then that holds the name, or waits for it. */
+  hasOthersSince(time: number): boolean {
+    return this.heard_ !== undefined && this.heard_.othersAt >= time
+  }
+
   /** An answer to what was asked at a time said that another holds the name, at some time since. What is older says less. */
   sawTaken(askedAt: number, taken?: Busy): void {
+    const { heard } = this
     if (this.takenAt === undefined || askedAt >= this.takenAt) {
       this.takenAt = askedAt
-      this.taken = taken
+      heard.taken = taken
     }
-    this.lastFailure = undefined
+    heard.lastFailure = undefined
     this.tell()
   }
 
-  /** What is public of the head, while it holds the name. Made when it is asked for: there may be very many. */
-  get heldBy(): Busy {
-    return heldBy(this.label, this.since, this.trace)
-  }
-
-  /** The head holds the name, by this label, since this time of the wall clock, for this span. */
-  sawGranted(label: string | undefined, since: number, trace: string | undefined): void {
-    this.isHeld = true
-    this.label = label
-    this.since = since
-    this.trace = trace
-    this.lastFailure = undefined
+  /** The head holds the name, since this time of the wall clock. */
+  sawGranted(holder: HeldHead, since: number): void {
+    this.holder = holder
+    this.heldSince = since
+    if (this.heard_ === undefined) return
+    this.heard_.lastFailure = undefined
     this.tell()
   }
 
-  /** The head is about to leave the line. Whether it had the name is known by its span, since that is held no more by now. */
-  hasLeft(): void {
-    const { label, trace } = this
-    this.isHeld = false
+  /** What runs under the name is over: that is being given back, so that it is held no more as far as is known. */
+  ending(now: number): void {
+    if (!this.isHeld) return
+    this.heldSince = undefined
+    this.takenAt = now
+    if (this.heard_ !== undefined) this.heard_.taken = undefined
+  }
+
+  /** The head leaves the line. Whether it had the name is known by what ran under that, since it is held no more by now. */
+  headLeaves(): void {
+    const { holder } = this
+    this.heldSince = undefined
     this.holder = undefined
-    this.trace = undefined
-    this.before = trace === undefined ? undefined : { trace, ...(label === undefined ? {} : { label }) }
+    if (holder?.lease.trace !== undefined) this.heard.before = publicOf(holder)
+    else if (this.heard_ !== undefined) this.heard_.before = undefined
+    this.leaveInside()
+    this.forgetIfIdle()
   }
 
   /** The head holds the name in a scope, which may be the one of others in line. */
@@ -167,22 +232,23 @@ export class NameQueue extends Mutex {
 
   /** The head could not be told. */
   sawFailure(error: LockError): void {
-    this.lastFailure = error
+    this.heard.lastFailure = error
   }
 
-  forgetIfIdle(): void {
+  private forgetIfIdle(): void {
     if (this.isIdle && this.names.get(this.name) === this) this.names.delete(this.name)
   }
 
   private tell(): void {
-    this.watchers?.forEach((place) => place.onTaken?.())
+    this.heard_?.watchers?.forEach((place) => place.onTaken?.())
   }
 }
 
 const byTalker = new WeakMap<Talker["Service"], Map<string, NameQueue>>()
 
 /** What runs under the tenure that a fiber of this process has of a name, if one has. */
-export const holderOf = (talker: Talker["Service"], name: string): unknown => byTalker.get(talker)?.get(name)?.holder
+export const holderOf = (talker: Talker["Service"], name: string): HeldHead | undefined =>
+  byTalker.get(talker)?.get(name)?.holder
 
 /** The line for a name of a Talker. */
 export const of = (talker: Talker["Service"], name: string): NameQueue => {

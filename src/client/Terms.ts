@@ -54,36 +54,42 @@ abstract class PlainTerms extends Shown {
   readonly name: string
   readonly talker: Talker["Service"]
   readonly problem: InvalidOption | undefined
-  private readonly owners: Owners
+  protected readonly owners: Owners
+  /** What a call has changed: the same object for very many that are asked for alike. */
+  private readonly changes: Changes | undefined
 
-  constructor(name: string, talker: Talker["Service"], owners: Owners, problem?: InvalidOption) {
+  constructor(name: string, talker: Talker["Service"], owners: Owners, problem?: InvalidOption, changes?: Changes) {
     super()
     this.name = name
     this.talker = talker
     this.owners = owners
     this.problem = problem
+    this.changes = changes
   }
+
+  /** The same terms, but for what is changed. */
+  abstract with(changes: Changes): Terms
 
   toJSON(): unknown {
     return { _id: "effect-dlm/Terms", name: this.name }
   }
   get ttl(): Duration.Duration {
-    return defaultTtl
+    return this.changes === undefined ? defaultTtl : this.changes.ttl
   }
   get ttlSeconds(): number {
-    return Duration.toSeconds(defaultTtl)
+    return Duration.toSeconds(this.ttl)
   }
   get given(): Given {
-    return nothing
+    return this.changes === undefined ? nothing : everything
   }
-  get label(): undefined {
-    return undefined
+  get label(): string | undefined {
+    return this.changes?.label
   }
   get sharedOwner(): undefined {
     return undefined
   }
-  get identity(): undefined {
-    return undefined
+  get identity(): Terms["identity"] {
+    return this.changes?.identity
   }
   get retry(): Schedule.Schedule<unknown> {
     return defaultRetry
@@ -102,9 +108,15 @@ abstract class PlainTerms extends Shown {
 
 /** The terms of a bare name, which is a mutex. */
 export class NameTerms extends PlainTerms implements Terms<"exclusive"> {
-  readonly mode = "exclusive"
+  get mode(): "exclusive" {
+    return "exclusive"
+  }
   get limit(): undefined {
     return undefined
+  }
+
+  with(changes: Changes): NameTerms {
+    return new NameTerms(this.name, this.talker, this.owners, this.problem, changes)
   }
 }
 
@@ -113,10 +125,22 @@ export class LimitTerms<M extends Mode> extends PlainTerms implements Terms<M> {
   readonly mode: M
   readonly limit: Limit
 
-  constructor(mode: M, limit: Limit, name: string, talker: Talker["Service"], owners: Owners, problem?: InvalidOption) {
-    super(name, talker, owners, problem ?? invalidName(name))
+  constructor(
+    mode: M,
+    limit: Limit,
+    name: string,
+    talker: Talker["Service"],
+    owners: Owners,
+    problem?: InvalidOption,
+    changes?: Changes
+  ) {
+    super(name, talker, owners, problem ?? invalidName(name), changes)
     this.mode = mode
     this.limit = limit
+  }
+
+  with(changes: Changes): LimitTerms<M> {
+    return new LimitTerms(this.mode, this.limit, this.name, this.talker, this.owners, this.problem, changes)
   }
 
   /** The claim of these terms. */
@@ -132,7 +156,17 @@ export interface Changes {
   readonly identity: Terms["identity"]
 }
 
-/** Terms of a claim, with what a call has changed. */
+const isAlike = (one: Changes, other: Changes): boolean =>
+  Duration.toMillis(one.ttl) === Duration.toMillis(other.ttl) && one.label === other.label &&
+  one.identity?.Name === other.identity?.Name && one.identity?.Identity === other.identity?.Identity
+
+// Most that is asked is changed as what was asked before.
+let lastChanges: Changes | undefined
+
+const shared = (changes: Changes): Changes =>
+  lastChanges !== undefined && isAlike(lastChanges, changes) ? lastChanges : lastChanges = changes
+
+/** Terms of a claim that has its own, with what a call has changed. */
 class ChangedTerms<M extends Mode> extends Shown implements Terms<M> {
   private readonly of: Terms<M>
   readonly ttl: Duration.Duration
@@ -189,7 +223,9 @@ class ChangedTerms<M extends Mode> extends Shown implements Terms<M> {
 }
 
 /** The same terms, but for what is changed. */
-export const changed = <M extends Mode>(terms: Terms<M>, changes: Changes): Terms<M> =>
-  changes.ttl === terms.ttl && changes.label === terms.label && changes.identity === terms.identity
-    ? terms
+export const changed = <M extends Mode>(terms: Terms<M>, changes: Changes): Terms<M> => {
+  if (changes.ttl === terms.ttl && changes.label === terms.label && changes.identity === terms.identity) return terms
+  return terms instanceof PlainTerms
+    ? terms.with(shared(changes)) as Terms<M>
     : new ChangedTerms(terms, changes)
+}

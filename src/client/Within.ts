@@ -59,12 +59,14 @@ const aroundOf = (fiber: AnyFiber, talker: Talker["Service"], name: string): Sec
 }
 
 /** What was acquired for a scope, by name: a scope may have very many, and each that is acquired is looked for among them. */
-const byScope = new WeakMap<Scope.Scope, Map<string, Array<Section>>>()
+const byScope = new WeakMap<Scope.Scope, Map<string, Section | Array<Section>>>()
+
+const asArray = (sections: Section | Array<Section>): Array<Section> => Array.isArray(sections) ? sections : [sections]
 
 const acquiredIn = (fiber: AnyFiber, talker: Talker["Service"], name: string): Section | undefined => {
   const scope = Context.getOrUndefined(fiber.context, Scope.Scope)
   const ofName = scope === undefined ? undefined : byScope.get(scope)?.get(name)
-  const found = ofName?.findLast((section) => !section.isOver && isOf(section, talker, name))
+  const found = ofName && asArray(ofName).findLast((section) => !section.isOver && isOf(section, talker, name))
   if (found !== undefined) return found
   const holder = NameQueue.holderOf(talker, name)
   return holder instanceof Section && holder.lease.fiberId === fiber.id && !holder.isOver && !holder.lease.isOver
@@ -111,17 +113,15 @@ export const untilClosed = <L extends SectionLease>(
 ): Effect.Effect<Section<L>, never, Scope.Scope> =>
   Effect.flatMap(Effect.scope, (scope) =>
     Effect.withFiber((fiber) => {
-      const ofScope = byScope.get(scope) ?? new Map<string, Array<Section>>()
+      const ofScope = byScope.get(scope) ?? new Map<string, Section | Array<Section>>()
       byScope.set(scope, ofScope)
       const { name } = section.lease
-      const ofName = ofScope.get(name)
-      // Most have one alone, and an array that grows has room for many.
-      if (ofName === undefined) ofScope.set(name, [section])
-      else {
-        // Those at the end that are over are of no use any more.
-        while (ofName.at(-1)?.isOver === true) ofName.pop()
-        ofName.push(section)
-      }
+      const ofName = asArray(ofScope.get(name) ?? [])
+      // Those at the end that are over are of no use any more.
+      while (ofName.at(-1)?.isOver === true) ofName.pop()
+      ofName.push(section)
+      // Most have one alone, and there may be very many of them.
+      ofScope.set(name, ofName.length === 1 ? section : ofName)
       return Effect.as(Scope.addFinalizerExit(scope, closing(section, contextOf(fiber))), section)
     }))
 

@@ -72,6 +72,16 @@ export class Mutex {
       place.isInside = false
       this.inside--
     }
+    this.admitNext()
+  }
+
+  /** As `leave`, of one that is inside and whose place nobody has kept. Once. */
+  protected leaveInside(): void {
+    this.inside--
+    this.admitNext()
+  }
+
+  private admitNext(): void {
     while (this.first !== undefined && (this.inside === 0 || (this.isShared && this.first.isShared))) {
       // mutant: line-in-order
       const next = this.first

@@ -198,8 +198,8 @@ const ofKinds: ReadonlyArray<ProgramMutation> = [
   {
     name: "one of several that was let in keeps the next of its process out",
     mark: "one-of-several-takes-nothing",
-    part: `lasts && terms.mode === "exclusive"`,
-    by: "lasts",
+    part: ` && terms.mode === "exclusive"`,
+    by: "",
     seenBy: ["evidence"]
   }
 ]
