@@ -91,8 +91,8 @@ export interface Acquired {
   readonly place: QueuePlace
   /** How often the tenure has passed on within this process. */
   readonly passes: number
-  /** Whether it may pass on, as far as was seen: the server tells of others, and there are none. */
-  readonly isAlone: boolean
+  /** When the server said last that nobody else waits; nothing where the tenure may not pass on, as far as was seen. */
+  readonly aloneAt: number | undefined
 }
 
 /** An attempt to get a tenure: what is known of it while it runs. */
@@ -199,7 +199,7 @@ export const acquire = (
     const { place } = attempt
     const anew = Effect.map(
       bounded(attempt, ask(attempt), restore),
-      (tenure): Acquired => ({ tenure, place, passes: 0, isAlone: attempt.isAlone })
+      (tenure): Acquired => ({ tenure, place, passes: 0, aloneAt: attempt.isAlone ? tenure.answeredAt : undefined })
     )
     const asked = Effect.flatMap(Effect.suspend(() => passedOr(attempt, anew)), (acquired) =>
       Effect.sync((): Acquired => {
@@ -247,7 +247,12 @@ const passedOr = <E>({ place, waiting }: Attempt, anew: Effect.Effect<Acquired, 
     return Effect.andThen(HandOver.giveBack(passed), anew)
   }
   const { passes, tenure } = passed
-  return Effect.as(event("dlm.handedOver", () => ({ times: passes })), { tenure, place, passes, isAlone: true })
+  return Effect.as(event("dlm.handedOver", () => ({ times: passes })), {
+    tenure,
+    place,
+    passes,
+    aloneAt: tenure.answeredAt
+  })
 }
 
 // Whoever is within a lease may wait in line for ever, and its server does not know: it is told, by an owner that gets

@@ -42,7 +42,7 @@ import type { LockerError, LockError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
 import { Section } from "./Section.ts"
 import { LeaseSpan } from "./Spans.ts"
-import { isSame, type Tenure } from "./Tenure.ts"
+import { isSame, Tenure } from "./Tenure.ts"
 import type { Token } from "./Token.ts"
 import * as Within from "./Within.ts"
 
@@ -101,6 +101,8 @@ export interface HoldSettings {
   readonly group?: string | undefined
   /** The span of its holder, if there is one that is recorded. */
   readonly span?: Tracer.Span | undefined
+  /** How long it was waited for, in milliseconds. */
+  readonly waited?: number | undefined
 }
 
 // The server keeps none, since the name is not one owner's.
@@ -169,6 +171,25 @@ const listen = (talker: Talker["Service"], begin: NonNullable<Talker["Service"][
 type LossListener = (loss: LeaseLost) => void
 
 /**
+ * What is in doubt of a lease: from when it is asked to be renewed, or the wall clock has jumped, until it is confirmed after
+ * that. For most of its life there is nothing.
+ */
+class Doubt {
+  /** The renewal under way, and nothing once it was given up. */
+  renewal: Fiber.Fiber<unknown, unknown> | undefined
+  /** When the last request to renew it left; 0 where none did. */
+  askedAt = 0
+  /** Whether that names the tenure, and so can neither take nor begin one. */
+  isByFence = false
+  /** How far the wall clock had jumped when that was last acted upon. */
+  jumped = 0
+  /** Told when there is none any more. */
+  onCertain: Array<() => void> | undefined
+  /** What the last renewal failed with, if it did. */
+  cause: unknown
+}
+
+/**
  * A lease at work. It shares one sleeping fiber with all others, so that a process can hold very many.
  *
  * @internal
@@ -186,21 +207,17 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   /** The line of its name in this process, until it has left that. */
   private line: NameQueue | undefined
   private readonly heldSince: number
-  /** Confirmed last. */
-  private tenure: Tenure
+  readonly id: string
+  /** Whether others may have its owner as well. */
+  private readonly isShared: boolean
+  private readonly fence_: bigint | undefined
+  /** When the request left that has confirmed it last, by the clock of leases, and by the wall clock. */
+  private sentAt: number
+  private sentAtWall: number
+  /** When the server said last that nobody else waits for the name; nothing where it has not, or tells of nobody. */
+  aloneAt: number | undefined
   private machine: Machine.State
-  /** The renewal under way, and nothing once it was given up. */
-  private renewal: Fiber.Fiber<unknown, unknown> | undefined
-  /** When the last request to renew it left; 0 where none did. */
-  private askedAt = 0
-  /** Whether renewals name their tenure, and so can neither take nor begin one. */
-  private isRenewedByFence = false
-  /** How far the wall clock had jumped when that was last acted upon; 0 once the lease was confirmed after it. */
-  private jumped = 0
-  private onCertain: Array<() => void> | undefined
-  private cause: unknown
-  /** How long it was waited for, in milliseconds. */
-  waited = 0
+  private doubt: Doubt | undefined
   /** Why it was lost, if it was. */
   loss: LeaseLost | undefined
   private lossListeners: Set<LossListener> | undefined
@@ -210,8 +227,6 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   private isDetached = false
   /** How often its tenure has passed on within this process. */
   passes = 0
-  /** Whether no others were seen that want the name, by a server that tells of them. */
-  isAlone = false
   /** Whether somebody has it in hand, or may have seen its fence: then nobody else is to have that. */
   isInHand = false
   private digested: string | undefined
@@ -225,14 +240,18 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   constructor(
     terms: Terms,
     tenure: Tenure,
-    { group, isHurried, margin, maxHold, span }: HoldSettings,
+    { group, isHurried, margin, maxHold, span, waited }: HoldSettings,
     context: Context.Context<never>,
     fiberId: number,
     line: NameQueue | undefined
   ) {
     super()
     this.terms = terms
-    this.tenure = tenure
+    this.id = tenure.owner
+    this.isShared = tenure.isShared
+    this.fence_ = Option.getOrUndefined(tenure.fence)
+    this.sentAt = tenure.sentAt
+    this.sentAtWall = tenure.sentAtWall
     this.context = context
     this.clock = ageClockOf(context)
     this.fiberId = fiberId
@@ -243,7 +262,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     this.margin = margin
     this.isHurried = isHurried
     this.group = group
-    this.span = span && new LeaseSpan(span)
+    this.span = span && new LeaseSpan(span, waited)
     this.machine = Machine.begin(this, tenure.sentAt, this.heldSince + maxHold, this.heldSince, this.jitter)
     Metrics.heldLeases.modifyUnsafe(1, context)
     const notices = hearNotices(terms.talker, this.clock)
@@ -276,47 +295,73 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     return this.span?.trace
   }
 
+  /** How long it was waited for, in milliseconds, where its holder has a span that is told of it. */
+  get waited(): number | undefined {
+    return this.span?.waited
+  }
+
   /** What is shown of it: the owner is a secret. */
   toJSON(): unknown {
     // mutant: owner-is-secret
     return { _id: "effect-dlm/Lease", name: this.name, state: this.machine.phase }
   }
 
-  get id(): string {
-    return this.tenure.owner
+  get fence(): Option.Option<bigint> {
+    return Option.fromUndefinedOr(this.fence_)
   }
 
-  get fence(): Option.Option<bigint> {
-    return this.tenure.fence
+  // As a value, which goes on without the lease.
+  private get tenure(): Tenure {
+    const { aloneAt = -Infinity, fence, id, isShared, name, sentAt, sentAtWall } = this
+    return new Tenure({
+      name,
+      owner: id,
+      isShared,
+      fence,
+      sentAt,
+      sentAtWall,
+      answeredAt: aloneAt,
+      waiting: 0,
+      behind: undefined
+    })
   }
 
   /** Made when it is first asked for: most leases enclose nothing that waits. What others may end too has none. */
   get digest(): string | undefined {
-    const { fence, isShared, owner } = this.tenure
-    if (isShared || this.isOver || this.loss !== undefined || Option.isNone(fence)) return undefined
-    return this.digested ??= digestOf(this.name, owner, fence.value)
+    const { fence_, id } = this
+    if (this.isShared || this.isOver || this.loss !== undefined || fence_ === undefined) return undefined
+    return this.digested ??= digestOf(this.name, id, fence_)
   }
 
   /** Called when an alarm rings: looks at both clocks. Without a jump of the wall clock there is only the time. */
   wake(): void {
     this.clock.look()
-    const { fence, sentAt, sentAtWall } = this.tenure
     const now = this.clock.now()
-    const age = now - sentAt
-    const wallAge = this.clock.wall() - sentAtWall
+    const age = now - this.sentAt
+    const wallAge = this.clock.wall() - this.sentAtWall
     // mutant: jump-is-suspicious
     if (wallAge - age - this.jumped <= jumpTolerance) return this.send(alarm, now)
-    this.jumped = wallAge - age
+    this.inDoubt.jumped = wallAge - age
     const { margin, ttl } = this
     const left = ttl - margin - wallAge
     const forAnAnswer = Math.min(ttl / 6, jumpPatience)
-    this.send({ _tag: "Jumped", left: Option.isSome(fence) ? Math.max(left, forAnAnswer) : left })
+    this.send({ _tag: "Jumped", left: this.fence_ !== undefined ? Math.max(left, forAnAnswer) : left })
+  }
+
+  private get inDoubt(): Doubt {
+    return this.doubt ??= new Doubt()
+  }
+
+  /** How far the wall clock had jumped when that was last acted upon; 0 once the lease was confirmed after it. */
+  private get jumped(): number {
+    return this.doubt?.jumped ?? 0
   }
 
   private becameCertain(): void {
-    const waiting = this.onCertain
-    this.onCertain = undefined
-    waiting?.forEach((resume) => resume())
+    const waiting = this.doubt?.onCertain
+    if (waiting === undefined) return
+    this.doubt!.onCertain = undefined
+    waiting.forEach((resume) => resume())
   }
 
   // After a jump of the wall clock it is not known whether the lease still holds, until there was an answer.
@@ -324,7 +369,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     return Effect.suspend(() => {
       this.wake()
       return this.jumped === 0 || !Machine.isOpen(this.machine) ? Effect.void : Effect.callback<void>((resume) => {
-        const waiting = this.onCertain ??= []
+        const waiting = this.inDoubt.onCertain ??= []
         waiting.push(() => resume(Effect.void))
       })
     })
@@ -358,7 +403,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     if (phase === "Lost") {
       this.span?.lost(this.clock.clock, reason!)
       Metrics.lostLeases(reason!).updateUnsafe(1, this.context)
-      this.loss = lost(this.name, reason!, this.cause)
+      this.loss = lost(this.name, reason!, this.doubt?.cause)
     }
     // mutant: released-renews-no-more
     if (phase === "Released") this.forgetRenewal()
@@ -395,23 +440,24 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   }
 
   private renew(): void {
-    const left = this.clock.now()
-    this.askedAt = left
+    const doubt = this.inDoubt
+    doubt.askedAt = this.clock.now()
     const fiber: Fiber.Fiber<Tenure, NotOwner | LockError> = Effect.runForkWith(this.context)(this.renewOnce)
-    this.renewal = fiber
+    doubt.renewal = fiber
     fiber.addObserver((exit) => {
-      if (this.renewal !== fiber) return
-      this.renewal = undefined
+      if (doubt.renewal !== fiber) return
+      doubt.renewal = undefined
       this.renewed(exit)
     })
   }
 
   private get renewOnce(): Effect.Effect<Tenure, NotOwner | LockError> {
     return Effect.flatMap(Requests.features(this.terms), (features) => {
-      this.isRenewedByFence = features.has("release") && Option.isSome(this.fence)
-      this.isAlone &&= HandOver.isTold(features)
+      const isByFence = features.has("release") && this.fence_ !== undefined
+      this.inDoubt.isByFence = isByFence
+      if (!HandOver.isTold(features)) this.aloneAt = undefined
       // mutant: renewal-by-fence
-      const fence = this.isRenewedByFence ? Option.getOrUndefined(this.fence) : undefined
+      const fence = isByFence ? this.fence_ : undefined
       const trace = this.span?.trace
       return Requests.lock(
         this.terms,
@@ -423,16 +469,11 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
 
   private renewed(exit: Exit.Exit<Tenure, NotOwner | LockError>): void {
     // mutant: another-tenure-is-loss
-    if (Exit.isSuccess(exit) && isSame(exit.value, this.tenure)) {
+    if (Exit.isSuccess(exit) && isSame(exit.value, { owner: this.id, fence: this.fence })) {
       const before = this.machine
       this.send({ _tag: "Confirmed", sentAt: exit.value.sentAt, jitter: this.jitter })
       if (before !== this.machine && this.machine.failures === 0 && Machine.isRelied(this.machine)) {
-        this.tenure = exit.value
-        this.span?.renewed(this.clock.clock)
-        if (exit.value.waiting > 0) this.line?.sawOthers(this.clock.now())
-        this.jumped = 0
-        this.cause = undefined
-        this.becameCertain()
+        this.confirmed(exit.value)
       }
       return this.count("Confirmed")
     }
@@ -440,9 +481,20 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     // The server forgot the tenure and began a new one: others may have held the lock between.
     if (Exit.isSuccess(exit)) return this.send({ _tag: "Refused", reason: "TakenAway" })
     const error = Option.getOrUndefined(Exit.findErrorOption(exit))
-    this.cause = error ?? Cause.squash(exit.cause)
+    this.inDoubt.cause = error ?? Cause.squash(exit.cause)
     if (error?._tag === "NotOwner") return this.refused(error)
     this.send(error?._tag === "ForeignOwner" ? { _tag: "Refused", reason: "TakenAway" } : { _tag: "Failed" })
+  }
+
+  private confirmed({ answeredAt, sentAt, sentAtWall, waiting }: Tenure): void {
+    this.sentAt = sentAt
+    this.sentAtWall = sentAtWall
+    this.span?.renewed(this.clock.clock)
+    if (waiting > 0) this.line?.sawOthers(this.clock.now())
+    if (this.aloneAt !== undefined) this.aloneAt = waiting > 0 ? -Infinity : answeredAt
+    const { doubt } = this
+    this.doubt = undefined
+    doubt?.onCertain?.forEach((resume) => resume())
   }
 
   /** The server says that its tenure is over. */
@@ -453,14 +505,14 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
 
   /** The server says that its tenure was revoked. */
   private revoked(why: string | undefined): void {
-    this.cause = why
+    this.inDoubt.cause = why
     this.send({ _tag: "Refused", reason: "Revoked" })
   }
 
   /** Hears of a tenure that was revoked, whoever has it. */
   noticed(talker: Talker["Service"], { FileName, Fence, Reason }: Notice): void {
     if (this.name !== FileName || this.talker !== talker || !Machine.isRelied(this.machine)) return
-    if (Option.isSome(this.fence) && String(this.fence.value) === Fence) this.revoked(Reason)
+    if (this.fence_ !== undefined && String(this.fence_) === Fence) this.revoked(Reason)
   }
 
   private count(outcome: "Confirmed" | "Failed"): void {
@@ -473,9 +525,10 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   }
 
   private forgetRenewal(): void {
-    const { renewal } = this
-    this.renewal = undefined
-    renewal?.interruptUnsafe()
+    const renewal = this.doubt?.renewal
+    if (renewal === undefined) return
+    this.doubt!.renewal = undefined
+    renewal.interruptUnsafe()
   }
 
   /** Looks at the time, and says whether something new may begin under the lease. */
@@ -526,7 +579,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   private leftMillis(): number {
     this.send(alarm)
     return Machine.isRelied(this.machine)
-      ? Math.max(0, Math.min(this.machine.deadline, this.machine.endsAt) - this.clock.now())
+      ? Math.max(0, Math.min(this.machine.deadline, this.machine.endsAt ?? Infinity) - this.clock.now())
       : 0
   }
 
@@ -568,7 +621,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
         if (this.terms.limit !== undefined) return Effect.fail(noData(this.terms))
         return Effect.flatMap(
           Requests.features(this.terms),
-          (features) => self(features.has("release") ? Option.getOrUndefined(this.fence) : undefined)
+          (features) => self(features.has("release") ? this.fence_ : undefined)
         )
       }).pipe(Effect.tapError((error) =>
         Effect.sync(() => {
@@ -628,10 +681,10 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
 
   // Who goes on under the tenure, if it may pass on.
   private get heir(): QueuePlace | undefined {
-    const { isAlone, isInHand, jumped, line, loss, machine, renewal } = this
+    const { aloneAt, isInHand, jumped, line, loss, machine } = this
     // mutant: in-hand-is-given-back
-    if (line === undefined || !isAlone || isInHand || this.hasData) return undefined
-    if (loss !== undefined || machine.failures > 0 || renewal !== undefined || jumped > 0) return undefined
+    if (line?.next === undefined || aloneAt === undefined || isInHand || this.hasData) return undefined
+    if (loss !== undefined || machine.failures > 0 || this.doubt?.renewal !== undefined || jumped > 0) return undefined
     return HandOver.heirOf(line, this.passed, this.clock)
   }
 
@@ -681,7 +734,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       // The next tenure has another owner, so that nothing of this one can touch it.
       const goOn = Effect.suspend(() => {
         if (!isDone && this.loss === undefined && this.isHurried?.() !== true) impatient.add(this.talker)
-        if (!isDone && !this.tenure.isShared) leave()
+        if (!isDone && !this.isShared) leave()
         return isDone || this.loss !== undefined
           ? Effect.void
           : this.warn("is not given back yet; that is tried again until it ends by itself")
@@ -720,15 +773,15 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
 
   // By when the tenure has ended at the server, whatever request was carried out last.
   private get endsAtServer(): number {
-    return Math.max(this.askedAt, this.tenure.sentAt) + this.ttl
+    return Math.max(this.doubt?.askedAt ?? 0, this.sentAt) + this.ttl
   }
 
   private get giveBack(): Effect.Effect<void> {
     const { loss, terms } = this
-    if (this.tenure.isShared && loss !== undefined && loss.reason._tag !== "MaxHold") return Effect.void
+    if (this.isShared && loss !== undefined && loss.reason._tag !== "MaxHold") return Effect.void
     const until = this.endsAtServer
     // mutant: give-back
-    const unlock = this.tenure.isShared ? this.unlockShared : Background.insist(Requests.unlock(terms, this.id), until)
+    const unlock = this.isShared ? this.unlockShared : Background.insist(Requests.unlock(terms, this.id), until)
     return Effect.flatMap(
       Effect.andThen(this.renewalSettled, unlock),
       (error) =>
@@ -741,15 +794,15 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   // Without a fence a renewal that is under way would take the name again if it overtook the unlock.
   private get renewalSettled(): Effect.Effect<unknown> {
     return Effect.suspend(() => {
-      const { renewal } = this
-      if (renewal === undefined || this.isRenewedByFence) return Effect.void
-      return Effect.timeoutOption(Fiber.await(renewal), Duration.millis(Math.ceil(this.ttl / 6)))
+      const { doubt } = this
+      if (doubt?.renewal === undefined || doubt.isByFence) return Effect.void
+      return Effect.timeoutOption(Fiber.await(doubt.renewal), Duration.millis(Math.ceil(this.ttl / 6)))
     })
   }
 
   // By its fence it can be repeated. Without, it is sent once: a repetition could end the next tenure of the same owner.
   private get unlockShared(): Effect.Effect<NotOwner | LockError | undefined> {
-    const { fence, id, loss, terms } = this
+    const { fence_, id, loss, terms } = this
     const until = this.endsAtServer
     let knowsRelease: boolean | undefined
     const asked = Effect.map(Requests.features(terms), (features) => void (knowsRelease = features.has("release")))
@@ -757,8 +810,8 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       // Where the server has not told it in time, the tenure has ended by itself.
       if (error !== undefined || knowsRelease === undefined) return Effect.succeed(error)
       // mutant: shared-by-fence
-      if (knowsRelease && Option.isSome(fence)) {
-        return Background.insist(Requests.unlock(terms, id, fence.value), until)
+      if (knowsRelease && fence_ !== undefined) {
+        return Background.insist(Requests.unlock(terms, id, fence_), until)
       }
       let isSent = false
       const once = Effect.suspend(() => {
@@ -791,7 +844,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       return {
         name: this.name,
         id: this.id,
-        ...(Option.isSome(this.fence) ? { fence: this.fence.value } : {}),
+        ...(this.fence_ === undefined ? {} : { fence: this.fence_ }),
         ...(this.terms.limit === undefined ? {} : { limit: this.terms.limit }),
         expiresAt: this.clock.wall() + left + this.margin
       }

@@ -118,12 +118,13 @@ const acquireLease = (
       // Whoever has permits, or reads, keeps nobody from doing so too.
       // mutant: several-of-one-process
       const kept = terms.mode === "exclusive" ? place : undefined
+      const waited = clock.now() - startedAt
       // What has ended on its way, as in a pause of the process, is nobody's by now.
       clock.look()
       const lease = new HeldLease(
         terms,
         tenure,
-        { ...settings, isHurried, span: waiting.span?.holder },
+        { ...settings, isHurried, span: waiting.span?.holder, waited },
         context,
         id,
         kept?.queue
@@ -133,10 +134,9 @@ const acquireLease = (
       if (lease.loss === undefined && terms.mode === "exclusive") place.queue.sawGranted(lease.root, tenure.sentAtWall)
       if (kept === undefined) place.leave()
       lease.passes = acquired.passes
-      lease.isAlone = acquired.isAlone
+      lease.aloneAt = acquired.aloneAt
       lease.isInHand = isInHand
-      lease.waited = clock.now() - startedAt
-      Metrics.waitsOf(settings.group).updateUnsafe(lease.waited / 1000, context)
+      Metrics.waitsOf(settings.group).updateUnsafe(waited / 1000, context)
       return lease
     })
   }).pipe(
@@ -348,7 +348,7 @@ const nested = <A, E, R>(
 
 // What a span of a body under a lease tells of it, beside its name.
 const attributesOf = ({ fence, waited }: HeldLease) => () => ({
-  waited: Math.round(waited),
+  ...(waited === undefined ? {} : { waited: Math.round(waited) }),
   ...(Option.isSome(fence) ? { fence: String(fence.value) } : {})
 })
 

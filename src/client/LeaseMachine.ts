@@ -42,17 +42,17 @@ export interface Settings {
   readonly margin: number
 }
 
-/** A lease at one moment. */
+/** A lease at one moment. There may be very many: what is not there is undefined, since each number takes memory. */
 export interface State {
   readonly phase: Phase
   /** From when on it must not be relied on. */
   readonly deadline: number
-  /** From when on it may not be held any more. */
-  readonly endsAt: number
+  /** From when on it may not be held any more, if ever. */
+  readonly endsAt: number | undefined
   /** When the next renewal begins; `Infinity` while one is under way, or where there is to be none. */
   readonly renewAt: number
-  /** When the renewal under way is given up; `Infinity` where none is under way. */
-  readonly giveUpAt: number
+  /** When the renewal under way is given up, if one is under way. */
+  readonly giveUpAt: number | undefined
   /** How many renewals have failed in a row. */
   readonly failures: number
   readonly reason: Reason | undefined
@@ -121,9 +121,9 @@ export const begin = (settings: Settings, sentAt: number, endsAt: number, now: n
   return {
     phase: "Held",
     deadline,
-    endsAt,
+    endsAt: endsAt === Infinity ? undefined : endsAt,
     renewAt: nextRenewal(settings, deadline, now, jitter),
-    giveUpAt: Infinity,
+    giveUpAt: undefined,
     failures: 0,
     reason: undefined
   }
@@ -132,11 +132,13 @@ export const begin = (settings: Settings, sentAt: number, endsAt: number, now: n
 /** When the lease is to be looked at again; `Infinity` where never. */
 export const alarmAt = (state: State): number =>
   // mutant: exact-max-hold
-  isRelied(state) ? Math.min(state.deadline, state.endsAt, state.renewAt, state.giveUpAt) : Infinity
+  isRelied(state)
+    ? Math.min(state.deadline, state.endsAt ?? Infinity, state.renewAt, state.giveUpAt ?? Infinity)
+    : Infinity
 
 // A renewal under way goes on: what is sent behind it must not overtake it.
 const stop = (state: State, phase: Phase, reason?: Reason): Step => ({
-  state: { ...state, phase, reason, renewAt: Infinity, giveUpAt: Infinity },
+  state: { ...state, phase, reason, renewAt: Infinity, giveUpAt: undefined },
   actions: none
 })
 
@@ -155,7 +157,7 @@ const retry = (state: State, now: number, actions: ReadonlyArray<Action>): Step 
     phase: suspected(state),
     failures: state.failures + 1,
     renewAt: now + Math.min(firstRetry * 2 ** state.failures, lastRetry),
-    giveUpAt: Infinity
+    giveUpAt: undefined
   },
   actions
 })
@@ -170,7 +172,7 @@ const confirm = (settings: Settings, state: State, now: number, sentAt: number, 
       deadline,
       failures: 0,
       renewAt: nextRenewal(settings, deadline, now, jitter),
-      giveUpAt: Infinity
+      giveUpAt: undefined
     },
     actions: none
   }
@@ -179,13 +181,13 @@ const confirm = (settings: Settings, state: State, now: number, sentAt: number, 
 const relied = (settings: Settings, state: State, event: Event, now: number): Step => {
   switch (event._tag) {
     case "Alarm":
-      if (now >= state.giveUpAt) return retry(state, now, ["GiveUpRenewal"])
+      if (state.giveUpAt !== undefined && now >= state.giveUpAt) return retry(state, now, ["GiveUpRenewal"])
       return now >= state.renewAt ? renew(settings, state, now, state.phase, none) : { state, actions: none }
     case "Confirmed":
       return confirm(settings, state, now, event.sentAt, event.jitter)
     case "Failed":
       // One that was given up already has been counted.
-      return state.giveUpAt === Infinity ? { state, actions: none } : retry(state, now, none)
+      return state.giveUpAt === undefined ? { state, actions: none } : retry(state, now, none)
     case "Refused":
       // mutant: refused-is-lost
       return lose(state, event.reason)
@@ -197,13 +199,13 @@ const relied = (settings: Settings, state: State, event: Event, now: number): St
         { ...state, deadline: Math.min(state.deadline, now + event.left) },
         now,
         suspected(state),
-        state.giveUpAt === Infinity ? none : ["GiveUpRenewal"]
+        state.giveUpAt === undefined ? none : ["GiveUpRenewal"]
       )
     case "Ended":
       return { state: state.phase === "Ending" ? state : { ...state, phase: "Ending" }, actions: none }
     case "Quiet":
       return state.phase === "Ending"
-        ? stop({ ...state, deadline: Infinity, endsAt: Infinity }, "Ending")
+        ? stop({ ...state, deadline: Infinity, endsAt: undefined }, "Ending")
         : { state, actions: none }
     case "Detached":
       return state.phase === "Ending" ? { state, actions: none } : stop(state, "Released")
@@ -217,7 +219,7 @@ export const step = (settings: Settings, state: State, event: Event, now: number
   if (isRelied(state)) {
     // mutant: deadline-is-loss
     if (now >= state.deadline) return lose(state, "Expired")
-    if (now >= state.endsAt) return lose(state, "MaxHold")
+    if (state.endsAt !== undefined && now >= state.endsAt) return lose(state, "MaxHold")
     return relied(settings, state, event, now)
   }
   return event._tag === "GivenBack" && state.phase !== "Released"

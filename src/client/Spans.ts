@@ -78,10 +78,13 @@ export class LeaseSpan {
   private readonly span: Tracer.Span
   /** The same, as it travels. */
   readonly trace: string | undefined
+  /** How long it was waited for, in milliseconds; nothing of one that goes on elsewhere. */
+  readonly waited: number | undefined
   private told = 0
 
-  constructor(span: Tracer.Span) {
+  constructor(span: Tracer.Span, waited: number | undefined) {
     this.span = span
+    this.waited = waited
     this.trace = traceOf(span)
   }
 

@@ -53,7 +53,7 @@ export class Tenure extends Shown {
  * Whether an answer is about the same tenure. An answer that has a fence where the tenure has none, or none where it has
  * one, is another server's, which cannot know the tenure.
  */
-export const isSame = (one: Tenure, other: Tenure): boolean =>
+export const isSame = (one: Tenure, other: Pick<Tenure, "owner" | "fence">): boolean =>
   one.owner === other.owner &&
   (Option.isSome(one.fence)
     ? Option.isSome(other.fence) && one.fence.value === other.fence.value

@@ -61,7 +61,9 @@ const step = (run: Run, event: Machine.Event, delay: number): Run => {
   if (!next[before.phase].includes(state.phase)) assert.fail(`a way that there is not: ${where()}`)
   // What is relied on has time left, by each of its ends.
   const relied = Machine.isRelied(state)
-  if (relied && !(now < state.deadline && now < state.endsAt)) assert.fail(`relied on after its end: ${where()}`)
+  if (relied && !(now < state.deadline && now < (state.endsAt ?? Infinity))) {
+    assert.fail(`relied on after its end: ${where()}`)
+  }
   // The deadline is that of a request that was confirmed, and never later.
   const confirmed = event._tag === "Confirmed" ? Math.max(run.confirmed, event.sentAt) : run.confirmed
   if (relied && state.deadline > confirmed + settings.ttl - settings.margin) assert.fail(`too late an end: ${where()}`)
@@ -71,9 +73,11 @@ const step = (run: Run, event: Machine.Event, delay: number): Run => {
   // There is always an alarm by the end of what is relied on, and none else.
   const alarm = Machine.alarmAt(state)
   if (relied !== (alarm !== Infinity)) assert.fail(`no alarm, or one too many: ${where()}`)
-  if (relied && (alarm > state.deadline || alarm > state.endsAt)) assert.fail(`too late an alarm: ${where()}`)
+  if (relied && (alarm > state.deadline || alarm > (state.endsAt ?? Infinity))) {
+    assert.fail(`too late an alarm: ${where()}`)
+  }
   // A renewal is under way, or will begin.
-  if (relied && state.renewAt === Infinity && state.giveUpAt === Infinity) assert.fail(`never renewed: ${where()}`)
+  if (relied && state.renewAt === Infinity && state.giveUpAt === undefined) assert.fail(`never renewed: ${where()}`)
   if ((state.phase === "Lost") !== (state.reason !== undefined) && state.phase !== "Released") {
     assert.fail(`a loss and its reason: ${where()}`)
   }

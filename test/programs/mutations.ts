@@ -265,7 +265,7 @@ export const mutations: ReadonlyArray<ProgramMutation> = [
       const told = this.lossListeners
       this.lossListeners = undefined
       const loss = new LeaseLost({ name: this.name, reason: state.reason! })
-      this.machine = { ...before, deadline: Infinity, endsAt: Infinity }
+      this.machine = { ...before, deadline: Infinity, endsAt: undefined }
       told?.forEach((listener) => this.isolate(() => listener(loss)))
     }
     this.machine = state`
@@ -275,7 +275,7 @@ export const mutations: ReadonlyArray<ProgramMutation> = [
     mark: "renewal-in-time",
     by: "now + (ttl / 3) * jitter + 0 * deadline"
   },
-  { name: "maxHold is looked at by the way", mark: "exact-max-hold", part: "state.endsAt,", by: "" },
+  { name: "maxHold is looked at by the way", mark: "exact-max-hold", part: "state.endsAt ?? Infinity,", by: "" },
   {
     name: "what runs under a lease is not waited for",
     mark: "quiet-before-release",
@@ -386,8 +386,8 @@ export const mutations: ReadonlyArray<ProgramMutation> = [
   {
     name: "a lease that was taken up is not given back",
     mark: "give-back",
-    part: "this.tenure.isShared ?",
-    by: "this.place_ === undefined ? Effect.undefined : this.tenure.isShared ?"
+    part: "this.isShared ?",
+    by: "this.line === undefined ? Effect.undefined : this.isShared ?"
   },
   {
     name: "a jump of the wall clock means nothing",
@@ -403,8 +403,8 @@ export const mutations: ReadonlyArray<ProgramMutation> = [
   {
     name: "a lease by an id is given back without its fence",
     mark: "shared-by-fence",
-    part: "knowsRelease && Option.isSome(fence)",
-    by: `knowsRelease && fence._tag === "None"`
+    part: "knowsRelease && fence_ !== undefined",
+    by: `knowsRelease && fence_ === undefined`
   },
   {
     name: "a lock by an id is withdrawn without a fence",

@@ -249,7 +249,7 @@ const ofMutexes: ReadonlyArray<Mutation> = [
   {
     name: "a renewal means no tenure",
     mark: "renewal-by-fence",
-    part: "this.isRenewedByFence ? Option.getOrUndefined(this.fence) : undefined",
+    part: "isByFence ? this.fence_ : undefined",
     by: "undefined"
   },
   { name: "a session ends nothing", mark: "session-ends-earlier", by: "" },
@@ -282,7 +282,7 @@ const ofMutexes: ReadonlyArray<Mutation> = [
   {
     name: "a renewal that began another tenure is taken for one",
     mark: "another-tenure-is-loss",
-    part: "isSame(exit.value, this.tenure)",
+    part: "isSame(exit.value, { owner: this.id, fence: this.fence })",
     by: "this.settings.ttl > 0"
   },
   {
