@@ -31,38 +31,61 @@ export interface SectionLease {
   readonly finish: Effect.Effect<void>
 }
 
+/** What is in a section beside the body that it is, and who is told of that: in most there is nothing, and nobody. */
+class Inside<out L extends SectionLease> {
+  /** One of the children at a time, or several that read. */
+  readonly mutex = new Mutex()
+  readonly children = new Set<Section<L>>()
+  /** Told when the section is over. */
+  listeners: Set<() => void> | undefined
+  /** Told when a child has left, or when the section has left itself. */
+  watchers: Set<() => void> | undefined
+}
+
+/** How a section stands: `Ending` while it waits for the bodies in it, and has told them. */
+type Phase = "Open" | "Ending" | "Over" | "Left"
+
 export class Section<out L extends SectionLease = SectionLease> {
   readonly lease: L
   readonly parent: Section<L> | undefined
   /** Interrupts what runs in it; nothing where it is a scope's. */
   interrupt: (() => void) | undefined
-  isOver = false
-  private isEnding = false
-  hasLeft = false
+  private phase: Phase = "Open"
   /** In the mutex of its parent. */
-  private place: Place | undefined
-  private inner: Mutex | undefined
-  private children: Set<Section<L>> | undefined
-  /** Told when it is over. */
-  private listeners: Set<() => void> | undefined
-  /** Told when a child has left, or when it has left itself. */
-  private watchers: Set<() => void> | undefined
+  private readonly place: Place | undefined
+  private inside_: Inside<L> | undefined
 
   constructor(lease: L, parent?: Section<L>, place?: Place) {
     this.lease = lease
     this.parent = parent
     this.place = place
-    if (parent !== undefined) (parent.children ??= new Set()).add(this)
+    parent?.inside.children.add(this)
+  }
+
+  private get inside(): Inside<L> {
+    return this.inside_ ??= new Inside()
+  }
+
+  private get children(): Iterable<Section<L>> {
+    return this.inside_?.children ?? []
   }
 
   /** One of its children at a time, or several that read. */
   get mutex(): Mutex {
-    return this.inner ??= new Mutex()
+    return this.inside.mutex
+  }
+
+  get isOver(): boolean {
+    return this.phase !== "Open"
+  }
+
+  get hasLeft(): boolean {
+    return this.phase === "Left"
   }
 
   /** Calls back when it is over. Gives what forgets that. */
   onOver(listener: () => void): () => void {
-    const listeners = this.listeners ??= new Set()
+    const listeners = this.inside.listeners ??= new Set()
     listeners.add(listener)
     return () => void listeners.delete(listener)
   }
@@ -78,12 +101,12 @@ export class Section<out L extends SectionLease = SectionLease> {
   }
 
   private get hasBodies(): boolean {
-    for (const child of this.children ?? []) if (child.interrupt !== undefined) return true
+    for (const child of this.children) if (child.interrupt !== undefined) return true
     return false
   }
 
   private get hasScopes(): boolean {
-    for (const child of this.children ?? []) if (child.interrupt === undefined) return true
+    for (const child of this.children) if (child.interrupt === undefined) return true
     return false
   }
 
@@ -94,45 +117,49 @@ export class Section<out L extends SectionLease = SectionLease> {
       const ending = this.parent === undefined && !this.hasScopes ? this.lease.ending : Effect.void
       return Effect.flatMap(ending, () => {
         // mutant: nothing-begins-after-the-end
-        this.isOver = true
-        const { listeners } = this
-        this.listeners = undefined
-        listeners?.forEach((listener) => listener())
+        this.phase = "Over"
+        this.tellOver()
         // mutant: quiet-before-release
         if (isCallerWithin || !this.hasBodies) return this.leave
-        this.isEnding = true
+        this.phase = "Ending"
         return Effect.flatMap(this.until(() => !this.hasBodies), () => {
-          this.isEnding = false
+          this.phase = "Over"
           return this.leave
         })
       })
     })
   }
 
+  private tellOver(): void {
+    const listeners = this.inside_?.listeners
+    if (listeners === undefined) return
+    this.inside.listeners = undefined
+    listeners.forEach((listener) => listener())
+  }
+
   // Once it is over and nothing is left in it. Whatever was last in it goes on with what is around it.
   private get leave(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (!this.isOver || this.isEnding || this.hasLeft || (this.children?.size ?? 0) > 0) return Effect.void
-      this.hasLeft = true
+      if (this.phase !== "Over" || (this.inside_ !== undefined && this.inside_.children.size > 0)) return Effect.void
+      this.phase = "Left"
       const { parent, place } = this
       this.tell()
       if (parent === undefined) return this.lease.finish
       if (place !== undefined) parent.mutex.leave(place)
-      parent.children!.delete(this)
+      parent.inside.children.delete(this)
       parent.tell()
       return parent.leave
     })
   }
 
   private tell(): void {
-    const { watchers } = this
-    watchers?.forEach((watcher) => watcher())
+    this.inside_?.watchers?.forEach((watcher) => watcher())
   }
 
   private until(isSo: () => boolean): Effect.Effect<void> {
     return Effect.callback<void>((resume) => {
       if (isSo()) return resume(Effect.void)
-      const watchers = this.watchers ??= new Set()
+      const watchers = this.inside.watchers ??= new Set()
       const watcher = () => {
         if (!isSo()) return
         watchers.delete(watcher)
@@ -150,7 +177,7 @@ export class Section<out L extends SectionLease = SectionLease> {
         this.interrupt()
         return this.until(() => this.hasLeft)
       }
-      return Effect.all(Array.from(this.children ?? []).map((child) => child.interruptOthers(inner)), { discard: true })
+      return Effect.all(Array.from(this.children).map((child) => child.interruptOthers(inner)), { discard: true })
     })
   }
 }
