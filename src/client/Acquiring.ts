@@ -26,7 +26,7 @@ import * as Background from "./Background.ts"
 import type { Busy } from "./Busy.ts"
 import type { Terms } from "./Claim.ts"
 import * as HandOver from "./HandOver.ts"
-import { QueuePlace } from "./NameQueue.ts"
+import { type Passing, QueuePlace } from "./NameQueue.ts"
 import * as NameQueue from "./NameQueue.ts"
 import * as Requests from "./Requests.ts"
 import type { LockError } from "./Requests.ts"
@@ -89,10 +89,8 @@ export class WithinNow {
 export interface Acquired {
   readonly tenure: Tenure
   readonly place: QueuePlace
-  /** How often the tenure has passed on within this process. */
-  readonly passes: number
-  /** When the server said last that nobody else waits; nothing where the tenure may not pass on, as far as was seen. */
-  readonly aloneAt: number | undefined
+  /** How the tenure may pass on, if it may as far as was seen: the server tells of others, and there are none. */
+  readonly passing: Passing | undefined
 }
 
 /** An attempt to get a tenure: what is known of it while it runs. */
@@ -199,7 +197,11 @@ export const acquire = (
     const { place } = attempt
     const anew = Effect.map(
       bounded(attempt, ask(attempt), restore),
-      (tenure): Acquired => ({ tenure, place, passes: 0, aloneAt: attempt.isAlone ? tenure.answeredAt : undefined })
+      (tenure): Acquired => ({
+        tenure,
+        place,
+        passing: attempt.isAlone ? { aloneAt: tenure.answeredAt, passes: 0 } : undefined
+      })
     )
     const asked = Effect.flatMap(Effect.suspend(() => passedOr(attempt, anew)), (acquired) =>
       Effect.sync((): Acquired => {
@@ -250,8 +252,7 @@ const passedOr = <E>({ place, waiting }: Attempt, anew: Effect.Effect<Acquired, 
   return Effect.as(event("dlm.handedOver", () => ({ times: passes })), {
     tenure,
     place,
-    passes,
-    aloneAt: tenure.answeredAt
+    passing: { aloneAt: tenure.answeredAt, passes }
   })
 }
 

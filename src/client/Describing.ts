@@ -120,7 +120,7 @@ export const describe = (
   Effect.withFiber((fiber) => {
     // What holds the name itself may see its own fence.
     const section = Within.find(fiber, terms.talker, terms.name)
-    if (section !== undefined) section.lease.isInHand = true
+    if (section !== undefined) section.lease.takeInHand()
     return Effect.flatMap(
       Requests.features(terms),
       (features) => features.has("describe") ? described(terms, options) : tested(terms)

@@ -37,7 +37,7 @@ import * as HandOver from "./HandOver.ts"
 import * as Machine from "./LeaseMachine.ts"
 import { lost } from "./Loss.ts"
 import * as Metrics from "./Metrics.ts"
-import type { NameQueue, Passed, QueuePlace } from "./NameQueue.ts"
+import type { NameQueue, Passed, Passing, QueuePlace } from "./NameQueue.ts"
 import type { LockerError, LockError } from "./Requests.ts"
 import * as Requests from "./Requests.ts"
 import { Section } from "./Section.ts"
@@ -214,8 +214,6 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   /** When the request left that has confirmed it last, by the clock of leases, and by the wall clock. */
   private sentAt: number
   private sentAtWall: number
-  /** When the server said last that nobody else waits for the name; nothing where it has not, or tells of nobody. */
-  aloneAt: number | undefined
   private machine: Machine.State
   private doubt: Doubt | undefined
   /** Why it was lost, if it was. */
@@ -225,13 +223,9 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   /** Whether nothing new may begin: the body is over, or it was detached. */
   isOver = false
   private isDetached = false
-  /** How often its tenure has passed on within this process. */
-  passes = 0
-  /** Whether somebody has it in hand, or may have seen its fence: then nobody else is to have that. */
-  isInHand = false
+  /** How its tenure may pass on; nothing where it may not, once somebody may have seen its fence, or there may be data. */
+  passing: Passing | undefined
   private digested: string | undefined
-  /** Whether there may be data with it, which goes as it is given back. */
-  private hasData = false
   /** What runs under it. */
   readonly root: Section<HeldLease>
   dueAt = 0
@@ -308,22 +302,6 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
 
   get fence(): Option.Option<bigint> {
     return Option.fromUndefinedOr(this.fence_)
-  }
-
-  // As a value, which goes on without the lease.
-  private get tenure(): Tenure {
-    const { aloneAt = -Infinity, fence, id, isShared, name, sentAt, sentAtWall } = this
-    return new Tenure({
-      name,
-      owner: id,
-      isShared,
-      fence,
-      sentAt,
-      sentAtWall,
-      answeredAt: aloneAt,
-      waiting: 0,
-      behind: undefined
-    })
   }
 
   /** Made when it is first asked for: most leases enclose nothing that waits. What others may end too has none. */
@@ -455,7 +433,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     return Effect.flatMap(Requests.features(this.terms), (features) => {
       const isByFence = features.has("release") && this.fence_ !== undefined
       this.inDoubt.isByFence = isByFence
-      if (!HandOver.isTold(features)) this.aloneAt = undefined
+      if (!HandOver.isTold(features)) this.passing = undefined
       // mutant: renewal-by-fence
       const fence = isByFence ? this.fence_ : undefined
       const trace = this.span?.trace
@@ -491,7 +469,9 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     this.sentAtWall = sentAtWall
     this.span?.renewed(this.clock.clock)
     if (waiting > 0) this.line?.sawOthers(this.clock.now())
-    if (this.aloneAt !== undefined) this.aloneAt = waiting > 0 ? -Infinity : answeredAt
+    if (this.passing !== undefined) {
+      this.passing = { ...this.passing, aloneAt: waiting > 0 ? -Infinity : answeredAt }
+    }
     const { doubt } = this
     this.doubt = undefined
     doubt?.onCertain?.forEach((resume) => resume())
@@ -641,7 +621,8 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       put: (text) =>
         Effect.suspend(() => {
           // Before it is asked: it may come to be there whatever is answered.
-          this.hasData = true
+          // mutant: data-is-given-back
+          this.passing = undefined
           return Effect.flatMap(
             Requests.encodeText(terms, text),
             // mutant: put-is-asked
@@ -675,17 +656,23 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     })
   }
 
-  private get passed(): Passed {
-    return { terms: this.terms, tenure: this.tenure, passes: this.passes + 1 }
+  private passed({ aloneAt, passes }: Passing): Passed {
+    const { fence, id, isShared, name, sentAt, sentAtWall, terms } = this
+    const since = { sentAt, sentAtWall, answeredAt: aloneAt, waiting: 0, behind: undefined }
+    return { terms, tenure: new Tenure({ name, owner: id, isShared, fence, ...since }), passes: passes + 1 }
+  }
+
+  takeInHand(): void {
+    // mutant: in-hand-is-given-back
+    this.passing = undefined
   }
 
   // Who goes on under the tenure, if it may pass on.
   private get heir(): QueuePlace | undefined {
-    const { aloneAt, isInHand, jumped, line, loss, machine } = this
-    // mutant: in-hand-is-given-back
-    if (line?.next === undefined || aloneAt === undefined || isInHand || this.hasData) return undefined
+    const { jumped, line, loss, machine, passing } = this
+    if (line?.next === undefined || passing === undefined) return undefined
     if (loss !== undefined || machine.failures > 0 || this.doubt?.renewal !== undefined || jumped > 0) return undefined
-    return HandOver.heirOf(line, this.passed, this.clock)
+    return HandOver.heirOf(line, this.passed(passing), this.clock)
   }
 
   // Behind the caller, where something begins only while its Talker is open: what passes on has to be given back after all.
@@ -698,7 +685,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       if (heir === undefined || isLate) return
       isOver = true
       this.send({ _tag: "GivenBack" })
-      heir.passed = this.passed
+      heir.passed = this.passed(this.passing!)
       this.leaveLine()
     })
     const orElse = Effect.suspend(() => {

@@ -133,9 +133,7 @@ const acquireLease = (
       // mutant: one-of-several-takes-nothing
       if (lease.loss === undefined && terms.mode === "exclusive") place.queue.sawGranted(lease.root, tenure.sentAtWall)
       if (kept === undefined) place.leave()
-      lease.passes = acquired.passes
-      lease.aloneAt = acquired.aloneAt
-      lease.isInHand = isInHand
+      lease.passing = acquired.passing
       Metrics.waitsOf(settings.group).updateUnsafe(waited / 1000, context)
       return lease
     })
@@ -229,7 +227,7 @@ const acquireWithin = (
     const entered = restore(enterInTime(outer, place, settings))
     return Effect.flatMap(Effect.onError(entered, () => leave), (entered) => {
       if (entered === "Entered") {
-        lease.isInHand = true
+        lease.takeInHand()
         return Within.untilClosed(new Section(lease, outer, place))
       }
       return Effect.andThen(
@@ -301,7 +299,7 @@ const bodyIn = <A, E, R>(
 ): Holding<A, E, R> => {
   const { lease } = section
   const run = Effect.suspend(() => {
-    if (body.isInHand) lease.isInHand = true
+    if (body.isInHand) lease.takeInHand()
     return body.run(lease)
   })
   return Effect.map(Bodies.run(section, run, restore), Option.some)

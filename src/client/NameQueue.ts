@@ -22,6 +22,14 @@ export interface Passed {
   readonly passes: number
 }
 
+/** How a tenure may pass on within this process. */
+export interface Passing {
+  /** When the server said last that nobody else waits for the name, by the clock of leases. */
+  readonly aloneAt: number
+  /** How often it has passed on. */
+  readonly passes: number
+}
+
 /** Who would go on under the tenure of an equal claim. */
 export interface Heir {
   readonly terms: Terms

@@ -23,8 +23,8 @@ export interface SectionLease {
   readonly isOver: boolean
   /** The digest of its tenure, where only this lease can end that, as long as it lasts. */
   readonly digest: string | undefined
-  /** Whether somebody has it in hand, or may have seen its fence: then nobody else is to have that. */
-  isInHand: boolean
+  /** Somebody has it in hand, or may have seen its fence: nobody else is to have that. */
+  takeInHand(): void
   /** Its last holder is about to end: looks whether it is lost, and lets nothing new begin. */
   readonly ending: Effect.Effect<void>
   /** Nothing is left under it. */

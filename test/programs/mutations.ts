@@ -245,14 +245,12 @@ export const mutations: ReadonlyArray<ProgramMutation> = [
   {
     name: "a tenure passes on whose lease was in hand",
     mark: "in-hand-is-given-back",
-    part: "isInHand ||",
     by: "",
     seenBy: ["exclusion", "fences"]
   },
   {
     name: "a tenure passes on with its data",
-    mark: "in-hand-is-given-back",
-    part: "|| this.hasData",
+    mark: "data-is-given-back",
     by: "",
     seenBy: ["exclusion", "data"]
   },
