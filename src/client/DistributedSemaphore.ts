@@ -19,7 +19,7 @@ import { type Claim, ClaimTypeId, type Terms } from "./Claim.ts"
 import { kindOf } from "./kindOf.ts"
 import * as Lease from "./Lease.ts"
 import * as Owners from "./Owners.ts"
-import { invalidName, LimitTerms } from "./Terms.ts"
+import { commonOf, invalidName, LimitTerms } from "./Terms.ts"
 
 /** A semaphore of all processes. As a claim it is one permit. */
 export interface DistributedSemaphore extends Claim<"permit"> {
@@ -80,13 +80,13 @@ export const make = (
 ): Effect.Effect<DistributedSemaphore, never, Talker> =>
   Effect.flatMap(Talker, (talker) =>
     Effect.withFiber((fiber) => {
-      const owners = Owners.of(fiber)
+      const common = commonOf(talker, Owners.of(fiber))
       const permits = options?.permits
       const wrong = invalidName(name) ?? problemOf(name, "permits", permits, maxPermits)
       const termsOf = (weight: number): Terms<"permit"> => {
         const limit = { Limit: String(permits), Weight: String(weight) }
         const problem = wrong ?? problemOf(name, "permits", weight, permits)
-        return new LimitTerms("permit", limit, name, talker, owners, problem)
+        return new LimitTerms("permit", limit, name, common, problem)
       }
       const claim = (weight: number): Claim<"permit"> => ({ name, [ClaimTypeId]: termsOf(weight) })
       const one = claim(1)

@@ -25,7 +25,7 @@ import { describe, type Description } from "./Describing.ts"
 import * as Lease from "./Lease.ts"
 import * as Owners from "./Owners.ts"
 import * as Requests from "./Requests.ts"
-import { invalidName, NameTerms } from "./Terms.ts"
+import { commonOf, NameTerms } from "./Terms.ts"
 
 /** Who leads, as far as the server tells. */
 export interface Leader {
@@ -164,7 +164,7 @@ export const make = (
 ): Effect.Effect<Election, never, Talker> =>
   Effect.flatMap(Talker, (talker) =>
     Effect.withFiber((fiber) => {
-      const terms = new NameTerms(name, talker, Owners.of(fiber), invalidName(name))
+      const terms = new NameTerms(name, commonOf(talker, Owners.of(fiber)))
       const claim: Claim<"exclusive"> = { name, [ClaimTypeId]: terms }
       // One that asks again and again would lose its place in line each time, and with no wait it would do nothing else.
       const untilItLeads = { ...options, wait: Duration.infinity }

@@ -220,9 +220,8 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   loss: LeaseLost | undefined
   private lossListeners: Set<LossListener> | undefined
   private observers: Set<Queue.Queue<Machine.Phase>> | undefined
-  /** Whether nothing new may begin: the body is over, or it was detached. */
-  isOver = false
-  private isDetached = false
+  /** Why nothing new may begin, if so: the body is over, or it was detached. */
+  private over: "Body" | "Detached" | undefined
   /** How its tenure may pass on; nothing where it may not, once somebody may have seen its fence, or there may be data. */
   passing: Passing | undefined
   private digested: string | undefined
@@ -287,6 +286,15 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
   /** The span of its holder, as it travels. */
   get trace(): string | undefined {
     return this.span?.trace
+  }
+
+  /** Whether nothing new may begin: the body is over, or it was detached. */
+  get isOver(): boolean {
+    return this.over !== undefined
+  }
+
+  private get isDetached(): boolean {
+    return this.over === "Detached"
   }
 
   /** How long it was waited for, in milliseconds, where its holder has a span that is told of it. */
@@ -637,7 +645,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     return Effect.map(this.certain, () => {
       if (this.isOver) return
       this.send({ _tag: "Ended" })
-      this.isOver = true
+      this.over = "Body"
       this.line?.ending(this.clock.now())
       // An error takes long to make, and most often nobody listens.
       // mutant: over-is-told
@@ -815,15 +823,14 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
       yield* this.certain
       const why = this.whyOver
       if (why !== undefined) return yield* why
-      this.isOver = true
       // What hands it on goes on; what else runs under it is over before another can take it up, and gives nothing back.
-      this.isDetached = true
+      this.over = "Detached"
       yield* Effect.withFiber((fiber) => this.root.interruptOthers(Within.bodyOf(fiber, this)))
       yield* this.renewalSettled
       const left = this.leftMillis()
       this.send({ _tag: "Detached" })
       if (this.loss !== undefined) {
-        this.isDetached = false
+        this.over = "Body"
         if (this.root.hasLeft) yield* this.release
         return yield* this.loss
       }

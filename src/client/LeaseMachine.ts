@@ -42,20 +42,20 @@ export interface Settings {
   readonly margin: number
 }
 
-/** A lease at one moment. There may be very many: what is not there is undefined, since each number takes memory. */
+/** A lease at one moment. There may be very many: what is not there takes no memory. */
 export interface State {
   readonly phase: Phase
   /** From when on it must not be relied on. */
   readonly deadline: number
   /** From when on it may not be held any more, if ever. */
-  readonly endsAt: number | undefined
+  readonly endsAt?: number | undefined
   /** When the next renewal begins; `Infinity` while one is under way, or where there is to be none. */
   readonly renewAt: number
   /** When the renewal under way is given up, if one is under way. */
   readonly giveUpAt: number | undefined
   /** How many renewals have failed in a row. */
   readonly failures: number
-  readonly reason: Reason | undefined
+  readonly reason?: Reason | undefined
 }
 
 /** What happens to a lease. */
@@ -118,15 +118,9 @@ const nextRenewal = ({ ttl }: Settings, deadline: number, now: number, jitter: n
 export const begin = (settings: Settings, sentAt: number, endsAt: number, now: number, jitter: number): State => {
   // mutant: lease-from-request
   const deadline = sentAt + settings.ttl - settings.margin
-  return {
-    phase: "Held",
-    deadline,
-    endsAt: endsAt === Infinity ? undefined : endsAt,
-    renewAt: nextRenewal(settings, deadline, now, jitter),
-    giveUpAt: undefined,
-    failures: 0,
-    reason: undefined
-  }
+  const renewAt = nextRenewal(settings, deadline, now, jitter)
+  const state: State = { phase: "Held", deadline, renewAt, giveUpAt: undefined, failures: 0 }
+  return endsAt === Infinity ? state : { ...state, endsAt }
 }
 
 /** When the lease is to be looked at again; `Infinity` where never. */

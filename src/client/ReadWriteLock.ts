@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import { Talker } from "../transport/Talker.ts"
 import type { Claim } from "./Claim.ts"
 import * as Owners from "./Owners.ts"
-import { LimitTerms } from "./Terms.ts"
+import { commonOf, LimitTerms } from "./Terms.ts"
 
 /** The two sides of a lock, each for everything of `Lease`. */
 export interface ReadWriteLock {
@@ -45,12 +45,12 @@ export interface ReadWriteLock {
 export const make = (name: string): Effect.Effect<ReadWriteLock, never, Talker> =>
   Effect.flatMap(Talker, (talker) =>
     Effect.withFiber((fiber) => {
-      const owners = Owners.of(fiber)
+      const common = commonOf(talker, Owners.of(fiber))
       return Effect.succeed<ReadWriteLock>({
         name,
         // mutant: reader-is-light
-        read: new LimitTerms("shared", { Limit: "shared", Weight: "1" }, name, talker, owners).claim,
+        read: new LimitTerms("shared", { Limit: "shared", Weight: "1" }, name, common).claim,
         // mutant: writer-weighs-all
-        write: new LimitTerms("exclusive", { Limit: "shared", Weight: "all" }, name, talker, owners).claim
+        write: new LimitTerms("exclusive", { Limit: "shared", Weight: "all" }, name, common).claim
       })
     }))

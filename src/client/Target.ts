@@ -10,7 +10,7 @@ import { Talker } from "../transport/Talker.ts"
 import { type Claim, ClaimTypeId, type Mode, type Terms, termsOf } from "./Claim.ts"
 import { kindOf } from "./kindOf.ts"
 import * as Owners from "./Owners.ts"
-import { invalidName, NameTerms } from "./Terms.ts"
+import { commonOf, invalidName, NameTerms } from "./Terms.ts"
 
 /** A name, or a claim such as a Locker. */
 export type Target<M extends Mode = Mode> = string | Claim<M>
@@ -38,7 +38,7 @@ export const termsFor = <M extends Mode>(
   if (typeof target === "string") {
     const talker = Context.getUnsafe(fiber.context, Talker)
     // What is asked for by a name is exclusive.
-    return invalidName(target) ?? new NameTerms(target, talker, Owners.of(fiber)) as Terms as Terms<M>
+    return invalidName(target) ?? new NameTerms(target, commonOf(talker, Owners.of(fiber))) as Terms as Terms<M>
   }
   if (typeof target !== "object" || target === null || !(ClaimTypeId in target)) return noTarget(target)
   const terms = termsOf(target)

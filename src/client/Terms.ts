@@ -49,22 +49,57 @@ export const invalidName = (name: unknown): InvalidOption | undefined => {
 const nothing: Given = { ttl: false, label: false, identity: false, group: false }
 const everything: Given = { ttl: true, label: true, identity: true, group: true }
 
+/** What a call may change. */
+export interface Changes {
+  readonly ttl: Duration.Duration
+  readonly label: string | undefined
+  readonly identity: Terms["identity"]
+}
+
+/** What the terms of very many names have in common: one object for those that are asked for alike, one after another. */
+class Common {
+  readonly talker: Talker["Service"]
+  readonly owners: Owners
+  /** What a call has changed, if one has. */
+  readonly changes: Changes | undefined
+  /** With what was changed last. */
+  private changed: Common | undefined
+
+  constructor(talker: Talker["Service"], owners: Owners, changes?: Changes) {
+    this.talker = talker
+    this.owners = owners
+    this.changes = changes
+  }
+
+  /** The same, with what a call changes. */
+  with(changes: Changes): Common {
+    const last = this.changed
+    return last?.changes !== undefined && isAlike(last.changes, changes)
+      ? last
+      : this.changed = new Common(this.talker, this.owners, changes)
+  }
+}
+
+const isAlike = (one: Changes, other: Changes): boolean =>
+  Duration.toMillis(one.ttl) === Duration.toMillis(other.ttl) && one.label === other.label &&
+  one.identity?.Name === other.identity?.Name && one.identity?.Identity === other.identity?.Identity
+
+// Most is asked of the same Talker as what was asked before.
+let last: Common | undefined
+
+/** What is common to names of a Talker, with owners of their own. */
+export const commonOf = (talker: Talker["Service"], owners: Owners): Common =>
+  last?.talker === talker && last.owners === owners ? last : last = new Common(talker, owners)
+
 /** The terms of a name that is held by owners of its own, where its maker has said nothing else. */
 abstract class PlainTerms extends Shown {
   readonly name: string
-  readonly talker: Talker["Service"]
-  readonly problem: InvalidOption | undefined
-  protected readonly owners: Owners
-  /** What a call has changed: the same object for very many that are asked for alike. */
-  private readonly changes: Changes | undefined
+  protected readonly common: Common
 
-  constructor(name: string, talker: Talker["Service"], owners: Owners, problem?: InvalidOption, changes?: Changes) {
+  constructor(name: string, common: Common) {
     super()
     this.name = name
-    this.talker = talker
-    this.owners = owners
-    this.problem = problem
-    this.changes = changes
+    this.common = common
   }
 
   /** The same terms, but for what is changed. */
@@ -73,23 +108,26 @@ abstract class PlainTerms extends Shown {
   toJSON(): unknown {
     return { _id: "effect-dlm/Terms", name: this.name }
   }
+  get talker(): Talker["Service"] {
+    return this.common.talker
+  }
   get ttl(): Duration.Duration {
-    return this.changes === undefined ? defaultTtl : this.changes.ttl
+    return this.common.changes === undefined ? defaultTtl : this.common.changes.ttl
   }
   get ttlSeconds(): number {
     return Duration.toSeconds(this.ttl)
   }
   get given(): Given {
-    return this.changes === undefined ? nothing : everything
+    return this.common.changes === undefined ? nothing : everything
   }
   get label(): string | undefined {
-    return this.changes?.label
+    return this.common.changes?.label
   }
   get sharedOwner(): undefined {
     return undefined
   }
   get identity(): Terms["identity"] {
-    return this.changes?.identity
+    return this.common.changes?.identity
   }
   get retry(): Schedule.Schedule<unknown> {
     return defaultRetry
@@ -102,12 +140,15 @@ abstract class PlainTerms extends Shown {
   }
 
   freshOwner(): string {
-    return this.owners.next()
+    return this.common.owners.next()
   }
 }
 
 /** The terms of a bare name, which is a mutex. */
 export class NameTerms extends PlainTerms implements Terms<"exclusive"> {
+  get problem(): InvalidOption | undefined {
+    return invalidName(this.name)
+  }
   get mode(): "exclusive" {
     return "exclusive"
   }
@@ -116,7 +157,7 @@ export class NameTerms extends PlainTerms implements Terms<"exclusive"> {
   }
 
   with(changes: Changes): NameTerms {
-    return new NameTerms(this.name, this.talker, this.owners, this.problem, changes)
+    return new NameTerms(this.name, this.common.with(changes))
   }
 }
 
@@ -124,23 +165,17 @@ export class NameTerms extends PlainTerms implements Terms<"exclusive"> {
 export class LimitTerms<M extends Mode> extends PlainTerms implements Terms<M> {
   readonly mode: M
   readonly limit: Limit
+  readonly problem: InvalidOption | undefined
 
-  constructor(
-    mode: M,
-    limit: Limit,
-    name: string,
-    talker: Talker["Service"],
-    owners: Owners,
-    problem?: InvalidOption,
-    changes?: Changes
-  ) {
-    super(name, talker, owners, problem ?? invalidName(name), changes)
+  constructor(mode: M, limit: Limit, name: string, common: Common, problem?: InvalidOption) {
+    super(name, common)
+    this.problem = problem ?? invalidName(name)
     this.mode = mode
     this.limit = limit
   }
 
   with(changes: Changes): LimitTerms<M> {
-    return new LimitTerms(this.mode, this.limit, this.name, this.talker, this.owners, this.problem, changes)
+    return new LimitTerms(this.mode, this.limit, this.name, this.common.with(changes), this.problem)
   }
 
   /** The claim of these terms. */
@@ -148,23 +183,6 @@ export class LimitTerms<M extends Mode> extends PlainTerms implements Terms<M> {
     return { name: this.name, [ClaimTypeId]: this }
   }
 }
-
-/** What a call may change. */
-export interface Changes {
-  readonly ttl: Duration.Duration
-  readonly label: string | undefined
-  readonly identity: Terms["identity"]
-}
-
-const isAlike = (one: Changes, other: Changes): boolean =>
-  Duration.toMillis(one.ttl) === Duration.toMillis(other.ttl) && one.label === other.label &&
-  one.identity?.Name === other.identity?.Name && one.identity?.Identity === other.identity?.Identity
-
-// Most that is asked is changed as what was asked before.
-let lastChanges: Changes | undefined
-
-const shared = (changes: Changes): Changes =>
-  lastChanges !== undefined && isAlike(lastChanges, changes) ? lastChanges : lastChanges = changes
 
 /** Terms of a claim that has its own, with what a call has changed. */
 class ChangedTerms<M extends Mode> extends Shown implements Terms<M> {
@@ -225,7 +243,5 @@ class ChangedTerms<M extends Mode> extends Shown implements Terms<M> {
 /** The same terms, but for what is changed. */
 export const changed = <M extends Mode>(terms: Terms<M>, changes: Changes): Terms<M> => {
   if (changes.ttl === terms.ttl && changes.label === terms.label && changes.identity === terms.identity) return terms
-  return terms instanceof PlainTerms
-    ? terms.with(shared(changes)) as Terms<M>
-    : new ChangedTerms(terms, changes)
+  return terms instanceof PlainTerms ? terms.with(changes) as Terms<M> : new ChangedTerms(terms, changes)
 }

@@ -18,7 +18,7 @@ import * as Kept from "./Kept.ts"
 import * as Lease from "./Lease.ts"
 import * as Owners from "./Owners.ts"
 import * as Requests from "./Requests.ts"
-import { changed, defaultTtl, NameTerms } from "./Terms.ts"
+import { changed, commonOf, defaultTtl, NameTerms } from "./Terms.ts"
 
 /** A schedule, and how sure it is that a job runs once. Times are in milliseconds. */
 export interface Plan {
@@ -55,7 +55,7 @@ export const next = Effect.fnUntraced(function*({ atLeast, cron, window }: Plan,
 
 const termsAt = (name: string, talker: Talker["Service"], ttlMillis: number): Effect.Effect<Terms> =>
   Effect.withFiber((fiber) => {
-    const terms = new NameTerms(name, talker, Owners.of(fiber))
+    const terms = new NameTerms(name, commonOf(talker, Owners.of(fiber)))
     const { identity, label } = fiber.getRef(Lease.Defaults)
     return Effect.succeed(changed<Lease.Mode>(terms, {
       ttl: Duration.millis(ttlMillis),
