@@ -190,7 +190,8 @@ class Doubt {
 }
 
 /**
- * A lease at work. It shares one sleeping fiber with all others, so that a process can hold very many.
+ * A lease at work. It shares one sleeping fiber with all others, so that a process can hold very many. For the same reason
+ * it has the parts of its tenure itself, and what most leases never need is made when it is needed.
  *
  * @internal
  */
