@@ -192,8 +192,8 @@ const ofMutexes: ReadonlyArray<Mutation> = [
   {
     name: "the number of a request that was given up is used again",
     mark: "number-never-used-again",
-    part: "(this.numbers[place] ?? place)",
-    by: "place"
+    part: "this.last + 1",
+    by: "1"
   },
   {
     name: "a connection that ends does not tell its waiters",
