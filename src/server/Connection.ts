@@ -29,14 +29,15 @@ import type { Stoppable } from "./Stopping.ts"
 const manyMessages = 8
 
 // Made once for each of the few kinds, since there is one for each request.
-const answeredByKind = new Map<string, Metric.Counter<number>>()
+const answeredByKind = new Map<string, Map<string, Metric.Counter<number>>>()
 const answered = (
   action: Protocol.Action | "Unknown",
   status: Protocol.Response["Status"]
 ): Metric.Counter<number> => {
-  const kind = action + status
-  let counter = answeredByKind.get(kind)
-  if (counter === undefined) answeredByKind.set(kind, counter = Metrics.requests(action, status))
+  let byStatus = answeredByKind.get(action)
+  if (byStatus === undefined) answeredByKind.set(action, byStatus = new Map())
+  let counter = byStatus.get(status)
+  if (counter === undefined) byStatus.set(status, counter = Metrics.requests(action, status))
   return counter
 }
 

@@ -76,19 +76,18 @@ const utf8 = new TextEncoder()
 const isLonger = (text: string, bytes: number): boolean =>
   text.length > bytes || (text.length * 3 > bytes && utf8.encode(text).length > bytes)
 
-/** Whether a request asks for more than it may. */
-const isTooMuch = (
-  request: Received,
-  principal: Principal | undefined,
-  { maxDataCharacters, maxNameBytes, maxOwnerBytes, maxTtl }: Limits
-): boolean =>
-  isLonger(request.FileName, maxNameBytes) ||
-  isLonger(request.ID, maxOwnerBytes) ||
-  (request.Heir !== undefined && isLonger(request.Heir, maxOwnerBytes)) ||
-  (request.Label !== undefined && isLonger(request.Label, Protocol.maxLabelBytes)) ||
-  (principal === undefined && request.Expire > Duration.toSeconds(maxTtl)) ||
-  (request.DataStore !== undefined &&
-    request.DataStore.length > (principal?.maxDataCharacters ?? maxDataCharacters))
+/** Tells whether a request asks for more than it may. */
+const exceeding = ({ maxDataCharacters, maxNameBytes, maxOwnerBytes, maxTtl }: Limits) => {
+  const maxSeconds = Duration.toSeconds(maxTtl)
+  return (request: Received, principal: Principal | undefined): boolean =>
+    isLonger(request.FileName, maxNameBytes) ||
+    isLonger(request.ID, maxOwnerBytes) ||
+    (request.Heir !== undefined && isLonger(request.Heir, maxOwnerBytes)) ||
+    (request.Label !== undefined && isLonger(request.Label, Protocol.maxLabelBytes)) ||
+    (principal === undefined && request.Expire > maxSeconds) ||
+    (request.DataStore !== undefined &&
+      request.DataStore.length > (principal?.maxDataCharacters ?? maxDataCharacters))
+}
 
 /** Goes on with whom a request proves to be from, and refuses one that proves nothing it says. */
 const proving =
@@ -106,10 +105,9 @@ const proving =
     )
   }
 
-const refusing = (prove: ReturnType<typeof proving>, limits: Limits) => (request: UnknownRequest) =>
-  Effect.suspend(() =>
-    asEffect(prove(request, (principal) => isTooMuch(request, principal, limits) ? refused : unknown))
-  )
+const refusing =
+  (prove: ReturnType<typeof proving>, isTooMuch: ReturnType<typeof exceeding>) => (request: UnknownRequest) =>
+    Effect.suspend(() => asEffect(prove(request, (principal) => isTooMuch(request, principal) ? refused : unknown)))
 
 /** Whether what a request says does not fit together, or is about a name that another server has. */
 const isUnfit = (request: Request, shard: Shard | undefined): boolean =>
@@ -164,7 +162,7 @@ const extended = (
  */
 export const make = Effect.gen(function*() {
   const identities = yield* Identities
-  const limits = yield* Limits
+  const isTooMuch = exceeding(yield* Limits)
   const shard = yield* Shard
   const queued = yield* QueuedStore.make
   const { answer, deadlocks, isInOrder, isReady, notices, queue } = queued
@@ -178,7 +176,7 @@ export const make = Effect.gen(function*() {
     sender: Sender | undefined,
     passes: () => void
   ): Answering => {
-    if (isTooMuch(asked, principal, limits) || isUnfit(asked, shard)) return refused
+    if (isTooMuch(asked, principal) || isUnfit(asked, shard)) return refused
     const request = Labels.plain(asked)
     const identity = principal?.name
     if (request.Action === "Version") return Mutex.version(request, shard, featuresOf(queued))
@@ -229,7 +227,7 @@ export const make = Effect.gen(function*() {
       (request: Request, sender?: Sender) => Effect.suspend(() => asEffect(begin(request, sender))),
       { begin }
     ),
-    refuse: refusing(prove, limits)
+    refuse: refusing(prove, isTooMuch)
   })
 })
 
