@@ -9,8 +9,8 @@ import type { Bytes } from "./Bytes.ts"
 import type { Codec } from "./Codec.ts"
 import { FrameCutter, lengthBytes } from "./FrameCutter.ts"
 import { fieldRoom, Fields, textRoom, writeField, writeText } from "./FrameFields.ts"
-import { Action, type Request, type Response } from "./Messages.ts"
-import { answerIn } from "./plain.ts"
+import { Action, type Request, Response } from "./Messages.ts"
+import { answerIn, type Usual, usualRequest } from "./plain.ts"
 import { type Answer, answerOf, BadRequest, BadResponse, receivedOf } from "./reading.ts"
 
 /** The byte by which a client says, on a connection that speaks lines, that frames follow, both ways. No line begins with it. */
@@ -95,6 +95,17 @@ const listsOf: { readonly [Status in Response["Status"]]?: ReadonlyArray<typeof 
   Logged: ["Events"],
   Deadlock: ["Cycle"]
 }
+/** What has one value, of what an answer of each status may have, and its tag. The others need not be asked for. */
+const fieldsOf = new Map(
+  statuses.map((status) => {
+    const known: ReadonlyArray<string> = Object.keys(Response.cases[status].fields)
+    return [
+      status,
+      responseFields.flatMap((field, i) => field !== undefined && known.includes(field) ? [{ field, tag: i + 1 }] : [])
+    ]
+  })
+)
+
 // Of each part.
 const partFields = [
   "Label",
@@ -143,6 +154,7 @@ const fieldOf = (request: Request, field: RequestField): string | undefined =>
     : request[field]
 
 const tagOf = (field: RequestField): number => requestFields.indexOf(field) + 1
+const waitTag = tagOf("Wait")
 const fenceTag = tagOf("Fence")
 const labelTag = tagOf("Label")
 
@@ -193,16 +205,14 @@ type Answered =
 const writeResponse = (response: Response, Seq: string | undefined, to: Bytes): void => {
   const answered = response as Answered
   const { Holder } = answered
+  const fields = fieldsOf.get(response.Status)!
   const hasLists = listsOf[response.Status] !== undefined
   let room = 0
-  for (const field of responseFields) if (field !== undefined) room += fieldRoom(answered[field])
+  for (const { field } of fields) room += fieldRoom(answered[field])
   if (Holder !== undefined) room += partRoom(Holder)
   if (hasLists) { for (const [list] of lists) answered[list]?.forEach((part) => room += partRoom(part)) }
   const begun = begin(to, room, kindOfStatus.get(response.Status)!, Seq)
-  for (let i = 0; i < responseFields.length; i++) {
-    const field = responseFields[i]
-    if (field !== undefined) writeField(to, i + 1, answered[field])
-  }
+  for (const { field, tag } of fields) writeField(to, tag, answered[field])
   if (Holder !== undefined) writePart(to, holderTag, Holder)
   if (hasLists) { for (const [list, tag] of lists) answered[list]?.forEach((part) => writePart(to, tag, part)) }
   end(to, begun)
@@ -232,7 +242,39 @@ const readFields = (
   }
 }
 
+/** A request with no other optional fields than those that are not rare, as most are. */
+const readUsualRequest = (message: Uint8Array): Request | undefined => {
+  const fields = new Fields(message)
+  const asked: { -readonly [Field in keyof Usual]: Usual[Field] } = {
+    Action: actions[fields.byte() - 1],
+    Seq: String(fields.number()),
+    Expire: fields.float(),
+    FileName: fields.text(),
+    ID: fields.text(),
+    Wait: undefined,
+    Fence: undefined,
+    Label: undefined
+  }
+  let last = 0
+  while (fields.more) {
+    const tag = fields.byte()
+    // In the order of their tags, so that none comes twice.
+    if (tag <= last) return undefined
+    last = tag
+    if (tag === waitTag) asked.Wait = fields.text()
+    else if (tag === fenceTag) asked.Fence = fields.text()
+    else if (tag === labelTag) asked.Label = fields.text()
+    else return undefined
+  }
+  return fields.problem === undefined ? usualRequest(asked) : undefined
+}
+
 const readRequest: Codec["readRequest"] = (message) => {
+  const usual = readUsualRequest(message)
+  return usual === undefined ? readAnyRequest(message) : Result.succeed(usual)
+}
+
+const readAnyRequest = (message: Uint8Array): ReturnType<Codec["readRequest"]> => {
   const fields = new Fields(message)
   const kind = fields.byte()
   const Seq = String(fields.number())
@@ -263,7 +305,7 @@ const readPart = (fields: Fields): Read => {
 }
 
 /** An answer with no other fields than the first three, as most are. */
-const readUsual = (message: Uint8Array): Answer | undefined => {
+const readUsualAnswer = (message: Uint8Array): Answer | undefined => {
   const fields = new Fields(message)
   const Status = statuses[fields.byte() - 1]
   const answered: { Status: unknown; Seq: string; ID?: string; Fence?: string; Waiting?: string } = {
@@ -285,11 +327,11 @@ const readUsual = (message: Uint8Array): Answer | undefined => {
 }
 
 const readResponse: Codec["readResponse"] = (message) => {
-  const usual = readUsual(message)
-  return usual === undefined ? readAny(message) : Result.succeed(usual)
+  const usual = readUsualAnswer(message)
+  return usual === undefined ? readAnyAnswer(message) : Result.succeed(usual)
 }
 
-const readAny: Codec["readResponse"] = (message) => {
+const readAnyAnswer: Codec["readResponse"] = (message) => {
   const fields = new Fields(message)
   const Status = statuses[fields.byte() - 1]
   const response: Read = { Seq: String(fields.number()), Status }

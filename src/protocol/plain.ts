@@ -47,7 +47,16 @@ export const requestIn = (value: unknown): Request | undefined => {
   if (typeof value !== "object" || value === null) return undefined
   const parsed: Parsed = value as Parsed
   for (const field of rareInRequest) if (parsed[field] !== undefined) return undefined
-  const { Action, Expire, Fence, FileName, ID, Label, Seq, Wait } = parsed
+  return usualRequest(parsed)
+}
+
+/** The fields of a request that are not rare. */
+export type Usual = {
+  readonly [Field in "Action" | "Expire" | "Fence" | "FileName" | "ID" | "Label" | "Seq" | "Wait"]?: unknown
+}
+
+/** A request of these fields, if they are one. */
+export const usualRequest = ({ Action, Expire, Fence, FileName, ID, Label, Seq, Wait }: Usual): Request | undefined => {
   const seconds = typeof Expire === "number" ? Expire : numberOf(Expire)
   if (
     typeof ID !== "string" || typeof FileName !== "string" || typeof Action !== "string" || !actions.has(Action) ||
