@@ -202,19 +202,28 @@ type Answered =
   & { readonly Holder?: Part }
   & { readonly [K in typeof lists[number][0]]?: ReadonlyArray<Part> }
 
+const listsRoom = (answered: Answered): number => {
+  let room = 0
+  for (const [list] of lists) for (const part of answered[list] ?? []) room += partRoom(part)
+  return room
+}
+
+const writeLists = (to: Bytes, answered: Answered): void => {
+  for (const [list, tag] of lists) for (const part of answered[list] ?? []) writePart(to, tag, part)
+}
+
 const writeResponse = (response: Response, Seq: string | undefined, to: Bytes): void => {
   const answered = response as Answered
   const { Holder } = answered
   const fields = fieldsOf.get(response.Status)!
   const hasLists = listsOf[response.Status] !== undefined
-  let room = 0
+  let room = hasLists ? listsRoom(answered) : 0
   for (const { field } of fields) room += fieldRoom(answered[field])
   if (Holder !== undefined) room += partRoom(Holder)
-  if (hasLists) { for (const [list] of lists) answered[list]?.forEach((part) => room += partRoom(part)) }
   const begun = begin(to, room, kindOfStatus.get(response.Status)!, Seq)
   for (const { field, tag } of fields) writeField(to, tag, answered[field])
   if (Holder !== undefined) writePart(to, holderTag, Holder)
-  if (hasLists) { for (const [list, tag] of lists) answered[list]?.forEach((part) => writePart(to, tag, part)) }
+  if (hasLists) writeLists(to, answered)
   end(to, begun)
 }
 

@@ -68,7 +68,12 @@ export class InFlight {
     if (isThere(answering)) return this.origin.answer(request, answering)
     const fiber = fork(answering)
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return this.answerExit(request, exit)
+    if (exit === undefined) this.follow(fiber, request, bytes, waits)
+    else this.answerExit(request, exit)
+  }
+
+  private follow(fiber: Fiber.Fiber<Response>, request: Received, bytes: number, waits: boolean): void {
+    const { budget } = this.shared
     const number = this.requests.add({ fiber, request, came: this.came++ })
     budget.begin(bytes, waits, this.origin)
     if (waits && this.waiting++ === 0) this.origin.setWaiting(true)

@@ -20,6 +20,7 @@ import * as Features from "../transport/features.ts"
 import { Notices } from "../transport/Notices.ts"
 import { Talker } from "../transport/Talker.ts"
 import { type Answering, asEffect, isThere, whenThere } from "./Answering.ts"
+import type { Arrival } from "./Arrivals.ts"
 import { causeOf } from "./Busy.ts"
 import { standsBeside } from "./Deadlocks.ts"
 import { Identities, layerNone, type Principal } from "./Identities.ts"
@@ -32,6 +33,7 @@ import * as Revoking from "./Revoking.ts"
 import { Sender } from "./Sender.ts"
 import { Shard } from "./Shard.ts"
 import * as Transition from "./Transition.ts"
+import type { WaitQueue } from "./WaitQueue.ts"
 
 /** What the server answers to a request, given the live entry of its name, and what becomes of that entry. Pure. */
 export { transition } from "./Transition.ts"
@@ -89,12 +91,14 @@ const exceeding = ({ maxDataCharacters, maxNameBytes, maxOwnerBytes, maxTtl }: L
       request.DataStore.length > (principal?.maxDataCharacters ?? maxDataCharacters))
 }
 
+const isAnonymous = ({ Identity, Name }: Received): boolean => Name === undefined && Identity === undefined
+
 /** Goes on with whom a request proves to be from, and refuses one that proves nothing it says. */
 const proving =
   (identities: Identities["Service"]) =>
   (request: Received, go: (principal: Principal | undefined) => Answering): Answering => {
     const { Identity, Name } = request
-    if (Name === undefined && Identity === undefined) return go(undefined)
+    if (isAnonymous(request)) return go(undefined)
     if (Name === undefined || Identity === undefined) return refused
     return Effect.flatMap(
       identities.authenticate(Name, Identity),
@@ -154,6 +158,33 @@ const extended = (
   }
 }
 
+/** A request that waits if it has to, and who is told once it does. */
+interface Waiting {
+  readonly request: Request
+  readonly identity: string | undefined
+  readonly sender: Sender | undefined
+  readonly arrival: Arrival | undefined
+  readonly passes: () => void
+}
+
+const nothing = () => {}
+
+/** Waits for a lock of which the answer is that another has it. */
+const waiting =
+  (queue: WaitQueue) => (answered: Answering, { arrival, identity, passes, request, sender }: Waiting): Answering => {
+    const queued = () => {
+      queue.settled(arrival)
+      passes()
+    }
+    const waited = whenThere(answered, (response) =>
+      response.Status === "NotOwner"
+        ? queue.wait(request, identity, Duration.millis(request.Wait!), { sender, queued })
+        : response)
+    return arrival === undefined
+      ? waited
+      : Effect.ensuring(asEffect(waited), Effect.sync(() => queue.settled(arrival)))
+  }
+
 /**
  * Makes a LockServer over a store.
  *
@@ -169,6 +200,8 @@ export const make = Effect.gen(function*() {
   // Of requests that come over no connection, an owner's for a name are in order.
   const order = new KeyedMutex()
 
+  const orWait = waiting(queue)
+
   // `passes` is called once the request waits for a lock, or for a change: what comes after it need not wait for it.
   const decide = (
     asked: Request,
@@ -181,35 +214,21 @@ export const make = Effect.gen(function*() {
     const identity = principal?.name
     if (request.Action === "Version") return Mutex.version(request, shard, featuresOf(queued))
     if (isExtension(request)) return extended(queued, request, { principal, sender, passes })
-    const { Fence, Wait } = request
     if (standsBeside(request)) return deadlocks.standBeside(request, identity, { sender, queued: passes })
-    if (request.Action !== "Lock" || Fence !== undefined) return answer(request, identity, sender)
+    if (request.Action !== "Lock" || request.Fence !== undefined) return answer(request, identity, sender)
     const arrival = queue.arrived(request, identity)
     const answered = answer(request, identity, sender, arrival)
-    if (Wait === undefined || Wait <= 0) return answered
-    const waits = () => {
-      queue.settled(arrival)
-      passes()
-    }
-    const waited = whenThere(answered, (response) =>
-      response.Status === "NotOwner"
-        ? queue.wait(request, identity, Duration.millis(Wait), { sender, queued: waits })
-        : response)
-    return arrival === undefined
-      ? waited
-      : Effect.ensuring(asEffect(waited), Effect.sync(() => queue.settled(arrival)))
+    return request.Wait === undefined || request.Wait <= 0
+      ? answered
+      : orWait(answered, { request, identity, sender, arrival, passes })
   }
 
   const prove = proving(identities)
   const isBusy = (request: Request, sender: Sender | undefined): boolean =>
     sender === undefined ? order.isBusy(QueuedStore.orderKey(request)) : sender.order.isBusy(request.FileName)
 
-  const begin = (request: Request, sender?: Sender): Answering => {
-    // Over a store that answers at once nothing can be overtaken, except by the proof of an identity.
-    const isAtOnce = isInOrder && request.Name === undefined && !isBusy(request, sender)
-    if (isAtOnce || request.Action === "Version") {
-      return prove(request, (principal) => decide(request, principal, sender, () => {}))
-    }
+  const inTurn = (request: Request, sender: Sender | undefined): Answering => {
+    if (request.Action === "Version") return prove(request, (principal) => decide(request, principal, sender, nothing))
     const [mutex, key] = sender === undefined
       ? [order, QueuedStore.orderKey(request)]
       : [sender.order, request.FileName]
@@ -218,6 +237,12 @@ export const make = Effect.gen(function*() {
       (pass) => asEffect(prove(request, (principal) => decide(request, principal, sender, pass)))
     )
   }
+
+  // Over a store that answers at once nothing can be overtaken, except by the proof of an identity.
+  const begin = (request: Request, sender?: Sender): Answering =>
+    isInOrder && isAnonymous(request) && !isBusy(request, sender)
+      ? decide(request, undefined, sender, nothing)
+      : inTurn(request, sender)
 
   return LockServer.of({
     isReady,
