@@ -121,9 +121,9 @@ const alarmsOf = (clock: AgeClock): Alarms.Alarms => {
   if (alarms === undefined) {
     let ahead = clock.wall() - clock.now()
     const isAlarming = () => {
-      clock.look()
+      const now = clock.look()
       const before = ahead
-      ahead = clock.wall() - clock.now()
+      ahead = clock.wall() - now
       return ahead - before > jumpTolerance
     }
     alarms = new Alarms.Alarms(clock.clock, { now: () => clock.now(), maxSleep: lookEvery, isAlarming })
@@ -322,8 +322,7 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
 
   /** Called when an alarm rings: looks at both clocks. Without a jump of the wall clock there is only the time. */
   wake(): void {
-    this.clock.look()
-    const now = this.clock.now()
+    const now = this.clock.look()
     const age = now - this.sentAt
     const wallAge = this.clock.wall() - this.sentAtWall
     // mutant: jump-is-suspicious

@@ -93,8 +93,7 @@ const acquireLease = (
   Effect.withFiber((fiber): Effect.Effect<HeldLease | undefined, AcquireTimeout | LockError | WithinNow> => {
     const clock = ageClockOf(fiber.context)
     // What was slept through before is no part of the wait.
-    clock.look()
-    const startedAt = clock.now()
+    const startedAt = clock.look()
     // A renewal must be possible before its end, and come no later than the first would.
     const ttl = Duration.toMillis(terms.ttl)
     const maxAge = Math.min(ttl / 3, (ttl - settings.margin) / 2)

@@ -214,8 +214,7 @@ const lockAs = (
   Effect.withFiber((fiber) => {
     const clock = ageClockOf(fiber.context)
     // What was slept through before is not of its age.
-    clock.look()
-    const sentAt = clock.now()
+    const sentAt = clock.look()
     const sentAtWall = clock.wall()
     const request = requestOf(terms, owner, "Lock", extrasOf(terms, features, options))
     return ask<Tenure, NotOwner | Conflict | Deadlock>(terms, request, (response) => {

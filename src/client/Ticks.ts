@@ -140,10 +140,7 @@ const watch = Effect.fnUntraced(function*(plan: Plan, tick: Date) {
   const isKeptFor = identity === undefined ? Math.min(whole, Kept.maxUnprovedMillis) : whole
   const name = nameOf(plan, tick)
   const clock = yield* Effect.withFiber((fiber) => Effect.succeed(ageClockOf(fiber.context)))
-  const now = () => {
-    clock.look()
-    return clock.now()
-  }
+  const now = () => clock.look()
   const watching: Watch = {
     name,
     due,

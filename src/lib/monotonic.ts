@@ -54,10 +54,14 @@ export class AgeClock {
     return this.clock.currentTimeMillisUnsafe()
   }
 
-  /** Looks whether the machine was suspended. */
-  look(): void {
-    if (this.suspendAware === undefined) return
+  /** Looks whether the machine was suspended, and gives what is `now`. */
+  look(): number {
     const now = monotonicMillisUnsafe(this.clock)
+    if (this.suspendAware !== undefined) this.lookFor(now)
+    return now + this.suspended
+  }
+
+  private lookFor(now: number): void {
     const wall = this.wall()
     if (now - this.lookedAt < lookEvery && Math.abs(wall - this.lookedAtWall) < lookEvery) return
     this.lookedAt = now
