@@ -14,7 +14,7 @@ export interface Codec {
   /** Cuts what comes into messages of at most so many bytes. */
   readonly cutter: (maxBytes: number) => Cutter
   /** Writes a request, with this number. */
-  readonly writeRequest: (request: Request, Seq: string, to: Bytes) => void
+  readonly writeRequest: (request: Request, number: number, to: Bytes) => void
   /** Writes an answer to the request of this number. */
   readonly writeResponse: (response: Response, Seq: string | undefined, to: Bytes) => void
   /** Reads a request. What it does not know in it may nest `maxDepth` levels deep, where it can nest. */

@@ -10,8 +10,8 @@ import type { Codec } from "./Codec.ts"
 import { FrameCutter, lengthBytes } from "./FrameCutter.ts"
 import { fieldRoom, Fields, textRoom, writeField, writeText } from "./FrameFields.ts"
 import { Action, type Request, Response } from "./Messages.ts"
-import { answerIn, type Usual, usualRequest } from "./plain.ts"
-import { type Answer, answerOf, BadRequest, BadResponse, receivedOf } from "./reading.ts"
+import { type Usual, usualRequest, usualResponse } from "./plain.ts"
+import { type Answer, answerOf, BadRequest, BadResponse, numbered, receivedOf } from "./reading.ts"
 
 /** The byte by which a client says, on a connection that speaks lines, that frames follow, both ways. No line begins with it. */
 export const beginFrames = 0x00
@@ -131,10 +131,9 @@ const partFields = [
 const fixedBytes = 1 + 8 + 8
 
 /** Begins a frame, and gives where its length is to be. */
-const begin = (to: Bytes, room: number, kind: number, Seq: string | undefined): number => {
+const begin = (to: Bytes, room: number, kind: number, number: number): number => {
   to.reserve(lengthBytes + fixedBytes + room)
   const at = to.used
-  const number = Number(Seq ?? 0)
   to.bytes[at + lengthBytes] = kind
   to.view.setUint32(at + lengthBytes + 1, number % 2 ** 32, true)
   to.view.setUint32(at + lengthBytes + 5, number / 2 ** 32, true)
@@ -167,13 +166,13 @@ const hasOnlyFenceAndLabel = (request: Request): boolean =>
   request.Reason === undefined && request.Force === undefined && request.Within === undefined &&
   request.Trace === undefined && request.Notices === undefined
 
-const writeRequest = (request: Request, Seq: string, to: Bytes): void => {
+const writeRequest = (request: Request, number: number, to: Bytes): void => {
   const { Fence, FileName, ID, Label } = request
   const isUsual = hasOnlyFenceAndLabel(request)
   let room = textRoom(FileName) + textRoom(ID)
   if (isUsual) room += fieldRoom(Fence) + fieldRoom(Label)
   else for (const field of requestFields) room += fieldRoom(fieldOf(request, field))
-  const begun = begin(to, room, kindOfAction.get(request.Action)!, Seq)
+  const begun = begin(to, room, kindOfAction.get(request.Action)!, number)
   to.view.setFloat64(to.used, request.Expire, true)
   to.used += 8
   writeText(to, FileName)
@@ -220,7 +219,7 @@ const writeResponse = (response: Response, Seq: string | undefined, to: Bytes): 
   let room = hasLists ? listsRoom(answered) : 0
   for (const { field } of fields) room += fieldRoom(answered[field])
   if (Holder !== undefined) room += partRoom(Holder)
-  const begun = begin(to, room, kindOfStatus.get(response.Status)!, Seq)
+  const begun = begin(to, room, kindOfStatus.get(response.Status)!, Number(Seq ?? 0))
   for (const { field, tag } of fields) writeField(to, tag, answered[field])
   if (Holder !== undefined) writePart(to, holderTag, Holder)
   if (hasLists) writeLists(to, answered)
@@ -317,10 +316,8 @@ const readPart = (fields: Fields): Read => {
 const readUsualAnswer = (message: Uint8Array): Answer | undefined => {
   const fields = new Fields(message)
   const Status = statuses[fields.byte() - 1]
-  const answered: { Status: unknown; Seq: string; ID?: string; Fence?: string; Waiting?: string } = {
-    Status,
-    Seq: String(fields.number())
-  }
+  const number = fields.number()
+  const answered: { Status: unknown; ID?: string; Fence?: string; Waiting?: string } = { Status }
   let last = 0
   while (fields.more) {
     const tag = fields.byte()
@@ -332,7 +329,8 @@ const readUsualAnswer = (message: Uint8Array): Answer | undefined => {
     else if (tag === 3) answered.Waiting = fields.text()
     else return undefined
   }
-  return fields.problem === undefined ? answerIn(answered) : undefined
+  const response = fields.problem === undefined ? usualResponse(answered) : undefined
+  return response && { number, response }
 }
 
 const readResponse: Codec["readResponse"] = (message) => {
@@ -362,7 +360,7 @@ const readAnyAnswer: Codec["readResponse"] = (message) => {
   if (fields.more) readFields(fields, responseFields, response, other)
   const { problem } = fields
   return problem === undefined
-    ? answerOf(response, () => JSON.stringify(response))
+    ? Result.map(answerOf(response, () => JSON.stringify(response)), numbered)
     : Result.fail(new BadResponse({ problem, received: excerpt(message) }))
 }
 

@@ -7,7 +7,16 @@ import type { Bytes } from "./Bytes.ts"
 import type { Codec } from "./Codec.ts"
 import { excerpt } from "./excerpt.ts"
 import type { Request, Response } from "./Messages.ts"
-import { type Answer, answerOf, badPayload, BadRequest, BadResponse, type Received, receivedOf } from "./reading.ts"
+import {
+  type Answered,
+  answerOf,
+  badPayload,
+  BadRequest,
+  BadResponse,
+  numbered,
+  type Received,
+  receivedOf
+} from "./reading.ts"
 import * as Wire from "./Wire.ts"
 
 const textField = (name: string, text: string | undefined): string =>
@@ -145,7 +154,7 @@ const writeLine = (text: string, to: Bytes): void => {
 const readJson = (line: Uint8Array): Result.Result<string, BadResponse> =>
   Result.mapError(Wire.decodeLine(line), () => new BadResponse({ problem: "Encoding", received: excerpt(line) }))
 
-const readLine = (line: Uint8Array): Result.Result<Answer, BadResponse> => {
+const readLine = (line: Uint8Array): Result.Result<Answered, BadResponse> => {
   const json = readJson(line)
   if (Result.isFailure(json)) return Result.fail(json.failure)
   const value = parseJson(json.success)
@@ -166,11 +175,11 @@ const stringifyNumbered = (response: Response, Seq: string): string =>
 export const lines: Codec = {
   wire: "lines",
   cutter: (maxBytes) => new Wire.Framer(maxBytes),
-  writeRequest: (request, Seq, to) => writeLine(stringifyRequest(request, Seq), to),
+  writeRequest: (request, number, to) => writeLine(stringifyRequest(request, String(number)), to),
   writeResponse: (response, Seq, to) =>
     writeLine(Seq === undefined ? JSON.stringify(response) : stringifyNumbered(response, Seq), to),
   readRequest: decodeReceived,
-  readResponse: readLine,
+  readResponse: (line) => Result.map(readLine(line), numbered),
   excerpt,
   seqOfBeginning: (beginning) => {
     const bytes = Wire.decodeBytes(beginning.subarray(0, beginning.length & ~1))

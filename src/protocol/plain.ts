@@ -93,20 +93,29 @@ export const answerIn = (
   value: unknown
 ): { readonly Seq: string | undefined; readonly response: Response } | undefined => {
   if (typeof value !== "object" || value === null) return undefined
-  const { Fence, Holder, ID, Revoked, Seq, Status, Trace, Waiting } = value as Parsed
-  if ((Seq !== undefined && !isSeq(Seq)) || !isCountOrNothing(Waiting)) return undefined
+  const { Seq } = value as Parsed
+  if (Seq !== undefined && !isSeq(Seq)) return undefined
+  const response = usualResponse(value)
+  return response && { Seq, response }
+}
+
+/** An answer, whatever its number, of those that come most often, if it is one. */
+export const usualResponse = (
+  { Fence, Holder, ID, Revoked, Status, Trace, Waiting }: Parsed
+): Response | undefined => {
+  if (!isCountOrNothing(Waiting)) return undefined
   switch (Status) {
     case "Locked":
       if (typeof ID !== "string" || Trace !== undefined) return undefined
-      if (Fence === undefined) return Waiting === undefined ? { Seq, response: { Status, ID } } : undefined
+      if (Fence === undefined) return Waiting === undefined ? { Status, ID } : undefined
       if (!isFence(Fence)) return undefined
-      return { Seq, response: Waiting === undefined ? { Status, ID, Fence } : { Status, ID, Fence, Waiting } }
+      return Waiting === undefined ? { Status, ID, Fence } : { Status, ID, Fence, Waiting }
     case "Unlocked":
-      if (ID === undefined) return { Seq, response: { Status } }
-      return typeof ID === "string" ? { Seq, response: { Status, ID } } : undefined
+      if (ID === undefined) return { Status }
+      return typeof ID === "string" ? { Status, ID } : undefined
     case "NotOwner":
       if (Holder !== undefined || Revoked !== undefined) return undefined
-      return { Seq, response: Waiting === undefined ? { Status } : { Status, Waiting } }
+      return Waiting === undefined ? { Status } : { Status, Waiting }
     default:
       return undefined
   }

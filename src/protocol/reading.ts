@@ -80,14 +80,26 @@ export class BadResponse extends Schema.TaggedError<BadResponse>()("BadResponse"
   }
 }
 
-/** An answer, and the number of the request that it is for. */
-export interface Answer {
+/** An answer, and as text the number of the request that it is for. */
+export interface Answered {
   readonly Seq: string | undefined
   readonly response: Response
 }
 
+/** An answer, and the number of the request that it is for: of a text that is none, NaN. */
+export interface Answer {
+  readonly number: number | undefined
+  readonly response: Response
+}
+
+/** The same, with its number. */
+export const numbered = ({ response, Seq }: Answered): Answer => ({
+  number: Seq === undefined ? undefined : Number(Seq),
+  response
+})
+
 /** What a value is as an answer, however it was written. `text` is what an error shows an excerpt of. */
-export const answerOf = (value: unknown, text: () => string): Result.Result<Answer, BadResponse> => {
+export const answerOf = (value: unknown, text: () => string): Result.Result<Answered, BadResponse> => {
   const answer = plain.answerIn(value)
   if (answer !== undefined) return Result.succeed(answer)
   const decoded = decodeResponseValue(value)

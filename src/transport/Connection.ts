@@ -138,7 +138,7 @@ export class Connection {
       deadline: sentAt + this.answerTimeout + (request.Wait ?? 0)
     })
     if (this.first !== undefined) this.sayFirst(this.first)
-    this.codec.writeRequest(request, String(number), this.outbox.bytes)
+    this.codec.writeRequest(request, number, this.outbox.bytes)
     this.outbox.pushed()
     this.wakeWatch?.()
     return number
@@ -194,11 +194,10 @@ export class Connection {
   private receive(message: Uint8Array): void {
     const decoded = this.codec.readResponse(message)
     if (decoded._tag === "Failure") return this.refuse(decoded.failure.received)
-    const { response, Seq } = decoded.success
+    const { number, response } = decoded.success
     if (response.Status === "Notice") return this.notices.tell(response)
     // Without a number it is an answer to nobody.
-    if (Seq === undefined) return this.refuse(Protocol.excerpt(JSON.stringify(response)))
-    const number = Number(Seq)
+    if (number === undefined) return this.refuse(Protocol.excerpt(JSON.stringify(response)))
     // mutant: answer-by-number
     const one = this.unanswered.get(number)
     if (one === undefined) return

@@ -22,14 +22,14 @@ const written = (write: (to: Bytes) => void): Uint8Array => {
   return all
 }
 
-const requestBytes = (codec: Codec, request: Protocol.Request, Seq: string) =>
-  written((to) => codec.writeRequest(request, Seq, to))
+const requestBytes = (codec: Codec, request: Protocol.Request, number: number) =>
+  written((to) => codec.writeRequest(request, number, to))
 const answerBytes = (codec: Codec, response: Protocol.Response, Seq: string | undefined) =>
   written((to) => codec.writeResponse(response, Seq, to))
 
 /** A message of this many bytes, without what its end or its length takes. */
-const ofLength = (codec: Codec, length: number, Seq = "7"): Uint8Array => {
-  const sized = (FileName: string) => requestBytes(codec, { ...lock, FileName }, Seq)
+const ofLength = (codec: Codec, length: number, number = 7): Uint8Array => {
+  const sized = (FileName: string) => requestBytes(codec, { ...lock, FileName }, number)
   const around = overhead(codec)
   const short = sized("").length - around
   const each = codec === lines ? 2 : 1
@@ -82,9 +82,9 @@ const concat = (all: ReadonlyArray<Uint8Array>): Uint8Array => new Uint8Array(Bu
 
 /** Some of all messages, as bytes. */
 const sample = (codec: Codec): ReadonlyArray<Uint8Array> => [
-  requestBytes(codec, { ...lock, Wait: 1000, Fence: "7", Label: "me" }, "1"),
-  requestBytes(codec, { ...lock, Action: "Put", DataStore: "ключ".repeat(40), Name: "a", Identity: secret }, "2"),
-  requestBytes(codec, { ...lock, Limit: "shared", Weight: "all", Heir: "B", Session: "s", Revision: "r" }, "3"),
+  requestBytes(codec, { ...lock, Wait: 1000, Fence: "7", Label: "me" }, 1),
+  requestBytes(codec, { ...lock, Action: "Put", DataStore: "ключ".repeat(40), Name: "a", Identity: secret }, 2),
+  requestBytes(codec, { ...lock, Limit: "shared", Weight: "all", Heir: "B", Session: "s", Revision: "r" }, 3),
   answerBytes(codec, { Status: "Locked", ID: "A", Fence: "7", Waiting: "1" }, "4"),
   answerBytes(codec, { Status: "NotOwner", Holder: { Label: "鍵", Since: "1", ExpiresIn: "2" }, Waiting: "0" }, "5"),
   answerBytes(codec, described, "6")
@@ -106,7 +106,7 @@ for (const codec of [lines, frames]) {
       [Protocol.Request, Numbers],
       ([request, number]) =>
         Effect.sync(() => {
-          const messages = codec.cutter(large).push(requestBytes(codec, request, String(number)))
+          const messages = codec.cutter(large).push(requestBytes(codec, request, number))
           assert.strictEqual(messages.length, 1)
           assert.deepStrictEqual(
             readRequest(codec, messages[0]!),
@@ -124,7 +124,7 @@ for (const codec of [lines, frames]) {
           assert.strictEqual(messages.length, 1)
           const { Seq: _, ...expected } = response
           assert.deepStrictEqual<Answer>(readAnswer(codec, messages[0]!), {
-            Seq: String(number),
+            number,
             response: asWritten(codec, expected) as Protocol.Response
           })
         })
@@ -143,7 +143,7 @@ for (const codec of [lines, frames]) {
           Label: text,
           Session: text
         }
-        const [asked] = codec.cutter(large).push(requestBytes(codec, request, "1"))
+        const [asked] = codec.cutter(large).push(requestBytes(codec, request, 1))
         assert.deepStrictEqual(readRequest(codec, asked!), comparable({ ...request, Seq: "1" }))
         const response: Protocol.Response = { Status: "Done", ID: text, DataStore: text }
         const [answered] = codec.cutter(large).push(answerBytes(codec, response, "1"))
@@ -157,7 +157,7 @@ for (const codec of [lines, frames]) {
       ([requests, places]) =>
         Effect.sync(() => {
           const cutter = codec.cutter(large)
-          const chunks = split(concat(requests.map((one, i) => requestBytes(codec, one, String(i)))), places)
+          const chunks = split(concat(requests.map((one, i) => requestBytes(codec, one, i))), places)
           const read = chunks.flatMap((chunk) => cutter.push(chunk)).map((message) => readRequest(codec, message))
           assert.deepStrictEqual(
             read,
@@ -251,7 +251,7 @@ for (const codec of [lines, frames]) {
 
     it("show nothing secret of themselves", () => {
       const owner = "the-owner-that-nobody-may-see"
-      for (const bytes of [requestBytes(codec, { ...lock, ID: owner }, "1"), answerBytes(codec, described, "1")]) {
+      for (const bytes of [requestBytes(codec, { ...lock, ID: owner }, 1), answerBytes(codec, described, "1")]) {
         for (let length = 0; length <= bytes.length; length++) {
           assert.notInclude(codec.excerpt(bytes.subarray(0, length)), "owner-that")
         }
@@ -313,7 +313,7 @@ for (const codec of [lines, frames]) {
     })
 
     it("may be anything where a message is abandoned, which is answered by its number where that has come", () => {
-      const message = requestBytes(codec, { ...lock, FileName: "ключ 🔑".repeat(30) }, "123")
+      const message = requestBytes(codec, { ...lock, FileName: "ключ 🔑".repeat(30) }, 123)
       let known = 0
       for (let length = 0; length < message.length; length++) {
         const cutter = codec.cutter(large)

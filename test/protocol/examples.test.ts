@@ -72,11 +72,11 @@ describe("the protocol as its page has it", () => {
       const request = Result.getOrThrow(frames.readRequest(message!, 32)) as Protocol.Request
       const { Wait } = value
       assert.deepStrictEqual<unknown>(request, Wait === undefined ? value : { ...value, Wait: Number(Wait) })
-      assert.strictEqual(written((to) => frames.writeRequest(request, String(Seq), to)).toString("hex"), hex)
+      assert.strictEqual(written((to) => frames.writeRequest(request, Number(Seq), to)).toString("hex"), hex)
       assert.strictEqual(byHand.request(value).toString("hex"), hex)
     } else {
       const answer = Result.getOrThrow(frames.readResponse(message!))
-      assert.deepStrictEqual<unknown>(answer, { Seq, response: unnumbered })
+      assert.deepStrictEqual<unknown>(answer, { number: Number(Seq), response: unnumbered })
       assert.strictEqual(written((to) => frames.writeResponse(answer.response, String(Seq), to)).toString("hex"), hex)
       assert.strictEqual(byHand.answer(value).toString("hex"), hex)
     }

@@ -439,7 +439,8 @@ export class Network {
       const { codec } = end.connection
       const mixedUp = new Bytes()
       for (const message of messagesOf(codec, bytes)) {
-        const { Seq, response } = Result.getOrThrow(codec.readResponse(message))
+        const { number, response } = Result.getOrThrow(codec.readResponse(message))
+        const Seq = number === undefined ? undefined : String(number)
         if (response.Status !== "NotOwner") {
           codec.writeResponse(response, Seq, mixedUp)
           continue
