@@ -249,6 +249,19 @@ export const isHold = ({ op }: Step): boolean =>
 export const isInHand = (step: Step): boolean =>
   step.op === "resume" || (step.op === "hold" && (step.way === "acquire" || step.way === "campaign"))
 
+/** All of several names at once. */
+export type HoldAll = Extract<Step, { readonly op: "holdAll" }>
+
+/** Whether the first two of them are proved to the body, which then has them in hand: only Lockers are. */
+export const isProved = ({ lockers: [first, second], proved }: HoldAll, specs: ReadonlyArray<LockerSpec>): boolean => {
+  const isLocker = (locker: number | undefined) => locker !== undefined && specs[locker]!.kind === undefined
+  return proved === true && isLocker(first) && isLocker(second)
+}
+
+/** How long each of them lives, where that is said for all: what is in place of a Locker says no time to live. */
+export const ttlOfAll = ({ lockers }: HoldAll, specs: ReadonlyArray<LockerSpec>): number | undefined =>
+  lockers.map((locker) => specs[locker]!).find(({ kind }) => kind !== undefined)?.ttl
+
 /** How long what a step takes lives at the most: a tick that has been run is kept until none waits for it any more. */
 const ttlOf = (step: Step): number => {
   if (step.op === "once") return Math.max(step.ttl, step.timeToLive)

@@ -3,7 +3,7 @@
  * first had held on: the next has asked for none.
  */
 import { type History, type Operation, show, type Tenure } from "./History.ts"
-import { isInHand, type LockerSpec } from "./Program.ts"
+import { isInHand, isProved, type LockerSpec, ttlOfAll } from "./Program.ts"
 import type { Violation } from "./Violation.ts"
 
 /** How often a tenure may pass on. */
@@ -16,16 +16,17 @@ interface Claim {
 }
 
 const claimOf = ({ trace: { program } }: History, { process, step }: Operation, name: string): Claim | undefined => {
-  const isBlind = (step.op === "hold" && (step.way === "withLock" || step.way === "withLockIfAvailable")) ||
-    (step.op === "holdAll" && step.proved !== true)
-  if (!isBlind) return undefined
   const { lockers } = program.processes[process]!
+  const isBlind = (step.op === "hold" && (step.way === "withLock" || step.way === "withLockIfAvailable")) ||
+    (step.op === "holdAll" && !isProved(step, lockers))
+  if (!isBlind) return undefined
   const asked: ReadonlyArray<number> = step.op === "hold" ? [step.locker] : step.op === "holdAll" ? step.lockers : []
   const spec = asked.map((locker): LockerSpec => lockers[locker]!).find((spec) => name.endsWith(spec.name))
   if (spec === undefined || spec.id !== undefined || spec.kind === "permits") return undefined
   const { label, side } = step.op === "hold" ? step : { label: undefined, side: undefined }
   if (spec.kind === "readWrite" && side !== "write") return undefined
-  return { shown: JSON.stringify([spec.kind, spec.ttl, label]), ttl: spec.ttl }
+  const ttl = (step.op === "holdAll" ? ttlOfAll(step, lockers) : undefined) ?? spec.ttl
+  return { shown: JSON.stringify([spec.kind, ttl, label]), ttl }
 }
 
 // All that used it before are bodies of the same process and of an equal claim, that are over; nothing was put; and it was
@@ -105,7 +106,7 @@ export const handOver = (history: History): ReadonlyArray<Violation> => {
 // Who had it in hand, so that its fence is theirs alone.
 const seenBefore = (history: History, tenure: Tenure, heir: Operation): ReadonlyArray<Violation> => {
   const before = Array.from(history.operations.values()).find((other) =>
-    hasInHand(other) && other.names.includes(tenure.name) && other.entered !== undefined &&
+    hasInHand(history, other) && other.names.includes(tenure.name) && other.entered !== undefined &&
     !history.isWithin(other, heir) && other.entered <= heir.entered! &&
     history.tenureOf(other, tenure.name, other.entered) === tenure
   )
@@ -116,7 +117,7 @@ const seenBefore = (history: History, tenure: Tenure, heir: Operation): Readonly
   }]
 }
 
-const hasInHand = ({ step }: Operation): boolean =>
+const hasInHand = ({ trace: { program } }: History, { process, step }: Operation): boolean =>
   isInHand(step) ||
   (step.op === "hold" && (step.way === "use" || step.way.startsWith("withLockProvided"))) ||
-  (step.op === "holdAll" && step.proved === true)
+  (step.op === "holdAll" && isProved(step, program.processes[process]!.lockers))

@@ -19,7 +19,16 @@ import * as Lease from "../../client/Lease.ts"
 import * as Locker from "../../client/Locker.ts"
 import { type At, type Doing, type HandedOn, inHand, inside, operation, type Shared } from "./Doing.ts"
 import { claimOf, claimOfToken, holdKind, performKind } from "./doingKinds.ts"
-import type { LeaseAction, PlainAction, Process, Step, Steps } from "./Program.ts"
+import {
+  type HoldAll,
+  isProved,
+  type LeaseAction,
+  type PlainAction,
+  type Process,
+  type Step,
+  type Steps,
+  ttlOfAll
+} from "./Program.ts"
 import type { Recorder } from "./Trace.ts"
 import type { Runner } from "./World.ts"
 
@@ -79,12 +88,11 @@ const perform = (at: At, step: Step, forked: Array<Fiber.Fiber<unknown, unknown>
   }
 }
 
-type HoldAll = Extract<Step, { readonly op: "holdAll" }>
-
-const holdAll = ({ shared, ...rest }: At, { body, lockers, proved, wait }: HoldAll, id: number): Doing => {
+const holdAll = ({ shared, ...rest }: At, step: HoldAll, id: number): Doing => {
+  const { body, lockers, wait } = step
   const held = inside({ shared, ...rest }, id, undefined, body)
   const [first, second] = lockers.map((locker) => shared.lockers[locker])
-  if (proved === true && first !== undefined && second !== undefined) {
+  if (isProved(step, shared.specs) && first !== undefined && second !== undefined) {
     return Effect.andThen(Effect.all([Held, AlsoHeld]), held).pipe(
       Lease.withLocksProvided([[Held, first], [AlsoHeld, second]], { wait })
     )
@@ -96,8 +104,7 @@ const holdAll = ({ shared, ...rest }: At, { body, lockers, proved, wait }: HoldA
       return known === undefined ? claimOf(shared.specs[locker]!) : Effect.succeed(known)
     }
   )
-  // What is in place of a Locker says no time to live.
-  const ttl = lockers.map((locker) => shared.specs[locker]!).find(({ kind }) => kind !== undefined)?.ttl
+  const ttl = ttlOfAll(step, shared.specs)
   return Effect.flatMap(targets, (targets) => Lease.withLocks(held, targets, { wait, ttl }))
 }
 
