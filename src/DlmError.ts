@@ -14,6 +14,7 @@ import * as Duration from "effect/Duration"
 import * as Schema from "effect/Schema"
 import { plain, quoted } from "./lib/quoted.ts"
 import { TaggedError } from "./lib/TaggedError.ts"
+import { wholeSeconds } from "./lib/wholeSeconds.ts"
 import { Action } from "./protocol/Protocol.ts"
 
 const about = { name: Schema.String, action: Action }
@@ -461,10 +462,12 @@ export class LockUnavailable extends TaggedError<LockUnavailable>()("LockUnavail
 }
 
 // Who holds it, as the server says.
-const holding = ({ holder }: { readonly holder?: Holder }): string | undefined =>
-  holder === undefined
-    ? undefined
-    : `${holder.label === undefined ? "another" : quote(holder.label)} since ${DateTime.formatIso(holder.since)}`
+const holding = ({ holder }: { readonly holder?: Holder }): string | undefined => {
+  if (holder === undefined) return undefined
+  const { expiresIn, label, since } = holder
+  const ends = expiresIn === undefined ? "" : `, ends in ${wholeSeconds(expiresIn)} unless it is renewed`
+  return `${label === undefined ? "another" : quote(label)} since ${DateTime.formatIso(since)}${ends}`
+}
 
 const others = ({ waiting = 0 }: { readonly waiting?: number }): string =>
   waiting === 0 ? "" : `, and ${waiting} ${waiting === 1 ? "waits" : "wait"} for it`

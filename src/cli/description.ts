@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import type { Json } from "effect/Schema"
 import type { DescribedHolder, Description } from "../client/Locker.ts"
 import { quoted } from "../lib/quoted.ts"
+import { wholeSeconds } from "../lib/wholeSeconds.ts"
 
 // A label is another's text: quoted it is one line, and changes no terminal.
 /** A holder in one line. */
@@ -16,14 +17,11 @@ export const lineOf = ({ expiresIn, label, revoked, since, weight }: DescribedHo
     weight === undefined ? undefined : `weight ${weight}`,
     expiresIn === undefined
       ? undefined
-      : `ends in ${secondsOf(expiresIn)}${revoked === undefined ? " unless it is renewed" : ""}`,
+      : `ends in ${wholeSeconds(expiresIn)}${revoked === undefined ? " unless it is renewed" : ""}`,
     revoked === undefined ? undefined : `revoked: ${quoted(revoked)}`
   ]
   return parts.filter((part) => part !== undefined).join(", ")
 }
-
-const secondsOf = (duration: Duration.Duration): string =>
-  Duration.format(Duration.seconds(Math.ceil(Duration.toSeconds(duration))))
 
 const waitingOf = (waiting: number): string =>
   waiting === 0 ? "nobody waits for it" : waiting === 1 ? "1 waits for it" : `${waiting} wait for it`

@@ -259,14 +259,14 @@ describe("what mocks answer to Describe", () => {
 })
 
 describe("a refusal", () => {
-  it.effect("says in its message who holds the name, since when, and how many wait", () =>
+  it.effect("says in its message who holds the name, since when, until when, and how many wait", () =>
     Effect.gen(function*() {
       const locker = yield* Locker.make("a")
       const error = yield* Effect.flip(locker.lock)
       assert.strictEqual(
         error.message,
-        "Lock \"a\": held by \"api-3\" since 1970-01-01T00:00:00.005Z, and 2 wait for it. " +
-          "Wait for its release or its expiry"
+        "Lock \"a\": held by \"api-3\" since 1970-01-01T00:00:00.005Z, ends in 1m unless it is renewed, " +
+          "and 2 wait for it. Wait for its release or its expiry"
       )
     }).pipe(Effect.provide(MockTalker.layerTaken({ label: "api-3", since: 5, waiting: 2 }))))
 })

@@ -305,13 +305,16 @@ describe("errors", () => {
       assert.strictEqual(error.waiting, 2)
       assert.strictEqual(
         error.message,
-        "\"order/7\" was not free: held by \"api-3\" since 2023-11-14T22:13:20.000Z, and 2 wait for it. " +
-          "Wait longer, or later"
+        "\"order/7\" was not free: held by \"api-3\" since 2023-11-14T22:13:20.000Z, ends in 12s unless it is renewed, " +
+          "and 2 wait for it. Wait longer, or later"
       )
       const locker = yield* Locker.make("order/7")
       const plain = yield* Effect.flip(locker.lock)
       assert(plain._tag === "NotOwner" && plain.holder?.label === "api-3" && plain.waiting === 2)
-      assert.include(plain.message, "held by \"api-3\" since 2023-11-14T22:13:20.000Z")
+      assert.include(
+        plain.message,
+        "held by \"api-3\" since 2023-11-14T22:13:20.000Z, ends in 12s unless it is renewed"
+      )
     }).pipe(
       Effect.provide(
         MockTalker.layerTaken({ label: "api-3", since: 1_700_000_000_000, expiresIn: "12 seconds", waiting: 2 })

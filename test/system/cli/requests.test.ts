@@ -51,12 +51,20 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), { excludeTestServices: t
         assertTells(yield* dlm(["test", "a", "--id", "me"]), 0, ["locked by this id", holding("held")])
         // On standard output alone: that it is held is the answer, and no failure.
         assertTells(yield* dlm(["test", "a", "--id", "you"]), 75, [holding("held")])
-        assertFails(yield* dlm(["lock", "a", "--id", "you"]), 75, /Lock "a": held by another since 20\S+Z\. Wait for/)
+        assertFails(
+          yield* dlm(["lock", "a", "--id", "you"]),
+          75,
+          /Lock "a": held by another since 20\S+Z, ends in (10m|9m \d+s) unless it is renewed\. Wait for/
+        )
         assertFails(yield* dlm(["unlock", "a", "--id", "you"]), 75, /Unlock "a": held by another since /)
         assertPrints(yield* dlm(["unlock", "a", "--id", "me"]), "unlocked\n")
         assertPrints(yield* dlm(["unlock", "a", "--id", "me"]), "unlocked: nothing was held\n")
         assertPrints(yield* dlm(["lock", "a", ...mine, "--label", "ada"]), "locked\n")
-        assertFails(yield* dlm(["lock", "a", "--id", "you"]), 75, /Lock "a": held by "ada" since 20\S+Z\. Wait for/)
+        assertFails(
+          yield* dlm(["lock", "a", "--id", "you"]),
+          75,
+          /Lock "a": held by "ada" since 20\S+Z, ends in [\dms ]+ unless it is renewed\. Wait for/
+        )
         assertTells(yield* dlm(["test", "a", "--id", "you"]), 75, [holding("held by \"ada\"")])
         assertPrints(yield* dlm(["unlock", "a", "--id", "me"]), "unlocked\n")
         assertPrints(yield* dlm(["test", "a", "--id", "me"]), "free\n")
@@ -100,7 +108,10 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), { excludeTestServices: t
         assert.deepStrictEqual([told.status, told.stderr], [75, ""])
         const { error, holders, limit, message, waiting } = JSON.parse(told.stdout)
         assert.deepStrictEqual([error, limit, waiting, holders.length], ["NotOwner", 3, 2, 2])
-        assert.match(message, /^TestLock "w": held by "one\\n\\u001b\[31m" since 20\S+Z, and 2 wait for it\. Wait for/)
+        assert.match(
+          message,
+          /^TestLock "w": held by "one\\n\\u001b\[31m" since 20\S+Z, ends in [\dms ]+ unless it is renewed, and 2 wait for it\. Wait for/
+        )
         assert.strictEqual(holders[1].label, "two")
         assert.strictEqual(holders[0].weight, 2)
         assert.match(holders[0].since, /^20\S+Z$/)

@@ -197,7 +197,7 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), {
         assertFails(
           yield* server.dlm(["run", "held", "--wait", wait, ...sh("echo ran")]),
           75,
-          /"held" was not free within \S+: held by "ada" since 20\S+Z\. Wait longer/
+          /"held" was not free within \S+: held by "ada" since 20\S+Z, ends in [\dms ]+ unless it is renewed\. Wait longer/
         )
       }
       yield* another.unlock
