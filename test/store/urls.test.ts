@@ -23,8 +23,24 @@ const cases: ReadonlyArray<{
   {
     store: "sqlite",
     parse: SqliteUrl.parse,
-    right: ["sqlite:a.db", "sqlite:/var/a b#c.db", "sqlite:a.db?synchronous=full", "sqlite:a.db?synchronous=normal"],
-    wrong: ["", "sqlite:", "a.db", "sqlite:?synchronous=full", "sqlite:canary?synchronous=bad", "sqlite:canary?"]
+    right: [
+      "sqlite:a.db",
+      "sqlite:/var/a b#c.db",
+      "sqlite:a.db?synchronous=full",
+      "sqlite:a.db?synchronous=normal",
+      "sqlite:./:memory:"
+    ],
+    wrong: [
+      "",
+      "sqlite:",
+      "a.db",
+      "sqlite:?synchronous=full",
+      "sqlite:canary?synchronous=bad",
+      "sqlite:canary?",
+      "sqlite::memory:",
+      "sqlite::memory:?synchronous=full",
+      "sqlite:file::memory:?cache=shared"
+    ]
   },
   {
     store: "redis",
