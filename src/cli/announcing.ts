@@ -1,6 +1,7 @@
 /**
  * What `dlm serve` says of itself: on standard output as it begins, or why it cannot listen; and to operators, over HTTP.
  */
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpServer from "effect/http/HttpServer"
@@ -11,6 +12,7 @@ import type * as Redacted from "effect/Redacted"
 import type * as Stream from "effect/Stream"
 import type * as Tls from "node:tls"
 import { shownAddress } from "../lib/HostText.ts"
+import { plain } from "../lib/quoted.ts"
 import * as OperationsHttp from "../node/OperationsHttp.ts"
 import type { LockServer } from "../server/LockServer.ts"
 import { Failed, print, status } from "./Status.ts"
@@ -76,6 +78,24 @@ export const listenHttp = Effect.fnUntraced(function*(
   } satisfies ListeningHttp
 })
 
+/** What the flags say of whom the server knows, and of where it writes what happens. */
+export interface Given {
+  readonly identities: Option.Option<string>
+  readonly audit: Option.Option<string>
+}
+
+const variable = "DLM_IDENTITIES"
+
+/** The same as it is said. Each of several workers writes a file of its own. */
+export const givenOf = (
+  { audit, identities }: Given,
+  hasWorkers: boolean
+): Effect.Effect<Pick<Serving, "identities" | "audit">, Config.ConfigError> =>
+  Effect.map(Config.option(Config.Redacted(variable)), (list) => ({
+    identities: Option.getOrElse(identities, () => Option.isSome(list) ? variable : undefined),
+    audit: Option.getOrUndefined(Option.map(audit, (file) => hasWorkers ? `${file}.worker-N` : file))
+  }))
+
 /** What a server says of itself as it begins. */
 export interface Serving {
   readonly listening: string
@@ -85,13 +105,21 @@ export interface Serving {
   readonly shard: string | undefined
   /** How many processes serve, where it is more than this one. */
   readonly workers: number | undefined
+  /** Where the identities are that it knows, where it was given any: a folder, or a variable. */
+  readonly identities: string | undefined
+  /** The file to which it appends what happens. */
+  readonly audit: string | undefined
 }
 
-/** Says where the server listens, where it keeps the locks, and which it has. */
+/** Says where the server listens, where it keeps the locks, which it has, whom it knows, and where it writes what happens. */
 export const announce = Effect.fnUntraced(
   function*(json: boolean, serving: Serving) {
-    const { http, listening, shard, store, workers } = serving
-    if (json) return yield* print(JSON.stringify({ listening, http: http?.address, store, shard, workers }))
+    const { audit, http, identities, listening, shard, store, workers } = serving
+    if (json) {
+      return yield* print(
+        JSON.stringify({ listening, http: http?.address, store, shard, workers, identities, audit })
+      )
+    }
     if (http !== undefined) {
       const at = `${http.scheme}://${http.address}`
       yield* print(`dlm: metrics and health on ${at}`)
@@ -101,5 +129,7 @@ export const announce = Effect.fnUntraced(
     yield* print(`dlm: locks are kept in ${store}`)
     if (workers !== undefined) yield* print(`dlm: serves by ${workers} ${workers === 1 ? "worker" : "workers"}`)
     if (shard !== undefined) yield* print(`dlm: has the share of ${shard}`)
+    if (identities !== undefined) yield* print(`dlm: knows the identities of ${plain(identities)}`)
+    if (audit !== undefined) yield* print(`dlm: what happens is appended to ${plain(audit)}`)
   }
 )

@@ -31,7 +31,7 @@ import * as Limits from "../server/Limits.ts"
 import * as LockServer from "../server/LockServer.ts"
 import * as Shard from "../server/Shard.ts"
 import * as SocketLockServer from "../server/SocketLockServer.ts"
-import { announce, cannotListen, listenHttp } from "./announcing.ts"
+import { announce, cannotListen, givenOf, listenHttp } from "./announcing.ts"
 import * as Flags from "./Flags.ts"
 import * as garbage from "./garbage.ts"
 import * as HistoryFlags from "./history.ts"
@@ -266,7 +266,7 @@ const runAlone = Effect.fnUntraced(function*(flags: ServeFlags) {
   const shown = yield* Effect.provideContext(OperationsHttp.ofLockServer, lockServer)
   const ofPage = Context.get(lockServer, LockServer.LockServer)
   const http = yield* listenHttp({ ...flags, tls, renewals }, shown, ofPage)
-  yield* announce(flags.json, { ...serving, http, workers: undefined })
+  yield* announce(flags.json, { ...serving, http, workers: undefined, ...yield* givenOf(flags, false) })
   return yield* renewed
 })
 

@@ -11,7 +11,15 @@ import * as NodeProcess from "../node/NodeProcess.ts"
 import * as OperationsHttp from "../node/OperationsHttp.ts"
 import * as Worker from "../node/Worker.ts"
 import * as Workers from "../node/Workers.ts"
-import { announce, cannotListen, type HttpGiven, listenHttp, type Serving } from "./announcing.ts"
+import {
+  announce,
+  cannotListen,
+  type Given as SaidOf,
+  givenOf,
+  type HttpGiven,
+  listenHttp,
+  type Serving
+} from "./announcing.ts"
 import { Failed, status } from "./Status.ts"
 import * as StoreFlag from "./store.ts"
 
@@ -30,7 +38,7 @@ export const flag = Flag.Int("workers").pipe(
 )
 
 /** What the flags say to the process that starts the workers; all else is theirs. */
-interface Given extends StoreFlag.MemoryFlags, HttpGiven {
+interface Given extends StoreFlag.MemoryFlags, HttpGiven, SaidOf {
   readonly store: Option.Option<string>
   readonly port: number
   readonly json: boolean
@@ -64,15 +72,17 @@ export const run = Effect.fnUntraced(function*(flags: Given, count: number, rene
   // Before they listen: who asks is told then that it is not ready.
   const operations = yield* listenHttp(flags, shown, undefined)
   const { _tag, ...serving } = yield* Effect.mapError(listening, cannotStart)
-  yield* announce(json, { ...serving, http: operations, workers: count })
+  yield* announce(json, { ...serving, http: operations, workers: count, ...yield* givenOf(flags, true) })
   return yield* Effect.forever(Effect.andThen(Queue.take(hangups), Effect.andThen(renew, reload)))
 })
 
 /** Says as a worker that it listens, and from now on what it is asked. */
-export const begun = Effect.fnUntraced(function*({ listening, shard, store }: Omit<Serving, "http" | "workers">) {
-  yield* Worker.answering(yield* OperationsHttp.ofLockServer)
-  yield* Worker.tell({ _tag: "Listening", listening, store, shard })
-})
+export const begun = Effect.fnUntraced(
+  function*({ listening, shard, store }: Pick<Serving, "listening" | "shard" | "store">) {
+    yield* Worker.answering(yield* OperationsHttp.ofLockServer)
+    yield* Worker.tell({ _tag: "Listening", listening, store, shard })
+  }
+)
 
 /** What a worker fails with is told to the process that has started it, which says it once for all. */
 export const telling = <A, R>(self: Effect.Effect<A, Failed, R>): Effect.Effect<A | void, never, R> =>

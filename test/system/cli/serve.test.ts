@@ -18,6 +18,43 @@ describe("dlm serve", () => {
       assert.strictEqual(stderr, "")
     }))
 
+  it.live("says whose identities it knows, and where it writes what happens", () =>
+    Effect.gen(function*() {
+      const at = yield* folder
+      const said = Effect.fnUntraced(function*(
+        lines: number,
+        args: ReadonlyArray<string>,
+        env: Record<string, string> = {}
+      ) {
+        const server = yield* startDlm(["serve", "--port", "0", ...args], { env })
+        yield* server.prints(new RegExp(`^(.*\\n){${lines}}`))
+        yield* server.signal("SIGTERM")
+        return (yield* server.ended).stdout
+      })
+      const audit = `${at}/audit.log`
+      const flags = ["--identities", at, "--audit", audit]
+      assert.match(
+        yield* said(4, flags),
+        new RegExp(`in memory\ndlm: knows the identities of ${at}\ndlm: what happens is appended to ${audit}\n$`)
+      )
+      const { audit: file, identities } = JSON.parse(yield* said(1, [...flags, "--json"]))
+      assert.deepStrictEqual([file, identities], [audit, at])
+      // The proofs themselves are not shown.
+      const env = { DLM_IDENTITIES: JSON.stringify([{ Name: "reports", Identity: "s".repeat(1024) }]) }
+      assert.match(yield* said(3, [], env), /in memory\ndlm: knows the identities of DLM_IDENTITIES\n$/)
+      const workers = ["--workers", "1", "--store", `sqlite:${at}/locks.db`, "--audit", audit]
+      assert.match(
+        yield* said(4, workers),
+        /serves by 1 worker\ndlm: what happens is appended to .*audit\.log\.worker-N\n$/
+      )
+    }).pipe(Effect.provide(NodeServices.layer)), 120_000)
+
+  it.live("refuses SQLite's name for what is in memory, and says what to write", () =>
+    Effect.gen(function*() {
+      const refused = yield* dlm(["serve", "--port", "0", "--store", "sqlite::memory:"])
+      assertFails(refused, 64, /--store \(or DLM_STORE\) cannot be read\. Write it as .* as memory where/)
+    }))
+
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     it.live(`ends with status 0 on ${signal}, whoever is connected`, () =>
       Effect.gen(function*() {
