@@ -87,6 +87,8 @@ export const Holder = Schema.Struct({
   since: Schema.DateTimeUtc,
   /** After how long it ends unless it is renewed, where the server can tell. */
   expiresIn: Schema.optionalKey(Schema.Duration),
+  /** Where several hold the name: how many. This is the one of them that ends first. */
+  held: Schema.optionalKey(Schema.Int),
   /** The span of the holder, where it has told one: 32 hexadecimal digits of its trace, a hyphen, and 16 of itself. */
   trace: Schema.optionalKey(Schema.String)
 })
@@ -464,9 +466,10 @@ export class LockUnavailable extends TaggedError<LockUnavailable>()("LockUnavail
 // Who holds it, as the server says.
 const holding = ({ holder }: { readonly holder?: Holder }): string | undefined => {
   if (holder === undefined) return undefined
-  const { expiresIn, label, since } = holder
+  const { expiresIn, held = 1, label, since } = holder
   const ends = expiresIn === undefined ? "" : `, ends in ${wholeSeconds(expiresIn)} unless it is renewed`
-  return `${label === undefined ? "another" : quote(label)} since ${DateTime.formatIso(since)}${ends}`
+  const beside = held === 1 ? "" : `, and by ${held - 1} ${held === 2 ? "other" : "others"}`
+  return `${label === undefined ? "another" : quote(label)} since ${DateTime.formatIso(since)}${ends}${beside}`
 }
 
 const others = ({ waiting = 0 }: { readonly waiting?: number }): string =>

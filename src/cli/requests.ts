@@ -111,13 +111,16 @@ export const test = Command.make("test", { ...common, name, id: Flag.optional(id
   )
 
 // Of several holders its one line names the first.
-const anothers = (name: string, { holders: [first], waiting }: Locker.Description): NotOwner =>
-  new NotOwner({
+const anothers = (name: string, { holders, waiting }: Locker.Description): NotOwner => {
+  const [first] = holders
+  const held = holders.length > 1 ? { held: holders.length } : {}
+  return new NotOwner({
     name,
     action: "TestLock",
-    ...(first?.since === undefined ? {} : { holder: { ...first, since: first.since } }),
+    ...(first?.since === undefined ? {} : { holder: { ...first, since: first.since, ...held } }),
     ...(waiting === undefined ? {} : { waiting })
   })
+}
 
 export const put = Command.make("put", {
   ...common,

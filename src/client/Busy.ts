@@ -23,9 +23,10 @@ export const of = ({ Holder, Waiting }: Extract<Response, { readonly Status: "No
 }
 
 // The calendar has more than the fifteen digits that a number of the wire may have.
-const holderOf = ({ ExpiresIn, Label, Since, Trace }: OnWire): Holder => ({
+const holderOf = ({ ExpiresIn, Held, Label, Since, Trace }: OnWire): Holder => ({
   ...(Label === undefined ? {} : { label: Label }),
   since: DateTime.makeUnsafe(Number(Since)),
   ...(ExpiresIn === undefined ? {} : { expiresIn: Duration.millis(Number(ExpiresIn)) }),
+  ...(Held === undefined ? {} : { held: Number(Held) }),
   ...(Trace === undefined ? {} : { trace: Trace })
 })

@@ -218,8 +218,7 @@ const answer = <const Status extends string, const Fields extends Schema.Struct.
 /** A whole number, as a decimal string. */
 const Count = Schema.String.check(Schema.isPattern(patterns.count))
 
-/** An extension (`busy`): who holds a name, as far as it is public, and when that ends unless it is renewed. */
-export const Holder = Schema.Struct({
+const holderFields = {
   Label: text,
   /** Milliseconds since 1970. */
   Since: Count,
@@ -227,6 +226,13 @@ export const Holder = Schema.Struct({
   ExpiresIn: Schema.optionalKey(Count),
   /** An extension (`trace`): the span of the holder. */
   Trace: Schema.optionalKey(Trace)
+}
+
+/** An extension (`busy`): who holds a name, as far as it is public, and when that ends unless it is renewed. */
+export const Holder = Schema.Struct({
+  ...holderFields,
+  /** How many hold it, where they are several: this is the one that ends first. */
+  Held: Schema.optionalKey(Count)
 })
 
 /** An extension (`busy`): who holds a name, as far as it is public, and when that ends unless it is renewed. */
@@ -240,7 +246,7 @@ const Waiting = Schema.optionalKey(Count)
  * have forgotten who holds a name, and a version without labels has not written since when.
  */
 export const DescribedHolder = Schema.Struct({
-  ...Holder.fields,
+  ...holderFields,
   Since: Schema.optionalKey(Count),
   Weight: Schema.optionalKey(Weight),
   Fence: Schema.optionalKey(Fence),

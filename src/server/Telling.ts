@@ -26,7 +26,9 @@ export const tell = (request: Request, answer: Response, known: Known | undefine
 }
 
 const holderOf = ({ expiresIn, holder }: Known): Protocol.Holder | undefined =>
-  holder === undefined ? undefined : { ...publicOf(holder), ...endOf(expiresIn) }
+  holder === undefined ? undefined : { ...publicOf(holder), ...endOf(expiresIn), ...heldOf(holder) }
+
+const heldOf = ({ held }: Holder): Pick<Protocol.Holder, "Held"> => held === undefined ? {} : { Held: String(held) }
 
 /** What is public of who holds a name. */
 export const publicOf = ({ label, since }: Holder): Pick<Protocol.Holder, "Label" | "Since" | "Trace"> => ({

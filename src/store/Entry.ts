@@ -65,6 +65,8 @@ export interface Holder {
   readonly label: string | undefined
   /** When the tenure began, by the wall clock of the store, or of the server where it has none: in ms since 1970. */
   readonly since: number
+  /** Of an outcome about several holders: how many they are. No store keeps it. */
+  readonly held?: number
 }
 
 /** One owner is to have the name from now on, until that time has passed. */

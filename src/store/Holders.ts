@@ -226,7 +226,8 @@ export const tenureAfter = (
   const it = holders.find((one) => Found.keptOf(one) === undefined) ?? firstToEnd(holders)
   if (it !== undefined) {
     const { endsIn, fence = revision, label, since = wall() } = it
-    return { fence, revision, expiresIn: endsIn, holder: { label, since } }
+    const held = holders.length
+    return { fence, revision, expiresIn: endsIn, holder: held > 1 ? { label, since, held } : { label, since } }
   }
   // Nobody holds it, and it is not free.
   return next && { fence: 0n, revision, expiresIn: next.endsIn }

@@ -321,6 +321,23 @@ describe("errors", () => {
       )
     ))
 
+  it.effect("says of several holders how many they are", () =>
+    Effect.gen(function*() {
+      for (const [held, beside] of [["1", ""], ["2", ", and by 1 other"], ["3", ", and by 2 others"]] as const) {
+        const Holder = { Since: "0", ...(held === "1" ? {} : { Held: held }) }
+        const error = yield* Effect.flip(Lease.withLock(Effect.void, "a", { wait: 0 })).pipe(
+          Effect.provide(MockTalker.layer(() => Effect.succeed({ Status: "NotOwner", Holder, Waiting: "1" })))
+        )
+        assert(error._tag === "AcquireTimeout")
+        assert.strictEqual(error.holder?.held ?? 1, Number(held))
+        assert.strictEqual(
+          error.message,
+          `"a" was not free: held by another since 1970-01-01T00:00:00.000Z${beside}, and 1 waits for it. ` +
+            "Wait longer, or later"
+        )
+      }
+    }))
+
   it.effect("AcquireTimeout says nothing of it where the server does not", () =>
     Effect.gen(function*() {
       const error = yield* Effect.flip(Lease.withLock(Effect.void, "a", { wait: 0 }))

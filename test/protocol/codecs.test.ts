@@ -86,7 +86,11 @@ const sample = (codec: Codec): ReadonlyArray<Uint8Array> => [
   requestBytes(codec, { ...lock, Action: "Put", DataStore: "ключ".repeat(40), Name: "a", Identity: secret }, 2),
   requestBytes(codec, { ...lock, Limit: "shared", Weight: "all", Heir: "B", Session: "s", Revision: "r" }, 3),
   answerBytes(codec, { Status: "Locked", ID: "A", Fence: "7", Waiting: "1" }, "4"),
-  answerBytes(codec, { Status: "NotOwner", Holder: { Label: "鍵", Since: "1", ExpiresIn: "2" }, Waiting: "0" }, "5"),
+  answerBytes(codec, {
+    Status: "NotOwner",
+    Holder: { Label: "鍵", Since: "1", ExpiresIn: "2", Held: "3" },
+    Waiting: "0"
+  }, "5"),
   answerBytes(codec, described, "6")
 ]
 const secret = Redacted.make("the secret")

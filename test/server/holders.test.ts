@@ -70,6 +70,27 @@ describe("who holds a name", () => {
       }
     }).pipe(inMemory))
 
+  it.effect("is of several the one that ends first, with how many they are", () =>
+    Effect.gen(function*() {
+      const shared = (ID: string, Expire: number) =>
+        ask("Lock", ID, { Limit: "shared", Weight: "1", Expire, Label: ID })
+      yield* shared("a", 30)
+      assert.deepStrictEqual(yield* told, { Label: "a", Since: "0", ExpiresIn: "30000" })
+      yield* shared("b", 20)
+      yield* shared("c", 40)
+      assert.deepStrictEqual(yield* told, { Label: "b", Since: "0", ExpiresIn: "20000", Held: "3" })
+      // After a wait that is over as well.
+      const waiting = yield* waits("other")
+      yield* TestClock.adjust("10 seconds")
+      const answer = yield* Fiber.join(waiting)
+      assert.deepStrictEqual(answer.Status === "NotOwner" && answer.Holder, {
+        Label: "b",
+        Since: "0",
+        ExpiresIn: "10000",
+        Held: "3"
+      })
+    }).pipe(inMemory))
+
   it.effect("is told without a label where it has none: of a lock without, and of a Put", () =>
     Effect.gen(function*() {
       for (const Action of ["Lock", "Put"] as const) {

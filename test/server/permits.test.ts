@@ -352,7 +352,7 @@ describe("holders", () => {
       yield* TestClock.adjust(1_000)
       yield* lock("the owner of another", "2", undefined, { Label: "early", Expire: 30 })
       yield* TestClock.adjust(1_000)
-      const Holder = { Label: "early", Since: "2000", ExpiresIn: "29000" }
+      const Holder = { Label: "early", Since: "2000", ExpiresIn: "29000", Held: "2" }
       for (
         const refused of [
           lock("me", "2"),

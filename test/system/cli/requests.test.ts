@@ -110,7 +110,7 @@ layer(Layer.mergeAll(Server.layer, NodeServices.layer), { excludeTestServices: t
         assert.deepStrictEqual([error, limit, waiting, holders.length], ["NotOwner", 3, 2, 2])
         assert.match(
           message,
-          /^TestLock "w": held by "one\\n\\u001b\[31m" since 20\S+Z, ends in [\dms ]+ unless it is renewed, and 2 wait for it\. Wait for/
+          /^TestLock "w": held by "one\\n\\u001b\[31m" since 20\S+Z, ends in [\dms ]+ unless it is renewed, and by 1 other, and 2 wait for it\. Wait for/
         )
         assert.strictEqual(holders[1].label, "two")
         assert.strictEqual(holders[0].weight, 2)
