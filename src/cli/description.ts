@@ -4,6 +4,7 @@
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import type { Json } from "effect/Schema"
+import type { Listed } from "../client/Inspection.ts"
 import type { DescribedHolder, Description } from "../client/Locker.ts"
 import { quoted } from "../lib/quoted.ts"
 import { wholeSeconds } from "../lib/wholeSeconds.ts"
@@ -41,6 +42,15 @@ export const holderFields = ({ expiresIn, fence, label, revoked, since, weight }
   ...(weight === undefined ? {} : { weight }),
   ...(fence === undefined ? {} : { fence: String(fence) }),
   ...(revoked === undefined ? {} : { revoked })
+})
+
+/** A name that is held, for programs. */
+export const fieldsOfListed = ({ held, limit, name, waiting, ...holder }: Listed) => ({
+  name,
+  ...(limit === undefined ? {} : { limit }),
+  held,
+  waiting,
+  ...holderFields(holder)
 })
 
 /** Those who wait, in their order, a line each. */

@@ -19,6 +19,7 @@ import * as Requests from "./requests.ts"
 import { run } from "./run.ts"
 import { serve } from "./serve.ts"
 import { fromError, notUtf8, report, status } from "./Status.ts"
+import { top } from "./top.ts"
 import { inUse } from "./wrongValue.ts"
 
 const dlm = Command.make("dlm").pipe(
@@ -37,6 +38,7 @@ const dlm = Command.make("dlm").pipe(
     Inspect.ls,
     Inspect.show,
     Inspect.watch,
+    top,
     Inspect.revoke,
     log,
     audit,

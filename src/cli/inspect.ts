@@ -12,7 +12,7 @@ import * as Stream from "effect/Stream"
 import * as Inspection from "../client/Inspection.ts"
 import type { Description } from "../client/Locker.ts"
 import { quoted } from "../lib/quoted.ts"
-import { fieldsOf, holderFields, lineOf, linesOf, waiterFields, waitersOf } from "./description.ts"
+import { fieldsOf, fieldsOfListed, lineOf, linesOf, waiterFields, waitersOf } from "./description.ts"
 import * as Flags from "./Flags.ts"
 import { print, reporting } from "./Status.ts"
 
@@ -34,14 +34,6 @@ const lineOfListed = ({ held, name, waiting, ...holder }: Inspection.Listed): st
     `${quoted(name)}: ${held > 1 ? `${held} holders, the first ` : ""}${lineOf(holder)}`,
     ...(waiting > 0 ? [`${waiting} waiting`] : [])
   ].join(", ")
-
-const fieldsOfListed = ({ held, limit, name, waiting, ...holder }: Inspection.Listed) => ({
-  name,
-  ...(limit === undefined ? {} : { limit }),
-  held,
-  waiting,
-  ...holderFields(holder)
-})
 
 export const ls = Command.make("ls", { ...common, prefix }, (flags) =>
   Effect.gen(function*() {

@@ -13,7 +13,7 @@ import { dlm } from "./processes.ts"
 const timeout = 180_000
 
 const requests = ["lock", "unlock", "test", "put", "get", "erase", "version"]
-const looks = ["ls", "show", "watch", "log"]
+const looks = ["ls", "show", "watch", "top", "log"]
 const commands = ["serve", "run", "elect", ...requests, ...looks, "revoke", "identity", "audit"]
 
 /** What a cell of the table says, such as "all but `identity`" or "`run`, requests". */

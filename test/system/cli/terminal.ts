@@ -51,16 +51,18 @@ export const open = (
       type: (text) => Effect.sync(() => void child.stdin.write(text)),
       shows: (pattern) =>
         Effect.callback((resume) => {
+          const ended = () => resume(Effect.die(new Error(`it ended without ${pattern}: ${shown.text}`)))
           const look = () => {
             const found = pattern.exec(shown.text.slice(seen))
             if (found !== null) {
               shown.onMore = () => {}
+              child.off("exit", ended)
               seen += found.index + found[0].length
               resume(Effect.succeed(found))
             }
           }
           shown.onMore = look
-          child.on("exit", () => resume(Effect.die(new Error(`it ended without ${pattern}: ${shown.text}`))))
+          child.on("exit", ended)
           look()
         })
     }
