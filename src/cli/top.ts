@@ -105,7 +105,8 @@ const withLongest = (one: Inspection.Listed): Effect.Effect<Table.Row, never, Ta
     }
   })
 
-const lookAt = Effect.fnUntraced(function*(prefix: string, count: number) {
+/** The first so many of the names that begin so, with what is to be shown of them. */
+export const lookAt = Effect.fnUntraced(function*(prefix: string, count: number) {
   const { names, rows, waiting } = yield* namesOf(prefix, count)
   const described = yield* Effect.forEach(rows, withLongest, { concurrency: asks })
   return { at: yield* DateTime.now, rows: described, names, waiting } satisfies Table.Look
