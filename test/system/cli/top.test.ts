@@ -4,6 +4,7 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
+import * as Path from "node:path"
 import * as programs from "../../support/programs.ts"
 import { assertFails, bin, closedPort, dlm, serve, Server, startDlm } from "./processes.ts"
 import { assertStatus, control, needed, open } from "./terminal.ts"
@@ -124,6 +125,21 @@ programs.describeWith("dlm top in a terminal", needed, () => {
           yield* type("test \"$was\" = \"$(stty -g)\"; echo sa''me $?.\n")
           yield* shows(/same 0\./)
         }
+      }), timeout)
+
+    it.effect("leaves it as it was where no scope is closed, as after a bug", () =>
+      Effect.gen(function*() {
+        const { shows, type } = yield* opened
+        const screen = Path.join(import.meta.dirname, "../../../src/node/Screen.ts")
+        const program =
+          `Promise.all(["${screen}", "effect/Effect"].map((file) => import(file))).then(([Screen, Effect]) => ` +
+          "Effect.runSync(Effect.scoped(Effect.andThen(Screen.open, Effect.sync(() => process.exit(3))))))"
+        yield* type("was=$(stty -g); ${DLM% *} -e \"$PROGRAM\"\n".replace("$PROGRAM", program.replaceAll("\"", "\\\"")))
+        yield* shows(enter)
+        yield* shows(leave)
+        yield* assertStatus({ shows, type }, 3)
+        yield* type("test \"$was\" = \"$(stty -g)\"; echo sa''me $?.\n")
+        yield* shows(/same 0\./)
       }), timeout)
 
     it.effect("Ctrl-Z gives the terminal back, and fg goes on", () =>
