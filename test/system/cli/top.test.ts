@@ -173,6 +173,8 @@ programs.describeWith("dlm top in a terminal", needed, () => {
         yield* (yield* mortal.locker("back", "me")).lock
         yield* shows(/: 1 name held, 0 wait, 20\S+Z[^\n]*\n[^\n]*WAITING/)
         yield* type("q")
+        // What is typed before is typed to it.
+        yield* shows(leave)
         yield* assertStatus({ shows, type }, 0)
       }), timeout)
   })
