@@ -112,7 +112,10 @@ export const lookAt = Effect.fnUntraced(function*(prefix: string, count: number)
   return { at: yield* DateTime.now, rows: described, names, waiting } satisfies Table.Look
 })
 
-/** A look takes at the most this share of the time, so that a server with many names has others to serve. */
+/**
+ * A rest is so many times as long as looks take, so that a server with many names has others to serve: as the shorter of the
+ * last two, since a single long one has waited for a server that was away.
+ */
 const restShare = 10
 
 /** Looks again and again, and tells each look, or why there was none. The first is there already. */
@@ -122,11 +125,12 @@ const looking = <R>(
   tell: (looked: Result.Result<Table.Look, Failed>) => Effect.Effect<void, R>
 ): Effect.Effect<never, R, Talker> =>
   Effect.gen(function*() {
-    let took = 0
+    let [before, took] = [0, 0]
     while (true) {
-      yield* Effect.sleep(Duration.max(every, Duration.millis(took * restShare)))
+      yield* Effect.sleep(Duration.max(every, Duration.millis(Math.min(before, took) * restShare)))
       const begun = yield* monotonicMillis
       const looked = yield* Effect.result(Effect.mapError(look, fromError))
+      before = took
       took = Result.isSuccess(looked) ? (yield* monotonicMillis) - begun : 0
       yield* tell(looked)
     }

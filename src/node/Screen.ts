@@ -66,25 +66,31 @@ const endAtExit = (): void => {
   } catch {}
 }
 
-/** As a terminal does it to all in its foreground, whose own keys are typed to this process now. */
-const suspend = (): void => {
-  end()
-  process.kill(0, "SIGTSTP")
-}
+/** In so many milliseconds a process that can be stopped has been. */
+const stopsWithin = 50
 
 /** Takes the terminal, as long as the scope lasts. Standard output is one; standard input need not be. */
 export const open: Effect.Effect<Screen, never, Scope.Scope> = Effect.gen(function*() {
   const events = yield* Queue.dropping<Event>(maxEvents)
   const resized = (): void => void Queue.offerUnsafe(events, { _tag: "Resized" })
-  const typed = (chunk: Buffer | string): void => {
-    const text = String(chunk)
-    if (text.includes(stop)) return suspend()
-    Queue.offerUnsafe(events, { _tag: "Typed", text })
-  }
   // Whoever has stopped it may have changed the terminal meanwhile.
   const continued = (): void => {
     begin()
     resized()
+  }
+  let goesOn: ReturnType<typeof setTimeout> | undefined
+  // As a terminal does it to all in its foreground, whose own keys are typed to this process now. Where no shell could let
+  // them go on, as of `ssh HOST dlm top`, the system stops none, and no signal says so.
+  const suspend = (): void => {
+    end()
+    process.kill(0, "SIGTSTP")
+    clearTimeout(goesOn)
+    goesOn = setTimeout(continued, stopsWithin)
+  }
+  const typed = (chunk: Buffer | string): void => {
+    const text = String(chunk)
+    if (text.includes(stop)) return suspend()
+    Queue.offerUnsafe(events, { _tag: "Typed", text })
   }
   const { stdin, stdout } = process
   const hasKeys = stdin.isTTY
@@ -98,6 +104,7 @@ export const open: Effect.Effect<Screen, never, Scope.Scope> = Effect.gen(functi
     }),
     () =>
       Effect.sync(() => {
+        clearTimeout(goesOn)
         end()
         process.off("exit", endAtExit)
         process.off("SIGCONT", continued)

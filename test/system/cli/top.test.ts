@@ -160,6 +160,24 @@ programs.describeWith("dlm top in a terminal", needed, () => {
         yield* assertStatus({ shows, type }, 0)
       }), timeout)
 
+    it.effect(
+      "Ctrl-Z stops nothing that no shell could let go on, and takes the terminal again",
+      () =>
+        Effect.gen(function*() {
+          const { shows, type } = yield* opened
+          yield* type("exec $DLM top\n")
+          yield* shows(enter)
+          yield* shows(/names? held/)
+          yield* type(control("Z"))
+          yield* shows(leave)
+          yield* shows(enter)
+          yield* shows(/names? held/)
+          yield* type("q")
+          yield* shows(leave)
+        }),
+      timeout
+    )
+
     it.effect("says that the server is away, goes on looking, and shows it again", () =>
       Effect.gen(function*() {
         const mortal = yield* serve()
