@@ -236,10 +236,16 @@ export const watchAll = (
     undefined,
     Effect.fnUntraced(function*(known) {
       while (true) {
-        const begun = yield* monotonicMillis
-        const look = Stream.runCollect(list(prefix))
-        const names = yield* known === undefined ? look : Requests.persisting(look)
-        const took = (yield* monotonicMillis) - begun
+        // Not of an outage before it.
+        const look = Effect.flatMap(
+          monotonicMillis,
+          (begun) =>
+            Effect.flatMap(
+              Stream.runCollect(list(prefix)),
+              (names) => Effect.map(monotonicMillis, (ended) => ({ names, took: ended - begun }))
+            )
+        )
+        const { names, took } = yield* known === undefined ? look : Requests.persisting(look)
         const now = new Map(names.map((one) => [one.name, keyOf(one)]))
         // One that is there twice was changed meanwhile, and the last tells how it is.
         const last = new Map(names.map((one) => [one.name, one]))

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Logger, Option, Redacted, Schema, Stream } from "effect"
 import { DistributedSemaphore, DlmError, Inspection, Lease, Locker, Talker } from "effect-dlm"
 import { Identities, LockServer, Shard, Store, StoreError } from "effect-dlm/server"
+import { FaultyTalker } from "effect-dlm/testing"
 import { TestClock } from "effect/testing"
 
 const secret = (letter: string) => Redacted.make(letter.repeat(1024))
@@ -113,6 +114,25 @@ describe("Inspection", () => {
       assert.strictEqual(seen.length, 4)
       yield* Fiber.interrupt(watching)
     }).pipe(Effect.scoped, Effect.provide(inProcess)))
+
+  it.effect("looks again soon after the server was away, however long", () =>
+    Effect.gen(function*() {
+      const faults = yield* FaultyTalker.Faults
+      const seen: Array<string> = []
+      const watching = yield* Inspection.watchAll("w/").pipe(
+        Stream.runForEach(({ changed }) => Effect.sync(() => seen.push(...changed.map(({ name }) => name)))),
+        Effect.forkChild
+      )
+      yield* TestClock.adjust("1 second")
+      yield* faults.set({ refuse: 1 })
+      yield* TestClock.adjust("1 minute")
+      yield* faults.clear
+      yield* TestClock.adjust("1 minute")
+      yield* hold("w/1")
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(seen, ["w/1"])
+      yield* Fiber.interrupt(watching)
+    }).pipe(Effect.scoped, Effect.provide(FaultyTalker.layerOver(inProcess))))
 
   it.effect("watches a name: its holder, its waiters, its end", () =>
     Effect.gen(function*() {
