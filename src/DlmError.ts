@@ -468,7 +468,7 @@ const holding = ({ holder }: { readonly holder?: Holder }): string | undefined =
   if (holder === undefined) return undefined
   const { expiresIn, held = 1, label, since } = holder
   const ends = expiresIn === undefined ? "" : `, ends in ${wholeSeconds(expiresIn)} unless it is renewed`
-  const beside = held === 1 ? "" : `, and by ${held - 1} ${held === 2 ? "other" : "others"}`
+  const beside = held <= 1 ? "" : `, and by ${held - 1} ${held === 2 ? "other" : "others"}`
   return `${label === undefined ? "another" : quote(label)} since ${DateTime.formatIso(since)}${ends}${beside}`
 }
 

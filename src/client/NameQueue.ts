@@ -173,10 +173,13 @@ export class NameQueue extends Mutex {
     return this.isHeld || (this.takenAt !== undefined && this.takenAt >= time)
   }
 
-  /** Who has it now, or had it when that was heard last, where that was since then. */
+  /** Who has it now, or had it when that was heard last, where that was since then. In how long it ends was so only then. */
   takenBySince(time: number): Busy | undefined {
     if (this.isHeld) return this.heldBy
-    return this.wasTakenSince(time) ? this.heard_?.taken : undefined
+    const taken = this.wasTakenSince(time) ? this.heard_?.taken : undefined
+    if (taken?.holder === undefined) return taken
+    const { expiresIn: _, ...holder } = taken.holder
+    return { ...taken, holder }
   }
 
   /** Whether the head has waited at the server since then. */
