@@ -355,6 +355,8 @@ export class HeldLease extends Shown implements Lease, Machine.Settings, Alarms.
     return Effect.suspend(() => {
       this.wake()
       return this.jumped === 0 || !Machine.isOpen(this.machine) ? Effect.void : Effect.callback<void>((resume) => {
+        // The answer may have come just before.
+        if (this.jumped === 0 || !Machine.isOpen(this.machine)) return resume(Effect.void)
         const waiting = this.inDoubt.onCertain ??= []
         waiting.push(() => resume(Effect.void))
       })

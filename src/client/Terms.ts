@@ -84,12 +84,17 @@ const isAlike = (one: Changes, other: Changes): boolean =>
   Duration.toMillis(one.ttl) === Duration.toMillis(other.ttl) && one.label === other.label &&
   one.identity?.Name === other.identity?.Name && one.identity?.Identity === other.identity?.Identity
 
-// Most is asked of the same Talker as what was asked before.
-let last: Common | undefined
+// What was asked for last of each Talker: most is asked for like that again.
+const lastOf = new WeakMap<Talker["Service"], Common>()
 
 /** What is common to names of a Talker, with owners of their own. */
-export const commonOf = (talker: Talker["Service"], owners: Owners): Common =>
-  last?.talker === talker && last.owners === owners ? last : last = new Common(talker, owners)
+export const commonOf = (talker: Talker["Service"], owners: Owners): Common => {
+  const last = lastOf.get(talker)
+  if (last?.owners === owners) return last
+  const common = new Common(talker, owners)
+  lastOf.set(talker, common)
+  return common
+}
 
 /** The terms of a name that is held by owners of its own, where its maker has said nothing else. */
 abstract class PlainTerms extends Shown {
