@@ -103,6 +103,11 @@ export interface Settings {
   readonly prefix?: string | undefined
   /** For how long after all has ended the way to the server may repeat what was asked. By default it never does. */
   readonly repeats?: Duration.Input | undefined
+  /**
+   * Makes the Talker that asks at the end whether all is free, where the way that the processes have to the server fails. By
+   * default as that of a process.
+   */
+  readonly observer?: Effect.Effect<Talker["Service"], never, Scope.Scope> | undefined
 }
 
 /** How to make a world over a Talker. */
@@ -175,7 +180,7 @@ const openProcess = Effect.fnUntraced(function*(
 const open = Effect.fnUntraced(function*(program: Program, recorder: Recorder, options: Options) {
   const faults = new Faults(program)
   const scope = yield* Effect.scope
-  const observer = yield* options.talker
+  const observer = yield* options.observer ?? options.talker
   const processes = yield* Effect.forEach(
     program.processes,
     (_, index) =>

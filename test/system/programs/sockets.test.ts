@@ -62,6 +62,8 @@ describe("random programs over sockets", () => {
         Effect.gen(function*() {
           const world = yield* Programs.make({
             talker: Effect.orDie(talker({ host: "127.0.0.1", port: ports[program.seed % ports.length]! })),
+            // What the proxy loses says nothing of what is left.
+            observer: Effect.orDie(talker({ host: "127.0.0.1", port: server.port })),
             patience: "30 seconds",
             slack: "1 second",
             // A late duplicate of the proxy's.
