@@ -3,7 +3,7 @@
  * time, and may fail.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, type Scope, Stream } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, type Scope, Stream } from "effect"
 import { Protocol } from "effect-dlm/protocol"
 import { Identities, LockServer, Store, StoreError } from "effect-dlm/server"
 import { TestClock } from "effect/testing"
@@ -51,7 +51,6 @@ const slow = Effect.gen(function*() {
       }),
     sharing: { freed: Stream.never }
   })
-  yield* Effect.addFinalizer(() => Effect.forkDetach(Effect.repeat(TestClock.adjust(10), { times: 400 })))
   return yield* serverOver(store, counted)
 })
 
@@ -94,6 +93,16 @@ const wait = (server: Server, ID: string, FileName: string, within: ReadonlyArra
     () => settle
   )
 
+/** Lets time pass once the body is over, until all that it has left has ended: what is withdrawn takes the store's time. */
+const passingAtTheEnd = (test: (end: Effect.Effect<unknown>) => Effect.Effect<void, unknown, Scope.Scope>) =>
+  Effect.gen(function*() {
+    const isOver = yield* Deferred.make<void>()
+    const running = yield* Effect.forkChild(Effect.scoped(test(Deferred.succeed(isOver, undefined))))
+    yield* Deferred.await(isOver)
+    while (running.pollUnsafe() === undefined) yield* TestClock.adjust(10)
+    yield* Fiber.join(running)
+  })
+
 const statusOf = (fiber: Fiber.Fiber<Protocol.Response>) => {
   const exit = fiber.pollUnsafe()
   return exit?._tag === "Success" ? exit.value.Status : undefined
@@ -105,7 +114,10 @@ const beside = { Fence: "0" }
 
 for (const [over, made] of Object.entries({ "at once": prompt, "later": slow })) {
   const test = (what: string, body: (counted: Counted) => Effect.Effect<void, unknown, Scope.Scope>) =>
-    it.effect(what, () => Effect.flatMap(made, body))
+    it.effect(
+      what,
+      () => passingAtTheEnd((end) => Effect.flatMap(made, (counted) => Effect.ensuring(body(counted), end)))
+    )
 
   describe(`over a store that answers ${over}`, () => {
     test("the youngest of those who wait for one another fails, and is told of all", ({ server }) =>
