@@ -1,6 +1,7 @@
 /**
  * The flags that several subcommands share.
  */
+import * as Argument from "effect/cli/Argument"
 import * as Flag from "effect/cli/Flag"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
@@ -49,6 +50,16 @@ export const port = Flag.Int("port").pipe(
 export const json = Flag.Boolean("json").pipe(
   Flag.withDescription("Print one line of JSON"),
   Flag.withDefault(false)
+)
+
+/** The same, where there are more lines. */
+export const jsonFor = (each: string): Flag.Flag<boolean> =>
+  Flag.withDescription(json, `Print a line of JSON for each ${each}`)
+
+/** Which names. */
+export const prefix = Argument.String("prefix").pipe(
+  Argument.withDescription("How the names begin; all names without it"),
+  Argument.withDefault("")
 )
 
 /** A time, such as `500ms`; of a variable where the flag is not given. */

@@ -3,7 +3,6 @@
  */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
@@ -106,7 +105,7 @@ export const audit = Command.make("audit", {
     Argument.withDescription("A file that dlm serve --audit has written; of one that was rotated, all of its parts"),
     Argument.variadic({ min: 1 })
   ),
-  json: Flag.Boolean("json").pipe(Flag.withDescription("Print lines of JSON"), Flag.withDefault(false))
+  json: Flags.jsonFor("finding, and one for all")
 }, ({ files, json }) =>
   Effect.gen(function*() {
     const totals = yield* readingAll(files, ({ kind, line, what }, file) =>

@@ -23,11 +23,6 @@ const name = Argument.String("name").pipe(
   Argument.withDescription("Name of the lock")
 )
 
-const prefix = Argument.String("prefix").pipe(
-  Argument.withDescription("How the names begin; all names without it"),
-  Argument.withDefault("")
-)
-
 // A name is another's text, as a label is.
 const lineOfListed = ({ held, name, waiting, ...holder }: Inspection.Listed): string =>
   [
@@ -35,7 +30,7 @@ const lineOfListed = ({ held, name, waiting, ...holder }: Inspection.Listed): st
     ...(waiting > 0 ? [`${waiting} waiting`] : [])
   ].join(", ")
 
-export const ls = Command.make("ls", { ...common, prefix }, (flags) =>
+export const ls = Command.make("ls", { ...common, prefix: Flags.prefix }, (flags) =>
   Effect.gen(function*() {
     const names = Inspection.list(flags.prefix).pipe(
       Stream.runForEach((one) => print(flags.json ? quoted(fieldsOfListed(one)) : lineOfListed(one)))

@@ -1,7 +1,6 @@
 /**
  * `dlm log`: what has happened to names, as a server tells it.
  */
-import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as DateTime from "effect/DateTime"
@@ -39,14 +38,8 @@ const encode = Schema.encodeSync(Inspection.LoggedEvent)
 
 export const log = Command.make("log", {
   ...Flags.server,
-  json: Flag.Boolean("json").pipe(
-    Flag.withDescription("Print a line of JSON for each event"),
-    Flag.withDefault(false)
-  ),
-  prefix: Argument.String("prefix").pipe(
-    Argument.withDescription("How the names begin; all names without it"),
-    Argument.withDefault("")
-  ),
+  json: Flags.jsonFor("event"),
+  prefix: Flags.prefix,
   follow: Flag.Boolean("follow").pipe(
     Flag.withDescription("Go on with what happens next, until it is interrupted"),
     Flag.withDefault(false)

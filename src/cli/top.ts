@@ -1,7 +1,6 @@
 /**
  * `dlm top`: the names for which most wait, and that end soonest, look after look.
  */
-import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as DateTime from "effect/DateTime"
@@ -36,14 +35,8 @@ const usualCount = 20
 
 const flags = {
   ...Flags.server,
-  json: Flag.Boolean("json").pipe(
-    Flag.withDescription("Print a line of JSON for each look, until it is interrupted"),
-    Flag.withDefault(false)
-  ),
-  prefix: Argument.String("prefix").pipe(
-    Argument.withDescription("How the names begin; all names without it"),
-    Argument.withDefault("")
-  ),
+  json: Flags.jsonFor("look, until it is interrupted"),
+  prefix: Flags.prefix,
   every: Flag.String("every").pipe(
     Flag.withSchema(DurationText.check(
       Schema.makeFilter((every) =>

@@ -7,7 +7,7 @@ import { Effect, Layer } from "effect"
 import * as Path from "node:path"
 import * as programs from "../../support/programs.ts"
 import { assertFails, bin, closedPort, dlm, serve, Server, startDlm } from "./processes.ts"
-import { assertStatus, control, needed, open } from "./terminal.ts"
+import { assertStatus, control, needed, open, type Terminal } from "./terminal.ts"
 
 // Of a machine that is busy.
 const timeout = 90_000
@@ -83,6 +83,14 @@ describe("dlm top without a terminal", () => {
     }), timeout)
 })
 
+/** It has ended with this status, and its terminal is in the mode that the shell has kept as `was`. */
+const assertAsItWas = (terminal: Terminal, status: number) =>
+  Effect.gen(function*() {
+    yield* assertStatus(terminal, status)
+    yield* terminal.type("test \"$was\" = \"$(stty -g)\"; echo sa''me $?.\n")
+    yield* terminal.shows(/same 0\./)
+  })
+
 programs.describeWith("dlm top in a terminal", needed, () => {
   layer(Layer.mergeAll(Server.layer, NodeServices.layer), { excludeTestServices: true, concurrent: true })((it) => {
     const opened = Effect.flatMap(Server, ({ port }) => open(command, { DLM_PORT: String(port) }))
@@ -105,9 +113,7 @@ programs.describeWith("dlm top in a terminal", needed, () => {
           yield* shows(/ names held/)
           yield* type(`x\n${key}`)
           yield* shows(leave)
-          yield* assertStatus({ shows, type }, status)
-          yield* type("test \"$was\" = \"$(stty -g)\"; echo sa''me $?.\n")
-          yield* shows(/same 0\./)
+          yield* assertAsItWas({ shows, type }, status)
         }), timeout)
     }
 
@@ -121,9 +127,7 @@ programs.describeWith("dlm top in a terminal", needed, () => {
           yield* shows(/WAITING|names held/)
           yield* Effect.sync(() => process.kill(Number(pid), signal))
           yield* shows(leave)
-          yield* assertStatus({ shows, type }, status)
-          yield* type("test \"$was\" = \"$(stty -g)\"; echo sa''me $?.\n")
-          yield* shows(/same 0\./)
+          yield* assertAsItWas({ shows, type }, status)
         }
       }), timeout)
 
@@ -137,9 +141,7 @@ programs.describeWith("dlm top in a terminal", needed, () => {
         yield* type("was=$(stty -g); ${DLM% *} -e \"$PROGRAM\"\n".replace("$PROGRAM", program.replaceAll("\"", "\\\"")))
         yield* shows(enter)
         yield* shows(leave)
-        yield* assertStatus({ shows, type }, 3)
-        yield* type("test \"$was\" = \"$(stty -g)\"; echo sa''me $?.\n")
-        yield* shows(/same 0\./)
+        yield* assertAsItWas({ shows, type }, 3)
       }), timeout)
 
     it.effect("Ctrl-Z gives the terminal back, and fg goes on", () =>
