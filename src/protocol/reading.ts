@@ -92,9 +92,15 @@ export interface Answer {
   readonly response: Response
 }
 
-/** The same, with its number. */
+// Only as it was given: what merely counts as the same, such as `01`, is of no request of ours.
+const numberOf = (text: string): number => {
+  const number = Number(text)
+  return String(number) === text ? number : NaN
+}
+
+/** The same, with its number; `NaN` where it names no request. */
 export const numbered = ({ response, Seq }: Answered): Answer => ({
-  number: Seq === undefined ? undefined : Number(Seq),
+  number: Seq === undefined ? undefined : numberOf(Seq),
   response
 })
 

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Result, Schema } from "effect"
-import { Protocol } from "effect-dlm/protocol"
+import { Protocol, Wire } from "effect-dlm/protocol"
 import { Bytes } from "../../src/protocol/Bytes.ts"
 import { type Codec, frames, lines } from "../../src/protocol/codecs.ts"
 import type { Answer } from "../../src/protocol/reading.ts"
@@ -337,3 +337,16 @@ for (const codec of [lines, frames]) {
     })
   })
 }
+
+describe("the number of an answer as a line", () => {
+  const numberOf = (Seq: string) =>
+    Result.getOrThrow(lines.readResponse(Wire.encodeLine(JSON.stringify({ Status: "Unlocked", Seq })).subarray(0, -1)))
+      .number
+
+  it("is only what was given as one", () => {
+    for (const text of ["", "01", "1e3", "0x10", " 5", "5 ", "+5", "1.0", "9007199254740993"]) {
+      assert.isNaN(numberOf(text), JSON.stringify(text))
+    }
+    assert.strictEqual(numberOf("10"), 10)
+  })
+})
